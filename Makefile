@@ -1,0 +1,69 @@
+# Everything is installed below $(VENV), from the locks in requirements/, and nothing outside of the clone is touched.
+# Needs Python 3.11 or newer with venv, make and git.
+
+PYTHON ?= python3
+VENV ?= .venv
+#: Further arguments for the tests: make test ARGS="tests/unit -k walk"
+ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps
+LOCK := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --upgrade
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-system check format schema lock clean
+
+help:  ## what there is
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.demo  ## a real experiment through the real daemon, in under a minute
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev  ## all tests but those that boot systemd hosts
+	$(BIN)/python -m pytest $(ARGS)
+
+test-system:  ## tests that boot systemd hosts (root)
+	@echo "test-system: there are no tests on systemd hosts yet; they come with the units"
+
+check: $(VENV)/.dev  ## format, lint, types, layers, dead code, schema
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/python -m pytest -n 0 -q tests/unit/test_project.py
+
+format: $(VENV)/.dev  ## format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schema: $(VENV)/.dev  ## write the JSON Schema of the experiment file anew
+	$(BIN)/python -c 'import json; from tuned import experiment_file; \
+		print(json.dumps(experiment_file.json_schema(), indent=2))' > tuned/experiment.schema.json
+
+lock: $(VENV)/.dev  ## choose the newest versions of all dependencies and lock them
+	$(LOCK) pyproject.toml requirements/run.in --output-file requirements/run.txt
+	$(LOCK) pyproject.toml requirements/demo.in --constraints requirements/run.txt --output-file requirements/demo.txt
+	$(LOCK) pyproject.toml requirements/dev.in --constraints requirements/demo.txt --output-file requirements/dev.txt
+
+clean:  ## delete all that was made here
+	rm -rf $(VENV) .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "cannot go on: $(PYTHON) is $$($(PYTHON) --version 2>&1), expected Python 3.11 or newer." \
+			"Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { \
+		echo "cannot make $(VENV): $(PYTHON) has no venv module (on Debian: apt-get install python3-venv)" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The project itself comes last and without build isolation, so that nothing is fetched that is not locked.
+$(VENV)/.%: requirements/%.txt pyproject.toml $(VENV)/.made
+	$(INSTALL) --require-hashes --requirement $<
+	$(INSTALL) --no-build-isolation --editable .
+	@touch $@

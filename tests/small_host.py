@@ -1,0 +1,214 @@
+"""The smallest host that the control socket can serve: one experiment, held in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+
+from tuned import control
+from tuned.errors import Conflict, NotFound
+from tuned.events import Events
+from tuned.metrics import Metric
+from tuned.server import Limits
+from tuned.views import (
+    BestView,
+    Counts,
+    ExperimentSummary,
+    ExperimentView,
+    HostStateName,
+    HostView,
+    Params,
+    Status,
+    StudyStateName,
+    TrialStateName,
+    TrialView,
+)
+
+
+def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:
+    summary = ExperimentSummary(
+        name=name,
+        state="open",
+        note="",
+        directions=["maximize"],
+        running=1,
+        counts=a_count(complete=40, reused=2, failed=3, skipped=1, running=2),
+        trials=46,
+        trials_limit=100,
+        evaluations=43,
+        evaluations_limit=None,
+        seconds_left=None,
+        space_size=1024,
+        visited=43,
+        started="2025-01-31T12:00:00+00:00",
+        best=BestView(number=17, values=[0.9731], params=a_point(), host="alpha"),
+    )
+    summary.update(changes)  # type: ignore[typeddict-item]
+    return summary
+
+
+def a_count(**changes: int) -> Counts:
+    counts = Counts(complete=0, reused=0, failed=0, skipped=0, pruned=0, running=0, waiting=0)
+    counts.update(changes)  # type: ignore[typeddict-item]
+    return counts
+
+
+def a_point() -> Params:
+    return {"minima_size": 16, "lr": 0.001, "optimizer": "adam"}
+
+
+def a_trial(number: int, **changes: object) -> TrialView:
+    trial = TrialView(
+        number=number,
+        state="COMPLETE",
+        params=a_point(),
+        values=[0.5],
+        host="alpha",
+        duplicate_of=None,
+        failure=None,
+        started="2025-01-31T12:00:00+00:00",
+        ended="2025-01-31T12:01:30+00:00",
+        seconds=90.0,
+        attempt=1,
+    )
+    trial.update(changes)  # type: ignore[typeddict-item]
+    return trial
+
+
+def a_status(**changes: object) -> Status:
+    status = Status(
+        host="alpha",
+        state="running",
+        version="0.1.0",
+        pid=4711,
+        uptime_seconds=7384.0,
+        isolation="cgroup",
+        spool="/var/spool/tuned",
+        database={
+            "url": "sqlite:////var/lib/tuned/tuned.db",
+            "reachable": True,
+            "message": None,
+            "pending_results": 0,
+        },
+        slots=[
+            {"slot": 0, "running": {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0}},
+            {"slot": 1, "running": None},
+        ],
+        experiments=[a_summary()],
+        warnings=[],
+    )
+    status.update(changes)  # type: ignore[typeddict-item]
+    return status
+
+
+class SmallHost:
+    """Answers from its attributes; tests change them."""
+
+    def __init__(self, *, queue_length: int = 1000) -> None:
+        self.events = Events("alpha", queue_length=queue_length)
+        self.summary = a_summary()
+        self.all_trials = [a_trial(number) for number in range(250)]
+        self.host_state: HostStateName = "running"
+        self.spool = "/var/spool/tuned"
+        self.bug: Exception | None = None
+        #: Set when a change begins; a change ends when ``may_change`` is set.
+        self.is_changing = asyncio.Event()
+        self.may_change = asyncio.Event()
+        self.may_change.set()
+        self.open_logs = 0
+
+    async def status(self) -> Status:
+        if self.bug:
+            raise self.bug
+        return a_status(state=self.host_state, experiments=[self.summary], spool=self.spool)
+
+    async def experiments(self) -> Sequence[ExperimentSummary]:
+        return [self.summary]
+
+    async def experiment(self, name: str) -> ExperimentView:
+        self._require(name)
+        failure = {"cause": "exit", "message": "printed: sesame"}
+        return ExperimentView(
+            summary=self.summary,
+            sampler={"name": "tpe", "seed": 42, "options": {}},
+            definition={"direction": "maximize"},
+            parallel=None,
+            file="/var/spool/tuned/active/minima.toml",
+            failures=[a_trial(9, state="FAIL", values=None, failure=failure)],
+            env={"TOKEN": "sesame"},
+        )
+
+    async def trials(
+        self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
+    ) -> Sequence[TrialView]:
+        self._require(name)
+        fit = [t for t in self.all_trials if state in {None, t["state"]}]
+        return [t for t in reversed(fit) if before is None or t["number"] < before][:limit]
+
+    async def best(self, name: str) -> Sequence[BestView]:
+        self._require(name)
+        return [] if self.summary["best"] is None else [self.summary["best"]]
+
+    async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+        self._require(name)
+        if number is not None and number >= len(self.all_trials):
+            raise NotFound(f"cannot show output of trial {number} of {name}: there is no such trial")
+        return self._output(follow=follow)
+
+    async def _output(self, *, follow: bool) -> AsyncGenerator[bytes, None]:
+        self.open_logs += 1
+        try:
+            yield b"epoch 1\n"
+            if follow:
+                await asyncio.Event().wait()
+            yield b"epoch 2\n"
+        finally:
+            self.open_logs -= 1
+
+    async def hosts(self) -> Sequence[HostView]:
+        return []
+
+    async def metrics(self) -> Sequence[Metric]:
+        return [Metric(name="tuned_beats_total", kind="counter", help="Beats.", samples=(({}, 7),))]
+
+    async def drain(self) -> HostStateName:
+        self.host_state = "draining"
+        self.events.publish("host-state", state="draining")
+        return self.host_state
+
+    async def abort(self) -> HostStateName:
+        self.host_state = "aborting"
+        return self.host_state
+
+    async def cancel(self, name: str) -> ExperimentSummary:
+        return await self._become(name, "cancelled")
+
+    async def pause(self, name: str) -> ExperimentSummary:
+        return await self._become(name, "paused")
+
+    async def resume(self, name: str) -> ExperimentSummary:
+        return await self._become(name, "open")
+
+    async def _become(self, name: str, state: StudyStateName) -> ExperimentSummary:
+        self._require(name)
+        if self.summary["state"] in {"done", "cancelled"}:
+            raise Conflict(f"cannot make {name} {state}: it is {self.summary['state']}")
+        self.is_changing.set()
+        await self.may_change.wait()
+        self.summary["state"] = state
+        self.events.publish("experiment-state", experiment=name, state=state)
+        return self.summary
+
+    def _require(self, name: str) -> None:
+        if name != self.summary["name"]:
+            raise NotFound(f"cannot find experiment {name}: there is none of this name")
+
+
+@contextlib.asynccontextmanager
+async def served(
+    host: control.Host, path: Path, *, mode: int = 0o666, **limits: float
+) -> AsyncIterator[None]:
+    async with control.serve(host, path, mode=mode, limits=Limits(**limits)):  # type: ignore[arg-type]
+        yield

@@ -1,0 +1,102 @@
+"""What holds for the repository itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tuned
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "tuned").glob("*.py"))
+SCHEMA = ROOT / "tuned" / "experiment.schema.json"
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+
+#: Written so that this file does not find itself.
+BANNED = re.compile(
+    r"(?<![\w.}/-])/[w]ork/|(?<![\w.}/-])/[r]oot/|(?<![\w.}/-])/[o]pt/|pypi[.]org|pythonhosted[.]org|--[i]ndex-url"
+)
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(module: Path) -> Iterator[Function]:
+    tree = ast.parse(module.read_text())
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def tracked_files() -> list[Path]:
+    """What is committed or about to be."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    answer = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True)
+    return [path for name in answer.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_no_module_is_over_400_lines_and_no_function_over_50(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 400
+    lengths = {f.name: (f.end_lineno or f.lineno) - f.lineno + 1 for f in functions(module)}
+    assert {name: lines for name, lines in lengths.items() if lines > 50} == {}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_every_function_is_fully_typed(module: Path) -> None:
+    def is_typed(function: Function) -> bool:
+        parts = function.args
+        arguments = [*parts.posonlyargs, *parts.args, *parts.kwonlyargs, parts.vararg, parts.kwarg]
+        named = [a for a in arguments if a is not None and a.arg not in {"self", "cls"}]
+        return function.returns is not None and all(argument.annotation for argument in named)
+
+    assert [f.name for f in functions(module) if not is_typed(f)] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_every_module_says_what_it_is_for(module: Path) -> None:
+    assert ast.get_docstring(ast.parse(module.read_text()))
+
+
+def test_no_file_names_a_machine_path_or_a_registry() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in tracked_files()
+        for match in BANNED.finditer(path.read_text(errors="replace"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_every_locked_version_has_its_hashes(lock: Path) -> None:
+    entries = re.split(r"\n(?=\S)", lock.read_text().strip())
+    assert [entry.partition(" ")[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_what_is_installed_for_tests_is_what_is_installed_to_run() -> None:
+    run, demo, dev = ({line for line in lock.read_text().splitlines() if "==" in line} for lock in (
+        ROOT / "requirements" / f"{name}.txt" for name in ("run", "demo", "dev")
+    ))  # fmt: skip
+    assert run <= demo <= dev
+
+
+def test_contributing_gives_a_reason_for_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[=<>]", requirement)[0] for requirement in project["dependencies"]]
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert [name for name in names if f"\n| {name} |" not in text] == []
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason="the experiment file has no JSON Schema yet")
+def test_the_shipped_schema_is_the_one_that_the_code_makes() -> None:
+    made = importlib.import_module("tuned.experiment_file").json_schema()
+    assert json.loads(SCHEMA.read_text()) == made
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert f"\n## [{tuned.__version__}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,0 +1,268 @@
+"""What people see, letter by letter; and that it fits, whatever is in it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.small_host import a_point, a_status, a_summary, a_trial
+from tuned import tables, tunectl_pages
+from tuned.tables import Canvas, Cell, Colour, Column
+from tuned.views import ExperimentView
+
+NOW = datetime(2025, 1, 31, 12, 46, tzinfo=UTC)
+LONG = "a-name-of-one-hundred-characters-" * 3 + "x"
+COLOURS = Canvas(has_colours=True)
+
+PLAIN = Canvas()
+
+_ESCAPES = re.compile(r"\x1b\[\d*m")
+
+
+def text(lines: list[str]) -> str:
+    return "\n".join(["", *lines, ""])
+
+
+def test_columns_stand_below_their_titles() -> None:
+    columns = [Column("NAME"), Column("COUNT", is_right=True), Column("")]
+    rows: list[list[str | Cell]] = [["one", "1", "x"], ["eleven", "11", ""]]
+    assert (
+        text(PLAIN.table(columns, rows))
+        == """
+NAME    COUNT
+one         1  x
+eleven     11
+"""
+    )
+
+
+def test_what_does_not_fit_is_cut_where_it_may_be() -> None:
+    columns = [Column("KEPT"), Column("CUT", least=5)]
+    lines = Canvas(width=20).table(columns, [["k" * 10, "c" * 30]])
+    assert lines[1] == "kkkkkkkkkk  ccccccc…"
+
+
+def test_colours_do_not_move_columns() -> None:
+    columns = [Column("STATE"), Column("NAME")]
+    rows: list[list[str | Cell]] = [[Cell("open", Colour.GREEN), "a"], [Cell("cancelled", Colour.RED), "b"]]
+    painted = COLOURS.table(columns, rows)
+    assert painted[1] == "\x1b[32mopen\x1b[0m       a"
+    assert [_ESCAPES.sub("", line) for line in painted] == PLAIN.table(columns, rows)
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.integers()), max_size=5), st.integers(40, 120))
+def test_no_line_is_wider_than_the_canvas_or_controls_the_terminal(
+    rows: list[tuple[str, str, int]], width: int
+) -> None:
+    columns = [Column("ONE", least=5), Column("TWO", least=5), Column("THREE", is_right=True, least=5)]
+    for line in Canvas(width=width).table(columns, [[one, two, str(three)] for one, two, three in rows]):
+        assert len(line) <= width
+        assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0, "0s"),
+        (0.4, "0s"),
+        (45, "45s"),
+        (59.9, "1min"),
+        (75, "1min 15s"),
+        (3600, "1h"),
+        (7384, "2h 3min"),
+        (86399, "23h 59min"),
+        (90000, "1d 1h"),
+        (-3, "0s"),
+    ],
+)
+def test_spans_have_their_two_largest_units(seconds: float, expected: str) -> None:
+    assert tables.span(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "bar", "percent"),
+    [
+        (0, 10**9, "░░░░", "0%"),
+        (1, 10**9, "█░░░", "0%"),
+        (29, 100, "█░░░", "29%"),
+        (50, 100, "██░░", "50%"),
+        (999, 1000, "███░", "99%"),
+        (1000, 1000, "████", "100%"),
+        (1001, 1000, "████", "100%"),
+    ],
+)
+def test_a_bar_is_full_at_the_end_only_and_empty_at_the_beginning_only(
+    done: int, total: int, bar: str, percent: str
+) -> None:
+    assert (tables.bar(done, total, 4), tables.percent(done, total)) == (bar, percent)
+
+
+def test_infinity_comes_as_a_string_and_is_a_number_all_the_same() -> None:
+    assert [tables.number(each) for each in (0.1 + 0.2, 1e-9, "-Infinity")] == ["0.3", "1e-09", "-inf"]
+
+
+@given(st.text(alphabet="ab ", max_size=200), st.integers(5, 40))
+def test_wrapped_text_loses_nothing_but_spaces(written: str, width: int) -> None:
+    lines = tables.wrap(written, width)
+    assert all(len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == written.replace(" ", "")
+
+
+# Pages
+
+
+def test_status_as_a_person_sees_it() -> None:
+    assert (
+        text(tunectl_pages.status(PLAIN, a_status(), NOW))
+        == """
+● running  alpha for 2h 3min, 1 of 2 slots busy
+  Daemon    tuned 0.1.0, pid 4711, isolation cgroup
+  Spool     /var/spool/tuned
+  Database  sqlite:////var/lib/tuned/tuned.db
+
+EXPERIMENT  STATE  PROGRESS            RUN  FAILED    BEST   LEFT
+minima      open   ████░░░░░░  46/100    2       3  0.9731  54min
+
+SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE
+   0  minima         46        1  1min 15s
+   1  idle
+"""
+    )
+
+
+def test_status_says_what_is_wrong() -> None:
+    away = {"url": "postgresql://db/tuned", "reachable": False, "message": "refused", "pending_results": 3}
+    paused = a_summary(state="paused", note="paused after 10 failures in a row on this host")
+    view = a_status(database=away, experiments=[paused], warnings=["the clock stands still"])
+    lines = tunectl_pages.status(PLAIN, view, NOW)
+    assert "            away: refused" in lines
+    assert "            3 results wait on this host's disk" in lines
+    assert "  Warning   the clock stands still" in lines
+    assert "  minima  paused after 10 failures in a row on this host" in lines
+
+
+def test_show_as_a_person_sees_it() -> None:
+    lines = tunectl_pages.experiment(PLAIN, an_experiment(), NOW)
+    lines[8] = lines[8].partition(" 2025")[0].rstrip()
+    assert (
+        text(lines)
+        == """
+● open  minima
+  Progress   ███████████░░░░░░░░░░░░░ 46%  46 of 100 trials, about 54min left
+  Trials     40 complete, 2 reused, 3 failed, 1 skipped, 2 running
+  Budget     46 of 100 trials
+  Direction  maximize
+  Space      1024 points, 43 visited
+  Sampler    tpe, seed 42
+  Slots      1 busy here, at most all
+  Started
+  File       none on this host
+  Best       0.9731 in trial 17 on alpha
+             minima_size=16 lr=0.001 optimizer=adam
+
+Latest failures
+  9  exit: exit status 1
+"""
+    )
+
+
+def an_experiment() -> ExperimentView:
+    failed = a_trial(9, state="FAIL", failure={"cause": "exit", "message": "exit status 1"})
+    return ExperimentView(
+        summary=a_summary(),
+        sampler={"name": "tpe", "seed": 42, "options": {}},
+        definition={},
+        parallel=None,
+        file=None,
+        failures=[failed],
+    )
+
+
+def test_trials_as_a_person_sees_them() -> None:
+    failure = {"cause": "exit", "message": "exit status 1"}
+    views = [
+        a_trial(7),
+        a_trial(8, duplicate_of={"number": 7, "host": "beta"}, params={"lr": 0.1}),
+        a_trial(9, state="FAIL", values=None, failure=failure, params={}),
+    ]
+    assert (
+        text(tunectl_pages.trials(PLAIN, views))
+        == """
+TRIAL  STATE     VALUE      TIME  HOST   PARAMETERS          NOTE
+    7  COMPLETE    0.5  1min 30s  alpha  minima_size=16 lr…
+    8  COMPLETE    0.5  1min 30s  alpha  lr=0.1              as 7 on beta
+    9  FAIL          –  1min 30s  alpha                      exit: exit status 1
+"""
+    )
+
+
+def test_the_best_trial_is_told_with_its_parameters_and_a_front_as_a_table() -> None:
+    view = a_summary()["best"]
+    assert view is not None
+    assert (
+        text(tunectl_pages.best(PLAIN, [view]))
+        == """
+Trial 17 on alpha: 0.9731
+  minima_size  16
+  lr           0.001
+  optimizer    adam
+"""
+    )
+    assert tunectl_pages.best(PLAIN, [view, view])[0].split() == ["TRIAL", "VALUES", "HOST", "PARAMETERS"]
+
+
+def test_every_page_fits_eighty_columns_with_the_longest_of_everything() -> None:
+    best = {"number": 2**31, "values": [-1.23456e-300] * 5, "params": dict.fromkeys(LONG, 0.1), "host": LONG}
+    counts = dict.fromkeys(a_summary()["counts"], 10**6)
+    most = {"trials": 10**6 - 1, "trials_limit": 10**6, "space_size": 2**62, "visited": 2**61}
+    summary = a_summary(LONG, state="cancelled", note=LONG * 3, best=best, counts=counts, **most)
+    failure = {"cause": "no-value", "message": f"\x1b[31m{LONG}\n{LONG}"}
+    trial = a_trial(2**31, host=LONG, params=best["params"], values=best["values"], failure=failure)
+    slot = {"slot": 999, "running": {"experiment": LONG, "trial": 2**31, "attempt": 100, "seconds": 1e9}}
+    status = a_status(host="h" * 20, experiments=[summary], slots=[slot], warnings=[LONG * 3])
+    shown = an_experiment()
+    shown["summary"], shown["failures"] = summary, [trial]
+    shown["file"], shown["env"] = f"/{LONG}", {"TOKEN": LONG}
+    lines = [
+        *tunectl_pages.status(PLAIN, status, NOW),
+        *tunectl_pages.experiment(PLAIN, shown, NOW)[1:],
+        *tunectl_pages.trials(PLAIN, [trial]),
+        *tunectl_pages.best(PLAIN, [summary["best"]] * 2 if summary["best"] else []),
+    ]
+    assert [line for line in lines if len(line) > 80 or not line.isprintable()] == []
+
+
+def test_progress_is_towards_the_limit_that_is_reached_first() -> None:
+    nearer = a_summary(trials=10, trials_limit=100, evaluations=30, evaluations_limit=60)
+    assert tunectl_pages.progress(nearer) == (30, 60, "evaluations")
+    unbounded = a_summary(trials=10, trials_limit=None, space_size=None)
+    assert tunectl_pages.progress(unbounded) == (10, None, "trials")
+
+
+def test_the_time_left_is_by_the_pace_and_within_the_time_budget() -> None:
+    assert tunectl_pages.seconds_left(a_summary(trials=50, visited=0), NOW) == 46 * 60
+    assert tunectl_pages.seconds_left(a_summary(trials=50, seconds_left=60.0), NOW) == 60
+    assert tunectl_pages.seconds_left(a_summary(state="paused"), NOW) is None
+    assert tunectl_pages.seconds_left(a_summary(started=None), NOW) is None
+
+
+def test_an_event_is_one_line_that_cannot_control_the_terminal() -> None:
+    line = tunectl_pages.event(
+        PLAIN,
+        {
+            "time": "2025-01-31T12:00:00+00:00",
+            "event": "trial-started",
+            "host": "alpha",
+            "experiment": "minima",
+            "trial": 46,
+            "slot": 1,
+            "params": {**a_point(), "evil": "\x1b[2J\n"},
+        },
+    )
+    assert re.sub(r"^[-0-9]+ [0-9:]+ ", "", line).startswith("trial-started       minima trial 46 slot 1")
+    assert len(line) <= 80
+    assert line.isprintable()

@@ -1,0 +1,5 @@
+"""``python -m tuned`` is the daemon."""
+
+from tuned.cli import main
+
+main()

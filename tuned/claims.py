@@ -1,0 +1,385 @@
+"""CLAIM: one transaction that gives a point to a host, charges the budget and writes the trial.
+
+Everything happens under the study's row lock, so of any number of hosts that draw the same point one
+claims it, and the others learn in the same round trip who has it and do what ``[dedup]`` says.
+Nobody here draws a point or runs anything.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, exists, func, insert, select, update
+
+from tuned import rows
+from tuned.database import Database, affected, epoch
+from tuned.schema import t_host, t_point, t_study, trials
+from tuned.states import PointState, StudyState
+from tuned.studies import WITHIN_BUDGET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tuned.encoding import Encoding
+    from tuned.experiment import Dedup
+    from tuned.space import Point, Walk
+
+#: Trial system attribute that tells where a trial's point came from.
+ORIGIN_ATTRIBUTE = "tuned:origin"
+
+#: Places of the walk that are looked at with one statement.
+WALK_STRIDE = 256
+
+
+class Origin(StrEnum):
+    """Where a point came from."""
+
+    SAMPLER = "sampler"
+    #: ``[[points]]`` of the experiment file.
+    POINTS = "points"
+    #: ``study.enqueue_trial`` of plain Optuna.
+    ENQUEUED = "enqueued"
+    #: Aborted or lost before.
+    FREED = "freed"
+    #: The next unvisited one.
+    WALK = "walk"
+
+
+class Action(StrEnum):
+    """What became of a duplicate."""
+
+    REUSE = "reuse"
+    SKIP = "skip"
+    WAIT = "wait"
+    #: No trial was made; another point is to be drawn.
+    RESAMPLE = "resample"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who claims: the host's name, and this run of its daemon."""
+
+    host: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A point that somebody drew and that is to be claimed."""
+
+    point: Point
+    origin: Origin
+    #: What the sampler wrote on its draft.
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    #: The WAITING trial that this point is for, if plain Optuna enqueued it.
+    waiting_trial: int | None = None
+    #: It was a duplicate of a held point before, and waited for its twin.
+    was_parked: bool = False
+    #: By this a claim whose commit had an unknown outcome is found again.
+    claim_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The point is ours: evaluate it and tell."""
+
+    study_id: int
+    trial_id: int
+    number: int
+    replica: int
+    candidate: Candidate
+
+    @property
+    def point(self) -> Point:
+        return self.candidate.point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """The trial that has the point already."""
+
+    trial_id: int
+    number: int
+    #: None for a trial of plain Optuna.
+    host: str | None
+    state: PointState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """Somebody has the point."""
+
+    twin: Twin
+    action: Action
+    candidate: Candidate
+    #: The trial that was written for the duplicate, if one was.
+    number: int | None = None
+    values: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """All points are visited or held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The claim was refused: the budget, the study's state or this host's forbid it, or it came too late.
+
+    Where the study stands says which; it is to be looked at again.
+    """
+
+
+Outcome = Claimed | Duplicate | Idle | Closed
+
+
+def new_claim_id() -> str:
+    """By a claim's id the claim is found again when its commit had an unknown outcome."""
+    return uuid.uuid4().hex
+
+
+class _Refused(Exception):
+    """Rolls the transaction back."""
+
+
+class Claims:
+    """The claims of one host in one study."""
+
+    def __init__(
+        self,
+        database: Database,
+        study_id: int,
+        *,
+        holder: Holder,
+        encoding: Encoding,
+        dedup: Dedup,
+        walk: Walk | None,
+    ) -> None:
+        self._database = database
+        self._study_id = study_id
+        self._holder = holder
+        self._encoding = encoding
+        self._dedup = dedup
+        self._walk = walk
+
+    def claim(self, candidate: Candidate) -> Outcome:
+        """Claims the candidate's point, or says who has it. Raises DatabaseAway."""
+        try:
+            with self._database.transaction() as connection:
+                if not rows.lock_study(connection, self._study_id):
+                    return Closed()
+                twin = self._twin(connection, candidate.point.key)
+                if twin is None or not _is_taken(twin.state):
+                    return self._take(connection, candidate, replica=0)
+                return self._duplicate(connection, candidate, twin)
+        except _Refused:
+            return Closed()
+
+    def claim_unvisited(self, claim_id: str) -> Outcome:
+        """Claims the next point of the walk that nobody has. Only for a finite space. Raises DatabaseAway."""
+        try:
+            with self._database.transaction() as connection:
+                if not rows.lock_study(connection, self._study_id):
+                    return Closed()
+                point = self._next_of_walk(connection)
+                if point is None:
+                    return Idle()
+                candidate = Candidate(point=point, origin=Origin.WALK, claim_id=claim_id)
+                return self._take(connection, candidate, replica=0)
+        except _Refused:
+            return Closed()
+
+    def find(self, claim_id: str, origin: Origin) -> Claimed | None:
+        """What became of a claim whose commit had an unknown outcome; None if it did not happen."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(t_point.c.trial_id, t_point.c.replica, trials.c.number)
+                .join(trials, trials.c.trial_id == t_point.c.trial_id)
+                .where(
+                    t_point.c.claim_id == claim_id,
+                    t_point.c.state == PointState.HELD,
+                    t_point.c.incarnation == self._holder.incarnation,
+                )
+            ).first()
+            if row is None:
+                return None
+            point = self._encoding.point_of_rows(rows.read_params(connection, row.trial_id))
+        return Claimed(
+            study_id=self._study_id,
+            trial_id=row.trial_id,
+            number=row.number,
+            replica=row.replica,
+            candidate=Candidate(point=point, origin=origin, claim_id=claim_id),
+        )
+
+    def next_freed(self) -> Candidate | None:
+        """A point that was aborted or lost, to be evaluated before anything new is drawn."""
+        with self._database.reading() as connection:
+            trial_id = connection.execute(
+                select(t_point.c.trial_id)
+                .where(t_point.c.study_id == self._study_id, t_point.c.state == PointState.FREE)
+                .order_by(t_point.c.trial_id)
+                .limit(1)
+            ).scalar()
+            if trial_id is None:
+                return None
+            point = self._encoding.point_of_rows(rows.read_params(connection, trial_id))
+        return Candidate(point=point, origin=Origin.FREED)
+
+    def charge_retry(self, claimed: Claimed) -> bool:
+        """Charges one more evaluation to a trial of ours; False if the budget or the trial is closed."""
+        with self._database.transaction() as connection:
+            running = exists().where(
+                trials.c.trial_id == claimed.trial_id, trials.c.state == TrialState.RUNNING
+            )
+            within = (t_study.c.evaluations_limit.is_(None)) | (
+                t_study.c.evaluations < t_study.c.evaluations_limit
+            )
+            charged = connection.execute(
+                update(t_study)
+                .where(t_study.c.study_id == self._study_id, within, running)
+                .values(evaluations=t_study.c.evaluations + 1)
+            )
+            return affected(charged) == 1
+
+    def _twin(self, connection: Connection, key: str) -> Twin | None:
+        row = connection.execute(
+            select(t_point.c.trial_id, t_point.c.state, trials.c.number)
+            .join(trials, trials.c.trial_id == t_point.c.trial_id, isouter=True)
+            .where(t_point.c.study_id == self._study_id, t_point.c.key == key, t_point.c.replica == 0)
+        ).first()
+        if row is None:
+            return None
+        return Twin(trial_id=row.trial_id, number=row.number, host=None, state=PointState(row.state))
+
+    def _take(self, connection: Connection, candidate: Candidate, replica: int) -> Claimed:
+        self._charge(connection, evaluations=1)
+        trial_id, number = self._insert_trial(connection, candidate, TrialState.RUNNING)
+        held = {
+            "trial_id": trial_id,
+            "incarnation": self._holder.incarnation,
+            "claim_id": candidate.claim_id,
+            "state": PointState.HELD,
+        }
+        place = {"study_id": self._study_id, "key": candidate.point.key, "replica": replica}
+        freed = update(t_point).where(*(t_point.c[name] == value for name, value in place.items()))
+        if affected(connection.execute(freed.values(**held))) == 0:
+            connection.execute(insert(t_point).values(**place, **held))
+        self._write_details(connection, trial_id, candidate, {"host": self._holder.host})
+        return Claimed(
+            study_id=self._study_id, trial_id=trial_id, number=number, replica=replica, candidate=candidate
+        )
+
+    def _charge(self, connection: Connection, evaluations: int) -> None:
+        """Charges one trial. Raises _Refused, also if the fleet takes this host for dead."""
+        alive = exists().where(t_host.c.incarnation == self._holder.incarnation, t_host.c.dead.is_(False))
+        charged = connection.execute(
+            update(t_study)
+            .where(t_study.c.study_id == self._study_id, t_study.c.state == StudyState.OPEN)
+            .where(WITHIN_BUDGET, alive)
+            .values(
+                trials=t_study.c.trials + 1,
+                evaluations=t_study.c.evaluations + evaluations,
+                first_claim=func.coalesce(t_study.c.first_claim, epoch()),
+            )
+        )
+        if affected(charged) == 0:
+            raise _Refused
+
+    def _insert_trial(
+        self, connection: Connection, candidate: Candidate, state: TrialState
+    ) -> tuple[int, int]:
+        if candidate.waiting_trial is None:
+            return rows.insert_trial(connection, self._study_id, state)
+        number = rows.start_waiting(connection, candidate.waiting_trial, state)
+        if number is None:
+            # Someone else started it meanwhile: it is theirs.
+            raise _Refused
+        return candidate.waiting_trial, number
+
+    def _write_details(
+        self, connection: Connection, trial_id: int, candidate: Candidate, host: dict[str, Any]
+    ) -> None:
+        rows.insert_params(connection, trial_id, self._encoding.rows(candidate.point))
+        rows.insert_user_attributes(connection, trial_id, {"HOST": host})
+        origin = {ORIGIN_ATTRIBUTE: candidate.origin.value}
+        rows.insert_system_attributes(connection, trial_id, {**candidate.attributes, **origin})
+
+    def _duplicate(self, connection: Connection, candidate: Candidate, twin: Twin) -> Outcome:
+        action = self._policy(candidate, twin)
+        if action is None:
+            return self._take(connection, candidate, self._next_replica(connection, candidate.point.key))
+        if action in (Action.RESAMPLE, Action.WAIT):
+            return Duplicate(twin=twin, action=action, candidate=candidate)
+        self._charge(connection, evaluations=0)
+        reuses = action is Action.REUSE
+        state = TrialState.COMPLETE if reuses else TrialState.FAIL
+        trial_id, number = self._insert_trial(connection, candidate, state)
+        host = rows.read_user_attribute(connection, twin.trial_id, "HOST")
+        twin_host = host.get("host") if isinstance(host, dict) else None
+        self._write_details(
+            connection, trial_id, candidate,
+            {
+                "host": self._holder.host,
+                "msg": "COMPLETE" if reuses else "RUNNING",
+                "number": twin.number,
+                "HOST_s": twin_host,
+            },
+        )  # fmt: skip
+        values = rows.read_values(connection, twin.trial_id) if reuses else None
+        if values:
+            rows.insert_values(connection, trial_id, values)
+        known = Twin(trial_id=twin.trial_id, number=twin.number, host=twin_host, state=twin.state)
+        return Duplicate(twin=known, action=action, candidate=candidate, number=number, values=values)
+
+    def _policy(self, candidate: Candidate, twin: Twin) -> Action | None:
+        """What ``[dedup]`` says of this twin; None: evaluate the point again."""
+        if twin.state is PointState.FAILED:
+            policy = Action.RESAMPLE.value
+        elif twin.state is PointState.DONE:
+            policy = self._dedup.on_complete
+        else:
+            policy = self._dedup.on_running
+        if candidate.waiting_trial is not None and policy not in ("evaluate", "wait"):
+            # The trial exists already and must come to an end.
+            return Action.REUSE if twin.state is PointState.DONE else Action.SKIP
+        if candidate.origin not in (Origin.SAMPLER, Origin.ENQUEUED):
+            # Nobody drew it by accident: somebody has it, so it is taken care of.
+            return Action.RESAMPLE
+        return None if policy == "evaluate" else Action(policy)
+
+    def _next_replica(self, connection: Connection, key: str) -> int:
+        last = select(func.max(t_point.c.replica)).where(
+            t_point.c.study_id == self._study_id, t_point.c.key == key
+        )
+        return int(connection.execute(last).scalar_one()) + 1
+
+    def _next_of_walk(self, connection: Connection) -> Point | None:
+        walk = self._walk
+        assert walk is not None
+        mine = t_study.c.study_id == self._study_id
+        place: int = connection.execute(select(t_study.c.cursor).where(mine)).scalar_one()
+        while place < walk.size:
+            stride = range(place, min(place + WALK_STRIDE, walk.size))
+            points = [self._encoding.space.at(walk[p]) for p in stride]
+            taken = set(
+                connection.execute(
+                    select(t_point.c.key).where(
+                        t_point.c.study_id == self._study_id, t_point.c.key.in_([p.key for p in points])
+                    )
+                ).scalars()
+            )
+            ahead = next((n for n, point in enumerate(points) if point.key not in taken), len(points))
+            place += ahead
+            connection.execute(update(t_study).where(mine).values(cursor=place))
+            if ahead < len(points):
+                return points[ahead]
+        return None
+
+
+def _is_taken(state: PointState) -> bool:
+    return state is not PointState.FREE

@@ -1,0 +1,86 @@
+"""The command ``tuned``: reads the settings, takes the state directory and the spool, and runs the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+import structlog
+
+from tuned import __version__, config, log
+from tuned.daemon import Daemon
+from tuned.errors import TunedError
+from tuned.instance import StateDirectory
+from tuned.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tuned.config import Settings
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tuned")
+@click.option("--config", "config_file", type=_FILE, help="Configuration file.")
+@click.option("--spool", type=_FILE, help="Directory where experiment files are dropped.")
+@click.option("--state-dir", type=_FILE, help="Directory of the embedded database, results and logs.")
+@click.option("--socket", type=_FILE, help="Control socket.")
+@click.option("--storage", help="SQLAlchemy URL of the database, without a password.")
+@click.option("--slots", type=click.IntRange(min=1), help="Evaluations at once; default: the CPUs.")
+@click.option("--log-format", type=click.Choice(["auto", "journal", "console", "json"]))
+@click.option("--check-config", is_flag=True, help="Print what would be used, and exit.")
+def main(config_file: Path | None, *, check_config: bool, **overrides: object) -> None:
+    """The tuned daemon: evaluates the experiments in its spool until it is stopped."""
+
+    def load() -> Settings:
+        return config.load(config_file, os.environ, **overrides)
+
+    with _told_to_people():
+        settings = load()
+        if check_config:
+            click.echo(config.describe(settings), nl=False)
+            return
+        log.configure(settings.log_format, host=settings.host)
+        for warning in settings.warnings:
+            structlog.get_logger().warning("configuration", warning=warning)
+        asyncio.run(_run(settings, load))
+
+
+async def _run(settings: Settings, reload: Callable[[], Settings]) -> None:
+    with StateDirectory.open(settings.state_dir) as state, Spool(settings.spool) as spool:
+        await Daemon(settings, state, spool, reload, os.environ).serve()
+
+
+@contextmanager
+def _told_to_people() -> Iterator[None]:
+    """What a person can mend is one clear message; anything else is ours and keeps its traceback."""
+    try:
+        yield
+    except TunedError as error:
+        _exit_with([error])
+    except BaseExceptionGroup as group:
+        known, others = group.split(TunedError)
+        if known is None or others is not None:
+            raise
+        _exit_with(_leaves(known))
+
+
+def _exit_with(errors: Iterable[BaseException]) -> NoReturn:
+    for error in errors:
+        click.echo(f"tuned: {error}", err=True)
+    sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

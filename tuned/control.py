@@ -1,0 +1,350 @@
+"""The control socket: one table of method, path, who may, and handler; docs/protocol.md specifies it.
+
+It owns nothing but the socket: what is asked for, the daemon does, through Host. What changes something, and
+what trials print, is for those whom the daemon trusts; the credentials of the peer decide, for each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import pwd
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+
+import structlog
+from aiohttp import web
+
+from tuned import events, metrics, server
+from tuned.errors import Forbidden, InvalidInput, NotFound, Problem, TunedError
+from tuned.peers import Owner, Peer
+from tuned.server import Limits
+from tuned.views import (
+    TRIAL_STATES,
+    BestsView,
+    Event,
+    ExperimentsView,
+    FailureView,
+    HostsView,
+    StateView,
+    TrialsView,
+    TrialView,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.views import (
+        BestView,
+        ExperimentSummary,
+        ExperimentView,
+        HostStateName,
+        HostView,
+        Status,
+        TrialStateName,
+    )
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+NDJSON = "application/x-ndjson"
+
+T = TypeVar("T")
+
+#: How many trials one request returns, if it does not say, and at most.
+TRIALS_PER_PAGE = 100
+MOST_TRIALS_PER_PAGE = 1000
+
+
+TRIALS_OPTIONS = frozenset({"state", "before", "limit"})
+LOGS_OPTIONS = frozenset({"trial", "follow"})
+
+
+class Host(Protocol):
+    """What the daemon offers to the socket. A method raises a TunedError to refuse."""
+
+    @property
+    def events(self) -> events.Events:
+        """Where the daemon publishes what happens; ``serve`` closes it at its end."""
+
+    async def status(self) -> Status:
+        """Never raises DatabaseAway: answers with what was last known."""
+
+    async def experiments(self) -> Sequence[ExperimentSummary]:
+        """All that tuned has in the database, the ended ones too; the newest last."""
+
+    async def experiment(self, name: str) -> ExperimentView:
+        """With ``env``, which the socket leaves out for those who may not see it. Raises NotFound."""
+
+    async def trials(
+        self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
+    ) -> Sequence[TrialView]:
+        """The newest ``limit`` trials whose number is below ``before``, newest first. Raises NotFound."""
+
+    async def best(self, name: str) -> Sequence[BestView]:
+        """The best trial, or the front; empty while there is no value. Raises NotFound."""
+
+    async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+        """What a trial printed on this host (None: the newest one here); with ``follow``, until it ends.
+
+        Raises NotFound at once, before the first chunk; the message names the host that has it, if known.
+        """
+
+    async def hosts(self) -> Sequence[HostView]:
+        """The fleet."""
+
+    async def metrics(self) -> Sequence[metrics.Metric]:
+        """Further ones, beside those that metrics.of_status() makes of status()."""
+
+    async def drain(self) -> HostStateName:
+        """Accepts, and returns the state that follows; does not wait for the end."""
+
+    async def abort(self) -> HostStateName:
+        """As drain()."""
+
+    async def cancel(self, name: str) -> ExperimentSummary:
+        """Raises NotFound, Conflict if it has ended, DatabaseAway. Returns what it is then."""
+
+    async def pause(self, name: str) -> ExperimentSummary:
+        """As cancel()."""
+
+    async def resume(self, name: str) -> ExperimentSummary:
+        """As cancel()."""
+
+
+class Who(StrEnum):
+    """Who may ask."""
+
+    ANYONE = "who may connect"
+    TRUSTED = "root, the daemon's user and its group"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request to one route."""
+
+    host: Host
+    request: web.BaseRequest
+    is_trusted: bool
+    #: From the path; empty where the route has none.
+    name: str = ""
+
+    def option(self, key: str) -> str | None:
+        return self.request.query.get(key)
+
+    def number(self, key: str, lowest: int, highest: int) -> int | None:
+        text = self.option(key)
+        if text is None:
+            return None
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not lowest <= int(text) <= highest:
+            raise _bad_option(key, text, f"a number from {lowest} to {highest}")
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str
+    who: Who
+    handler: Callable[[Asked], Awaitable[web.StreamResponse]]
+    #: Which keys the query may have.
+    options: frozenset[str] = frozenset()
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        name = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
+        object.__setattr__(self, "pattern", re.compile(self.path.replace("{name}", name)))
+
+
+class MethodNotAllowed(TunedError):
+    code: ClassVar[str] = "method-not-allowed"
+    status: ClassVar[int] = 405
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    host: Host, path: Path, *, mode: int = 0o666, limits: Limits | None = None
+) -> AsyncIterator[None]:
+    """Answers for the host on the socket at ``path``; at the end lets streams end and removes the socket.
+
+    Raises Conflict if another daemon answers there, InvalidInput if nobody can listen there.
+    """
+    owner = Owner.of_this_process()
+
+    async def answer(request: web.BaseRequest, peer: Peer) -> web.StreamResponse:
+        return await _answer(host, owner, request, peer)
+
+    async with server.serving(answer, path, mode=mode, limits=limits or Limits()):
+        try:
+            yield
+        finally:
+            host.events.close()
+
+
+async def _answer(host: Host, owner: Owner, request: web.BaseRequest, peer: Peer) -> web.StreamResponse:
+    matches = ((route, route.pattern.fullmatch(request.path)) for route in ROUTES)
+    routes = {route.method: (route, found) for route, found in matches if found}
+    if not routes:
+        raise NotFound(f"cannot answer {request.path}: there is nothing here; docs/protocol.md has all paths")
+    if request.method not in routes:
+        allowed = ", ".join(routes)
+        error = MethodNotAllowed(f"cannot {request.method} {request.path}: expected {allowed}")
+        return server.error_response(error, headers={"Allow": allowed})
+    route, found = routes[request.method]
+    is_trusted = owner.trusts(peer)
+    if route.who is Who.TRUSTED and not is_trusted:
+        _log.warning("request refused", method=route.method, path=request.path, uid=peer.uid, pid=peer.pid)
+        raise _forbidden(route, request.path, peer, owner)
+    for key in request.query:
+        if key not in route.options:
+            known = ", ".join(sorted(route.options)) or "no options here"
+            raise _bad_option(key, "an unknown option", known)
+    if route.method == "POST":
+        _log.info("request accepted", path=request.path, uid=peer.uid, pid=peer.pid)
+    asked = Asked(host=host, request=request, is_trusted=is_trusted, name=found.groupdict().get("name", ""))
+    return await route.handler(asked)
+
+
+async def _status(asked: Asked) -> web.StreamResponse:
+    return server.json_response(await asked.host.status())
+
+
+async def _experiments(asked: Asked) -> web.StreamResponse:
+    return server.json_response(ExperimentsView(experiments=list(await asked.host.experiments())))
+
+
+async def _experiment(asked: Asked) -> web.StreamResponse:
+    view = await asked.host.experiment(asked.name)
+    if not asked.is_trusted:
+        view = view.copy()
+        view.pop("env", None)
+        view["failures"] = [_without_output(trial) for trial in view["failures"]]
+    return server.json_response(view)
+
+
+async def _trials(asked: Asked) -> web.StreamResponse:
+    state = asked.option("state")
+    known = next((each for each in TRIAL_STATES if each == state), None)
+    if state is not None and known is None:
+        raise _bad_option("state", state, f"one of: {', '.join(TRIAL_STATES)}")
+    before = asked.number("before", 0, 2**31 - 1)
+    limit = asked.number("limit", 1, MOST_TRIALS_PER_PAGE) or TRIALS_PER_PAGE
+    trials = await asked.host.trials(asked.name, state=known, before=before, limit=limit)
+    shown = [trial if asked.is_trusted else _without_output(trial) for trial in trials]
+    following = shown[-1]["number"] if len(shown) == limit else None
+    return server.json_response(TrialsView(trials=shown, before=following))
+
+
+async def _best(asked: Asked) -> web.StreamResponse:
+    return server.json_response(BestsView(best=list(await asked.host.best(asked.name))))
+
+
+async def _logs(asked: Asked) -> web.StreamResponse:
+    follow = asked.number("follow", 0, 1) == 1
+    chunks = await asked.host.logs(asked.name, asked.number("trial", 0, 2**31 - 1), follow=follow)
+    return await server.stream(asked.request, "text/plain; charset=utf-8", chunks)
+
+
+async def _hosts(asked: Asked) -> web.StreamResponse:
+    return server.json_response(HostsView(hosts=list(await asked.host.hosts())))
+
+
+async def _events(asked: Asked) -> web.StreamResponse:
+    return await server.stream(asked.request, NDJSON, _event_lines(asked))
+
+
+async def _event_lines(asked: Asked) -> AsyncGenerator[bytes, None]:
+    with asked.host.events.subscribe() as subscription:
+        # Taken after the subscription began: what is not in it comes as an event.
+        status = await asked.host.status()
+        yield server.json_line(events.make("snapshot", asked.host.events.host, status=status))
+        async for event in subscription:
+            yield server.json_line(event if asked.is_trusted else _event_without_output(event))
+
+
+async def _metrics(asked: Asked) -> web.StreamResponse:
+    status, further = await asked.host.status(), await asked.host.metrics()
+    text = metrics.render([*metrics.of_status(status), *further])
+    return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+async def _drain(asked: Asked) -> web.StreamResponse:
+    return server.json_response(StateView(state=await _done(asked.host.drain())))
+
+
+async def _abort(asked: Asked) -> web.StreamResponse:
+    return server.json_response(StateView(state=await _done(asked.host.abort())))
+
+
+async def _cancel(asked: Asked) -> web.StreamResponse:
+    return server.json_response(await _done(asked.host.cancel(asked.name)))
+
+
+async def _pause(asked: Asked) -> web.StreamResponse:
+    return server.json_response(await _done(asked.host.pause(asked.name)))
+
+
+async def _resume(asked: Asked) -> web.StreamResponse:
+    return server.json_response(await _done(asked.host.resume(asked.name)))
+
+
+ROUTES = (
+    Route("GET", "/v1/status", Who.ANYONE, _status),
+    Route("GET", "/v1/hosts", Who.ANYONE, _hosts),
+    Route("GET", "/v1/events", Who.ANYONE, _events),
+    Route("GET", "/v1/experiments", Who.ANYONE, _experiments),
+    Route("GET", "/v1/experiments/{name}", Who.ANYONE, _experiment),
+    Route("GET", "/v1/experiments/{name}/trials", Who.ANYONE, _trials, TRIALS_OPTIONS),
+    Route("GET", "/v1/experiments/{name}/best", Who.ANYONE, _best),
+    Route("GET", "/v1/experiments/{name}/logs", Who.TRUSTED, _logs, LOGS_OPTIONS),
+    Route("GET", "/metrics", Who.ANYONE, _metrics),
+    Route("POST", "/v1/drain", Who.TRUSTED, _drain),
+    Route("POST", "/v1/abort", Who.TRUSTED, _abort),
+    Route("POST", "/v1/experiments/{name}/cancel", Who.TRUSTED, _cancel),
+    Route("POST", "/v1/experiments/{name}/pause", Who.TRUSTED, _pause),
+    Route("POST", "/v1/experiments/{name}/resume", Who.TRUSTED, _resume),
+)
+
+#: Changes whose peer may have gone meanwhile; the loop itself holds tasks only weakly.
+_changes: set[asyncio.Task[object]] = set()
+
+
+async def _done(change: Coroutine[object, None, T]) -> T:
+    """Does the change to its end, also if the peer hangs up on the way."""
+    task = asyncio.ensure_future(change)
+    _changes.add(task)
+    task.add_done_callback(_changes.discard)
+    return await asyncio.shield(task)
+
+
+def _without_output(trial: TrialView) -> TrialView:
+    """What the trial printed may stand in the failure's message."""
+    failure = trial["failure"]
+    return trial if failure is None else {**trial, "failure": FailureView(cause=failure["cause"])}
+
+
+def _event_without_output(event: Event) -> Event:
+    failure = event.get("failure")
+    return event if failure is None else {**event, "failure": FailureView(cause=failure["cause"])}
+
+
+def _forbidden(route: Route, path: str, peer: Peer, owner: Owner) -> Forbidden:
+    try:
+        user = pwd.getpwuid(owner.uid).pw_name
+    except KeyError:
+        user = str(owner.uid)
+    try:
+        group = grp.getgrgid(owner.gid).gr_name
+    except KeyError:
+        group = str(owner.gid)
+    found, expected = f"uid {peer.uid}", f"root, user {user} or group {group}"
+    return Forbidden(f"cannot {route.method} {path}: found {found}, expected {expected}")
+
+
+def _bad_option(key: str, found: str, expected: str) -> InvalidInput:
+    return InvalidInput(Problem(file="request", key=key, found=found, expected=expected))

@@ -1,0 +1,136 @@
+"""Process trees without control groups: found by descent, by session, and by a mark in the environment.
+
+The daemon adopts what its trials leave behind (it is their subreaper), so everything they start stays below
+it. What cannot be told apart: a process that has left its session, whose parents have ended, and that has
+removed the mark from its environment, is not found when one trial is killed; it is when the daemon stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The mark: ``<instance>/<claim>``.
+TOKEN_VARIABLE = "TUNED_TOKEN"  # noqa: S105 (no secret)
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+#: How often the tree is looked at again for what was forked meanwhile.
+MOST_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One line of the system's table."""
+
+    pid: int
+    parent: int
+    session: int
+    is_zombie: bool
+
+
+def become_subreaper() -> None:
+    """From now on orphans among our descendants become our children."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def kill_tree(pid: int, token: str, known: Collection[int]) -> bool:
+    """Kills what one trial started, but not its main process ``pid``, which its caller waits for.
+
+    ``known`` are the main processes of all trials: their ends belong to their callers. False if something is
+    left.
+    """
+    mark = f"{TOKEN_VARIABLE}={token}".encode()
+
+    def of_trial(processes: dict[int, Process]) -> set[int]:
+        ours = _below(processes, os.getpid())
+        marked = {each for each in ours if processes[each].session == pid or _has_mark(each, mark)}
+        return (_below(processes, pid) | marked) - {pid}
+
+    return _kill_until_gone(of_trial, known)
+
+
+def kill_all() -> bool:
+    """Kills whatever is left below the daemon. False if something is left."""
+    return _kill_until_gone(lambda processes: _below(processes, os.getpid()), ())
+
+
+def kill_instance(instance: str) -> bool:
+    """Kills what the trials of an earlier daemon of this instance left. False if something is left."""
+    mark = f"{TOKEN_VARIABLE}={instance}/".encode()
+    return _kill_until_gone(lambda processes: {each for each in processes if _has_mark(each, mark)}, ())
+
+
+def _kill_until_gone(find: Callable[[dict[int, Process]], set[int]], known: Collection[int]) -> bool:
+    for round_ in range(MOST_ROUNDS):
+        processes = _processes()
+        found = find(processes)
+        for pid in found:
+            if processes[pid].is_zombie:
+                _reap(processes[pid], known)
+            else:
+                # Stopped first: what is about to fork cannot outrun the kill.
+                _signal(pid, signal.SIGSTOP)
+        for pid in found:
+            _signal(pid, signal.SIGKILL)
+        if all(processes[pid].is_zombie for pid in found):
+            return True
+        # The kernel needs a moment to take them down.
+        time.sleep(0.001 * (round_ + 1))
+    return False
+
+
+def _reap(process: Process, known: Collection[int]) -> None:
+    """Takes an adopted process from the table; the ends of trials' main processes are for their callers."""
+    if process.parent == os.getpid() and process.pid not in known:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _processes() -> dict[int, Process]:
+    found = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 (names, not paths)
+        if name.isdecimal():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                # The command's name, in parentheses, may hold anything.
+                stat = Path("/proc", name, "stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+                found[int(name)] = Process(
+                    pid=int(name), parent=int(stat[1]), session=int(stat[3]), is_zombie=stat[0] in "ZX"
+                )
+    return found
+
+
+def _below(processes: dict[int, Process], root: int) -> set[int]:
+    children = defaultdict(list)
+    for process in processes.values():
+        children[process.parent].append(process.pid)
+    below: set[int] = set()
+    queue = [root]
+    while queue:
+        fresh = [child for child in children[queue.pop()] if child not in below]
+        below.update(fresh)
+        queue.extend(fresh)
+    return below
+
+
+def _has_mark(pid: int, mark: bytes) -> bool:
+    try:
+        environment = Path("/proc", str(pid), "environ").read_bytes()
+    except OSError:
+        return False
+    return any(variable.startswith(mark) for variable in environment.split(b"\0"))

@@ -1,0 +1,230 @@
+"""What this host answers over the control socket: what it knows itself, and what it reads in the database."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tuned import __version__, results, triallog
+from tuned.config import Settings, redacted
+from tuned.errors import DatabaseAway, NotFound
+from tuned.states import HostState, StudyState
+from tuned.trial import LOG_NAME, Site
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from tuned.events import Events
+    from tuned.fleet import Fleet
+    from tuned.link import Link
+    from tuned.metrics import Metric
+    from tuned.roster import Roster
+    from tuned.scheduler import Running, Scheduler
+    from tuned.search import Search
+    from tuned.teller import Teller
+    from tuned.views import (
+        BestView,
+        DatabaseView,
+        ExperimentSummary,
+        ExperimentView,
+        HostStateName,
+        HostView,
+        SlotView,
+        Status,
+        TrialStateName,
+        TrialView,
+    )
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Implements ``control.Host`` for the daemon."""
+
+    settings: Settings
+    events: Events
+    link: Link
+    site: Site
+    teller: Teller
+    scheduler: Scheduler
+    roster: Roster
+    fleet: Fleet
+    state: Callable[[], HostState]
+    request_drain: Callable[[], HostState]
+    request_abort: Callable[[], HostState]
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._last_summaries: list[ExperimentSummary] = []
+
+    async def status(self) -> Status:
+        return {
+            "host": self.settings.host,
+            "state": self.state().value,
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_seconds": time.monotonic() - self._began,
+            "isolation": self._isolation(),
+            "spool": str(self.settings.spool),
+            "database": self._database(),
+            "slots": [_slot(number, running) for number, running in enumerate(self.scheduler.slots)],
+            "experiments": await self._active_summaries(),
+            "warnings": self._warnings(),
+        }
+
+    async def experiments(self) -> Sequence[ExperimentSummary]:
+        found = await self.link.call(results.summaries, self.link.database, None)
+        return [self._localized(summary) for summary in found]
+
+    async def experiment(self, name: str) -> ExperimentView:
+        view = await self.link.call(results.experiment, self.link.database, name)
+        view["summary"] = self._localized(view["summary"])
+        if search := self.roster.searches.get(name):
+            view["parallel"] = search.experiment.parallel
+            view["file"] = str(self.settings.spool / "active" / f"{search.file}.toml")
+            view["env"] = dict(search.experiment.objective.env)
+        return view
+
+    async def trials(
+        self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
+    ) -> Sequence[TrialView]:
+        study_id = await self._study_id(name)
+        return await self.link.call(
+            results.trials, self.link.database, study_id, state=state, before=before, limit=limit
+        )
+
+    async def best(self, name: str) -> Sequence[BestView]:
+        return await self.link.call(results.best, self.link.database, await self._study_id(name))
+
+    async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+        uid = await self.link.call(results.uid, self.link.database, await self._study_id(name))
+        if number is None:
+            number = self._newest(name, uid)
+        log = self.site.directory(uid, number) / LOG_NAME
+        if not (log.exists() or triallog.rotated(log).exists()):
+            raise await self._log_not_here(name, number)
+        running = next(
+            (r for r in self.scheduler.running(name) if r.evaluation.claimed.number == number), None
+        )
+        return triallog.read(log, running.task if running is not None and follow else None)
+
+    async def hosts(self) -> Sequence[HostView]:
+        return [
+            {
+                "name": sighting.row.name,
+                "state": "dead" if sighting.row.dead else sighting.row.info.get("state", "running"),
+                "slots": int(sighting.row.info.get("slots", 0)),
+                "running": int(sighting.row.info.get("running", 0)),
+                "beat_age_seconds": sighting.age_seconds(),
+                "version": str(sighting.row.info.get("version", "")),
+                "optuna_version": str(sighting.row.info.get("optuna_version", "")),
+            }
+            for sighting in self.fleet.sightings
+        ]
+
+    async def metrics(self) -> Sequence[Metric]:
+        return []
+
+    async def drain(self) -> HostStateName:
+        return self.request_drain().value
+
+    async def abort(self) -> HostStateName:
+        return self.request_abort().value
+
+    async def cancel(self, name: str) -> ExperimentSummary:
+        return await self._set_state(name, StudyState.CANCELLED)
+
+    async def pause(self, name: str) -> ExperimentSummary:
+        return await self._set_state(name, StudyState.PAUSED)
+
+    async def resume(self, name: str) -> ExperimentSummary:
+        return await self._set_state(name, StudyState.OPEN)
+
+    async def _set_state(self, name: str, state: StudyState) -> ExperimentSummary:
+        await self.roster.set_state(name, state)
+        study_id = await self._study_id(name)
+        [summary] = await self.link.call(results.summaries, self.link.database, [study_id])
+        return self._localized(summary)
+
+    async def _study_id(self, name: str) -> int:
+        return await self.link.call(results.find, self.link.database, name)
+
+    async def _active_summaries(self) -> list[ExperimentSummary]:
+        ids = [search.standing.study_id for search in self.roster.searches.values()]
+        if self.link.message is None:
+            try:
+                found = await self.link.call(results.summaries, self.link.database, ids) if ids else []
+                self._last_summaries = found
+            except DatabaseAway:
+                pass  # Said under "database"; the last known figures are better than none.
+        return [self._localized(summary) for summary in self._last_summaries]
+
+    def _localized(self, summary: ExperimentSummary) -> ExperimentSummary:
+        """Adds what only this host knows."""
+        search: Search | None = self.roster.searches.get(summary["name"])
+        if search is None:
+            return summary
+        summary = summary.copy()
+        summary["note"] = search.note
+        summary["running"] = len(self.scheduler.running(search.name))
+        summary["counts"] = {
+            **summary["counts"],
+            "waiting": summary["counts"]["waiting"] + search.parked,
+        }
+        return summary
+
+    def _database(self) -> DatabaseView:
+        return {
+            "url": redacted(self.settings.storage),
+            "reachable": self.link.message is None,
+            "message": self.link.message,
+            "pending_results": len(self.teller),
+        }
+
+    def _isolation(self) -> Literal["cgroup", "best-effort"]:
+        return "best-effort" if self.site.cgroups is None else "cgroup"
+
+    def _warnings(self) -> list[str]:
+        found = list(self.settings.warnings)
+        if waiting := self.roster.unopened:
+            found.append(f"waiting for the database to open: {', '.join(waiting)}")
+        if self.roster.spool_problem:
+            found.append(self.roster.spool_problem)
+        if self.fleet.waits_for_name:
+            found.append(
+                f"another daemon has the name {self.settings.host}: waiting to see whether it is alive"
+            )
+        return found
+
+    def _newest(self, name: str, uid: str) -> int:
+        directory = self.site.state.trials / uid
+        numbers = [int(path.name) for path in directory.iterdir()] if directory.is_dir() else []
+        if not numbers:
+            raise NotFound(f"cannot show output of {name}: no trial of it has run on this host")
+        return max(numbers)
+
+    async def _log_not_here(self, name: str, number: int) -> NotFound:
+        view = await self.link.call(results.trial, self.link.database, await self._study_id(name), number)
+        if twin := view["duplicate_of"]:
+            return NotFound(
+                f"trial {number} of {name} was not evaluated: it is a duplicate of trial {twin['number']}"
+            )
+        where = view["host"]
+        if where and where != self.settings.host:
+            return NotFound(f"cannot show output of trial {number} of {name} here: it ran on host {where}")
+        return NotFound(f"trial {number} of {name} has no output on this host")
+
+
+def _slot(number: int, running: Running | None) -> SlotView:
+    if running is None:
+        return {"slot": number, "running": None}
+    return {
+        "slot": number,
+        "running": {
+            "experiment": running.search.name,
+            "trial": running.evaluation.claimed.number,
+            "attempt": running.evaluation.attempt,
+            "seconds": running.seconds,
+        },
+    }

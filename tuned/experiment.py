@@ -1,0 +1,295 @@
+"""One experiment: what a file says, parsed and checked, with all defaults filled in.
+
+An experiment has two halves. Its *definition* is one for the whole fleet and is kept in the database; its
+local keys (``parallel``, and ``workdir``, ``path`` and ``env`` of the objective) each host reads from its own
+file.
+Nothing here reads files or knows the database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from types import MappingProxyType
+from typing import Any
+
+from tuned import samplers
+from tuned.experiment_checks import check, substitute
+from tuned.experiment_file import BudgetTable, ObjectiveTable, Tables
+from tuned.kinds import NAME, NAME_EXPECTED
+from tuned.problems import Problems, describe, load_toml, printable, refuse_file, shorten
+from tuned.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Point, Space, Value
+from tuned.spans import format_span
+
+_LONGEST_SHOWN_ARGV = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What is run to evaluate one point: a command, or a Python function; never both or neither."""
+
+    command: tuple[str, ...] | None
+    python: str | None
+    path: str | None
+    workdir: str | None
+    #: In seconds.
+    timeout: float | None
+    env: Mapping[str, str]
+    pattern: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampler:
+    """What draws the points."""
+
+    name: str
+    options: Mapping[str, samplers.OptionValue]
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """When enough is enough, over the whole fleet."""
+
+    trials: int | None
+    evaluations: int | None
+    #: In seconds.
+    time: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dedup:
+    """What happens with a drawn point that is done or held."""
+
+    #: reuse, resample or evaluate.
+    on_complete: str
+    #: skip, wait, resample or evaluate.
+    on_running: str
+    patience: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Further tries of a crashed evaluation."""
+
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One experiment file."""
+
+    name: str
+    #: Each minimize or maximize.
+    directions: tuple[str, ...]
+    parallel: int | None
+    objective: Objective
+    space: Space
+    sampler: Sampler
+    budget: Budget
+    dedup: Dedup
+    retry: Retry
+    #: Evaluated first.
+    points: tuple[Point, ...]
+
+    def definition(self) -> str:
+        """JSON of what must be one in the whole fleet: the file's own keys, without the local ones.
+
+        The order of the parameters is part of it, for the walk goes by it.
+        """
+        return json.dumps(_document(self), separators=(",", ":"), ensure_ascii=False)
+
+    def adopt(self, definition: str) -> Experiment:
+        """What the database says, with this file's local keys. Raises InvalidInput if it cannot be read."""
+        file = f"definition of {self.name} in the database"
+        try:
+            document = json.loads(definition)
+        except ValueError:
+            refuse_file(file, "text that is not JSON", "what tuned wrote")
+        if not isinstance(document, dict):
+            refuse_file(file, describe(document), "what tuned wrote")
+        theirs = _build(document, file)
+        mine = self.objective
+        objective = replace(theirs.objective, workdir=mine.workdir, path=mine.path, env=mine.env)
+        return replace(theirs, parallel=self.parallel, objective=objective)
+
+    def argv(self, point: Point) -> tuple[str, ...]:
+        """The command for a point: ``{name}`` replaced, ``{{`` and ``}}`` as braces."""
+        texts = {name: text(value) for name, value in point.values.items()}
+        return tuple(substitute(argument, texts) for argument in self.objective.command or ())
+
+
+def parse(content: bytes, file: str) -> Experiment:
+    """The experiment in a file. Raises InvalidInput with all problems, not the first."""
+    return _build(load_toml(content, file), file)
+
+
+def differences(mine: str, theirs: str) -> list[str]:
+    """What differs between two definitions, one line each; empty if they mean the same."""
+    return list(_differences("", json.loads(mine), json.loads(theirs)))
+
+
+def text(value: Value) -> str:
+    """A parameter's value as programs get it, in arguments and environment: as TOML writes it, unquoted."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def summary(experiment: Experiment, slots: int | None = None) -> list[str]:
+    """What will run, in short lines for people."""
+    budget = experiment.budget
+    limits = [
+        f"{budget.trials} trials" if budget.trials else "",
+        f"{budget.evaluations} evaluations" if budget.evaluations else "",
+        format_span(budget.time) if budget.time else "",
+    ]
+    seed = "" if experiment.sampler.seed is None else f", seed {experiment.sampler.seed}"
+    lines = [
+        f"study: {experiment.name}, {' and '.join(experiment.directions)}",
+        f"runs: {_example(experiment)}",
+        f"space: {_size(experiment.space)}",
+        f"sampler: {experiment.sampler.name}{seed}{_sampler_note(experiment)}",
+        f"budget: {', '.join(filter(None, limits)) or 'none, it ends when the space is exhausted'}",
+    ]
+    if (parallel := experiment.parallel or slots) is not None:
+        lines.append(f"at once: {min(parallel, slots or parallel)} on this host")
+    if count := len(experiment.points):
+        lines.append(f"first: {count} given point{'' if count == 1 else 's'}")
+    return lines
+
+
+def _build(document: dict[str, Any], file: str) -> Experiment:
+    problems = Problems(file)
+    tables = Tables(document, problems)
+    space = check(tables, problems)
+    name = _study_name(tables, file, problems)
+    problems.raise_if_any()
+    head, sampler = tables.head, tables.sampler
+    # What is None has added its problem.
+    assert head is not None
+    assert tables.objective is not None
+    assert space is not None
+    assert sampler is not None
+    assert tables.budget is not None
+    assert tables.dedup is not None
+    assert tables.retry is not None
+    assert tables.points is not None
+    return Experiment(
+        name=name,
+        directions=tuple(head.directions or [head.direction or "minimize"]),
+        parallel=head.parallel,
+        objective=_objective(tables.objective),
+        space=space,
+        sampler=Sampler(name=sampler.name, options=MappingProxyType(sampler.options), seed=sampler.seed),
+        budget=_budget(tables.budget),
+        dedup=Dedup(**tables.dedup.model_dump()),
+        retry=Retry(**tables.retry.model_dump()),
+        points=tuple(map(space.point, tables.points)),
+    )
+
+
+def _study_name(tables: Tables, file: str, problems: Problems) -> str:
+    if tables.head is None or tables.head.name:
+        return (tables.head and tables.head.name) or ""
+    stem = PurePath(file).stem
+    if not NAME.fullmatch(stem):
+        problems.add("name", f"none, and the file's name {describe(stem)} does not do", NAME_EXPECTED)
+    return stem
+
+
+def _objective(table: ObjectiveTable) -> Objective:
+    return Objective(
+        command=None if table.command is None else tuple(table.command),
+        python=table.python,
+        path=table.path,
+        workdir=table.workdir,
+        timeout=table.timeout,
+        env=MappingProxyType(table.env),
+        pattern=table.metric.pattern if table.metric else None,
+    )
+
+
+def _budget(table: BudgetTable) -> Budget:
+    return Budget(trials=table.trials, evaluations=table.evaluations, time=table.time)
+
+
+def _document(experiment: Experiment) -> dict[str, Any]:
+    """The document of a file that says the same, without the local keys: ``_build`` reads it back."""
+    objective, sampler, dedup = experiment.objective, experiment.sampler, experiment.dedup
+    budget = experiment.budget
+    return {
+        "name": experiment.name,
+        "directions": list(experiment.directions),
+        "objective": _set(
+            command=None if objective.command is None else list(objective.command),
+            python=objective.python,
+            timeout=objective.timeout,
+            metric=None if objective.pattern is None else {"pattern": objective.pattern},
+        ),
+        "space": {parameter.name: _parameter(parameter) for parameter in experiment.space.parameters},
+        "sampler": _set(name=sampler.name, seed=sampler.seed) | dict(sorted(sampler.options.items())),
+        "budget": _set(trials=budget.trials, evaluations=budget.evaluations, time=budget.time),
+        "dedup": {
+            "on_complete": dedup.on_complete,
+            "on_running": dedup.on_running,
+            "patience": dedup.patience,
+        },
+        "retry": {"attempts": experiment.retry.attempts},
+        "points": [dict(point.values) for point in experiment.points],
+    }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    match parameter:
+        case CategoricalParameter():
+            return {"type": "categorical", "choices": list(parameter.choices)}
+        case IntParameter() | FloatParameter():
+            kind = "int" if isinstance(parameter, IntParameter) else "float"
+            bounds = _set(low=parameter.low, high=parameter.high, step=parameter.step)
+            return {"type": kind, **bounds, "log": parameter.log}
+
+
+def _set(**values: object) -> dict[str, Any]:
+    """Those that are set; the others are left out, as in a file."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _differences(key: str, mine: object, theirs: object) -> Iterator[str]:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for name in [*mine, *(name for name in theirs if name not in mine)]:
+            yield from _differences(f"{key}.{name}" if key else name, mine.get(name), theirs.get(name))
+    # As text: 1 and true are equal in Python, and are not the same choice.
+    elif (here := _shown(mine)) != (there := _shown(theirs)):
+        yield f"{key}: {shorten(here)} here, {shorten(there)} in the database"
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _example(experiment: Experiment) -> str:
+    if experiment.objective.python:
+        return experiment.objective.python
+    # Quoted only where it could be mistaken: shlex would put quotes around every {name}.
+    words = (
+        word if word and " " not in word else describe(word) for word in experiment.objective.command or ()
+    )
+    line = printable(" ".join(words))
+    return line if len(line) <= _LONGEST_SHOWN_ARGV else line[: _LONGEST_SHOWN_ARGV - 1] + "…"
+
+
+def _size(space: Space) -> str:
+    names = ", ".join(parameter.name for parameter in space.parameters)
+    if space.size is not None:
+        return f"{space.size} points ({names})"
+    if any(parameter.size is None for parameter in space.parameters):
+        return f"continuous ({names})"
+    return f"over 2**62 points ({names})"
+
+
+def _sampler_note(experiment: Experiment) -> str:
+    has_choices = any(isinstance(p, CategoricalParameter) for p in experiment.space.parameters)
+    if samplers.SAMPLERS[experiment.sampler.name].ignores_categorical and has_choices:
+        return " (draws categorical parameters at random)"
+    return ""

@@ -1,0 +1,44 @@
+"""Kinds of values that the experiment file and the configuration share, with what is said of a wrong one."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from tuned.problems import refuse
+from tuned.spans import parse_span
+
+#: A name of an experiment or a host: safe as a file name and in a URL.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME_EXPECTED = "1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit"
+
+
+def _name(value: str) -> str:
+    return value if NAME.fullmatch(value) else refuse(NAME_EXPECTED)
+
+
+def _span_or_zero(value: object) -> float:
+    try:
+        return parse_span(value)
+    except ValueError as error:
+        refuse(str(error))
+
+
+def _span(value: object) -> float:
+    return _span_or_zero(value) or refuse("a time span of more than 0")
+
+
+def _absolute(value: str) -> str:
+    return value if value.startswith("/") else refuse('an absolute path, such as "/srv/minima"')
+
+
+_SPAN_SCHEMA = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}]})
+
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
+#: A span in seconds, more than 0.
+Span = Annotated[float, BeforeValidator(_span), _SPAN_SCHEMA]
+SpanOrZero = Annotated[float, BeforeValidator(_span_or_zero), _SPAN_SCHEMA]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+Count = Annotated[int, Field(ge=1)]

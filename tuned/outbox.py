@@ -1,0 +1,98 @@
+"""The outbox: results on this host's disk until the database has them.
+
+It owns one directory of the state directory. A record is durable when ``put`` returns, and only ``discard``
+forgets it. It must never change or drop a record, or stop at one that it cannot read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tuned import files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+#: Far more than a result with all its intermediate values.
+MOST_BYTES = 256 * 2**20
+
+_RECORD = re.compile(r"[0-9]{12}\.json")
+_NUMBERED = re.compile(r"[0-9]{12}")
+
+
+class Outbox:
+    """Records in the order in which they were put, across restarts. Any thread may put."""
+
+    def __init__(self, directory: Path) -> None:
+        """The caller holds the state directory's lock: nobody else writes here."""
+        self._directory = directory
+        files.make_directory(directory, 0o700)
+        files.remove_temporaries(directory)
+        # Records that were set aside count too, so that no later one takes their number.
+        numbers = [int(match[0]) for path in directory.iterdir() if (match := _NUMBERED.match(path.name))]
+        self._numbers = itertools.count(max(numbers, default=0) + 1)
+        self._order = threading.Lock()
+
+    def put(self, record: Mapping[str, Any]) -> str:
+        """Writes it durably and returns its name. Raises OSError when it cannot, such as on a full disk."""
+        content = json.dumps(dict(record)).encode()
+        with self._order:
+            name = f"{next(self._numbers):012d}.json"
+            # Two fsyncs: one makes the content durable, one the name.
+            files.write(self._directory / name, content, mode=0o600)
+        return name
+
+    def pending(self) -> list[tuple[str, dict[str, Any]]]:
+        """What was put and not yet discarded, oldest first; what is no record is set aside."""
+        records = []
+        for path in sorted(self._directory.iterdir()):
+            if path.name.startswith(".") or path.name.endswith(".corrupt"):
+                continue
+            try:
+                record = _read(path)
+            except FileNotFoundError:
+                continue  # Discarded by another thread since the directory was read.
+            except OSError as error:
+                # The disk may give it back later: it stays where it is.
+                _log.error("result cannot be read", file=str(path), error=str(error))
+                continue
+            except (files.Unfit, ValueError, RecursionError) as error:
+                self._set_aside(path, str(error))
+                continue
+            records.append((path.name, record))
+        return records
+
+    def discard(self, name: str) -> None:
+        """Forgets a record that the database has; not an error if it is gone already.
+
+        Not made durable: a record that a power cut brings back is told again, which changes nothing.
+        """
+        (self._directory / name).unlink(missing_ok=True)
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        aside = path.with_name(f"{path.name}.corrupt")
+        _log.error("result set aside", file=str(aside), reason=reason)
+        with contextlib.suppress(OSError):
+            path.replace(aside)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not _RECORD.fullmatch(path.name):
+        raise ValueError("no file of this name belongs in the outbox")
+    with files.open_regular(path, MOST_BYTES) as file:
+        record = json.loads(file.read())
+    if not isinstance(record, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 (wrong content, not a wrong call)
+    return record

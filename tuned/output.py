@@ -1,0 +1,226 @@
+"""What a trial prints: its value on standard output, and the log of everything.
+
+Fed with bytes as they come; memory is bounded however much a trial prints. A pattern is matched by RE2, in
+linear time, so that none can hang the daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import re2
+import structlog
+
+from tuned.states import Cause, Failure
+from tuned.triallog import rotated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+#: Longer lines are cut.
+LINE_BYTES = 64 * 1024
+
+#: More distinct steps than this are not kept, so that a trial that reports in a tight loop stays small.
+MOST_STEPS = 10_000
+
+#: A log that grows beyond this is set aside as ``.1`` and begun anew.
+LOG_BYTES = 16 * 2**20
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
+
+
+class Lines:
+    """Cuts a stream into lines without their ends; a line longer than ``LINE_BYTES`` loses its rest."""
+
+    def __init__(self) -> None:
+        self._partial = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        *lines, rest = (self._partial + chunk).split(b"\n")
+        self._partial = rest[:LINE_BYTES]
+        return (line[:LINE_BYTES] for line in lines)
+
+    def rest(self) -> bytes:
+        """The last line, if nothing ended it."""
+        rest, self._partial = self._partial, b""
+        return rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """One result; ``problem`` says what is wrong with it, instead of values."""
+
+    values: tuple[float, ...] = ()
+    problem: str = ""
+
+
+class Reports:
+    """Finds the values in a trial's standard output."""
+
+    def __init__(
+        self, objectives: int, pattern: str | None, on_report: Callable[[int, float], object] | None = None
+    ) -> None:
+        self._objectives = objectives
+        self._pattern: Any = None if pattern is None else re2.compile(pattern)
+        self._on_report = on_report
+        self._lines = Lines()
+        self._result: _Report | None = None
+        self._last_step: _Report | None = None
+        self._last_line = b""
+        #: By step, in the order in which they were first reported.
+        self.intermediate: dict[int, float] = {}
+
+    def feed(self, chunk: bytes) -> None:
+        for line in self._lines.feed(chunk):
+            self._read(line)
+
+    def finish(self) -> tuple[float, ...] | Failure:
+        """The trial's values, once all of its output was fed."""
+        self._read(self._lines.rest())
+        result = self._bare_number() or self._result or self._last_step
+        if result is None:
+            return self._no_value("no value on standard output")
+        if result.problem:
+            return self._no_value(result.problem)
+        if any(math.isnan(value) for value in result.values):
+            return self._no_value("the value is NaN")
+        return result.values
+
+    def _read(self, line: bytes) -> None:
+        line = line.strip()
+        if not line:
+            return
+        self._last_line = line
+        if self._pattern is not None:
+            self._match(line.decode("utf-8", "replace"))
+        elif line.startswith(b"{") and b'"value' in line:
+            self._parse(line)
+
+    def _match(self, line: str) -> None:
+        for found in self._pattern.finditer(line):
+            groups = found.groupdict()
+            value = groups.get("value") or ""
+            text = value.strip()
+            report = (
+                _Report(values=(float(text),))
+                if _NUMBER.fullmatch(text)
+                else _Report(problem=f"the pattern found {value!r}, expected a number")
+            )
+            step = groups.get("step")
+            self._note(report, None if step is None else step.strip())
+
+    def _parse(self, line: bytes) -> None:
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(found, dict) or not ("value" in found or "values" in found):
+            return
+        values = found["values"] if "values" in found else [found["value"]]
+        self._note(self._report(values), found.get("step"))
+
+    def _report(self, values: object) -> _Report:
+        if not isinstance(values, list) or not all(_is_number(value) for value in values):
+            return _Report(problem=f"found {_short(values)}, expected numbers")
+        if len(values) != self._objectives:
+            return _Report(problem=f"found {len(values)} values, expected {self._objectives}")
+        try:
+            return _Report(values=tuple(float(value) for value in values))
+        except OverflowError:
+            return _Report(problem=f"found {_short(values)}, expected numbers that a float can hold")
+
+    def _note(self, report: _Report, step: object) -> None:
+        if step is None:
+            self._result = report
+            return
+        index = _step(step)
+        if index is None:
+            self._result = _Report(problem=f"found step {_short(step)}, expected an integer from 0")
+            return
+        self._last_step = report
+        # Optuna has intermediate values only with one objective.
+        if len(report.values) == self._objectives == 1:
+            if index in self.intermediate or len(self.intermediate) < MOST_STEPS:
+                self.intermediate[index] = report.values[0]
+            if self._on_report is not None:
+                self._on_report(index, report.values[0])
+
+    def _bare_number(self) -> _Report | None:
+        if self._pattern is not None or self._objectives != 1 or len(self._last_line) > 64:
+            return None
+        text = self._last_line.decode("utf-8", "replace")
+        return _Report(values=(float(text),)) if _NUMBER.fullmatch(text) else None
+
+    def _no_value(self, problem: str) -> Failure:
+        if self._last_line:
+            problem += f"; the last line was {_short(self._last_line.decode('utf-8', 'replace'))}"
+        else:
+            problem += "; nothing was printed there"
+        return Failure(cause=Cause.NO_VALUE, message=problem)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _step(step: object) -> int | None:
+    if isinstance(step, str) and step.isdecimal() and len(step) < 10:
+        return int(step)
+    # Databases keep a step in 32 bits.
+    return step if type(step) is int and 0 <= step < 2**31 else None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+class TrialLog:
+    """The file of what a trial prints: the newest 16 to 32 MiB of it. Never hurts the trial."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._size = 0
+        with self._survived():
+            self._open()
+
+    def write(self, chunk: bytes) -> None:
+        if self._descriptor is None:
+            return
+        with self._survived():
+            self._size += os.write(self._descriptor, chunk)
+            if self._size > LOG_BYTES:
+                self.close()
+                self._path.replace(rotated(self._path))
+                self._open()
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o600)
+        self._size = os.fstat(self._descriptor).st_size
+
+    @contextlib.contextmanager
+    def _survived(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # Such as a full disk: the trial is worth more than its log.
+            _log.warning("output not kept", file=str(self._path), error=str(error))
+            self.close()

@@ -1,0 +1,313 @@
+"""One trial's process tree: started, watched, and gone when ``run`` returns.
+
+No thread and no polling: its end comes by a pidfd, its output by the loop. Whatever way a run ends, nothing
+of its tree is left, as far as the isolation reaches (docs/trials.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+
+import structlog
+
+from tuned import descendants
+from tuned.output import Reports, TrialLog
+from tuned.states import Cause, Ending, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.cgroup import Cgroup
+    from tuned.experiment import Experiment
+    from tuned.space import Point
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+CHUNK_BYTES = 64 * 1024
+
+#: How long pipes may stay open once the tree is gone: only a process that escaped can hold them.
+DRAIN_SECONDS = 1.0
+
+#: How much of the end of standard error is told in a failure's message.
+TAIL_CHARACTERS = 300
+
+#: What is the daemon's own, or would let a trial speak in its name: never in a trial's environment.
+_WITHHELD = frozenset({"CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "INVOCATION_ID"})
+_WITHHELD_PREFIXES = ("LISTEN_", "PG", "TUNED_", "WATCHDOG_")
+
+OnReport = Callable[[int, float], object]
+
+#: The main processes of all trials that run: the ends of these are their runs' business.
+_mains: set[int] = set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What to run, where, and how its output is understood."""
+
+    argv: tuple[str, ...]
+    #: Complete; nothing is added but the mark by which the tree is found.
+    environment: Mapping[str, str]
+    workdir: Path
+    log: Path
+    timeout_seconds: float | None
+    objectives: int
+    pattern: str | None
+    #: ``<instance>/<claim>``
+    token: str
+    group: Cgroup | None
+    #: Between SIGTERM and SIGKILL when the tree is killed.
+    grace_seconds: float = 0.0
+
+
+async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
+    """Runs to the end, or to the timeout. Cancelled: kills the whole tree, then the cancellation goes on."""
+    if problem := _problem(launch):
+        return _failed(Cause.EXIT, problem)
+    reports = Reports(launch.objectives, launch.pattern, on_report)
+    log = TrialLog(launch.log)
+    try:
+        try:
+            process = _spawn(launch)
+        except (OSError, ValueError) as error:
+            return _failed(Cause.EXIT, f"cannot run {launch.argv[0]!r}: {error}")
+        return await _watch(launch, process, reports, log)
+    finally:
+        log.close()
+
+
+def environment(
+    experiment: Experiment,
+    point: Point,
+    *,
+    trial: int,
+    host: str,
+    slot: int,
+    attempt: int,
+    point_directory: Path,
+) -> dict[str, str]:
+    """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIXES)
+    }
+    # Otherwise what a Python program prints is seen only when its buffer is full.
+    unbuffered = {"PYTHONUNBUFFERED": "1"}
+    parameters = {f"TUNED_PARAM_{name.upper()}": text(value) for name, value in point.values.items()}
+    return {
+        **unbuffered,
+        **ours,
+        **experiment.objective.env,
+        **parameters,
+        "TUNED_PARAMS": json.dumps(dict(point.values)),
+        "TUNED_EXPERIMENT": experiment.name,
+        "TUNED_TRIAL": str(trial),
+        "TUNED_HOST": host,
+        "TUNED_SLOT": str(slot),
+        "TUNED_ATTEMPT": str(attempt),
+        "TUNED_POINT_DIR": str(point_directory),
+    }
+
+
+def text(value: object) -> str:
+    """A parameter's value as a program gets it: as in JSON, without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _problem(launch: Launch) -> str | None:
+    """Why the program cannot be started, in words that help; None if it seems that it can."""
+    if not launch.workdir.is_dir():
+        return f"cannot run in {launch.workdir}: there is no such directory"
+    if not os.access(launch.workdir, os.X_OK):
+        return f"cannot run in {launch.workdir}: permission denied"
+    program = launch.argv[0]
+    if "/" in program:
+        path = launch.workdir / program
+        if not path.exists():
+            return f"cannot run {program!r}: there is no such file (working directory {launch.workdir})"
+        if not os.access(path, os.X_OK) or path.is_dir():
+            return f"cannot run {program!r}: it is not executable"
+        return None
+    search = launch.environment.get("PATH", os.defpath)
+    return (
+        None
+        if shutil.which(program, path=search)
+        else f"cannot run {program!r}: not found in PATH ({search})"
+    )
+
+
+def _spawn(launch: Launch) -> subprocess.Popen[bytes]:
+    argv = launch.argv if launch.group is None else launch.group.joining(launch.argv)
+    process = subprocess.Popen(  # what a member of the spool's group asked for
+        argv,
+        cwd=launch.workdir,
+        env={**launch.environment, descendants.TOKEN_VARIABLE: launch.token},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    _mains.add(process.pid)
+    return process
+
+
+async def _watch(launch: Launch, process: subprocess.Popen[bytes], reports: Reports, log: TrialLog) -> Ending:
+    tail = _Tail()
+    assert process.stdout is not None
+    assert process.stderr is not None
+    timed_out = False
+    with (
+        _Pipe(process.stdout, reports.feed, log.write) as out,
+        _Pipe(process.stderr, tail.feed, log.write) as err,
+    ):
+        try:
+            async with asyncio.timeout(launch.timeout_seconds):
+                await _exited(process)
+        except TimeoutError:
+            timed_out = True
+        finally:
+            await _kill(launch, process)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await out.closed.wait()
+                await err.closed.wait()
+    if timed_out:
+        seconds = launch.timeout_seconds
+        message = f"still running after {seconds:g} s"
+        return _failed(Cause.TIMEOUT, message, reports, timeout=seconds)
+    return _ending(launch, process.returncode, reports, tail)
+
+
+def _ending(launch: Launch, status: int, reports: Reports, tail: _Tail) -> Ending:
+    if launch.group is not None and launch.group.oom_kills():
+        return _failed(Cause.OOM, tail.after("killed for want of memory"), reports)
+    if status < 0:
+        name = signal.Signals(-status).name
+        return _failed(Cause.SIGNAL, tail.after(f"killed by {name}"), reports, signal=name)
+    if status > 0:
+        return _failed(Cause.EXIT, tail.after(f"exit status {status}"), reports, status=status)
+    outcome = reports.finish()
+    if isinstance(outcome, Failure):
+        return Ending(failure=outcome, intermediate=reports.intermediate)
+    return Ending(values=outcome, intermediate=reports.intermediate)
+
+
+def _failed(cause: Cause, message: str, reports: Reports | None = None, **detail: object) -> Ending:
+    failure = Failure(cause=cause, message=message, detail=detail)
+    return Ending(failure=failure, intermediate={} if reports is None else reports.intermediate)
+
+
+async def _exited(process: subprocess.Popen[bytes]) -> None:
+    """Waits for the main process and takes its status."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    descriptor = os.pidfd_open(process.pid)
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    process.wait()
+
+
+async def _kill(launch: Launch, process: subprocess.Popen[bytes]) -> None:
+    """Kills what is left of the tree and waits until it is gone."""
+    if process.returncode is None and launch.grace_seconds:
+        _terminate(launch, process.pid)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(launch.grace_seconds):
+                await _exited(process)
+    if launch.group is not None:
+        if not launch.group.is_empty():
+            launch.group.kill()
+    elif process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode is None:
+        # Killed before it joined its group, perhaps.
+        process.kill()
+        await _exited(process)
+    _mains.discard(process.pid)
+    is_gone = (
+        descendants.kill_tree(process.pid, launch.token, _mains)
+        if launch.group is None
+        else await launch.group.wait_empty()
+    )
+    if not is_gone:
+        _log.error("processes of a trial could not be killed", pid=process.pid)
+
+
+def _terminate(launch: Launch, pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if launch.group is None:
+            os.killpg(pid, signal.SIGTERM)
+            return
+        for member in launch.group.processes():
+            os.kill(member, signal.SIGTERM)
+
+
+class _Pipe:
+    """One end of a pipe, read by the event loop for as long as the block lasts."""
+
+    def __init__(self, file: IO[bytes], *readers: Callable[[bytes], object]) -> None:
+        self._file = file
+        self._readers = readers
+        self.closed = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        os.set_blocking(self._file.fileno(), False)
+        asyncio.get_running_loop().add_reader(self._file.fileno(), self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _read(self) -> None:
+        # One chunk at a time: a flood takes its turn with everything else.
+        try:
+            chunk = os.read(self._file.fileno(), CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        if not chunk:
+            self._close()
+        for reader in self._readers if chunk else ():
+            reader(chunk)
+
+    def _close(self) -> None:
+        if not self._file.closed:
+            asyncio.get_running_loop().remove_reader(self._file.fileno())
+            self._file.close()
+            self.closed.set()
+
+
+class _Tail:
+    """The end of standard error: what a person looks at first."""
+
+    def __init__(self) -> None:
+        self._end = b""
+
+    def feed(self, chunk: bytes) -> None:
+        self._end = (self._end + chunk)[-4 * TAIL_CHARACTERS :]
+
+    def after(self, message: str) -> str:
+        lines = list(self._lines())
+        return f"{message}: {lines[-1][-TAIL_CHARACTERS:]}" if lines else message
+
+    def _lines(self) -> Iterator[str]:
+        for line in self._end.decode("utf-8", "replace").splitlines():
+            if line.strip():
+                yield line.strip()

@@ -1,0 +1,271 @@
+"""The experiments of this host: from the spool into the scheduler, and out again when they are over.
+
+Decides nothing about points. A file that cannot be run is rejected with its reasons and hurts nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from tuned import results
+from tuned.encoding import Encoding
+from tuned.errors import Conflict, DatabaseAway, InvalidInput, NotFound, Problem, TunedError
+from tuned.experiment import Experiment, parse
+from tuned.search import Search
+from tuned.spool import Change, Spool, Taken
+from tuned.states import StudyState
+from tuned.studies import open_study, set_state, standings
+from tuned.tells import Result, Told
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.claims import Holder
+    from tuned.events import Events
+    from tuned.link import Link
+    from tuned.scheduler import Scheduler
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+class Roster:
+    """Which experiments this host works on. Belongs to the event loop's thread."""
+
+    def __init__(self, link: Link, spool: Spool, scheduler: Scheduler, events: Events) -> None:
+        self._link = link
+        self._spool = spool
+        self._scheduler = scheduler
+        self._events = events
+        self._holder: Holder | None = None
+        #: Taken, but the database could not open them yet; and whether a person submitted them just now.
+        self._unopened: dict[str, tuple[Taken, bool]] = {}
+        self._opening = asyncio.Lock()
+        #: Why nothing new can be taken; empty while it can.
+        self.spool_problem = ""
+
+    @property
+    def searches(self) -> dict[str, Search]:
+        return self._scheduler.searches
+
+    @property
+    def unopened(self) -> list[str]:
+        """Files that wait for the database, by name."""
+        return sorted(self._unopened)
+
+    async def restore(self) -> None:
+        """Takes up what was in ``active/`` when an earlier daemon ended."""
+        for taken in await asyncio.to_thread(self._spool.active):
+            self._unopened[taken.name] = (taken, False)
+
+    async def watch(self) -> None:
+        """Takes files as they come, for as long as the spool is there."""
+        try:
+            async for change in self._spool.changes():
+                if Change.ACTIVE in change:
+                    self._notice_withdrawn()
+                if Change.ARRIVALS in change:
+                    await self.take()
+        except NotFound as error:
+            # What runs goes on; it may be worth days.
+            self.spool_problem = f"{error}; put it back and restart the daemon"
+            _log.error("spool gone", problem=self.spool_problem)
+
+    async def take(self) -> None:
+        """Takes what is new in the spool. Files that the database cannot open yet wait."""
+        while taken := await asyncio.to_thread(self._spool.take):
+            for one in taken:
+                self._unopened[one.name] = (one, True)
+        await self.open()
+
+    async def hold(self, holder: Holder) -> None:
+        """From now on everything is claimed for this incarnation of the host."""
+        self._holder = holder
+        for search in self.searches.values():
+            await self._link.draw(search.hold, holder)
+        await self.open()
+
+    async def follow(self, interval_seconds: float) -> None:
+        """For ever: sees where all studies stand; what others did to them reaches this host within a beat."""
+        while True:
+            await asyncio.sleep(interval_seconds)
+            try:
+                if not self.spool_problem:
+                    await self.take()
+                await self._look_around()
+            except DatabaseAway:
+                await self._link.back()
+
+    async def _look_around(self) -> None:
+        self._forget_withdrawn()
+        ids = [search.standing.study_id for search in self.searches.values()]
+        found = await self._link.call(standings, self._link.database, ids) if ids else {}
+        for search in list(self.searches.values()):
+            standing = found.get(search.standing.study_id)
+            if standing is None or standing.uid != search.standing.uid or standing.is_over:
+                await self.check(search)
+            else:
+                search.look(standing)
+                await self._follow_state(search)
+        self._scheduler.wake()
+
+    async def check(self, search: Search) -> None:
+        """Looks where a study stands, and lets it go if it is over. Raises DatabaseAway."""
+        if await search.refresh():
+            await self._follow_state(search)
+        else:
+            search.log.warning("study deleted from the database")
+            await self._end(search, "cancelled")
+        self._scheduler.wake()
+
+    async def on_told(self, result: Result, told: Told) -> None:
+        """The database has a result: whoever waited for it goes on."""
+        search = next((s for s in self.searches.values() if s.standing.uid == result.study_uid), None)
+        if search is None:
+            return
+        self._publish_ending(search, result)
+        if told is not Told.TOLD:
+            search.log.warning("result came late", trial=result.number, became=told.value)
+        had_trouble = bool(search.trouble)
+        search.note_ending(result.trial_id, result.ending)
+        if search.trouble and not had_trouble:
+            search.log.error("experiment paused on this host", reason=search.trouble)
+            self.publish_state(search)
+        if search.is_idle or search.standing.is_full or search.standing.is_exhausted:
+            try:
+                await self.check(search)
+            except DatabaseAway:
+                # The next beat looks again.
+                search.log.debug("not looked at")
+        self._scheduler.wake()
+
+    async def set_state(self, name: str, state: StudyState) -> None:
+        """Pauses, resumes or cancels an experiment for the whole fleet, here at once.
+
+        Raises NotFound, Conflict if its state does not allow it, DatabaseAway.
+        """
+        search = self.searches.get(name)
+        if search is None:
+            study_id = await self._link.call(results.find, self._link.database, name)
+        else:
+            study_id = search.standing.study_id
+        await self._link.call(set_state, self._link.database, study_id, state)
+        if search is not None:
+            if state is StudyState.OPEN:
+                search.mend()
+            await self.check(search)
+
+    async def open(self) -> None:
+        """Opens the studies of what was taken; keeps for later what the database does not answer for."""
+        async with self._opening:
+            if self._holder is None:
+                return
+            for name, (taken, is_new) in list(self._unopened.items()):
+                try:
+                    await self._open(taken, self._holder, is_new=is_new)
+                except DatabaseAway:
+                    return
+                except TunedError as error:
+                    await self._reject(taken, str(error))
+                del self._unopened[name]
+
+    async def _open(self, taken: Taken, holder: Holder, *, is_new: bool) -> None:
+        if not self._spool.is_active(taken.name):
+            return
+        experiment = await asyncio.to_thread(parse, taken.content, taken.file)
+        if experiment.name in self.searches:
+            other = self.searches[experiment.name].file
+            raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")
+        encoding = Encoding(experiment.space)
+        standing = await self._link.call(open_study, self._link.database, experiment, encoding, is_new=is_new)
+        experiment = experiment.adopt(standing.definition)
+        try:
+            search = await self._link.draw(
+                Search,
+                self._link,
+                experiment,
+                encoding=encoding,
+                standing=standing,
+                holder=holder,
+                file=taken.name,
+            )
+        except (ValueError, TypeError, ImportError) as error:
+            raise _bad_sampler(taken.file, experiment, error) from error
+        self.searches[experiment.name] = search
+        search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
+        self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
+        await self.check(search)
+
+    async def _reject(self, taken: Taken, problems: str) -> None:
+        try:
+            await asyncio.to_thread(self._spool.reject, taken.name, problems)
+        except NotFound:
+            return
+        self._events.publish("experiment-rejected", file=taken.file, message=problems)
+
+    async def _follow_state(self, search: Search) -> None:
+        if search.standing.state is StudyState.DONE:
+            await self._end(search, "done")
+        elif search.standing.state is StudyState.CANCELLED:
+            await self._end(search, "cancelled")
+
+    async def _end(self, search: Search, into: Literal["done", "cancelled"]) -> None:
+        if self.searches.get(search.name) is not search or search.is_ending:
+            return
+        search.is_ending = True
+        try:
+            assert self._holder is not None
+            await self._scheduler.interrupt(search, self._holder.incarnation)
+        except DatabaseAway:
+            # What was killed is settled when the end is looked at again.
+            search.is_ending = False
+            raise
+        del self.searches[search.name]
+        try:
+            await asyncio.to_thread(self._spool.retire, search.file, into)
+        except NotFound:
+            search.log.info("file was already gone")
+        search.log.info(
+            "experiment over", became=into, trials=search.standing.trials, visited=search.standing.visited
+        )
+        self.publish_state(search)
+
+    def publish_state(self, search: Search) -> None:
+        self._events.publish(
+            "experiment-state", experiment=search.name, state=search.standing.state.value, note=search.note
+        )
+
+    def _notice_withdrawn(self) -> None:
+        for search in list(self.searches.values()):
+            if not self._spool.is_active(search.file) and not search.is_ending and not search.is_withdrawn:
+                search.is_withdrawn = True
+                search.log.warning("experiment withdrawn on this host: its file was removed")
+                self.publish_state(search)
+        self._forget_withdrawn()
+
+    def _forget_withdrawn(self) -> None:
+        for search in list(self.searches.values()):
+            if search.is_withdrawn and not search.busy:
+                del self.searches[search.name]
+
+    def _publish_ending(self, search: Search, result: Result) -> None:
+        failure = result.ending.failure
+        self._events.publish(
+            "trial-ended",
+            experiment=search.name,
+            trial=result.number,
+            state="COMPLETE" if failure is None else "FAIL",
+            values=None if result.ending.values is None else list(result.ending.values),
+            failure=None if failure is None else {"cause": failure.cause.value, "message": failure.message},
+        )
+
+
+def _bad_sampler(file: str, experiment: Experiment, error: Exception) -> InvalidInput:
+    found = f"options that Optuna refuses ({error})"
+    return InvalidInput(
+        Problem(
+            file=file, key="sampler", found=found, expected=f"what sampler {experiment.sampler.name} takes"
+        )
+    )

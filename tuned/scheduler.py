@@ -1,0 +1,250 @@
+"""Slots: which experiment is next, and the way of one evaluation through claim, run and tell.
+
+Each slot is one task. A free slot takes the experiment that has the fewest slots of this host, so
+experiments share them fairly; a slot that finds nothing waits until something changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from tuned.claims import Action, Claimed, Duplicate, Outcome
+from tuned.errors import DatabaseAway
+from tuned.tells import Result, give_back, settle_own
+from tuned.trial import Evaluation, Site, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.events import Events
+    from tuned.link import Link
+    from tuned.search import Search
+    from tuned.states import Ending
+    from tuned.teller import Teller
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """What a busy slot does."""
+
+    search: Search
+    evaluation: Evaluation
+    task: asyncio.Task[Ending]
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+class Scheduler:
+    """The slots of one host and the searches that they serve. Belongs to the event loop's thread."""
+
+    def __init__(self, link: Link, teller: Teller, events: Events, site: Site, slots: int) -> None:
+        self._link = link
+        self._teller = teller
+        self._events = events
+        self._site = site
+        self.searches: dict[str, Search] = {}
+        #: By slot; None while it is idle.
+        self.slots: list[Running | None] = [None] * slots
+        #: How many slots there are to be; a busy slot above this ends when its trial has.
+        self._wanted = slots
+        self._serving: set[int] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self.is_draining = False
+        self._changed = asyncio.Event()
+        self._turn = 0
+        self._last_turn: dict[str, int] = {}
+
+    def wake(self) -> None:
+        """Something changed: idle slots look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def drain(self) -> None:
+        """Lets what runs finish; nothing more is claimed."""
+        self.is_draining = True
+        self.wake()
+
+    async def run(self) -> None:
+        """Runs all slots until they are drained. Cancelled: kills what runs and tells nothing of it."""
+        async with asyncio.TaskGroup() as self._group:
+            self.resize(self._wanted)
+
+    def resize(self, slots: int) -> None:
+        """From now on so many slots; what runs in one too many finishes first."""
+        self._wanted = slots
+        self.slots.extend([None] * (slots - len(self.slots)))
+        self._trim()
+        if self._group is not None:
+            for slot in set(range(slots)) - self._serving:
+                self._serving.add(slot)
+                self._group.create_task(self._serve(slot), name=f"slot-{slot}")
+        self.wake()
+
+    def running(self, name: str) -> list[Running]:
+        return [running for running in self.slots if running is not None and running.search.name == name]
+
+    async def interrupt(self, search: Search, incarnation: str) -> None:
+        """Kills what runs of a search and settles it as aborted; for a search in which nothing new starts."""
+        for running in self.running(search.name):
+            running.task.cancel()
+        while search.busy:
+            await self._changed.wait()
+        study_id = search.standing.study_id
+        kept = self._teller.trial_ids(study_id)
+        ended = await self._link.call(settle_own, self._link.database, study_id, incarnation, but_not=kept)
+        for number in ended:
+            search.log.warning("trial aborted", trial=number, cause="aborted")
+
+    async def kill_all(self) -> None:
+        """Kills what runs, of all searches: the fleet has given it to others."""
+        tasks = [running.task for running in self.slots if running is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, slot: int) -> None:
+        while slot < self._wanted and not self.is_draining:
+            # Taken before the look, so that no change after the look is missed.
+            changed = self._changed
+            search = self._choose()
+            if search is None:
+                await changed.wait()
+                continue
+            search.busy += 1
+            try:
+                await self._turn_of(slot, search)
+            except DatabaseAway:
+                await self._link.back()
+            finally:
+                search.busy -= 1
+                self.wake()
+
+        self._serving.discard(slot)
+        self._trim()
+
+    def _trim(self) -> None:
+        while len(self.slots) > self._wanted and self.slots[-1] is None:
+            self.slots.pop()
+
+    def _choose(self) -> Search | None:
+        ready = [search for search in self.searches.values() if search.may_start(len(self.slots))]
+        if not ready:
+            return None
+        chosen = min(ready, key=lambda search: (search.busy, self._last_turn.get(search.name, 0)))
+        self._turn += 1
+        self._last_turn[chosen.name] = self._turn
+        return chosen
+
+    async def _turn_of(self, slot: int, search: Search) -> None:
+        outcome = await search.claim_next(slot)
+        self._publish_duplicate(search, outcome)
+        if isinstance(outcome, Claimed):
+            await self._evaluate(slot, search, outcome)
+
+    def _publish_duplicate(self, search: Search, outcome: Outcome) -> None:
+        if isinstance(outcome, Duplicate) and outcome.number is not None:
+            self._events.publish(
+                "trial-ended",
+                experiment=search.name,
+                trial=outcome.number,
+                state="COMPLETE" if outcome.action is Action.REUSE else "FAIL",
+                values=None if outcome.values is None else list(outcome.values),
+                duplicate_of={"number": outcome.twin.number, "host": outcome.twin.host},
+            )
+
+    async def _evaluate(self, slot: int, search: Search, claimed: Claimed) -> None:
+        evaluation = Evaluation(
+            experiment=search.experiment,
+            study_uid=search.standing.uid,
+            claimed=claimed,
+            site=self._site,
+            slot=slot,
+        )
+        with bound_contextvars(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
+            _log.info(
+                "trial started", origin=claimed.candidate.origin.value, params=dict(claimed.point.values)
+            )
+            self._events.publish(
+                "trial-started", experiment=search.name, trial=claimed.number, slot=slot, attempt=1,
+                params=dict(claimed.point.values),
+            )  # fmt: skip
+            task = asyncio.create_task(evaluate(evaluation, lambda: self._charge_retry(search, claimed)))
+            self.slots[slot] = Running(search=search, evaluation=evaluation, task=task)
+            try:
+                ending = await _outcome(task)
+            except OSError as error:
+                ending = None
+                await self._give_back(search, claimed, f"cannot begin a trial on this host: {error}")
+            finally:
+                self.slots[slot] = None
+            if ending is not None:
+                await self._teller.put(self._result(search, claimed, ending))
+                _log_ending(ending)
+
+    async def _give_back(self, search: Search, claimed: Claimed, reason: str) -> None:
+        """This host cannot evaluate: the point is for others, the search rests here until a person looks."""
+        _log.error("experiment paused on this host", reason=reason)
+        search.trouble = reason
+        self._events.publish(
+            "experiment-state",
+            experiment=search.name,
+            state=search.standing.state.value,
+            note=reason,
+        )
+        database, study_id = self._link.database, claimed.study_id
+        await self._insist(lambda: self._link.call(give_back, database, study_id, claimed.trial_id, reason))
+
+    async def _charge_retry(self, search: Search, claimed: Claimed) -> bool:
+        return await self._insist(lambda: search.charge_retry(claimed))
+
+    async def _insist(self, call: Callable[[], Awaitable[R]]) -> R:
+        while True:
+            try:
+                return await call()
+            except DatabaseAway:
+                await self._link.back()
+
+    def _result(self, search: Search, claimed: Claimed, ending: Ending) -> Result:
+        return Result(
+            study_id=claimed.study_id,
+            study_uid=search.standing.uid,
+            trial_id=claimed.trial_id,
+            number=claimed.number,
+            key=claimed.point.key,
+            replica=claimed.replica,
+            host=self._site.host,
+            ending=ending,
+        )
+
+
+async def _outcome(task: asyncio.Task[Ending]) -> Ending | None:
+    """Waits for an evaluation; None if only that was cancelled. If we are, it is cancelled first."""
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+        raise
+    return None if task.cancelled() else task.result()
+
+
+def _log_ending(ending: Ending) -> None:
+    if ending.failure is not None:
+        _log.warning("trial failed", cause=ending.failure.cause.value, reason=ending.failure.message)
+    else:
+        _log.info("trial complete", values=ending.values)

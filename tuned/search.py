@@ -1,0 +1,276 @@
+"""One experiment on this host: which point is next, what became of it, and when it is over.
+
+A search draws and claims; it runs nothing. What it knows of the study in the database is where the study
+stood at the last look; who must be exact asks the claim.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tuned.claims import (
+    Action,
+    Candidate,
+    Claimed,
+    Claims,
+    Closed,
+    Duplicate,
+    Holder,
+    Idle,
+    Origin,
+    Outcome,
+    new_claim_id,
+)
+from tuned.enqueued import fail_waiting, fixed_params
+from tuned.errors import DatabaseAway
+from tuned.space import Walk
+from tuned.states import Ending, StudyState
+from tuned.studies import Standing, close_if_over, standings
+from tuned.study import Draft, Drawer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.encoding import Encoding
+    from tuned.experiment import Experiment
+    from tuned.link import Link
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+#: A search whose evaluations fail so often in a row pauses itself on this host.
+MOST_FAILURES_IN_A_ROW = 10
+
+
+class Search:
+    """One experiment on this host. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        link: Link,
+        experiment: Experiment,
+        *,
+        encoding: Encoding,
+        standing: Standing,
+        holder: Holder,
+        file: str,
+    ) -> None:
+        """Raises what Optuna raises for sampler options that it refuses. May be called in a thread."""
+        self.experiment = experiment
+        #: The name of its file in the spool, without suffix; usually, not always, the experiment's.
+        self.file = file
+        self.standing = standing
+        self.log = _log.bind(experiment=experiment.name)
+        self._link = link
+        self._encoding = encoding
+        self._walk = None if standing.size is None else Walk(standing.size, standing.seed)
+        self._forced = deque(experiment.points)
+        #: Duplicates of held points that wait for their twins, and those whose twins have ended.
+        self._parked: list[Duplicate] = []
+        self._ready: deque[Candidate] = deque()
+        #: Claims whose commit had an unknown outcome.
+        self._unknown: deque[tuple[str, Origin]] = deque()
+        #: By slot: duplicates since its last real evaluation.
+        self._duplicates: Counter[int] = Counter()
+        self._failures_in_a_row = 0
+        #: Why this host evaluates nothing more of it, until a person resumes it.
+        self.trouble = ""
+        #: Slots that claim or evaluate for this search now.
+        self.busy = 0
+        #: Nothing can be drawn until something changes: a trial ends, or the study does.
+        self.is_idle = False
+        #: The file was taken out of ``active/`` by hand, or the experiment is over: nothing new starts here.
+        self.is_withdrawn = False
+        #: What runs is being killed, or there is nothing left of it.
+        self.is_ending = False
+        self.hold(holder)
+
+    @property
+    def name(self) -> str:
+        return self.experiment.name
+
+    @property
+    def note(self) -> str:
+        """Why this host does not evaluate, where the study's state does not say it."""
+        return self.trouble or ("withdrawn on this host" if self.is_withdrawn else "")
+
+    @property
+    def parked(self) -> int:
+        return len(self._parked) + len(self._ready)
+
+    def may_start(self, slots: int) -> bool:
+        """Whether a free slot may ask this search for a point."""
+        return (
+            self.standing.state is StudyState.OPEN
+            and not (self.standing.is_full or self.standing.is_exhausted)
+            and self.busy < (self.experiment.parallel or slots)
+            and not (self.is_idle or self.is_withdrawn or self.is_ending or self.trouble)
+        )
+
+    def hold(self, holder: Holder) -> None:
+        """From now on claims for this incarnation of the host."""
+        database = self._link.database
+        self._claims = Claims(
+            database,
+            self.standing.study_id,
+            holder=holder,
+            encoding=self._encoding,
+            dedup=self.experiment.dedup,
+            walk=self._walk,
+        )
+        self._drawer = Drawer(database, self.experiment, self._encoding, self.standing, holder)
+
+    def look(self, standing: Standing) -> None:
+        """Takes note of where the study stands now; the next claims find out whether that helps."""
+        self.standing = standing
+        self.is_idle = False
+        self._unpark(self._parked)
+
+    def mend(self) -> None:
+        """A person looked at the failures and wants the search to go on here."""
+        self._failures_in_a_row = 0
+        self.trouble = ""
+        self.is_idle = False
+
+    def note_ending(self, trial_id: int, ending: Ending) -> None:
+        """Takes note of a result that the database has now; what was interrupted has none."""
+        self._failures_in_a_row = self._failures_in_a_row + 1 if ending.failure is not None else 0
+        if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
+            self.trouble = f"paused after {MOST_FAILURES_IN_A_ROW} failures in a row on this host"
+        self._unpark([duplicate for duplicate in self._parked if duplicate.twin.trial_id == trial_id])
+
+    def _unpark(self, ended: list[Duplicate]) -> None:
+        """Claims these again. Those whose twins still run are parked again, and not counted twice."""
+        self._ready.extend(replace(duplicate.candidate, was_parked=True) for duplicate in ended)
+        self._parked = [duplicate for duplicate in self._parked if duplicate not in ended]
+
+    async def refresh(self) -> bool:
+        """Looks where the study stands, and closes it if it is over. False if it was deleted.
+
+        Raises DatabaseAway.
+        """
+        study_id = self.standing.study_id
+        found = await self._link.call(standings, self._link.database, [study_id])
+        standing = found.get(study_id)
+        if standing is None or standing.uid != self.standing.uid:
+            return False
+        if standing.is_over and standing.state in (StudyState.OPEN, StudyState.PAUSED):
+            await self._link.call(close_if_over, self._link.database, study_id)
+            found = await self._link.call(standings, self._link.database, [study_id])
+            standing = found.get(study_id, standing)
+        self.look(standing)
+        return True
+
+    async def charge_retry(self, claimed: Claimed) -> bool:
+        """Charges one more evaluation; False if the budget does not allow it. Raises DatabaseAway."""
+        return await self._link.call(self._claims.charge_retry, claimed)
+
+    async def claim_next(self, slot: int) -> Outcome:
+        """Draws one point for a slot and claims it. Raises DatabaseAway.
+
+        Anything but Claimed means that the slot has nothing to run yet; it may ask again while
+        ``may_start`` says so.
+        """
+        outcome = await self._claim_next(slot)
+        match outcome:
+            case Claimed():
+                self._duplicates[slot] = 0
+            case Duplicate():
+                self._note_duplicate(slot, outcome)
+            case Idle():
+                self.is_idle = True
+            case Closed():
+                await self.refresh()
+                # Nothing more to find out until a trial ends or the next beat.
+                self.is_idle = True
+        return outcome
+
+    def _note_duplicate(self, slot: int, duplicate: Duplicate) -> None:
+        origin = duplicate.candidate.origin
+        if origin is Origin.SAMPLER and not duplicate.candidate.was_parked:
+            self._duplicates[slot] += 1
+        if duplicate.action is Action.WAIT:
+            self._parked.append(duplicate)
+            return
+        self.log.info(
+            "duplicate",
+            action=duplicate.action.value,
+            origin=origin.value,
+            trial=duplicate.number,
+            twin=duplicate.twin.number,
+        )
+
+    async def _claim_next(self, slot: int) -> Outcome:
+        while self._unknown:
+            claim_id, origin = self._unknown[0]
+            found = await self._link.call(self._claims.find, claim_id, origin)
+            self._unknown.popleft()
+            if found is not None:
+                return found
+        candidate = await self._owed()
+        if candidate is not None:
+            return await self._claim(candidate)
+        if self.standing.waiting:
+            return await self._claim_waiting(self.standing.waiting[0])
+        if self._duplicates[slot] < self.experiment.dedup.patience and self._drawer.samples:
+            return await self._claim_draft(await self._link.draw(self._drawer.draw))
+        if self._walk is None:
+            return await self._claim(self._drawer.uniform())
+        claim_id = new_claim_id()
+        return await self._guarded(
+            claim_id, Origin.WALK, self._link.call(self._claims.claim_unvisited, claim_id)
+        )
+
+    async def _owed(self) -> Candidate | None:
+        """What goes ahead of the sampler: parked duplicates, ``[[points]]``, and what was aborted or lost."""
+        if self._ready:
+            return self._ready.popleft()
+        if self._forced:
+            return Candidate(point=self._forced.popleft(), origin=Origin.POINTS)
+        if self.standing.free:
+            freed = await self._link.call(self._claims.next_freed)
+            if freed is None:
+                await self.refresh()
+            return freed
+        return None
+
+    async def _claim_waiting(self, trial_id: int) -> Outcome:
+        fixed = await self._link.call(fixed_params, self._link.database, trial_id)
+        try:
+            draft = await self._link.draw(self._drawer.complete, fixed, trial_id)
+        except ValueError as error:
+            self.log.warning("enqueued trial does not fit the space", error=str(error))
+            await self._link.call(fail_waiting, self._link.database, trial_id, str(error))
+            return Closed()
+        outcome = await self._claim_draft(draft)
+        await self.refresh()
+        return outcome
+
+    async def _claim_draft(self, draft: Draft) -> Outcome:
+        try:
+            return await self._claim(draft.candidate)
+        finally:
+            self._drawer.release(draft)
+
+    async def _claim(self, candidate: Candidate) -> Outcome:
+        try:
+            return await self._guarded(
+                candidate.claim_id, candidate.origin, self._link.call(self._claims.claim, candidate)
+            )
+        except DatabaseAway:
+            if candidate.origin is Origin.POINTS:
+                # Claiming it again finds out whether it was claimed.
+                self._forced.appendleft(candidate.point)
+            raise
+
+    async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[Outcome]) -> Outcome:
+        try:
+            return await claim
+        except DatabaseAway:
+            self._unknown.append((claim_id, origin))
+            raise

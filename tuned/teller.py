@@ -1,0 +1,156 @@
+"""Tells results to the database: on this host's disk first, then told in order until it is done.
+
+Slots hand over their results here and go on. While the database is away results wait; what a stopped
+daemon could not tell, the next one tells before anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tuned.errors import DatabaseAway
+from tuned.states import Cause, Ending, Failure
+from tuned.tells import Result, Told, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.link import Link
+    from tuned.outbox import Outbox
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A result on its way; without a name if the disk would not take it."""
+
+    result: Result
+    name: str | None
+
+
+class Teller:
+    """The queue of results of one host."""
+
+    def __init__(self, link: Link, outbox: Outbox) -> None:
+        self._link = link
+        self._outbox = outbox
+        self._letters: deque[Letter] = deque()
+        self._changed = asyncio.Event()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def trial_ids(self, study_id: int) -> set[int]:
+        """The trials of a study that have ended here and of which the database does not know it yet."""
+        return {letter.result.trial_id for letter in self._letters if letter.result.study_id == study_id}
+
+    async def restore(self) -> None:
+        """Takes up what an earlier daemon left."""
+        for name, record in await asyncio.to_thread(self._outbox.pending):
+            try:
+                result = _decode(record)
+            except (KeyError, TypeError, ValueError) as error:
+                _log.error("result not understood, left in the outbox", record=name, error=repr(error))
+                continue
+            self._add(Letter(result=result, name=name))
+
+    async def put(self, result: Result) -> None:
+        """Takes a result over. Once this returns it survives the daemon, unless the disk is full."""
+        try:
+            name = await asyncio.to_thread(self._outbox.put, _encode(result))
+        except OSError as error:
+            _log.error("result not on disk, kept in memory", trial_id=result.trial_id, error=str(error))
+            name = None
+        self._add(Letter(result=result, name=name))
+
+    async def run(self, on_told: Callable[[Result, Told], Awaitable[None]]) -> None:
+        """For ever: tells what is there, oldest first, and calls ``on_told`` for each."""
+        while True:
+            while self._letters:
+                letter = self._letters[0]
+                told = await self._tell(letter.result)
+                if told is not None and letter.name is not None:
+                    await asyncio.to_thread(self._outbox.discard, letter.name)
+                self._letters.popleft()
+                await on_told(letter.result, told or Told.DROPPED)
+            self._is_empty.set()
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def emptied(self) -> None:
+        """Waits until nothing is left to tell."""
+        await self._is_empty.wait()
+
+    def _add(self, letter: Letter) -> None:
+        self._letters.append(letter)
+        self._is_empty.clear()
+        self._changed.set()
+
+    async def _tell(self, result: Result) -> Told | None:
+        """None if the database will not have it, whatever we do: it stays in the outbox."""
+        while True:
+            try:
+                return await self._link.call(tell, self._link.database, result)
+            except DatabaseAway:
+                await self._link.back()
+            except Exception:  # noqa: BLE001 (a loop's edge)
+                # One result that cannot be told must not hold up the others.
+                _log.exception("result cannot be told", trial_id=result.trial_id)
+                return None
+
+
+def _encode(result: Result) -> dict[str, Any]:
+    ending = result.ending
+    return {
+        "study_id": result.study_id,
+        "study_uid": result.study_uid,
+        "trial_id": result.trial_id,
+        "number": result.number,
+        "key": result.key,
+        "replica": result.replica,
+        "host": result.host,
+        "values": ending.values,
+        "failure": None if ending.failure is None else _encode_failure(ending.failure),
+        # Pairs, because JSON's keys are strings.
+        "intermediate": list(ending.intermediate.items()),
+        "retried": [_encode_failure(failure) for failure in ending.retried],
+    }
+
+
+def _encode_failure(failure: Failure) -> dict[str, Any]:
+    return {"cause": failure.cause.value, "message": failure.message, "detail": failure.detail}
+
+
+def _decode(record: dict[str, Any]) -> Result:
+    values, failure = record["values"], record["failure"]
+    return Result(
+        study_id=int(record["study_id"]),
+        study_uid=str(record["study_uid"]),
+        trial_id=int(record["trial_id"]),
+        number=int(record["number"]),
+        key=str(record["key"]),
+        replica=int(record["replica"]),
+        host=str(record["host"]),
+        ending=Ending(
+            values=None if values is None else tuple(float(value) for value in values),
+            failure=None if failure is None else _decode_failure(failure),
+            intermediate={int(step): float(value) for step, value in record["intermediate"]},
+            retried=tuple(_decode_failure(earlier) for earlier in record["retried"]),
+        ),
+    )
+
+
+def _decode_failure(record: dict[str, Any]) -> Failure:
+    return Failure(
+        cause=Cause(record["cause"]), message=str(record["message"]), detail=dict(record["detail"])
+    )

@@ -1,0 +1,262 @@
+"""TELL and SETTLE: how trials end in the database.
+
+Every end is fenced by the trial's own row: only a RUNNING trial can end, and a finished row is never
+changed. Values that come too late for their trial are kept as a trial of their own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Row, case, exists, select, update
+
+from tuned import rows
+from tuned.claims import ORIGIN_ATTRIBUTE
+from tuned.encoding import ParamRow
+from tuned.schema import study_system_attributes, t_host, t_point, t_study, trial_params, trials
+from tuned.states import Cause, Ending, Failure, PointState
+from tuned.studies import UID_ATTRIBUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tuned.database import Database
+
+#: A point that was lost so often is failed: it may be what kills the hosts.
+MOST_LOSSES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished evaluation as the outbox keeps it: all that a tell needs, also in another life."""
+
+    study_id: int
+    study_uid: str
+    trial_id: int
+    number: int
+    key: str
+    replica: int
+    host: str
+    ending: Ending
+
+
+class Told(StrEnum):
+    """What became of a result."""
+
+    TOLD = "told"
+    #: The trial had ended otherwise, and the value became a trial of its own.
+    LATE = "late"
+    #: It was told before, or its study is gone, or its point has a value already.
+    DROPPED = "dropped"
+
+
+class _Late(Exception):
+    """Rolls the transaction back: the trial is no longer RUNNING."""
+
+
+def tell(database: Database, result: Result) -> Told:
+    """Ends a trial that ended by itself, with its values or its failure.
+
+    Raises DatabaseAway; may be repeated at will. What was interrupted is settled instead.
+    """
+    try:
+        with database.transaction() as connection:
+            if not _is_same_study(connection, result):
+                return Told.DROPPED
+            _end(connection, result)
+            return Told.TOLD
+    except _Late:
+        return _tell_late(database, result)
+
+
+def _is_same_study(connection: Connection, result: Result) -> bool:
+    kept = select(study_system_attributes.c.value_json).where(
+        study_system_attributes.c.study_id == result.study_id,
+        study_system_attributes.c.key == UID_ATTRIBUTE,
+    )
+    return connection.execute(kept).scalar() == f'"{result.study_uid}"'
+
+
+def _end(connection: Connection, result: Result) -> None:
+    ending = result.ending
+    mine = (
+        (t_point.c.study_id == result.study_id)
+        & (t_point.c.key == result.key)
+        & (t_point.c.replica == result.replica)
+        & (t_point.c.trial_id == result.trial_id)
+    )
+    first_visit = exists().where(mine, t_point.c.state == PointState.HELD, t_point.c.replica == 0)
+    study = update(t_study).where(t_study.c.study_id == result.study_id)
+    # Our study row comes before the trial's: one order of locks for everybody.
+    connection.execute(study.values(visited=t_study.c.visited + case((first_visit, 1), else_=0)))
+    state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
+    if not rows.finish_trials(connection, [result.trial_id], state):
+        raise _Late
+    point = PointState.DONE if ending.failure is None else PointState.FAILED
+    connection.execute(update(t_point).where(mine, t_point.c.state == PointState.HELD).values(state=point))
+    _write_ending(connection, result.trial_id, ending)
+
+
+def _refund(count: int) -> dict[str, Any]:
+    return {"trials": t_study.c.trials - count, "evaluations": t_study.c.evaluations - count}
+
+
+def _write_ending(connection: Connection, trial_id: int, ending: Ending) -> None:
+    if ending.values is not None:
+        rows.insert_values(connection, trial_id, ending.values)
+    rows.insert_intermediate(connection, trial_id, ending.intermediate)
+    attributes: dict[str, Any] = {}
+    if ending.failure is not None:
+        attributes["FAILURE"] = ending.failure.attribute()
+    if ending.retried:
+        attributes["RETRIED"] = [failure.attribute() for failure in ending.retried]
+    rows.insert_user_attributes(connection, trial_id, attributes)
+
+
+def _tell_late(database: Database, result: Result) -> Told:
+    """Keeps a value whose trial has ended otherwise, unless its point has a value already."""
+    if result.ending.values is None:
+        return Told.DROPPED
+    with database.transaction() as connection:
+        if not rows.lock_study(connection, result.study_id):
+            return Told.DROPPED
+        ended = connection.execute(
+            select(trials.c.state).where(trials.c.trial_id == result.trial_id)
+        ).scalar()
+        point = connection.execute(
+            select(t_point).where(
+                t_point.c.study_id == result.study_id, t_point.c.key == result.key, t_point.c.replica == 0
+            )
+        ).first()
+        if ended is not TrialState.FAIL or point is None or point.state == PointState.DONE:
+            return Told.DROPPED
+        _insert_late(connection, result, point)
+    return Told.LATE
+
+
+def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> None:
+    newly_visited = 0 if PointState(point.state).is_visited else 1
+    # The loss was refunded; what was evaluated after all is charged, but never beyond the budget.
+    study = t_study.c
+    connection.execute(
+        update(t_study)
+        .where(study.study_id == result.study_id)
+        .values(
+            visited=study.visited + newly_visited,
+            trials=case((_is_full(study.trials, study.trials_limit), study.trials), else_=study.trials + 1),
+            evaluations=case(
+                (_is_full(study.evaluations, study.evaluations_limit), study.evaluations),
+                else_=study.evaluations + 1,
+            ),
+        )
+    )
+    trial_id, _ = rows.insert_trial(connection, result.study_id, TrialState.COMPLETE)
+    connection.execute(
+        update(t_point)
+        .where(t_point.c.study_id == result.study_id, t_point.c.key == result.key, t_point.c.replica == 0)
+        .values(state=PointState.DONE, trial_id=trial_id, claim_id=uuid.uuid4().hex)
+    )
+    late_of = connection.execute(select(trials.c.number).where(trials.c.trial_id == result.trial_id)).scalar()
+    lost = connection.execute(select(trial_params).where(trial_params.c.trial_id == result.trial_id))
+    params = [
+        ParamRow(param_name=p.param_name, param_value=p.param_value, distribution_json=p.distribution_json)
+        for p in lost
+    ]
+    rows.insert_params(connection, trial_id, params)
+    rows.insert_user_attributes(connection, trial_id, {"HOST": {"host": result.host}, "LATE_OF": late_of})
+    rows.insert_system_attributes(connection, trial_id, {ORIGIN_ATTRIBUTE: "late"})
+    _write_ending(connection, trial_id, result.ending)
+
+
+def _is_full(count: Any, limit: Any) -> Any:
+    return limit.is_not(None) & (count >= limit)
+
+
+def orphaned_studies(database: Database) -> list[int]:
+    """The studies in which points are held by hosts that no longer live."""
+    with database.reading() as connection:
+        found = connection.execute(select(t_point.c.study_id).distinct().where(_is_orphan()))
+        return list(found.scalars())
+
+
+def settle_orphans(database: Database, study_id: int) -> list[int]:
+    """Ends what dead hosts left RUNNING in a study as ``lost``; returns the numbers of these trials."""
+    failure = Failure(cause=Cause.LOST, message="the host that ran it died or was cut off")
+    with database.transaction() as connection:
+        if not rows.lock_study(connection, study_id):
+            return []
+        return _settle(connection, study_id, failure, _is_orphan())
+
+
+def settle_own(database: Database, study_id: int, incarnation: str, *, but_not: Collection[int]) -> list[int]:
+    """Ends what we hold in a study as ``aborted``, except these trials; returns the numbers of the ended."""
+    failure = Failure(cause=Cause.ABORTED, message="stopped before it ended")
+    with database.transaction() as connection:
+        if not rows.lock_study(connection, study_id):
+            return []
+        mine = (t_point.c.incarnation == incarnation) & t_point.c.trial_id.not_in(but_not)
+        return _settle(connection, study_id, failure, mine)
+
+
+def give_back(database: Database, study_id: int, trial_id: int, reason: str) -> None:
+    """Ends a trial of ours that this host could not begin as ``aborted``: its point is free again."""
+    failure = Failure(cause=Cause.ABORTED, message=reason)
+    with database.transaction() as connection:
+        if rows.lock_study(connection, study_id):
+            _settle(connection, study_id, failure, t_point.c.trial_id == trial_id)
+
+
+def _is_orphan() -> Any:
+    living = select(t_host.c.incarnation).where(t_host.c.dead.is_(False))
+    return (t_point.c.state == PointState.HELD) & t_point.c.incarnation.not_in(living)
+
+
+def _settle(connection: Connection, study_id: int, failure: Failure, whose: Any) -> list[int]:
+    # A tell that came first holds its trial's row: our study row orders us behind it or before it.
+    connection.execute(
+        select(t_study.c.study_id).where(t_study.c.study_id == study_id).with_for_update(key_share=True)
+    )
+    held = connection.execute(
+        select(t_point, trials.c.number)
+        .join(trials, trials.c.trial_id == t_point.c.trial_id)
+        .where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD, whose)
+    ).all()
+    if not held:
+        return []
+    ended = set(rows.finish_trials(connection, [row.trial_id for row in held], TrialState.FAIL))
+    settled = [row for row in held if row.trial_id in ended]
+    if not settled:
+        return []
+    lost = failure.cause is Cause.LOST
+    given_up = [row for row in settled if lost and row.losses + 1 >= MOST_LOSSES and row.replica == 0]
+    ids = [row.trial_id for row in settled]
+    _release(connection, study_id, ids, [row.trial_id for row in given_up], losses=int(lost))
+    connection.execute(
+        update(t_study)
+        .where(t_study.c.study_id == study_id)
+        .values(**_refund(len(settled)), visited=t_study.c.visited + len(given_up))
+    )
+    for trial_id in ids:
+        rows.insert_user_attributes(connection, trial_id, {"FAILURE": failure.attribute()})
+    return [row.number for row in settled]
+
+
+def _release(
+    connection: Connection, study_id: int, trial_ids: list[int], given_up: list[int], losses: int
+) -> None:
+    theirs = (t_point.c.study_id == study_id) & t_point.c.trial_id.in_(trial_ids)
+    # A repetition on purpose is not owed to anybody: it just disappears.
+    connection.execute(t_point.delete().where(theirs, t_point.c.replica > 0))
+    is_given_up = t_point.c.trial_id.in_(given_up)
+    connection.execute(
+        update(t_point)
+        .where(theirs)
+        .values(
+            state=case((is_given_up, PointState.FAILED), else_=PointState.FREE),
+            losses=t_point.c.losses + losses,
+        )
+    )

@@ -1,0 +1,171 @@
+"""One evaluation here and now, as a trial would be, and what would be different at the daemon.
+
+It asks no daemon and writes nothing to a database: it is where a newcomer meets their first mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import pwd
+import random
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuned import process, triallog
+from tuned.tables import Colour, number, span
+from tuned.tunectl_files import example_point, load, point_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tuned.experiment import Experiment
+    from tuned.space import Point
+    from tuned.states import Ending
+    from tuned.tables import Canvas
+
+#: The service's user, and the PATH that systemd gives to a service.
+SERVICE_USER = "tuned"
+SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
+
+#: What ProtectHome= hides from a service.
+_HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))
+
+
+def run(canvas: Canvas, file: str, *, is_random: bool) -> int:
+    parsed, _ = load(file)
+    point = parsed.space.uniform(random.SystemRandom()) if is_random else example_point(parsed)
+    click.echo(f"{parsed.name}: {point_text(point)}", err=True)
+    with tempfile.TemporaryDirectory(prefix="tunectl-try-") as scratch:
+        ending = asyncio.run(_evaluate(parsed, point, Path(scratch)))
+    click.echo(_outcome(canvas, ending), err=True)
+    for hint in hints(parsed, point, ending):
+        click.echo(f"{canvas.paint('hint:', Colour.YELLOW)} {hint}", err=True)
+    return 0 if ending.failure is None else 1
+
+
+async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
+    launch = _launch(parsed, point, scratch)
+    launch.log.touch()
+    running = asyncio.ensure_future(process.run(launch, on_report=_tell_report))
+    try:
+        async for chunk in triallog.read(launch.log, running):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        return await running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def _launch(parsed: Experiment, point: Point, scratch: Path) -> process.Launch:
+    objective = parsed.objective
+    work, points = scratch / "work", scratch / "point"
+    work.mkdir()
+    points.mkdir()
+    argv = parsed.argv(point)
+    if objective.python is not None:
+        argv = (sys.executable, "-m", "tuned.worker", objective.python)
+    return process.Launch(
+        argv=argv,
+        environment=process.environment(
+            parsed, point, trial=0, host=platform.node(), slot=0, attempt=1, point_directory=points
+        ),
+        workdir=work if objective.workdir is None else Path(objective.workdir),
+        log=scratch / "output.log",
+        timeout_seconds=objective.timeout,
+        objectives=len(parsed.directions),
+        pattern=objective.pattern,
+        token=f"try/{os.getpid()}",
+        group=None,
+        grace_seconds=2.0,
+    )
+
+
+def _tell_report(step: int, value: float) -> None:
+    click.echo(f"intermediate value at step {step}: {number(value)}", err=True)
+
+
+def _outcome(canvas: Canvas, ending: Ending) -> str:
+    if ending.failure is not None:
+        return f"{canvas.paint('FAIL', Colour.RED)} {ending.failure.cause}: {ending.failure.message}"
+    assert ending.values is not None
+    return f"{canvas.paint('COMPLETE', Colour.GREEN)} value {', '.join(map(number, ending.values))}"
+
+
+def hints(parsed: Experiment, point: Point, ending: Ending) -> Iterator[str]:
+    """What a person can do, and what works here and would not at the daemon."""
+    objective = parsed.objective
+    argv = [] if objective.python is not None else list(parsed.argv(point))
+    if objective.workdir is None:
+        yield from _relative_files(argv[1:])
+    if argv:
+        yield from _program(argv[0], objective.env.get("PATH"))
+    places = [
+        Path(each) for each in (*argv, objective.workdir, objective.path) if each and each.startswith("/")
+    ]
+    for place in dict.fromkeys(places):
+        yield from _out_of_reach(place)
+    if ending.failure is not None and ending.failure.cause == "no-value":
+        yield 'print the value as the last line, such as 0.97, or a line such as {"value": 0.97}'
+    if objective.timeout is None:
+        yield f'without [objective] timeout = "{span(3600)}" or so, a trial that hangs keeps its slot'
+
+
+def _relative_files(arguments: Sequence[str]) -> Iterator[str]:
+    for argument in arguments:
+        # Also what stands behind an option: --config=settings.yaml
+        path = argument.rpartition("=")[2]
+        if path and not path.startswith("/") and Path(path).exists():
+            yield (
+                f"{path} is a file here, but a trial runs in a private directory: "
+                f'write {Path(path).resolve()}, or set [objective] workdir = "{Path.cwd()}"'
+            )
+
+
+def _program(program: str, path: str | None) -> Iterator[str]:
+    if "/" in program or shutil.which(program, path=path or SERVICE_PATH):
+        return
+    here = shutil.which(program)
+    if here is None:
+        yield f"there is no program {program} in PATH; is it installed?"
+    else:
+        yield (
+            f"the daemon would not find {program}: its PATH is {SERVICE_PATH}; write {here}, "
+            f'or set env = {{ PATH = "{Path(here).parent}:{SERVICE_PATH}" }}'
+        )
+
+
+def _out_of_reach(place: Path) -> Iterator[str]:
+    if not place.exists():
+        yield f"there is no {place} on this host"
+        return
+    if any(place.is_relative_to(hidden) for hidden in _HIDDEN):
+        yield f"{place} is hidden from the service (ProtectHome): put it elsewhere, such as below /srv"
+        return
+    try:
+        user = pwd.getpwnam(SERVICE_USER)
+    except KeyError:
+        return
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    for each in [*reversed(place.resolve().parents), place.resolve()]:
+        status = each.stat()
+        wanted = stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
+        if not _allows(status, wanted, user.pw_uid, groups):
+            verb = "enter" if wanted == stat.S_IXOTH else "read"
+            yield f"user {SERVICE_USER} may not {verb} {each}"
+            return
+
+
+def _allows(status: os.stat_result, bit: int, uid: int, gids: Sequence[int]) -> bool:
+    """Whether the mode grants to this user what ``bit`` grants to others."""
+    if uid in {0, status.st_uid}:
+        return uid == 0 or bool(status.st_mode & bit << 6)
+    return bool(status.st_mode & (bit << 3 if status.st_gid in gids else bit))
