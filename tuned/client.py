@@ -27,6 +27,7 @@ from tuned.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
+    from pathlib import Path
 
     from tuned.views import Event
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,15 @@ async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
         return await _watch(launch, process, reports, log)
     finally:
         log.close()
+
+
+def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
+    """What is executed for a point."""
+    objective = experiment.objective
+    if objective.python is None:
+        return experiment.argv(point)
+    path = () if objective.path is None else (objective.path,)
+    return (sys.executable, "-m", "tuned.worker", objective.python, *path)
 
 
 def environment(

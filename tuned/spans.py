@@ -34,7 +34,8 @@ def parse_span(value: object) -> float:
     if isinstance(value, str):
         seconds = _parse_text(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        # Beyond that, float() itself may fail.
+        seconds = float(value) if -1 <= value <= _LONGEST_SECONDS else math.inf
     else:
         raise ValueError(EXPECTED)  # noqa: TRY004 - a value of a wrong type is refused like any other
     if not 0 <= seconds <= _LONGEST_SECONDS:

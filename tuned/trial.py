@@ -7,7 +7,6 @@ the cancellation goes on; what was interrupted has no ending and is settled by w
 from __future__ import annotations
 
 import contextlib
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +113,7 @@ def _launch(evaluation: Evaluation) -> process.Launch:
     else:
         workdir = Path(objective.workdir)
     return process.Launch(
-        argv=command(evaluation.experiment, evaluation.claimed),
+        argv=process.command(evaluation.experiment, evaluation.claimed.point),
         environment=_environment(evaluation),
         workdir=workdir,
         log=directory / LOG_NAME,
@@ -133,13 +132,6 @@ def _remove_empty(evaluation: Evaluation) -> None:
     for directory in (evaluation.directory / WORK_NAME, point):
         with contextlib.suppress(OSError):
             directory.rmdir()
-
-
-def command(experiment: Experiment, claimed: Claimed) -> tuple[str, ...]:
-    """What is executed for a point."""
-    if experiment.objective.python is None:
-        return experiment.argv(claimed.point)
-    return (sys.executable, "-m", "tuned.worker", experiment.objective.python)
 
 
 def _environment(evaluation: Evaluation) -> dict[str, str]:

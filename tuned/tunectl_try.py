@@ -70,11 +70,8 @@ def _launch(parsed: Experiment, point: Point, scratch: Path) -> process.Launch:
     work, points = scratch / "work", scratch / "point"
     work.mkdir()
     points.mkdir()
-    argv = parsed.argv(point)
-    if objective.python is not None:
-        argv = (sys.executable, "-m", "tuned.worker", objective.python)
     return process.Launch(
-        argv=argv,
+        argv=process.command(parsed, point),
         environment=process.environment(
             parsed, point, trial=0, host=platform.node(), slot=0, attempt=1, point_directory=points
         ),

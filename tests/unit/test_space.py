@@ -22,6 +22,9 @@ from tuned.space import (
     Walk,
 )
 
+#: Optuna warns when the end is not on a step.
+_COARSE_END = pytest.mark.filterwarnings("ignore:The distribution is specified by")
+
 _STEPS = st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.05, 0.01, 0.7, 1.0, 1e-4, 3.0])
 _LOWS = st.sampled_from([0.0, -1.0, 0.1, 0.3, -0.7, 1e-3, 5.0, 100.1])
 
@@ -63,7 +66,7 @@ def test_two_seeds_walk_differently_and_one_seed_alike() -> None:
     assert list(Walk(100, 1)) == list(Walk(100, 1)) != list(Walk(100, 2))
 
 
-@given(st.integers(1, 2**62), st.integers(), st.data())
+@given(st.integers(9, 2**62), st.integers(), st.data())
 def test_any_place_of_a_huge_walk_is_computed_at_once(size: int, seed: int, data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, size - 1), min_size=2, max_size=5, unique=True))
     indices = [Walk(size, seed)[place] for place in places]
@@ -88,9 +91,8 @@ def test_at_gives_every_point_once(n: IntParameter, x: FloatParameter, c: Catego
 
 def test_the_last_parameter_runs_fastest() -> None:
     space = _grid(IntParameter(name="a", low=0, high=1), IntParameter(name="b", low=0, high=1))
-    assert [tuple(space.at(i).values.values()) for i in range(4)] == [(0, 0), (0, 1), (1, 0), (1, 1)] or [
-        (space.at(i).values["a"], space.at(i).values["b"]) for i in range(4)
-    ] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    walked = [space.at(index).values for index in range(4)]
+    assert [(values["a"], values["b"]) for values in walked] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,7 @@ def test_steps_are_exact_in_decimal_and_the_end_is_included(
     assert [x.at(index) for index in range(x.size)] == values
 
 
+@_COARSE_END
 @given(_LOWS, _STEPS, st.integers(1, 200), st.data())
 def test_a_step_of_plain_optuna_is_the_same_point(
     low: float, step: float, count: int, data: st.DataObject
@@ -120,6 +123,7 @@ def test_a_step_of_plain_optuna_is_the_same_point(
     assert space.point({"x": _optunas(x, index)}).key == space.at(index).key
 
 
+@_COARSE_END
 @given(_LOWS, _STEPS, st.floats(0, 100, allow_nan=False))
 def test_a_stepped_float_has_as_many_values_as_optuna_gives_it(low: float, step: float, width: float) -> None:
     x = FloatParameter(name="x", low=low, high=low + width, step=step)
