@@ -14,6 +14,7 @@ from tuned import results
 from tuned.encoding import Encoding
 from tuned.errors import Conflict, DatabaseAway, InvalidInput, NotFound, Problem, TunedError
 from tuned.experiment import Experiment, parse
+from tuned.samplers import missing_packages
 from tuned.search import Search
 from tuned.spool import Change, Spool, Taken
 from tuned.states import StudyState
@@ -175,6 +176,8 @@ class Roster:
         if not self._spool.is_active(taken.name):
             return
         experiment = await asyncio.to_thread(parse, taken.content, taken.file)
+        if missing := missing_packages(experiment.sampler.name):
+            raise Conflict(f"{taken.file}: sampler.name: {missing}")
         if experiment.name in self.searches:
             other = self.searches[experiment.name].file
             raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")

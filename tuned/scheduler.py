@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
-from structlog.contextvars import bound_contextvars
 
+from tuned import log
 from tuned.claims import Action, Claimed, Duplicate, Outcome
 from tuned.errors import DatabaseAway
 from tuned.tells import Result, give_back, settle_own
@@ -175,7 +175,7 @@ class Scheduler:
             site=self._site,
             slot=slot,
         )
-        with bound_contextvars(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
+        with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
             _log.info(
                 "trial started", origin=claimed.candidate.origin.value, params=dict(claimed.point.values)
             )

@@ -40,7 +40,6 @@ def _optuna_table(model: Any) -> Table:
 studies = _optuna_table(models.StudyModel)
 study_directions = _optuna_table(models.StudyDirectionModel)
 study_system_attributes = _optuna_table(models.StudySystemAttributeModel)
-study_user_attributes = _optuna_table(models.StudyUserAttributeModel)
 trials = _optuna_table(models.TrialModel)
 trial_params = _optuna_table(models.TrialParamModel)
 trial_values = _optuna_table(models.TrialValueModel)

@@ -138,8 +138,7 @@ def _sampler(experiment: Experiment, seed: int, stream: int) -> BaseSampler | No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Quasi-random points only spread evenly when all hosts take them from one sequence.
-        is_shared = entry.class_name == "QMCSampler"
-        options = {"seed": seed if is_shared else stream, **experiment.sampler.options}
+        options = {"seed": seed if entry.shares_seed else stream, **experiment.sampler.options}
         sampler: BaseSampler = getattr(optuna.samplers, entry.class_name)(**options)
     return sampler
 

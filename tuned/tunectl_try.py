@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 SERVICE_USER = "tuned"
 SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 
-#: What ProtectHome= hides from a service.
-_HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))
+#: What ProtectHome= and PrivateTmp= hide from a service.
+_HIDDEN = tuple(Path(each) for each in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
 
 
 def run(canvas: Canvas, file: str, *, is_random: bool) -> int:
@@ -128,16 +128,15 @@ def _relative_files(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _program(program: str, path: str | None) -> Iterator[str]:
-    if "/" in program or shutil.which(program, path=path or SERVICE_PATH):
+    if "/" in program:
         return
-    here = shutil.which(program)
-    if here is None:
+    here, there = shutil.which(program), shutil.which(program, path=path or SERVICE_PATH)
+    if here is None and there is None:
         yield f"there is no program {program} in PATH; is it installed?"
-    else:
-        yield (
-            f"the daemon would not find {program}: its PATH is {SERVICE_PATH}; write {here}, "
-            f'or set env = {{ PATH = "{Path(here).parent}:{SERVICE_PATH}" }}'
-        )
+    elif there is None:
+        yield f"the daemon would not find {program}: its PATH is {path or SERVICE_PATH}; write {here}"
+    elif here is not None and not Path(here).samefile(there):
+        yield f"{program} is {here} here, but {there} at the daemon: write the one that is meant"
 
 
 def _out_of_reach(place: Path) -> Iterator[str]:
@@ -145,7 +144,7 @@ def _out_of_reach(place: Path) -> Iterator[str]:
         yield f"there is no {place} on this host"
         return
     if any(place.is_relative_to(hidden) for hidden in _HIDDEN):
-        yield f"{place} is hidden from the service (ProtectHome): put it elsewhere, such as below /srv"
+        yield f"{place} is hidden from the service (ProtectHome, PrivateTmp): move it, such as below /srv"
         return
     try:
         user = pwd.getpwnam(SERVICE_USER)

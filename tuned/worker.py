@@ -1,7 +1,8 @@
 """Runs one Python objective, an ordinary Optuna objective function, in a process of its own.
 
-``python -m tuned.worker MODULE:FUNCTION [DIRECTORY]``: imports the module (from DIRECTORY first), calls the function
-with a trial whose parameters are those of ``TUNED_PARAMS``, and reports as any command does, on standard output.
+``python -m tuned.worker MODULE:FUNCTION [DIRECTORY]``: imports the module (from DIRECTORY first), calls the
+function with a trial whose parameters are those of ``TUNED_PARAMS``, and reports as any command does, on
+standard output.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from optuna import TrialPruned
@@ -31,7 +33,7 @@ def load(name: str, directory: str | None) -> Objective:
     """The function named ``module:function``. Raises what its import raises."""
     module, _, function = name.partition(":")
     # As for a script: what lies beside the module can be imported by it.
-    sys.path.insert(0, directory or os.getcwd())
+    sys.path.insert(0, directory or str(Path.cwd()))
     objective: Objective = getattr(importlib.import_module(module), function)
     return objective
 
@@ -45,12 +47,13 @@ def main(arguments: Sequence[str]) -> None:
         # Nothing prunes yet, so the objective decided that by itself: its last report stands.
         return
     values = list(result) if isinstance(result, Sequence) else [result]
+    # On a line of its own, whatever the objective printed before.
+    sys.stdout.write("\n")
     _print({"values": [float(value) for value in values]})
 
 
 def _print(report: dict[str, Any]) -> None:
-    # On a line of its own, whatever the objective printed before.
-    sys.stdout.write(f"\n{json.dumps(report)}\n")
+    sys.stdout.write(f"{json.dumps(report)}\n")
     sys.stdout.flush()
 
 

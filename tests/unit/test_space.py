@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import FloatDistribution
-from optuna.trial import FixedTrial
 
 from tuned.space import (
     CategoricalParameter,
@@ -25,8 +26,8 @@ from tuned.space import (
 #: Optuna warns when the end is not on a step.
 _COARSE_END = pytest.mark.filterwarnings("ignore:The distribution is specified by")
 
-_STEPS = st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.05, 0.01, 0.7, 1.0, 1e-4, 3.0])
-_LOWS = st.sampled_from([0.0, -1.0, 0.1, 0.3, -0.7, 1e-3, 5.0, 100.1])
+_STEPS = st.sampled_from([0.1, 1e-3, 0.2, 0.25, 0.3, 0.05, 0.01, 0.7, 1.0, 1e-4, 3.0])
+_LOWS = st.sampled_from([0.0, -1.0, 0.1, 0.3, -0.7, 1e-3, 5.0, 100.1, 12345.6])
 
 _INTS = st.builds(
     lambda low, width, step: IntParameter(name="n", low=low, high=low + width, step=step),
@@ -51,10 +52,13 @@ def _grid(*parameters: Parameter) -> Space:
 
 
 def _optunas(parameter: FloatParameter, index: int) -> float:
-    """The value that plain Optuna gives for a step: computed in floats, not in decimal."""
+    """The value that plain Optuna's samplers give for a step: computed in floats, not in decimal."""
     assert parameter.step is not None
-    drawn = FixedTrial({"x": parameter.low + index * parameter.step})
-    return drawn.suggest_float("x", parameter.low, parameter.high, step=parameter.step)
+    distribution = FloatDistribution(parameter.low, parameter.high, step=parameter.step)
+    transform = _SearchSpaceTransform({"x": distribution})
+    drawn = transform.untransform(np.array([parameter.low + index * parameter.step]))["x"]
+    assert isinstance(drawn, float)
+    return drawn
 
 
 @given(st.integers(1, 700), st.integers())
