@@ -57,6 +57,7 @@ class Desk:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self._last_summaries: list[ExperimentSummary] = []
+        self._fresh_until = 0.0
 
     async def status(self) -> Status:
         return {
@@ -152,12 +153,15 @@ class Desk:
 
     async def _active_summaries(self) -> list[ExperimentSummary]:
         ids = [search.standing.study_id for search in self.roster.searches.values()]
-        if self.link.message is None:
+        began = time.monotonic()
+        if self.link.message is None and began >= self._fresh_until:
             try:
                 found = await self.link.call(results.summaries, self.link.database, ids) if ids else []
                 self._last_summaries = found
             except DatabaseAway:
                 pass  # Said under "database"; the last known figures are better than none.
+            # Who asks often gets what was counted last: counting a large study must not become the work.
+            self._fresh_until = time.monotonic() + 10 * (time.monotonic() - began)
         return [self._localized(summary) for summary in self._last_summaries]
 
     def _localized(self, summary: ExperimentSummary) -> ExperimentSummary:

@@ -91,7 +91,7 @@ class Roster:
     async def follow(self, interval_seconds: float) -> None:
         """For ever: sees where all studies stand; what others did to them reaches this host within a beat."""
         while True:
-            await asyncio.sleep(interval_seconds)
+            await self._scheduler.over(interval_seconds)
             try:
                 if not self.spool_problem:
                     await self.take()

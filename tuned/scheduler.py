@@ -7,6 +7,7 @@ experiments share them fairly; a slot that finds nothing waits until something c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -109,6 +110,13 @@ class Scheduler:
         ended = await self._link.call(settle_own, self._link.database, study_id, incarnation, but_not=kept)
         for number in ended:
             search.log.warning("trial aborted", trial=number, cause="aborted")
+
+    async def over(self, seconds: float) -> None:
+        """Waits until a claim finds out that a study is over; at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not any(search.was_found_over for search in self.searches.values()):
+                    await self._changed.wait()
 
     async def kill_all(self) -> None:
         """Kills what runs, of all searches: the fleet has given it to others."""
@@ -226,7 +234,6 @@ class Scheduler:
             trial_id=claimed.trial_id,
             number=claimed.number,
             key=claimed.point.key,
-            replica=claimed.replica,
             host=self._site.host,
             ending=ending,
         )

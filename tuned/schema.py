@@ -116,7 +116,8 @@ t_point = Table(
 
 #: The rows that a claim, a settlement or a refresh looks for: few, however long the study gets.
 _open = t_point.c.state.in_([PointState.FREE.value, PointState.HELD.value])
-Index("t_point_open", t_point.c.study_id, t_point.c.state, postgresql_where=_open, sqlite_where=_open)
+# Whole on SQLite, which does not see that `state = 'held'` is one of these.
+Index("t_point_open", t_point.c.state, t_point.c.study_id, postgresql_where=_open)
 Index("t_point_trial", t_point.c.trial_id)
 
 #: Indexes of ours on Optuna's table: the last number of a study, and what plain Optuna enqueued.

@@ -78,6 +78,8 @@ class Search:
         #: By slot: duplicates since its last real evaluation.
         self._duplicates: Counter[int] = Counter()
         self._failures_in_a_row = 0
+        #: How many results the database has of this host.
+        self._told = 0
         #: Why this host evaluates nothing more of it, until a person resumes it.
         self.trouble = ""
         #: Slots that claim or evaluate for this search now.
@@ -98,6 +100,11 @@ class Search:
     def note(self) -> str:
         """Why this host does not evaluate, where the study's state does not say it."""
         return self.trouble or ("withdrawn on this host" if self.is_withdrawn else "")
+
+    @property
+    def was_found_over(self) -> bool:
+        """The study has ended, and nobody has drawn the consequence here yet."""
+        return self.standing.state in (StudyState.DONE, StudyState.CANCELLED) and not self.is_ending
 
     @property
     def parked(self) -> int:
@@ -139,6 +146,7 @@ class Search:
 
     def note_ending(self, trial_id: int, ending: Ending) -> None:
         """Takes note of a result that the database has now; what was interrupted has none."""
+        self._told += 1
         self._failures_in_a_row = self._failures_in_a_row + 1 if ending.failure is not None else 0
         if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
             self.trouble = f"paused after {MOST_FAILURES_IN_A_ROW} failures in a row on this host"
@@ -182,13 +190,17 @@ class Search:
                 self._duplicates[slot] = 0
             case Duplicate():
                 self._note_duplicate(slot, outcome)
-            case Idle():
-                self.is_idle = True
-            case Closed():
-                await self.refresh()
-                # Nothing more to find out until a trial ends or the next beat.
-                self.is_idle = True
+            case Idle() | Closed():
+                await self._rest()
         return outcome
+
+    async def _rest(self) -> None:
+        """Looks whether the study is over; if not, there is nothing to find out until a trial ends or the beat."""
+        told = self._told
+        self.is_idle = True
+        await self.refresh()
+        # A result that came while we looked may have freed or finished what we did not see.
+        self.is_idle = told == self._told
 
     def _note_duplicate(self, slot: int, duplicate: Duplicate) -> None:
         origin = duplicate.candidate.origin

@@ -117,7 +117,6 @@ def _encode(result: Result) -> dict[str, Any]:
         "trial_id": result.trial_id,
         "number": result.number,
         "key": result.key,
-        "replica": result.replica,
         "host": result.host,
         "values": ending.values,
         "failure": None if ending.failure is None else _encode_failure(ending.failure),
@@ -139,7 +138,6 @@ def _decode(record: dict[str, Any]) -> Result:
         trial_id=int(record["trial_id"]),
         number=int(record["number"]),
         key=str(record["key"]),
-        replica=int(record["replica"]),
         host=str(record["host"]),
         ending=Ending(
             values=None if values is None else tuple(float(value) for value in values),

@@ -12,10 +12,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, case, exists, select, update
+from sqlalchemy import Connection, Row, case, exists, func, insert, select, update
 
 from tuned import rows
 from tuned.claims import ORIGIN_ATTRIBUTE
+from tuned.database import affected
 from tuned.encoding import ParamRow
 from tuned.schema import study_system_attributes, t_host, t_point, t_study, trial_params, trials
 from tuned.states import Cause, Ending, Failure, PointState
@@ -39,7 +40,6 @@ class Result:
     trial_id: int
     number: int
     key: str
-    replica: int
     host: str
     ending: Ending
 
@@ -83,12 +83,8 @@ def _is_same_study(connection: Connection, result: Result) -> bool:
 
 def _end(connection: Connection, result: Result) -> None:
     ending = result.ending
-    mine = (
-        (t_point.c.study_id == result.study_id)
-        & (t_point.c.key == result.key)
-        & (t_point.c.replica == result.replica)
-        & (t_point.c.trial_id == result.trial_id)
-    )
+    # By its trial: a late value may have moved our claim to another replica.
+    mine = (t_point.c.study_id == result.study_id) & (t_point.c.trial_id == result.trial_id)
     first_visit = exists().where(mine, t_point.c.state == PointState.HELD, t_point.c.replica == 0)
     study = update(t_study).where(t_study.c.study_id == result.study_id)
     # Our study row comes before the trial's: one order of locks for everybody.
@@ -154,12 +150,15 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
             ),
         )
     )
+    if point.state == PointState.HELD:
+        # Someone evaluates it again meanwhile: their claim stays theirs, as a repetition.
+        _make_repetition(connection, point)
     trial_id, _ = rows.insert_trial(connection, result.study_id, TrialState.COMPLETE)
-    connection.execute(
-        update(t_point)
-        .where(t_point.c.study_id == result.study_id, t_point.c.key == result.key, t_point.c.replica == 0)
-        .values(state=PointState.DONE, trial_id=trial_id, claim_id=uuid.uuid4().hex)
-    )
+    done = {"state": PointState.DONE, "trial_id": trial_id, "claim_id": uuid.uuid4().hex, "incarnation": ""}
+    place = {"study_id": point.study_id, "key": point.key, "replica": 0}
+    here = [t_point.c[name] == value for name, value in place.items()]
+    if affected(connection.execute(update(t_point).where(*here).values(**done))) == 0:
+        connection.execute(insert(t_point).values(**place, **done))
     late_of = connection.execute(select(trials.c.number).where(trials.c.trial_id == result.trial_id)).scalar()
     lost = connection.execute(select(trial_params).where(trial_params.c.trial_id == result.trial_id))
     params = [
@@ -170,6 +169,12 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
     rows.insert_user_attributes(connection, trial_id, {"HOST": {"host": result.host}, "LATE_OF": late_of})
     rows.insert_system_attributes(connection, trial_id, {ORIGIN_ATTRIBUTE: "late"})
     _write_ending(connection, trial_id, result.ending)
+
+
+def _make_repetition(connection: Connection, point: Row[Any]) -> None:
+    of_point = (t_point.c.study_id == point.study_id) & (t_point.c.key == point.key)
+    last = connection.execute(select(func.max(t_point.c.replica)).where(of_point)).scalar_one()
+    connection.execute(update(t_point).where(of_point, t_point.c.replica == 0).values(replica=last + 1))
 
 
 def _is_full(count: Any, limit: Any) -> Any:

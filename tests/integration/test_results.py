@@ -101,7 +101,6 @@ class Searched:
             trial_id=claimed.trial_id,
             number=claimed.number,
             key=claimed.point.key,
-            replica=claimed.replica,
             host=self.holder.host,
             ending=Ending(
                 values=values or None, failure=None if values else exit_1(message), retried=tuple(retried)

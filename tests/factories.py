@@ -1,0 +1,239 @@
+"""Small factories: an experiment, hosts that search it, their claims and results; and threads that start at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+from sqlalchemy import event, update
+
+from tuned import hosts
+from tuned.claims import Candidate, Claimed, Claims, Duplicate, Holder, Origin, Outcome
+from tuned.database import Database
+from tuned.encoding import Encoding
+from tuned.experiment import Experiment, parse
+from tuned.history import History
+from tuned.schema import t_host
+from tuned.space import Point, Value, Walk
+from tuned.states import Cause, Ending, Failure
+from tuned.studies import Standing, open_study, standings
+from tuned.study import Drawer
+from tuned.tells import Result, Told, tell
+
+T = TypeVar("T")
+Direction = Literal["minimize", "maximize"]
+
+CRASH = Failure(cause=Cause.EXIT, message="exit status 1", detail={"status": 1})
+
+#: 162 points of all kinds.
+MIXED = """
+[space.size]
+type = "int"
+low = 1
+high = 9
+
+[space.rate]
+type = "float"
+low = 0.0
+high = 1.0
+step = 0.2
+
+[space.kind]
+type = "categorical"
+choices = ["a", "b", true]
+"""
+
+CONTINUOUS = """
+[space.lr]
+type = "float"
+low = 1e-5
+high = 1e-1
+log = true
+"""
+
+
+def line(points: int) -> str:
+    """A space of so many points: x from 0."""
+    return f'\n[space.x]\ntype = "int"\nlow = 0\nhigh = {points - 1}\n'
+
+
+def make_experiment(text: str = "", *, space: str = line(9), name: str = "exp") -> Experiment:
+    """From the text of a file: keys, then tables, but those of the objective and the space."""
+    content = f'name = "{name}"\n{text}\n[objective]\ncommand = ["true"]\n{space}'
+    return parse(content.encode(), f"{name}.toml")
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Database]:
+    """A database with all its tables."""
+    database = Database(url)
+    try:
+        database.prepare()
+        yield database
+    finally:
+        database.close()
+
+
+def make_holder(database: Database, host: str = "h1", *, instance: str | None = None) -> Holder:
+    """A new incarnation of a host."""
+    incarnation = hosts.register(database, host, instance or host, {})
+    assert incarnation is not None
+    return Holder(host=host, incarnation=incarnation)
+
+
+def kill(database: Database, holder: Holder) -> None:
+    """What the fleet says of a host whose beats have stopped."""
+    with database.transaction() as connection:
+        dead = update(t_host).where(t_host.c.incarnation == holder.incarnation).values(dead=True)
+        connection.execute(dead)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One host at work on one study."""
+
+    database: Database
+    experiment: Experiment
+    encoding: Encoding
+    standing: Standing
+    holder: Holder
+    claims: Claims
+
+    def point(self, x: int | None = None, **values: Value) -> Point:
+        return self.encoding.space.point(values if x is None else {"x": x})
+
+    def draw(
+        self,
+        x: int | None = None,
+        *,
+        origin: Origin = Origin.SAMPLER,
+        waiting: int | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        **values: Value,
+    ) -> Outcome:
+        """Claims the point with these values as if it had been drawn."""
+        candidate = Candidate(
+            point=self.point(x, **values),
+            origin=Origin.ENQUEUED if waiting is not None else origin,
+            attributes=attributes or {},
+            waiting_trial=waiting,
+        )
+        return self.claims.claim(candidate)
+
+    def take(self, x: int | None = None, **values: Any) -> Claimed:
+        outcome = self.draw(x, **values)
+        assert isinstance(outcome, Claimed), outcome
+        return outcome
+
+    def repeat(self, x: int | None = None, **values: Any) -> Duplicate:
+        outcome = self.draw(x, **values)
+        assert isinstance(outcome, Duplicate), outcome
+        return outcome
+
+    def evaluate(self, x: int, *values: float) -> Claimed:
+        """Claims and tells; without values it fails."""
+        claimed = self.take(x)
+        assert self.tell(claimed, *values) is Told.TOLD
+        return claimed
+
+    def result(self, claimed: Claimed, *values: float, **ending: Any) -> Result:
+        """How an evaluation ended: without values, with a failure."""
+        return Result(
+            study_id=claimed.study_id,
+            study_uid=self.standing.uid,
+            trial_id=claimed.trial_id,
+            number=claimed.number,
+            key=claimed.point.key,
+            replica=claimed.replica,
+            host=self.holder.host,
+            ending=Ending(values=values or None, failure=None if values else CRASH, **ending),
+        )
+
+    def tell(self, claimed: Claimed, *values: float, **ending: Any) -> Told:
+        return tell(self.database, self.result(claimed, *values, **ending))
+
+    def now(self) -> Standing:
+        return standings(self.database, [self.standing.study_id])[self.standing.study_id]
+
+    def trials(self) -> list[FrozenTrial]:
+        history = History(self.database, self.standing.study_id)
+        history.sync()
+        return history.trials
+
+    def trial(self, number: int) -> FrozenTrial:
+        return self.trials()[number]
+
+    def drawer(self, holder: Holder | None = None) -> Drawer:
+        return Drawer(self.database, self.experiment, self.encoding, self.standing, holder or self.holder)
+
+
+def join(
+    database: Database, experiment: Experiment, host: str = "h1", *, holder: Holder | None = None
+) -> Member:
+    """A host that opens the experiment's study, as after a restart of its daemon unless a holder is given."""
+    encoding = Encoding(experiment.space)
+    standing = open_study(database, experiment, encoding, is_new=True)
+    holder = holder or make_holder(database, host)
+    claims = Claims(
+        database,
+        standing.study_id,
+        holder=holder,
+        encoding=encoding,
+        dedup=experiment.dedup,
+        walk=None if standing.size is None else Walk(standing.size, standing.seed),
+    )
+    return Member(
+        database=database,
+        experiment=experiment,
+        encoding=encoding,
+        standing=standing,
+        holder=holder,
+        claims=claims,
+    )
+
+
+@contextmanager
+def plain_optuna(
+    database: Database, *, name: str = "exp", directions: Sequence[Direction] = ("minimize",)
+) -> Iterator[optuna.Study]:
+    """The study as a script of plain Optuna has it; made if there is none."""
+    storage = RDBStorage(database.url)
+    try:
+        yield optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
+        )
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """Runs each call in a thread of its own, all from the same moment; their answers in this order."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        start.wait(20)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """What is sent to the database meanwhile."""
+    seen: list[str] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", listen)
+    yield seen
+    event.remove(database.engine, "before_cursor_execute", listen)
