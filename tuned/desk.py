@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from tuned import __version__, results, triallog
 from tuned.config import Settings, redacted
 from tuned.errors import DatabaseAway, NotFound
+from tuned.output import rotated
 from tuned.states import HostState, StudyState
 from tuned.trial import LOG_NAME, Site
 
@@ -103,7 +104,7 @@ class Desk:
         if number is None:
             number = self._newest(name, uid)
         log = self.site.directory(uid, number) / LOG_NAME
-        if not (log.exists() or triallog.rotated(log).exists()):
+        if not (log.exists() or rotated(log).exists()):
             raise await self._log_not_here(name, number)
         running = next(
             (r for r in self.scheduler.running(name) if r.evaluation.claimed.number == number), None

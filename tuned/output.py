@@ -18,7 +18,6 @@ import re2
 import structlog
 
 from tuned.states import Cause, Failure
-from tuned.triallog import rotated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,6 +183,11 @@ def _step(step: object) -> int | None:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def rotated(log: Path) -> Path:
+    """Where the older part of a long log lies."""
+    return log.with_name(f"{log.name}.1")
 
 
 class TrialLog:

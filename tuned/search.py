@@ -195,7 +195,7 @@ class Search:
         return outcome
 
     async def _rest(self) -> None:
-        """Looks whether the study is over; if not, there is nothing to find out until a trial ends or the beat."""
+        """Looks whether the study is over; else nothing is to be found out until a trial ends or the beat."""
         told = self._told
         self.is_idle = True
         await self.refresh()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asyncinotify import Inotify, Mask
 
+from tuned.output import rotated
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
@@ -15,11 +17,6 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 64 * 1024
 
 _GROWS = Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO
-
-
-def rotated(log: Path) -> Path:
-    """Where the older part of a long log lies."""
-    return log.with_name(f"{log.name}.1")
 
 
 async def read(log: Path, running: asyncio.Task[Any] | None) -> AsyncGenerator[bytes, None]:

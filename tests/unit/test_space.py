@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna._transform import _SearchSpaceTransform
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from tuned.space import (
     CategoricalParameter,
@@ -138,7 +138,7 @@ def test_a_stepped_float_has_as_many_values_as_optuna_gives_it(low: float, step:
 
 def test_every_value_that_optunas_samplers_draw_is_a_point() -> None:
     x = FloatParameter(name="x", low=0.1, high=2.3, step=0.1)
-    distributions = {"x": FloatDistribution(0.1, 2.3, step=0.1)}
+    distributions: dict[str, BaseDistribution] = {"x": FloatDistribution(0.1, 2.3, step=0.1)}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     keys = {_grid(x).point(study.ask(distributions).params).key for _ in range(300)}
     assert len(keys) == x.size
