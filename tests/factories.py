@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +13,13 @@ from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import event, update
+from sqlalchemy import event, insert, inspect, text, update
 
 from tuned import hosts
 from tuned.claims import Candidate, Claimed, Claims, Duplicate, Holder, Origin, Outcome
-from tuned.database import Database
+from tuned.database import Database, _migrate
 from tuned.encoding import Encoding
 from tuned.experiment import Experiment, parse
 from tuned.history import History
@@ -64,9 +67,9 @@ def line(points: int) -> str:
     return f'\n[space.x]\ntype = "int"\nlow = 0\nhigh = {points - 1}\n'
 
 
-def make_experiment(text: str = "", *, space: str = line(9), name: str = "exp") -> Experiment:
+def make_experiment(extra: str = "", *, space: str = line(9), name: str = "exp") -> Experiment:
     """From the text of a file: keys, then tables, but those of the objective and the space."""
-    content = f'name = "{name}"\n{text}\n[objective]\ncommand = ["true"]\n{space}'
+    content = f'name = "{name}"\n{extra}\n[objective]\ncommand = ["true"]\n{space}'
     return parse(content.encode(), f"{name}.toml")
 
 
@@ -75,10 +78,38 @@ def opened(url: str) -> Iterator[Database]:
     """A database with all its tables."""
     database = Database(url)
     try:
-        database.prepare()
+        _prepare(database)
         yield database
     finally:
         database.close()
+
+
+def _prepare(database: Database) -> None:
+    """As ``Database.prepare``, in a fraction of the time: Optuna looks through its migrations only once."""
+    head = _alembic_head()
+    with database.transaction() as connection:
+        if inspect(connection).has_table("t_meta"):
+            return
+        models.BaseModel.metadata.create_all(connection)
+        connection.execute(
+            insert(models.VersionInfoModel).values(
+                schema_version=models.SCHEMA_VERSION, library_version=optuna.__version__
+            )
+        )
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
+        _migrate(connection)
+
+
+@functools.cache
+def _alembic_head() -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        database = Database(f"sqlite:///{directory}/tuned.db")
+        database.prepare()
+        with database.reading() as connection:
+            head: str = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        database.close()
+    return head
 
 
 def make_holder(database: Database, host: str = "h1", *, instance: str | None = None) -> Holder:
@@ -151,7 +182,6 @@ class Member:
             trial_id=claimed.trial_id,
             number=claimed.number,
             key=claimed.point.key,
-            replica=claimed.replica,
             host=self.holder.host,
             ending=Ending(values=values or None, failure=None if values else CRASH, **ending),
         )
@@ -204,7 +234,8 @@ def plain_optuna(
     database: Database, *, name: str = "exp", directions: Sequence[Direction] = ("minimize",)
 ) -> Iterator[optuna.Study]:
     """The study as a script of plain Optuna has it; made if there is none."""
-    storage = RDBStorage(database.url)
+    # Looking through its migrations takes longer than most tests.
+    storage = RDBStorage(database.url, skip_compatibility_check=True, skip_table_creation=True)
     try:
         yield optuna.create_study(
             storage=storage, study_name=name, directions=directions, load_if_exists=True

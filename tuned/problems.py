@@ -21,6 +21,7 @@ from tuned.errors import InvalidInput, Problem
 MOST_PROBLEMS = 100
 
 _LONGEST_SHOWN = 60
+_LONGEST_WORDS = 400
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 #: tomllib takes quadratic time for a key of very many parts: 1 MiB of them would stop the daemon for hours.
 _ENDLESS_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){200}""")
@@ -59,7 +60,8 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, key: str, found: str, expected: str) -> None:
-        self.found.append(Problem(file=self.file, key=key, found=found, expected=expected))
+        words = [printable(shorten(text, _LONGEST_WORDS)) for text in (key, found, expected)]
+        self.found.append(Problem(file=self.file, key=words[0], found=words[1], expected=words[2]))
 
     def table(self, model: type[M], raw: object, key: str = "") -> M | None:
         """The table as its model; None, and its problems added, if it is not one."""
@@ -161,8 +163,8 @@ def instead_of(word: str, known: Iterable[str]) -> str:
     return alternatives(known) + (f" (did you mean {nearest[0]}?)" if nearest else "")
 
 
-def shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+def shorten(text: str, longest: int = _LONGEST_SHOWN) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def printable(text: str) -> str:

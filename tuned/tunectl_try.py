@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuned import process, triallog
+from tuned import descendants, process, triallog
 from tuned.tables import Colour, number, span
 from tuned.tunectl_files import example_point, load, point_text
 
@@ -52,6 +52,8 @@ def run(canvas: Canvas, file: str, *, is_random: bool) -> int:
 
 
 async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
+    # What leaves its parents comes to us, where it is found when the tree must go.
+    descendants.become_subreaper()
     launch = _launch(parsed, point, scratch)
     launch.log.touch()
     running = asyncio.ensure_future(process.run(launch, on_report=_tell_report))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import string
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,6 +177,8 @@ _TOP_KEYS = "name, direction, directions, parallel, objective, space, sampler, b
 _NAME = "1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit"
 _SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'
 _EXACT = "an integer from -2**53 to 2**53 (the database holds floats)"
+_HEADINGS = {"objective", "space", "sampler", "budget", "dedup", "retry", "points", "metric"}
+_ARGV = 'a program and its arguments, such as ["./train.sh"]'
 _TWO = 'directions = ["minimize", "maximize"]'
 _BOTH_CASES = _LR + _LR.replace("lr", "LR")
 _KNOWN_SAMPLERS = "tpe, random, grid, bruteforce, cmaes, nsgaii, nsgaiii, qmc or gp"
@@ -213,11 +216,11 @@ _REFUSED = {
     ),
     "empty command": (
         _command("[]"),
-        'objective.command: found an empty array, expected a program and its arguments, such as ["./train.sh"]',
+        f"objective.command: found an empty array, expected {_ARGV}",
     ),
     "empty program": (
         _command('["", "x"]'),
-        'objective.command: found an array, expected a program and its arguments, such as ["./train.sh"]',
+        f"objective.command: found an array, expected {_ARGV}",
     ),
     "shell command": (_command('"./train.sh"'), 'objective.command: found "./train.sh", expected an array'),
     "argument": (_command('["a", 1]'), "objective.command[1]: found 1, expected a string"),
@@ -257,7 +260,10 @@ _REFUSED = {
     "env": (_command('["a"]', "env = { A = 1 }"), "objective.env.A: found 1, expected a string"),
     "env name": (
         _command('["a"]', 'env = { "A-B" = "1" }'),
-        "objective.env.A-B: found \"A-B\", expected a name of letters, digits and '_', not beginning with a digit",
+        (
+            'objective.env.A-B: found "A-B", '
+            "expected a name of letters, digits and '_', not beginning with a digit"
+        ),
     ),
     "env ours": (
         _command('["a"]', 'env = { TUNED_SLOT = "1" }'),
@@ -270,7 +276,10 @@ _REFUSED = {
     ),
     "backtracking": (
         _command('["a"]', r"metric.pattern = '(?P<value>a)\1'"),
-        r'objective.metric.pattern: found "(?P<value>a)\\1" (invalid escape sequence: \1), expected a pattern of RE2',
+        (
+            r'objective.metric.pattern: found "(?P<value>a)\\1" (invalid escape sequence: \1), '
+            "expected a pattern of RE2"
+        ),
     ),
     "no value": (
         _command('["a"]', "metric.pattern = 'x=(.*)'"),
@@ -278,7 +287,10 @@ _REFUSED = {
     ),
     "other group": (
         _command('["a"]', "metric.pattern = '(?P<value>x)(?P<epoch>y)'"),
-        'objective.metric.pattern: found the group "epoch", expected only the groups value and step to have names',
+        (
+            'objective.metric.pattern: found the group "epoch", '
+            "expected only the groups value and step to have names"
+        ),
     ),
     "long pattern": (
         _command('["a"]', f"metric.pattern = '{'x' * 1001}'"),
@@ -294,22 +306,27 @@ _REFUSED = {
     ),
     "pattern and directions": (
         _with(top=_TWO, head='[objective]\ncommand = ["a"]\nmetric.pattern = "(?P<value>x)"'),
-        "objective.metric: found a pattern and several directions, "
-        'expected JSON lines with "values" in the output',
+        (
+            "objective.metric: found a pattern and several directions, "
+            'expected JSON lines with "values" in the output'
+        ),
     ),
     # the space
     "no space": (_HEAD, "space: found nothing, expected a table [space.NAME] for each parameter"),
     "space": ("space = 3\n" + _HEAD, "space: found 3, expected a table"),
-    "parameter": (_with(space="space.lr = 3").replace("[obj", "#[obj", 0), None),
     "parameter name": (
         _with(space=_LR + _LR.replace("lr", "l-r")),
-        'space.l-r: found the name "l-r", '
-        "expected a name of up to 64 letters, digits and '_', not beginning with a digit",
+        (
+            'space.l-r: found the name "l-r", '
+            "expected a name of up to 64 letters, digits and '_', not beginning with a digit"
+        ),
     ),
     "long parameter name": (
         _with(space=_LR + _LR.replace("lr", "r" * 65)),
-        f'space.{"r" * 59}…: found the name "{"r" * 59}…", '
-        "expected a name of up to 64 letters, digits and '_', not beginning with a digit",
+        (
+            f'space.{"r" * 59}…: found the name "{"r" * 59}…", '
+            "expected a name of up to 64 letters, digits and '_', not beginning with a digit"
+        ),
     ),
     "colliding names": (
         _with(space=_BOTH_CASES),
@@ -324,8 +341,8 @@ _REFUSED = {
         'space.lr.type: found "real", expected "int", "float" or "categorical"',
     ),
     "misspelled bound": (
-        _int("low = 1\nhigh = 2\nstpe = 3"),
-        "space.lr.stpe: found an unknown key, expected type, low, high, step or log (did you mean step?)",
+        _int("low = 1\nhigh = 2\nstp = 3"),
+        "space.lr.stp: found an unknown key, expected type, low, high, step or log (did you mean step?)",
     ),
     "no bound": (_int("low = 1"), "space.lr.high: found nothing, expected an integer"),
     "string bound": (_float('low = "1"\nhigh = 2'), 'space.lr.low: found "1", expected a number'),
@@ -393,8 +410,10 @@ _REFUSED = {
     "sampler type": (_sampler("name = 1"), "sampler.name: found 1, expected a string"),
     "keyword": (
         _sampler('name = "tpe"\nn_startup_trails = 3'),
-        f"sampler.n_startup_trails: found an unknown keyword of the sampler tpe, expected {_TPE_KEYS} "
-        "(did you mean n_startup_trials?)",
+        (
+            f"sampler.n_startup_trails: found an unknown keyword of the sampler tpe, expected {_TPE_KEYS} "
+            "(did you mean n_startup_trials?)"
+        ),
     ),
     "python keyword": (
         _sampler("gamma = 3"),
@@ -430,12 +449,17 @@ _REFUSED = {
             'name = "bruteforce"',
             "".join(f'[space.{n}]\ntype = "int"\nlow = 0\nhigh = {2**40}\n' for n in ("lr", "n")),
         ),
-        "space: found over 2**62 points, expected a space that can be walked, because the sampler is bruteforce",
+        (
+            "space: found over 2**62 points, "
+            "expected a space that can be walked, because the sampler is bruteforce"
+        ),
     ),
     "several objectives": (
         _sampler('name = "cmaes"', top=_TWO),
-        'sampler.name: found "cmaes" with several directions, '
-        "expected tpe, random, grid, bruteforce, nsgaii, nsgaiii, qmc or gp",
+        (
+            'sampler.name: found "cmaes" with several directions, '
+            "expected tpe, random, grid, bruteforce, nsgaii, nsgaiii, qmc or gp"
+        ),
     ),
     # the rest
     "trials": (_with(budget="[budget]\ntrials = 0"), "budget.trials: found 0, expected at least 1"),
@@ -499,7 +523,6 @@ _REFUSED = {
         "parallel: found an integer of over 64 bits, expected an integer of at most 64 bits",
     ),
 }
-del _REFUSED["parameter"]
 
 
 @pytest.mark.parametrize(("source", "line"), _REFUSED.values(), ids=_REFUSED)
@@ -529,8 +552,8 @@ def test_all_mistakes_are_told_at_once() -> None:
     ("content", "told"),
     [
         (b"name = 'x'\nb = ", "x.toml: found a mistake in the TOML: Invalid value (at end of document)"),
-        (b"name = 'x'\n  oops", "at line 2, column 7"),
-        (b"a = 1\na = 2", "at line 2, column 6"),
+        (b"name = 'x'\n  oops\n", "at line 2, column 7"),
+        (b"a = 1\na = 2\n", "at line 2, column 6"),
         (b"\n\nname = '\xff'", "found a byte that is not UTF-8 in line 3, expected a TOML file in UTF-8"),
         (b"\xef\xbb\xbfname = 'x'", "found a byte order mark"),
         (b"a = " + b"[" * 100_000, "very deep nesting"),
@@ -543,7 +566,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 )
 @pytest.mark.timeout(10)
 def test_what_is_no_toml_is_told_with_its_place(content: bytes, told: str) -> None:
-    with pytest.raises(InvalidInput, match="^x.toml: ") as caught:
+    with pytest.raises(InvalidInput, match=r"^x\.toml: ") as caught:
         parse(content, "x.toml")
     assert told in str(caught.value)
 
@@ -567,10 +590,11 @@ def test_a_file_without_a_name_of_its_own_needs_one_that_does(stem: str) -> None
 
 @pytest.mark.parametrize("name", [name for name, entry in samplers.SAMPLERS.items() if not entry.is_walk])
 def test_every_sampler_takes_categorical_parameters(name: str) -> None:
-    assert _parse(_sampler(f'name = "{name}"', _LR + '[space.c]\ntype = "categorical"\nchoices = ["a"]'))
+    space = _LR + '[space.c]\ntype = "categorical"\nchoices = ["a"]'
+    assert _parse(_sampler(f'name = "{name}"', space)).sampler.name == name
 
 
-# --- the definition ---------------------------------------------------------------------------------------------
+# --- the definition --------------------------------------------------------------------------------
 
 _WORDS = st.text(string.ascii_letters, min_size=1, max_size=8)
 _FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -713,11 +737,11 @@ def test_a_parameter_that_only_one_side_has_is_a_difference() -> None:
 
 @pytest.mark.parametrize("definition", ["", "{", "3", "[]", "{}", '{"name": "x", "new": 1}'])
 def test_a_definition_that_cannot_be_read_is_refused(definition: str) -> None:
-    with pytest.raises(InvalidInput, match="^definition of minima in the database: "):
+    with pytest.raises(InvalidInput, match=r"^definition of minima in the database: "):
         _parse(_FULL).adopt(definition)
 
 
-# --- malformed files --------------------------------------------------------------------------------------------
+# --- malformed files -------------------------------------------------------------------------------
 
 _JUNK = st.one_of(
     st.none(),
@@ -761,10 +785,14 @@ def _parses_or_tells(source: bytes) -> None:
     try:
         parse(source, "x.toml")
     except InvalidInput as error:
-        assert error.problems
-        assert all(problem.file == "x.toml" for problem in error.problems)
-        assert all(problem.found and problem.expected for problem in error.problems)
-        assert all(line.isprintable() for line in str(error).splitlines())
+        problems, lines = error.problems, str(error).split("\n")
+    else:
+        return
+    assert problems
+    assert len(problems) == len(lines)
+    assert all(problem.file == "x.toml" for problem in problems)
+    assert all(problem.found and problem.expected for problem in problems)
+    assert all(line.isprintable() for line in lines)
 
 
 _DOCUMENT: dict[str, Any] = {
@@ -789,7 +817,7 @@ def test_a_file_with_damaged_bytes_parses_or_is_refused_in_words(
     _parses_or_tells(source[:start] + junk + source[start + length :])
 
 
-# --- what people and editors see --------------------------------------------------------------------------------
+# --- what people and editors see -------------------------------------------------------------------
 
 
 def test_the_summary_says_what_will_run() -> None:
@@ -827,3 +855,13 @@ def test_the_schema_knows_the_keywords_of_every_sampler() -> None:
     assert variants.keys() == samplers.SAMPLERS.keys()
     for name, entry in samplers.SAMPLERS.items():
         assert variants[name]["properties"].keys() == {"name", "seed", *entry.options}
+
+
+def test_the_reference_names_every_key_and_keyword() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "experiment-file.md").read_text()
+    schema = json_schema()
+    tables = [schema, *schema["$defs"].values()]
+    keys = {key for table in tables for key in table.get("properties", {}) if key not in _HEADINGS}
+    keys |= {option for entry in samplers.SAMPLERS.values() for option in entry.options}
+    assert [key for key in sorted(keys) if f"`{key}`" not in text and key != "pattern"] == []
+    assert [heading for heading in _HEADINGS if f"[{heading}" not in text and heading != "metric"] == []

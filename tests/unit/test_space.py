@@ -61,6 +61,7 @@ def _optunas(parameter: FloatParameter, index: int) -> float:
     return drawn
 
 
+@settings(deadline=None)
 @given(st.integers(1, 700), st.integers())
 def test_a_walk_is_a_permutation(size: int, seed: int) -> None:
     assert sorted(Walk(size, seed)) == list(range(size))
@@ -70,6 +71,7 @@ def test_two_seeds_walk_differently_and_one_seed_alike() -> None:
     assert list(Walk(100, 1)) == list(Walk(100, 1)) != list(Walk(100, 2))
 
 
+@settings(deadline=None)
 @given(st.integers(9, 2**62), st.integers(), st.data())
 def test_any_place_of_a_huge_walk_is_computed_at_once(size: int, seed: int, data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, size - 1), min_size=2, max_size=5, unique=True))
@@ -85,7 +87,7 @@ def test_a_walk_has_no_place_outside_of_the_space(place: int) -> None:
 
 
 @given(_INTS, _STEPPED, _CHOICES)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_at_gives_every_point_once(n: IntParameter, x: FloatParameter, c: CategoricalParameter) -> None:
     space = _grid(n, x, c)
     assert space.size is not None
@@ -117,6 +119,7 @@ def test_steps_are_exact_in_decimal_and_the_end_is_included(
 
 
 @_COARSE_END
+@settings(deadline=None)
 @given(_LOWS, _STEPS, st.integers(1, 200), st.data())
 def test_a_step_of_plain_optuna_is_the_same_point(
     low: float, step: float, count: int, data: st.DataObject
@@ -128,6 +131,7 @@ def test_a_step_of_plain_optuna_is_the_same_point(
 
 
 @_COARSE_END
+@settings(deadline=None)
 @given(_LOWS, _STEPS, st.floats(0, 100, allow_nan=False))
 def test_a_stepped_float_has_as_many_values_as_optuna_gives_it(low: float, step: float, width: float) -> None:
     x = FloatParameter(name="x", low=low, high=low + width, step=step)
@@ -187,6 +191,7 @@ def test_what_does_not_fit_the_space_is_refused_by_name(values: dict[str, Value]
         space.point(values)
 
 
+@settings(deadline=None)
 @given(_INTS, _STEPPED, _CHOICES, st.integers())
 def test_a_uniform_draw_is_a_point_of_the_space(
     n: IntParameter, x: FloatParameter, c: CategoricalParameter, seed: int
