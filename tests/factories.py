@@ -1,4 +1,4 @@
-"""Small factories: an experiment, hosts that search it, their claims and results; and threads that start at once."""
+"""Small factories: an experiment, hosts that search it, claims, results; calls that start at once."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import time
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ JOIN = (
     'echo 0 > "$0/cgroup.procs" || { echo "tuned: cannot join the trial\'s control group" >&2; exit 125; }; '
     'exec "$@"'
 )
+
+CREATE_TRIES = 10
 
 #: How long what was killed may take to be gone.
 EMPTY_SECONDS = 5.0
@@ -89,8 +92,13 @@ class Root:
     def create(self, name: str) -> Cgroup:
         """Raises OSError if the system gives no more groups."""
         path = self.path / name
-        path.mkdir()
-        return Cgroup(path)
+        for _ in range(CREATE_TRIES):
+            # Another daemon in our group that just ended may have removed the place.
+            self.path.mkdir(exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                path.mkdir()
+                return Cgroup(path)
+        raise FileNotFoundError(errno.ENOENT, "control groups disappear as they are made", str(self.path))
 
     def kill_leftovers(self, prefix: str) -> None:
         """Kills and removes what an earlier daemon left in groups of these names."""

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, exists, func, insert, select, update
 
 from tuned import rows
-from tuned.database import Database, affected, epoch
+from tuned.database import Database, affected, epoch, is_below
 from tuned.schema import t_host, t_point, t_study, trials
 from tuned.states import PointState, StudyState
 from tuned.studies import WITHIN_BUDGET
@@ -280,7 +280,7 @@ class Claims:
         charged = connection.execute(
             update(t_study)
             .where(t_study.c.study_id == self._study_id, t_study.c.state == StudyState.OPEN)
-            .where(WITHIN_BUDGET, alive)
+            .where(WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size), alive)
             .values(
                 trials=t_study.c.trials + 1,
                 evaluations=t_study.c.evaluations + evaluations,
@@ -304,10 +304,13 @@ class Claims:
     def _write_details(
         self, connection: Connection, trial_id: int, candidate: Candidate, host: dict[str, Any]
     ) -> None:
+        user, system = {"HOST": host}, {**candidate.attributes, ORIGIN_ATTRIBUTE: candidate.origin.value}
+        if candidate.waiting_trial is not None:
+            # Whoever enqueued it may have written some of this already.
+            rows.delete_details(connection, trial_id, user_keys=user, system_keys=system)
         rows.insert_params(connection, trial_id, self._encoding.rows(candidate.point))
-        rows.insert_user_attributes(connection, trial_id, {"HOST": host})
-        origin = {ORIGIN_ATTRIBUTE: candidate.origin.value}
-        rows.insert_system_attributes(connection, trial_id, {**candidate.attributes, **origin})
+        rows.insert_user_attributes(connection, trial_id, user)
+        rows.insert_system_attributes(connection, trial_id, system)
 
     def _duplicate(self, connection: Connection, candidate: Candidate, twin: Twin) -> Outcome:
         action = self._policy(candidate, twin)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Integer, func, insert, literal, select, update
+from sqlalchemy import Connection, Integer, delete, func, insert, literal, select, update
 
 from tuned.schema import (
     studies,
@@ -101,6 +101,15 @@ def insert_params(connection: Connection, trial_id: int, params: Iterable[ParamR
             ]
         )
     )
+
+
+def delete_details(
+    connection: Connection, trial_id: int, *, user_keys: Iterable[str], system_keys: Iterable[str]
+) -> None:
+    """Removes all parameters of a trial, and these of its attributes."""
+    connection.execute(delete(trial_params).where(trial_params.c.trial_id == trial_id))
+    for table, keys in ((trial_user_attributes, user_keys), (trial_system_attributes, system_keys)):
+        connection.execute(delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(list(keys))))
 
 
 def insert_values(connection: Connection, trial_id: int, values: Sequence[float]) -> None:

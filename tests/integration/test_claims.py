@@ -208,12 +208,16 @@ def test_a_freed_point_is_claimed_again_as_a_new_trial(database: Database) -> No
 # Enqueued by plain Optuna
 
 
-@pytest.fixture
-def enqueued(database: Database) -> Iterator[Member]:
+def enqueue(database: Database, extra: str = "") -> Member:
     """Trial 0 waits, for x = 5."""
     with plain_optuna(database) as study:
         study.enqueue_trial({"x": 5}, user_attrs={"memo": "mine"})
-    yield join(database, make_experiment())
+    return join(database, make_experiment(extra))
+
+
+@pytest.fixture
+def enqueued(database: Database) -> Member:
+    return enqueue(database)
 
 
 def test_an_enqueued_trial_becomes_the_running_one(enqueued: Member) -> None:
@@ -235,8 +239,8 @@ def test_an_enqueued_trial_is_started_once(enqueued: Member) -> None:
 
 
 @pytest.mark.parametrize("policy", ["reuse", "resample"])
-def test_an_enqueued_duplicate_of_a_done_point_ends_as_reused(enqueued: Member, policy: str) -> None:
-    member = join(enqueued.database, enqueued.experiment)
+def test_an_enqueued_duplicate_of_a_done_point_ends_as_reused(database: Database, policy: str) -> None:
+    member = enqueue(database, f'[dedup]\non_complete = "{policy}"')
     member.evaluate(5, 0.5)
     [waiting] = member.now().waiting
     assert member.repeat(5, waiting=waiting).action is Action.REUSE
@@ -263,13 +267,17 @@ def test_a_waiting_trial_that_has_its_parameters_already_can_be_claimed(database
     with plain_optuna(database) as study:
         study.add_trial(
             optuna.create_trial(
-                state=TrialState.WAITING, params={"x": 5}, distributions={"x": distribution}
+                state=TrialState.WAITING,
+                params={"x": 5},
+                distributions={"x": distribution},
+                user_attrs={"HOST": "mine", "why": "a guess"},
             )
         )
     member = join(database, make_experiment())
     [waiting] = member.now().waiting
     member.take(5, waiting=waiting)
     assert member.trial(0).params == {"x": 5}
+    assert member.trial(0).user_attrs == {"HOST": {"host": "h1"}, "why": "a guess"}
 
 
 # The walk
