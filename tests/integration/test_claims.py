@@ -6,6 +6,7 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import optuna
 import pytest
@@ -54,7 +55,7 @@ def test_of_many_who_draw_a_point_at_once_one_gets_it_and_the_others_learn_who(d
     with opened(database_url) as first, opened(database_url) as second:
         hosts = [join(db, make_experiment(), f"h{n}") for n, db in enumerate([first, second] * 4)]
         outcomes = at_once(*(functools.partial(host.draw, 5) for host in hosts))
-        [(winner, claimed)] = [pair for pair in enumerate(outcomes) if isinstance(pair[1], Claimed)]
+        [(winner, claimed)] = [(n, o) for n, o in enumerate(outcomes) if isinstance(o, Claimed)]
         twins = {o.twin for o in outcomes if isinstance(o, Duplicate)}
         [twin] = twins
         assert (twin.number, twin.host, twin.state) == (claimed.number, f"h{winner}", PointState.HELD)
@@ -83,7 +84,7 @@ def test_a_claim_writes_the_trial_as_running_with_its_point_and_where_it_came_fr
     database: Database,
 ) -> None:
     member = join(database, make_experiment(space=MIXED))
-    point = {"size": 3, "rate": 0.6, "kind": True}
+    point: dict[str, Any] = {"size": 3, "rate": 0.6, "kind": True}
     claimed = member.take(**point, attributes={"nsga2:generation": 2})
     [trial] = member.trials()
     assert (trial.number, trial.state, trial.params) == (claimed.number, TrialState.RUNNING, point)
