@@ -13,13 +13,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from tuned import rows
-from tuned.database import Database, affected, epoch, is_below
-from tuned.schema import t_host, t_point, t_study, trials
-from tuned.states import PointState, StudyState
-from tuned.studies import WITHIN_BUDGET
+from tuned.charges import Given, charge, charge_retry
+from tuned.database import Database
+from tuned.errors import NotFound
+from tuned.schema import studies, t_point, t_study, trials
+from tuned.states import PointState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,6 +137,14 @@ class Closed:
 
 Outcome = Claimed | Duplicate | Idle | Closed
 
+_HOLD_AGAIN = (
+    update(t_point)
+    .where(
+        *(t_point.c[name] == bindparam(f"of_{name}") for name in ("study_id", "key", "replica")),
+    )
+    .values({name: bindparam(name) for name in ("trial_id", "incarnation", "claim_id", "state")})
+)
+
 
 def new_claim_id() -> str:
     """By a claim's id the claim is found again when its commit had an unknown outcome."""
@@ -169,28 +178,28 @@ class Claims:
     def claim(self, candidate: Candidate) -> Outcome:
         """Claims the candidate's point, or says who has it. Raises DatabaseAway."""
         try:
-            with self._database.transaction() as connection:
-                if not rows.lock_study(connection, self._study_id):
-                    return Closed()
+            with self._database.locking(studies, self._study_id) as connection:
+                given = self._charge(connection, candidate, replica=0)
+                if given is not None:
+                    return self._take(connection, candidate, given, replica=0)
                 twin = self._twin(connection, candidate.point.key)
                 if twin is None or not _is_taken(twin.state):
-                    return self._take(connection, candidate, replica=0)
+                    return Closed()
                 return self._duplicate(connection, candidate, twin)
-        except _Refused:
+        except (_Refused, NotFound):
             return Closed()
 
     def claim_unvisited(self, claim_id: str) -> Outcome:
         """Claims the next point of the walk that nobody has. Only for a finite space. Raises DatabaseAway."""
         try:
-            with self._database.transaction() as connection:
-                if not rows.lock_study(connection, self._study_id):
-                    return Closed()
+            with self._database.locking(studies, self._study_id) as connection:
                 point = self._next_of_walk(connection)
                 if point is None:
                     return Idle()
                 candidate = Candidate(point=point, origin=Origin.WALK, claim_id=claim_id)
-                return self._take(connection, candidate, replica=0)
-        except _Refused:
+                given = self._must_charge(connection, candidate, replica=0)
+                return self._take(connection, candidate, given, replica=0)
+        except (_Refused, NotFound):
             return Closed()
 
     def find(self, claim_id: str, origin: Origin) -> Claimed | None:
@@ -232,19 +241,7 @@ class Claims:
 
     def charge_retry(self, claimed: Claimed) -> bool:
         """Charges one more evaluation to a trial of ours; False if the budget or the trial is closed."""
-        with self._database.transaction() as connection:
-            running = exists().where(
-                trials.c.trial_id == claimed.trial_id, trials.c.state == TrialState.RUNNING
-            )
-            within = (t_study.c.evaluations_limit.is_(None)) | (
-                t_study.c.evaluations < t_study.c.evaluations_limit
-            )
-            charged = connection.execute(
-                update(t_study)
-                .where(t_study.c.study_id == self._study_id, within, running)
-                .values(evaluations=t_study.c.evaluations + 1)
-            )
-            return affected(charged) == 1
+        return charge_retry(self._database, self._study_id, claimed.trial_id)
 
     def _twin(self, connection: Connection, key: str) -> Twin | None:
         row = connection.execute(
@@ -256,86 +253,97 @@ class Claims:
             return None
         return Twin(trial_id=row.trial_id, number=row.number, host=None, state=PointState(row.state))
 
-    def _take(self, connection: Connection, candidate: Candidate, replica: int) -> Claimed:
-        self._charge(connection, evaluations=1)
-        trial_id, number = self._insert_trial(connection, candidate, TrialState.RUNNING)
+    def _charge(
+        self, connection: Connection, candidate: Candidate, *, replica: int, evaluations: int = 1
+    ) -> Given | None:
+        return charge(
+            connection,
+            self._study_id,
+            key=candidate.point.key,
+            replica=replica,
+            evaluations=evaluations,
+            incarnation=self._holder.incarnation,
+        )
+
+    def _must_charge(
+        self, connection: Connection, candidate: Candidate, *, replica: int, evaluations: int = 1
+    ) -> Given:
+        """As ``_charge``. Raises _Refused instead of returning None."""
+        given = self._charge(connection, candidate, replica=replica, evaluations=evaluations)
+        if given is None:
+            raise _Refused
+        return given
+
+    def _take(self, connection: Connection, candidate: Candidate, given: Given, *, replica: int) -> Claimed:
+        trial_id, number, begun = self._begin(connection, candidate, given, TrialState.RUNNING)
+        place = {"study_id": self._study_id, "key": candidate.point.key, "replica": replica}
         held = {
             "trial_id": trial_id,
             "incarnation": self._holder.incarnation,
             "claim_id": candidate.claim_id,
             "state": PointState.HELD,
         }
-        place = {"study_id": self._study_id, "key": candidate.point.key, "replica": replica}
-        freed = update(t_point).where(*(t_point.c[name] == value for name, value in place.items()))
-        if affected(connection.execute(freed.values(**held))) == 0:
-            connection.execute(insert(t_point).values(**place, **held))
-        self._write_details(connection, trial_id, candidate, {"host": self._holder.host})
+        if given.is_known:
+            of_place = {f"of_{name}": value for name, value in place.items()}
+            hold: rows.Statement | None = rows.Statement(_HOLD_AGAIN, {**of_place, **held})
+        else:
+            hold = rows.insertion(t_point, [{**place, **held}])
+        details = self._details(connection, trial_id, candidate, {"host": self._holder.host})
+        rows.run(connection, begun, hold, *details)
         return Claimed(
             study_id=self._study_id, trial_id=trial_id, number=number, replica=replica, candidate=candidate
         )
 
-    def _charge(self, connection: Connection, evaluations: int) -> None:
-        """Charges one trial. Raises _Refused, also if the fleet takes this host for dead."""
-        alive = exists().where(t_host.c.incarnation == self._holder.incarnation, t_host.c.dead.is_(False))
-        charged = connection.execute(
-            update(t_study)
-            .where(t_study.c.study_id == self._study_id, t_study.c.state == StudyState.OPEN)
-            .where(WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size), alive)
-            .values(
-                trials=t_study.c.trials + 1,
-                evaluations=t_study.c.evaluations + evaluations,
-                first_claim=func.coalesce(t_study.c.first_claim, epoch()),
-            )
-        )
-        if affected(charged) == 0:
-            raise _Refused
-
-    def _insert_trial(
-        self, connection: Connection, candidate: Candidate, state: TrialState
-    ) -> tuple[int, int]:
+    def _begin(
+        self, connection: Connection, candidate: Candidate, given: Given, state: TrialState
+    ) -> tuple[int, int, rows.Statement | None]:
+        """The id and the number of the candidate's trial, and what is still to be run to have it."""
         if candidate.waiting_trial is None:
-            return rows.insert_trial(connection, self._study_id, state)
+            row = rows.trial(self._study_id, given.trial_id, given.number, state)
+            return given.trial_id, given.number, row
         number = rows.start_waiting(connection, candidate.waiting_trial, state)
         if number is None:
             # Someone else started it meanwhile: it is theirs.
             raise _Refused
-        return candidate.waiting_trial, number
+        return candidate.waiting_trial, number, None
 
-    def _write_details(
+    def _details(
         self, connection: Connection, trial_id: int, candidate: Candidate, host: dict[str, Any]
-    ) -> None:
+    ) -> tuple[rows.Statement | None, ...]:
         user, system = {"HOST": host}, {**candidate.attributes, ORIGIN_ATTRIBUTE: candidate.origin.value}
         if candidate.waiting_trial is not None:
             # Whoever enqueued it may have written some of this already.
             rows.delete_details(connection, trial_id, user_keys=user, system_keys=system)
-        rows.insert_params(connection, trial_id, self._encoding.rows(candidate.point))
-        rows.insert_user_attributes(connection, trial_id, user)
-        rows.insert_system_attributes(connection, trial_id, system)
+        return (
+            rows.params(trial_id, self._encoding.rows(candidate.point)),
+            rows.user_attributes(trial_id, user),
+            rows.system_attributes(trial_id, system),
+        )
 
     def _duplicate(self, connection: Connection, candidate: Candidate, twin: Twin) -> Outcome:
         action = self._policy(candidate, twin)
         if action is None:
-            return self._take(connection, candidate, self._next_replica(connection, candidate.point.key))
+            replica = self._next_replica(connection, candidate.point.key)
+            given = self._must_charge(connection, candidate, replica=replica)
+            return self._take(connection, candidate, given, replica=replica)
         if action in (Action.RESAMPLE, Action.WAIT):
             return Duplicate(twin=twin, action=action, candidate=candidate)
-        self._charge(connection, evaluations=0)
+        replica = self._next_replica(connection, candidate.point.key)
+        given = self._must_charge(connection, candidate, replica=replica, evaluations=0)
         reuses = action is Action.REUSE
         state = TrialState.COMPLETE if reuses else TrialState.FAIL
-        trial_id, number = self._insert_trial(connection, candidate, state)
+        trial_id, number, begun = self._begin(connection, candidate, given, state)
         host = rows.read_user_attribute(connection, twin.trial_id, "HOST")
         twin_host = host.get("host") if isinstance(host, dict) else None
-        self._write_details(
-            connection, trial_id, candidate,
-            {
-                "host": self._holder.host,
-                "msg": "COMPLETE" if reuses else "RUNNING",
-                "number": twin.number,
-                "HOST_s": twin_host,
-            },
-        )  # fmt: skip
+        attribute = {
+            "host": self._holder.host,
+            "msg": "COMPLETE" if reuses else "RUNNING",
+            "number": twin.number,
+            "HOST_s": twin_host,
+        }
         values = rows.read_values(connection, twin.trial_id) if reuses else None
-        if values:
-            rows.insert_values(connection, trial_id, values)
+        details = self._details(connection, trial_id, candidate, attribute)
+        rows.run(connection, begun, *details, rows.values(trial_id, values or ()))
         known = Twin(trial_id=twin.trial_id, number=twin.number, host=twin_host, state=twin.state)
         return Duplicate(twin=known, action=action, candidate=candidate, number=number, values=values)
 

@@ -14,14 +14,28 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import ColumnElement, Connection, Engine, Float, create_engine, event, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+    true,
+)
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from tuned import schema
-from tuned.errors import Conflict, DatabaseAway
+from tuned.errors import Conflict, DatabaseAway, NotFound
 
 #: Connections that one daemon holds at most; as many threads call the database (see ``link``).
 MOST_CONNECTIONS = 5
@@ -51,6 +65,24 @@ def _epoch_sqlite(*_: Any, **__: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
+class next_trial_id(GenericFunction[int]):  # noqa: N801
+    """The id that a new trial gets. To be asked for only under its study's lock."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(next_trial_id, "postgresql")
+def _next_postgresql(*_: Any, **__: Any) -> str:
+    return "nextval(pg_get_serial_sequence('trials', 'trial_id'))"
+
+
+@compiles(next_trial_id, "sqlite")
+def _next_sqlite(*_: Any, **__: Any) -> str:
+    # As SQLite itself does where ids are not marked AUTOINCREMENT.
+    return "(SELECT coalesce(max(trial_id), 0) + 1 FROM trials)"
+
+
 class Database:
     """One database that holds Optuna's tables and ours."""
 
@@ -72,6 +104,18 @@ class Database:
         with _away(), self.engine.begin() as connection:
             if self.is_postgresql:
                 connection.execute(_LOCAL_TIMEOUTS)
+            yield connection
+
+    @contextmanager
+    def locking(self, table: Table, study_id: int) -> Iterator[Connection]:
+        """As ``transaction``, but begins with the lock on a study's row in ``table``: studies or t_study.
+
+        Raises NotFound if there is no such row.
+        """
+        with _away(), self.engine.begin() as connection:
+            lock = _LOCKS[table.name, self.is_postgresql]
+            if connection.execute(lock, {"study_id": study_id}).first() is None:
+                raise NotFound("the study is no longer in the database")
             yield connection
 
     @contextmanager
@@ -118,10 +162,29 @@ class Database:
             ) from None
 
 
-_LOCAL_TIMEOUTS = text(
-    f"SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
-    f" set_config('idle_in_transaction_session_timeout', '{LOCK_SECONDS}s', true)"
+_LOCAL_TIMEOUTS = select(
+    *(
+        func.set_config(name, f"{LOCK_SECONDS}s", True).label(name)
+        for name in ("lock_timeout", "idle_in_transaction_session_timeout")
+    )
 )
+
+
+def _lock(table: Table, *, is_postgresql: bool) -> Select[Any]:
+    of_study = table.c.study_id == bindparam("study_id")
+    if not is_postgresql:
+        return select(table.c.study_id).where(of_study)
+    # A row to be locked comes out of the join, so the time limits hold before anything is waited for.
+    limits = _LOCAL_TIMEOUTS.cte("limits").prefix_with("MATERIALIZED")
+    row = select(table.c.study_id).select_from(table.join(limits, true())).where(of_study)
+    return row.with_for_update(of=table, key_share=True)
+
+
+_LOCKS = {
+    (table.name, is_postgresql): _lock(table, is_postgresql=is_postgresql)
+    for table in (schema.studies, schema.t_study)
+    for is_postgresql in (True, False)
+}
 
 Migration = Callable[[Connection], None]
 

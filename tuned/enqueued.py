@@ -40,4 +40,4 @@ def fail_waiting(database: Database, trial_id: int, reason: str) -> None:
     failure = Failure(cause=Cause.NO_VALUE, message=f"cannot evaluate the enqueued parameters: {reason}")
     with database.transaction() as connection:
         if rows.start_waiting(connection, trial_id, TrialState.FAIL) is not None:
-            rows.insert_user_attributes(connection, trial_id, {"FAILURE": failure.attribute()})
+            rows.run(connection, rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))

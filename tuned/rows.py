@@ -7,15 +7,35 @@ transaction, and hold the study's lock where a trial gets its number.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Integer, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Insert,
+    Integer,
+    Table,
+    TextClause,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import psycopg2
 
+from tuned.database import next_trial_id
 from tuned.schema import (
-    studies,
     trial_intermediate_values,
     trial_params,
     trial_system_attributes,
@@ -29,11 +49,79 @@ if TYPE_CHECKING:
 
     from tuned.encoding import ParamRow
 
+_POSTGRESQL: Dialect = psycopg2.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
-def lock_study(connection: Connection, study_id: int) -> bool:
-    """Takes the lock under which a study's trials are numbered; False if the study is gone."""
-    locked = select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update(key_share=True)
-    return connection.execute(locked).first() is not None
+_BOUND = re.compile(r":(\w+)")
+
+_last_number = (
+    select(trials.c.number)
+    .where(trials.c.study_id == bindparam("study"))
+    .order_by(trials.c.trial_id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+
+#: What a statement under the study's lock can return: id and number of the next trial of the bound ``study``.
+NEXT_TRIAL = (
+    next_trial_id().label("trial_id"),
+    (func.coalesce(_last_number, literal(-1, Integer)) + 1).label("number"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement that is built once, with the values for this time."""
+
+    clause: Insert | Update
+    values: Mapping[str, Any]
+
+
+def run(connection: Connection, *statements: Statement | None) -> None:
+    """Runs statements that do not depend on each other: on PostgreSQL all of them as one."""
+    wanted = [statement for statement in statements if statement is not None]
+    if not wanted:
+        return
+    values = {name: value for statement in wanted for name, value in statement.values.items()}
+    clauses = tuple(statement.clause for statement in wanted)
+    if connection.dialect.name == "postgresql":
+        connection.execute(_as_one(clauses), values)
+        return
+    for statement in wanted:
+        connection.execute(statement.clause, statement.values)
+
+
+@functools.lru_cache(maxsize=256)
+def _as_one(clauses: tuple[Insert | Update, ...]) -> TextClause:
+    """As text, because SQLAlchemy would compile an INSERT of several rows anew each time."""
+    *others, last = clauses
+    clause = last.add_cte(*(clause.cte(f"also_{number}") for number, clause in enumerate(others)))
+    compiled = clause.compile(dialect=_POSTGRESQL)
+    bound = {name: compiled.binds[name] for name in set(_BOUND.findall(compiled.string))}
+    return text(compiled.string).bindparams(
+        *(bindparam(name, None if b.required else b.value, type_=b.type) for name, b in bound.items())
+    )
+
+
+def insertion(table: Table, rows: Sequence[Mapping[str, Any]]) -> Statement | None:
+    """Adds these rows, which all have the same columns; None for no rows."""
+    if not rows:
+        return None
+    values = {_bound(table, name, n): value for n, row in enumerate(rows) for name, value in row.items()}
+    return Statement(_insert(table, tuple(rows[0]), len(rows)), values)
+
+
+@functools.lru_cache(maxsize=256)
+def _insert(table: Table, columns: tuple[str, ...], count: int) -> Insert:
+    return insert(table).values(
+        [
+            {name: bindparam(_bound(table, name, n), type_=table.c[name].type) for name in columns}
+            for n in range(count)
+        ]
+    )
+
+
+def _bound(table: Table, column: str, row: int) -> str:
+    return f"{table.name}_{column}_{row}"
 
 
 def utc_now() -> dt.datetime:
@@ -41,28 +129,18 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
 
-def insert_trial(connection: Connection, study_id: int, state: TrialState) -> tuple[int, int]:
-    """Adds a trial under the study's lock and returns its id and its number."""
+def trial(study_id: int, trial_id: int, number: int, state: TrialState) -> Statement | None:
+    """A new trial, with what ``NEXT_TRIAL`` gave."""
     now = utc_now()
-    last = (
-        select(trials.c.number)
-        .where(trials.c.study_id == study_id)
-        .order_by(trials.c.trial_id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    row = connection.execute(
-        insert(trials)
-        .values(
-            study_id=study_id,
-            number=func.coalesce(last, literal(-1, Integer)) + 1,
-            state=state,
-            datetime_start=now,
-            datetime_complete=now if state.is_finished() else None,
-        )
-        .returning(trials.c.trial_id, trials.c.number)
-    ).one()
-    return row.trial_id, row.number
+    row = {
+        "trial_id": trial_id,
+        "study_id": study_id,
+        "number": number,
+        "state": state,
+        "datetime_start": now,
+        "datetime_complete": now if state.is_finished() else None,
+    }
+    return insertion(trials, [row])
 
 
 def start_waiting(connection: Connection, trial_id: int, state: TrialState) -> int | None:
@@ -76,30 +154,32 @@ def start_waiting(connection: Connection, trial_id: int, state: TrialState) -> i
     ).scalar()
 
 
+_finish = (
+    update(trials)
+    .where(trials.c.trial_id.in_(bindparam("ids", expanding=True)), trials.c.state == TrialState.RUNNING)
+    .values(state=bindparam("ended"), datetime_complete=bindparam("now"))
+    .returning(trials.c.trial_id)
+)
+
+
 def finish_trials(connection: Connection, trial_ids: Sequence[int], state: TrialState) -> list[int]:
     """Ends those of the trials that are RUNNING and returns their ids: this is the fence."""
-    ended = connection.execute(
-        update(trials)
-        .where(trials.c.trial_id.in_(trial_ids), trials.c.state == TrialState.RUNNING)
-        .values(state=state, datetime_complete=utc_now())
-        .returning(trials.c.trial_id)
-    )
-    return list(ended.scalars())
+    ended = {"ids": list(trial_ids), "ended": state, "now": utc_now()}
+    return list(connection.execute(_finish, ended).scalars())
 
 
-def insert_params(connection: Connection, trial_id: int, params: Iterable[ParamRow]) -> None:
-    connection.execute(
-        insert(trial_params).values(
-            [
-                {
-                    "trial_id": trial_id,
-                    "param_name": row.param_name,
-                    "param_value": row.param_value,
-                    "distribution_json": row.distribution_json,
-                }
-                for row in params
-            ]
-        )
+def params(trial_id: int, rows: Iterable[ParamRow]) -> Statement | None:
+    return insertion(
+        trial_params,
+        [
+            {
+                "trial_id": trial_id,
+                "param_name": row.param_name,
+                "param_value": row.param_value,
+                "distribution_json": row.distribution_json,
+            }
+            for row in rows
+        ],
     )
 
 
@@ -112,17 +192,18 @@ def delete_details(
         connection.execute(delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(list(keys))))
 
 
-def insert_values(connection: Connection, trial_id: int, values: Sequence[float]) -> None:
+def values(trial_id: int, found: Sequence[float]) -> Statement | None:
     rows = []
-    for objective, value in enumerate(values):
+    for objective, value in enumerate(found):
         stored, kind = TrialValueModel.value_to_stored_repr(value)
         rows.append({"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind})
-    connection.execute(insert(trial_values).values(rows))
+    return insertion(trial_values, rows)
 
 
-def insert_intermediate(connection: Connection, trial_id: int, values: Mapping[int, float]) -> None:
+def insert_intermediate(connection: Connection, trial_id: int, reports: Mapping[int, float]) -> None:
+    """Adds intermediate values, of which there may be thousands."""
     rows = []
-    for step, value in values.items():
+    for step, value in reports.items():
         stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
         rows.append(
             {
@@ -136,14 +217,12 @@ def insert_intermediate(connection: Connection, trial_id: int, values: Mapping[i
         connection.execute(insert(trial_intermediate_values), rows)
 
 
-def insert_user_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, Any]) -> None:
-    if attributes:
-        connection.execute(insert(trial_user_attributes).values(_attributes(trial_id, attributes)))
+def user_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
+    return insertion(trial_user_attributes, _attributes(trial_id, attributes))
 
 
-def insert_system_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, Any]) -> None:
-    if attributes:
-        connection.execute(insert(trial_system_attributes).values(_attributes(trial_id, attributes)))
+def system_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
+    return insertion(trial_system_attributes, _attributes(trial_id, attributes))
 
 
 def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -23,7 +23,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tuned.database import Database, affected, epoch, is_below
 from tuned.errors import Conflict, NotFound
 from tuned.experiment import Experiment, differences
-from tuned.rows import lock_study
 from tuned.schema import (
     studies,
     study_directions,
@@ -321,9 +320,7 @@ def set_state(database: Database, study_id: int, state: StudyState) -> None:
     Raises NotFound if the study is gone, Conflict if its state does not allow it. Setting the state
     that it has already is no error.
     """
-    with database.transaction() as connection:
-        if not lock_study(connection, study_id):
-            raise NotFound("the study is no longer in the database")
+    with database.locking(studies, study_id) as connection:
         _set_state(connection, study_id, state)
 
 
@@ -344,22 +341,23 @@ def _set_state(connection: Connection, study_id: int, state: StudyState) -> None
 
 def close_if_over(database: Database, study_id: int) -> bool:
     """Ends a study whose budget is full or whose space is exhausted, once nothing of it runs."""
-    with database.transaction() as connection:
+    held = exists().where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD)
+    try:
         # Under the study's lock no claim is in flight: none can appear between the look and the end.
-        if not lock_study(connection, study_id):
-            return False
-        held = exists().where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD)
-        ended = connection.execute(
-            update(t_study)
-            .where(
-                t_study.c.study_id == study_id,
-                t_study.c.state.in_([StudyState.OPEN, StudyState.PAUSED]),
-                or_(not_(WITHIN_BUDGET), t_study.c.visited >= t_study.c.size),
-                ~held,
+        with database.locking(studies, study_id) as connection:
+            ended = connection.execute(
+                update(t_study)
+                .where(
+                    t_study.c.study_id == study_id,
+                    t_study.c.state.in_([StudyState.OPEN, StudyState.PAUSED]),
+                    or_(not_(WITHIN_BUDGET), t_study.c.visited >= t_study.c.size),
+                    ~held,
+                )
+                .values(state=StudyState.DONE)
             )
-            .values(state=StudyState.DONE)
-        )
-        return affected(ended) == 1
+            return affected(ended) == 1
+    except NotFound:
+        return False
 
 
 def read_system_attributes(database: Database, study_id: int) -> dict[str, Any]:

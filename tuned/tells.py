@@ -12,13 +12,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, case, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, exists, func, insert, select, update
 
 from tuned import rows
 from tuned.claims import ORIGIN_ATTRIBUTE
-from tuned.database import affected
+from tuned.database import affected, is_below
 from tuned.encoding import ParamRow
-from tuned.schema import study_system_attributes, t_host, t_point, t_study, trial_params, trials
+from tuned.errors import NotFound
+from tuned.schema import studies, study_system_attributes, t_host, t_point, t_study, trial_params, trials
 from tuned.states import Cause, Ending, Failure, PointState
 from tuned.studies import UID_ATTRIBUTE
 
@@ -64,13 +65,69 @@ def tell(database: Database, result: Result) -> Told:
     Raises DatabaseAway; may be repeated at will. What was interrupted is settled instead.
     """
     try:
-        with database.transaction() as connection:
-            if not _is_same_study(connection, result):
-                return Told.DROPPED
+        # Our study's row comes before the trial's: one order of locks for everybody.
+        with database.locking(t_study, result.study_id) as connection:
             _end(connection, result)
             return Told.TOLD
+    except NotFound:
+        return Told.DROPPED
     except _Late:
+        pass
+    try:
         return _tell_late(database, result)
+    except NotFound:
+        return Told.DROPPED
+
+
+#: The fence: only a trial that is RUNNING, in the study that it was claimed in, can end.
+_FINISH = (
+    update(trials)
+    .where(trials.c.trial_id == bindparam("trial"), trials.c.state == TrialState.RUNNING)
+    .where(
+        exists().where(
+            study_system_attributes.c.study_id == trials.c.study_id,
+            study_system_attributes.c.key == UID_ATTRIBUTE,
+            study_system_attributes.c.value_json == bindparam("uid"),
+        )
+    )
+    .values(state=bindparam("ended"), datetime_complete=bindparam("now"))
+)
+
+#: By its trial: a late value may have moved our claim to another replica.
+_MINE = (
+    t_point.c.study_id == bindparam("study"),
+    t_point.c.trial_id == bindparam("trial"),
+    t_point.c.state == PointState.HELD,
+)
+_COUNT_VISIT = (
+    update(t_study)
+    .where(t_study.c.study_id == bindparam("study"), exists().where(*_MINE, t_point.c.replica == 0))
+    .values(visited=t_study.c.visited + 1)
+)
+_VISIT = update(t_point).where(*_MINE).values(state=bindparam("verdict"))
+
+
+def _end(connection: Connection, result: Result) -> None:
+    ending = result.ending
+    state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
+    fence = {"trial": result.trial_id, "uid": f'"{result.study_uid}"', "ended": state, "now": rows.utc_now()}
+    if affected(connection.execute(_FINISH, fence)) == 0:
+        raise _Late
+    mine = {"study": result.study_id, "trial": result.trial_id}
+    verdict = PointState.DONE if ending.failure is None else PointState.FAILED
+    rows.run(
+        connection,
+        # Counted before the verdict: a repetition is no visit.
+        rows.Statement(_COUNT_VISIT, mine),
+        rows.Statement(_VISIT, {**mine, "verdict": verdict}),
+        rows.values(result.trial_id, ending.values or ()),
+        rows.user_attributes(result.trial_id, _attributes(ending)),
+    )
+    rows.insert_intermediate(connection, result.trial_id, ending.intermediate)
+
+
+def _refund(count: int) -> dict[str, Any]:
+    return {"trials": t_study.c.trials - count, "evaluations": t_study.c.evaluations - count}
 
 
 def _is_same_study(connection: Connection, result: Result) -> bool:
@@ -81,45 +138,20 @@ def _is_same_study(connection: Connection, result: Result) -> bool:
     return connection.execute(kept).scalar() == f'"{result.study_uid}"'
 
 
-def _end(connection: Connection, result: Result) -> None:
-    ending = result.ending
-    # By its trial: a late value may have moved our claim to another replica.
-    mine = (t_point.c.study_id == result.study_id) & (t_point.c.trial_id == result.trial_id)
-    first_visit = exists().where(mine, t_point.c.state == PointState.HELD, t_point.c.replica == 0)
-    study = update(t_study).where(t_study.c.study_id == result.study_id)
-    # Our study row comes before the trial's: one order of locks for everybody.
-    connection.execute(study.values(visited=t_study.c.visited + case((first_visit, 1), else_=0)))
-    state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
-    if not rows.finish_trials(connection, [result.trial_id], state):
-        raise _Late
-    point = PointState.DONE if ending.failure is None else PointState.FAILED
-    connection.execute(update(t_point).where(mine, t_point.c.state == PointState.HELD).values(state=point))
-    _write_ending(connection, result.trial_id, ending)
-
-
-def _refund(count: int) -> dict[str, Any]:
-    return {"trials": t_study.c.trials - count, "evaluations": t_study.c.evaluations - count}
-
-
-def _write_ending(connection: Connection, trial_id: int, ending: Ending) -> None:
-    if ending.values is not None:
-        rows.insert_values(connection, trial_id, ending.values)
-    rows.insert_intermediate(connection, trial_id, ending.intermediate)
+def _attributes(ending: Ending) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     if ending.failure is not None:
         attributes["FAILURE"] = ending.failure.attribute()
     if ending.retried:
         attributes["RETRIED"] = [failure.attribute() for failure in ending.retried]
-    rows.insert_user_attributes(connection, trial_id, attributes)
+    return attributes
 
 
 def _tell_late(database: Database, result: Result) -> Told:
     """Keeps a value whose trial has ended otherwise, unless its point has a value already."""
     if result.ending.values is None:
         return Told.DROPPED
-    with database.transaction() as connection:
-        if not rows.lock_study(connection, result.study_id):
-            return Told.DROPPED
+    with database.locking(studies, result.study_id) as connection:
         ended = connection.execute(
             select(trials.c.state).where(trials.c.trial_id == result.trial_id)
         ).scalar()
@@ -130,6 +162,8 @@ def _tell_late(database: Database, result: Result) -> Told:
         ).first()
         if ended is not TrialState.FAIL or point is None or point.state == PointState.DONE:
             return Told.DROPPED
+        if not _is_same_study(connection, result):
+            return Told.DROPPED
         _insert_late(connection, result, point)
     return Told.LATE
 
@@ -138,23 +172,29 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
     newly_visited = 0 if PointState(point.state).is_visited else 1
     # The loss was refunded; what was evaluated after all is charged, but never beyond the budget.
     study = t_study.c
-    connection.execute(
+    given = connection.execute(
         update(t_study)
-        .where(study.study_id == result.study_id)
+        .where(study.study_id == bindparam("study"))
         .values(
             visited=study.visited + newly_visited,
-            trials=case((_is_full(study.trials, study.trials_limit), study.trials), else_=study.trials + 1),
+            trials=case((is_below(study.trials, study.trials_limit), study.trials + 1), else_=study.trials),
             evaluations=case(
-                (_is_full(study.evaluations, study.evaluations_limit), study.evaluations),
-                else_=study.evaluations + 1,
+                (is_below(study.evaluations, study.evaluations_limit), study.evaluations + 1),
+                else_=study.evaluations,
             ),
         )
-    )
+        .returning(*rows.NEXT_TRIAL),
+        {"study": result.study_id},
+    ).one()
     if point.state == PointState.HELD:
         # Someone evaluates it again meanwhile: their claim stays theirs, as a repetition.
         _make_repetition(connection, point)
-    trial_id, _ = rows.insert_trial(connection, result.study_id, TrialState.COMPLETE)
-    done = {"state": PointState.DONE, "trial_id": trial_id, "claim_id": uuid.uuid4().hex, "incarnation": ""}
+    done = {
+        "state": PointState.DONE,
+        "trial_id": given.trial_id,
+        "claim_id": uuid.uuid4().hex,
+        "incarnation": "",
+    }
     place = {"study_id": point.study_id, "key": point.key, "replica": 0}
     here = [t_point.c[name] == value for name, value in place.items()]
     if affected(connection.execute(update(t_point).where(*here).values(**done))) == 0:
@@ -165,20 +205,23 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
         ParamRow(param_name=p.param_name, param_value=p.param_value, distribution_json=p.distribution_json)
         for p in lost
     ]
-    rows.insert_params(connection, trial_id, params)
-    rows.insert_user_attributes(connection, trial_id, {"HOST": {"host": result.host}, "LATE_OF": late_of})
-    rows.insert_system_attributes(connection, trial_id, {ORIGIN_ATTRIBUTE: "late"})
-    _write_ending(connection, trial_id, result.ending)
+    rows.run(
+        connection,
+        rows.trial(result.study_id, given.trial_id, given.number, TrialState.COMPLETE),
+        rows.params(given.trial_id, params),
+        rows.values(given.trial_id, result.ending.values or ()),
+        rows.user_attributes(
+            given.trial_id, {"HOST": {"host": result.host}, "LATE_OF": late_of, **_attributes(result.ending)}
+        ),
+        rows.system_attributes(given.trial_id, {ORIGIN_ATTRIBUTE: "late"}),
+    )
+    rows.insert_intermediate(connection, given.trial_id, result.ending.intermediate)
 
 
 def _make_repetition(connection: Connection, point: Row[Any]) -> None:
     of_point = (t_point.c.study_id == point.study_id) & (t_point.c.key == point.key)
     last = connection.execute(select(func.max(t_point.c.replica)).where(of_point)).scalar_one()
     connection.execute(update(t_point).where(of_point, t_point.c.replica == 0).values(replica=last + 1))
-
-
-def _is_full(count: Any, limit: Any) -> Any:
-    return limit.is_not(None) & (count >= limit)
 
 
 def orphaned_studies(database: Database) -> list[int]:
@@ -191,28 +234,20 @@ def orphaned_studies(database: Database) -> list[int]:
 def settle_orphans(database: Database, study_id: int) -> list[int]:
     """Ends what dead hosts left RUNNING in a study as ``lost``; returns the numbers of these trials."""
     failure = Failure(cause=Cause.LOST, message="the host that ran it died or was cut off")
-    with database.transaction() as connection:
-        if not rows.lock_study(connection, study_id):
-            return []
-        return _settle(connection, study_id, failure, _is_orphan())
+    return _settle(database, study_id, failure, _is_orphan())
 
 
 def settle_own(database: Database, study_id: int, incarnation: str, *, but_not: Collection[int]) -> list[int]:
     """Ends what we hold in a study as ``aborted``, except these trials; returns the numbers of the ended."""
     failure = Failure(cause=Cause.ABORTED, message="stopped before it ended")
-    with database.transaction() as connection:
-        if not rows.lock_study(connection, study_id):
-            return []
-        mine = (t_point.c.incarnation == incarnation) & t_point.c.trial_id.not_in(but_not)
-        return _settle(connection, study_id, failure, mine)
+    mine = (t_point.c.incarnation == incarnation) & t_point.c.trial_id.not_in(but_not)
+    return _settle(database, study_id, failure, mine)
 
 
 def give_back(database: Database, study_id: int, trial_id: int, reason: str) -> None:
     """Ends a trial of ours that this host could not begin as ``aborted``: its point is free again."""
     failure = Failure(cause=Cause.ABORTED, message=reason)
-    with database.transaction() as connection:
-        if rows.lock_study(connection, study_id):
-            _settle(connection, study_id, failure, t_point.c.trial_id == trial_id)
+    _settle(database, study_id, failure, t_point.c.trial_id == trial_id)
 
 
 def _is_orphan() -> Any:
@@ -220,7 +255,15 @@ def _is_orphan() -> Any:
     return (t_point.c.state == PointState.HELD) & t_point.c.incarnation.not_in(living)
 
 
-def _settle(connection: Connection, study_id: int, failure: Failure, whose: Any) -> list[int]:
+def _settle(database: Database, study_id: int, failure: Failure, whose: Any) -> list[int]:
+    try:
+        with database.locking(studies, study_id) as connection:
+            return _settle_held(connection, study_id, failure, whose)
+    except NotFound:
+        return []
+
+
+def _settle_held(connection: Connection, study_id: int, failure: Failure, whose: Any) -> list[int]:
     # A tell that came first holds its trial's row: our study row orders us behind it or before it.
     connection.execute(
         select(t_study.c.study_id).where(t_study.c.study_id == study_id).with_for_update(key_share=True)
@@ -246,7 +289,7 @@ def _settle(connection: Connection, study_id: int, failure: Failure, whose: Any)
         .values(**_refund(len(settled)), visited=t_study.c.visited + len(given_up))
     )
     for trial_id in ids:
-        rows.insert_user_attributes(connection, trial_id, {"FAILURE": failure.attribute()})
+        rows.run(connection, rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))
     return [row.number for row in settled]
 
 
