@@ -59,10 +59,10 @@ class Daemon:
             for path in (home, self.spool, self.config):
                 os.chown(path, user, user)
 
-    def configure(self, *, slots: int, host: str = "alpha", grace: str = "0") -> None:
+    def configure(self, *, slots: int, host: str = "alpha", grace: str = "0", expire: str = "2s") -> None:
         self.config.write_text(
             f'slots = {slots}\nhost = "{host}"\nstorage = "{self.storage}"\n'
-            f'[heartbeat]\ninterval = "0.2s"\nexpire = "2s"\n[stop]\ngrace = "{grace}"\n'
+            f'[heartbeat]\ninterval = "0.2s"\nexpire = "{expire}"\n[stop]\ngrace = "{grace}"\n'
         )
 
     # The process
