@@ -10,6 +10,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: What is waited for, for who reads that it did not come.
+What = str | Callable[[], str]
+
 #: Enough for a busy machine with two cores; a wait that succeeds costs only what it takes.
 PATIENCE_SECONDS = 20.0
 
@@ -18,7 +21,7 @@ class WaitedInVain(AssertionError):
     """A condition did not come true in time."""
 
 
-def until(predicate: Callable[[], T], *, what: str, seconds: float = PATIENCE_SECONDS) -> T:
+def until(predicate: Callable[[], T], *, what: What, seconds: float = PATIENCE_SECONDS) -> T:
     """Returns the first true value of ``predicate``; raises WaitedInVain after ``seconds``."""
     for pause in _pauses(what, seconds):
         if value := predicate():
@@ -28,7 +31,10 @@ def until(predicate: Callable[[], T], *, what: str, seconds: float = PATIENCE_SE
 
 
 async def until_async(
-    predicate: Callable[[], T | Awaitable[T]], *, what: str, seconds: float = PATIENCE_SECONDS
+    predicate: Callable[[], T | Awaitable[T]],
+    *,
+    what: What,
+    seconds: float = PATIENCE_SECONDS,
 ) -> T:
     """Like ``until``, for a plain or a coroutine function, without holding up the event loop."""
     for pause in _pauses(what, seconds):
@@ -41,7 +47,7 @@ async def until_async(
     raise AssertionError  # pragma: no cover (the pauses end by raising)
 
 
-def _pauses(what: str, seconds: float) -> Iterator[float]:
+def _pauses(what: What, seconds: float) -> Iterator[float]:
     end = time.monotonic() + seconds
     pause = 0.002
     # One last look after the deadline: a process that was not scheduled for long must not fail for it.
@@ -49,4 +55,6 @@ def _pauses(what: str, seconds: float) -> Iterator[float]:
         yield pause
         pause = min(pause * 1.5, 0.1)
     yield 0.0
-    raise WaitedInVain(f"waited {seconds:g} s in vain for {what}")
+    # Asked only now: what is there by then says most.
+    wanted = what if isinstance(what, str) else what()
+    raise WaitedInVain(f"waited {seconds:g} s in vain for {wanted}")

@@ -200,6 +200,8 @@ class Scheduler:
                 await self._give_back(search, claimed, f"cannot begin a trial on this host: {error}")
             finally:
                 self.slots[slot] = None
+            # The attempts were counted in a task of their own, with fields of its own.
+            structlog.contextvars.bind_contextvars(attempt=evaluation.attempt)
             if ending is not None:
                 await self._teller.put(self._result(search, claimed, ending))
                 _log_ending(ending)

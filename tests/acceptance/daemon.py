@@ -148,7 +148,9 @@ class Daemon:
     def until_in(self, place: str, name: str, seconds: float = 60) -> None:
         until(
             lambda: self.place_of(name) == place,
-            what=f"{name}.toml to be in {place}/, it is in {self.place_of(name)!r}; log:\n{self.log_tail()}",
+            what=lambda: (
+                f"{name}.toml to be in {place}/, it is in {self.place_of(name)!r}; log:\n{self.log_tail()}"
+            ),
             seconds=seconds,
         )
 
@@ -204,7 +206,9 @@ class Daemon:
         return sum(slot["running"] is not None for slot in self.status()["slots"])
 
     def until_running(self, trials: int) -> None:
-        until(lambda: self.running() == trials, what=f"{trials} trials to run; log:\n{self.log_tail()}")
+        until(
+            lambda: self.running() == trials, what=lambda: f"{trials} trials to run; log:\n{self.log_tail()}"
+        )
 
     def until_state(self, state: str) -> None:
         until(lambda: self.status()["state"] == state, what=f"the host to be {state}")
