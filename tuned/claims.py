@@ -80,6 +80,8 @@ class Candidate:
     waiting_trial: int | None = None
     #: It was a duplicate of a held point before, and waited for its twin.
     was_parked: bool = False
+    #: It was drawn before the slot was free: what is a duplicate by now is drawn again.
+    is_ahead: bool = False
     #: By this a claim whose commit had an unknown outcome is found again.
     claim_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -358,7 +360,7 @@ class Claims:
         if candidate.waiting_trial is not None and policy not in ("evaluate", "wait"):
             # The trial exists already and must come to an end.
             return Action.REUSE if twin.state is PointState.DONE else Action.SKIP
-        if candidate.origin not in (Origin.SAMPLER, Origin.ENQUEUED):
+        if candidate.is_ahead or candidate.origin not in (Origin.SAMPLER, Origin.ENQUEUED):
             # Nobody drew it by accident: somebody has it, so it is taken care of.
             return Action.RESAMPLE
         return None if policy == "evaluate" else Action(policy)

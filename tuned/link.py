@@ -81,7 +81,10 @@ class Link:
             await self._reconnect()
 
     async def landed(self, seconds: float) -> None:
-        """Waits until no call is under way, also of callers that were cancelled; at most so long."""
+        """Waits until no call is under way, also of callers that were cancelled; at most so long.
+
+        Draws are not waited for: they give and take nothing.
+        """
         if self._flying:
             await asyncio.wait(self._flying, timeout=seconds)
 
@@ -92,7 +95,8 @@ class Link:
 
     async def _run(self, executor: ThreadPoolExecutor, function: Callable[[], R]) -> R:
         future = asyncio.get_running_loop().run_in_executor(executor, function)
-        self._flying.add(future)
+        if executor is not self._draws:
+            self._flying.add(future)
         future.add_done_callback(self._land)
         try:
             # A thread cannot be cancelled: what it does to the database comes to its end in any case.

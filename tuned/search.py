@@ -6,6 +6,7 @@ stood at the last look; who must be exact asks the claim.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -75,6 +76,8 @@ class Search:
         self._ready: deque[Candidate] = deque()
         #: Claims whose commit had an unknown outcome.
         self._unknown: deque[tuple[str, Origin]] = deque()
+        #: The next point, drawn while trials run so that no slot waits for a sampler.
+        self._ahead: asyncio.Future[Draft] | None = None
         #: By slot: duplicates since its last real evaluation.
         self._duplicates: Counter[int] = Counter()
         self._failures_in_a_row = 0
@@ -131,6 +134,7 @@ class Search:
             walk=self._walk,
         )
         self._drawer = Drawer(database, self.experiment, self._encoding, self.standing, holder)
+        self._ahead = None
 
     def look(self, standing: Standing) -> None:
         """Takes note of where the study stands now; the next claims find out whether that helps."""
@@ -230,7 +234,7 @@ class Search:
         if self.standing.waiting:
             return await self._claim_waiting(self.standing.waiting[0])
         if self._duplicates[slot] < self.experiment.dedup.patience and self._drawer.samples:
-            return await self._claim_draft(await self._link.draw(self._drawer.draw))
+            return await self._claim_drawn()
         if self._walk is None:
             return await self._claim(self._drawer.uniform())
         claim_id = new_claim_id()
@@ -262,6 +266,29 @@ class Search:
         outcome = await self._claim_draft(draft)
         await self.refresh()
         return outcome
+
+    async def _claim_drawn(self) -> Outcome:
+        """Claims what was drawn while trials ran, or a point drawn now; either way the next is drawn then."""
+        ahead, self._ahead = self._ahead, None
+        draft = await (ahead or self._draw())
+        if not self._is_drawing:
+            self._ahead = self._draw()
+        if ahead is None:
+            return await self._claim_draft(draft)
+        outcome = await self._claim_draft(replace(draft, candidate=replace(draft.candidate, is_ahead=True)))
+        # What became a duplicate since it was drawn is nobody's choice.
+        return await self._claim_draft(await self._draw()) if isinstance(outcome, Duplicate) else outcome
+
+    @property
+    def _is_drawing(self) -> bool:
+        """Another slot has had the next point drawn already."""
+        return self._ahead is not None
+
+    def _draw(self) -> asyncio.Future[Draft]:
+        drawing = asyncio.ensure_future(self._link.draw(self._drawer.draw))
+        # Looked at: a draw that nobody needs any more may fail as it likes.
+        drawing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return drawing
 
     async def _claim_draft(self, draft: Draft) -> Outcome:
         try:

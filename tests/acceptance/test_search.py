@@ -6,14 +6,14 @@ import json
 
 import optuna
 import pytest
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, an_experiment
 from tests.waiting import until
 
-X = {"x": IntDistribution(0, 9)}
+X: dict[str, BaseDistribution] = {"x": IntDistribution(0, 9)}
 
 
 def dedup(**policy: str | int) -> str:

@@ -25,7 +25,7 @@ from tests.factories import (
     opened,
     plain_optuna,
 )
-from tuned.claims import Action, Claimed, Closed, Duplicate, Idle, Origin, Outcome, new_claim_id
+from tuned.claims import Action, Candidate, Claimed, Closed, Duplicate, Idle, Origin, Outcome, new_claim_id
 from tuned.database import Database
 from tuned.schema import t_study
 from tuned.states import PointState, StudyState
@@ -158,6 +158,15 @@ def test_wait_and_resample_make_no_trial_and_cost_nothing(
     assert member.repeat(5).action is Action.RESAMPLE
     assert numbers(member.trials()) == [0]
     assert (member.now().trials, member.now().evaluations) == (1, 1)
+
+
+def test_a_point_that_was_drawn_ahead_is_drawn_again_when_somebody_has_it(database: Database) -> None:
+    member = join(database, make_experiment('[dedup]\non_running = "evaluate"'))
+    member.take(5)
+    stale = Candidate(point=member.point(5), origin=Origin.SAMPLER, is_ahead=True)
+    outcome = member.claims.claim(stale)
+    assert isinstance(outcome, Duplicate)
+    assert (outcome.action, outcome.number, member.now().trials) == (Action.RESAMPLE, None, 1)
 
 
 def test_evaluate_runs_a_point_again_beside_its_twin_and_counts_it_as_visited_once(
