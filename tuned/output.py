@@ -20,7 +20,7 @@ import structlog
 from tuned.states import Cause, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -45,10 +45,10 @@ class Lines:
     def __init__(self) -> None:
         self._partial = b""
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
+    def feed(self, chunk: bytes) -> list[bytes]:
         *lines, rest = (self._partial + chunk).split(b"\n")
         self._partial = rest[:LINE_BYTES]
-        return (line[:LINE_BYTES] for line in lines)
+        return [line[:LINE_BYTES] for line in lines]
 
     def rest(self) -> bytes:
         """The last line, if nothing ended it."""
@@ -81,12 +81,11 @@ class Reports:
         self.intermediate: dict[int, float] = {}
 
     def feed(self, chunk: bytes) -> None:
-        for line in self._lines.feed(chunk):
-            self._read(line)
+        self._read(self._lines.feed(chunk))
 
     def finish(self) -> tuple[float, ...] | Failure:
         """The trial's values, once all of its output was fed."""
-        self._read(self._lines.rest())
+        self._read([self._lines.rest()])
         result = self._bare_number() or self._result or self._last_step
         if result is None:
             return self._no_value("no value on standard output")
@@ -96,15 +95,16 @@ class Reports:
             return self._no_value("the value is NaN")
         return result.values
 
-    def _read(self, line: bytes) -> None:
-        line = line.strip()
-        if not line:
-            return
-        self._last_line = line
+    def _read(self, lines: Sequence[bytes]) -> None:
+        self._last_line = next(filter(None, map(bytes.strip, reversed(lines))), self._last_line)
         if self._pattern is not None:
-            self._match(line.decode("utf-8", "replace"))
-        elif line.startswith(b"{") and b'"value' in line:
-            self._parse(line)
+            for line in lines:
+                self._match(line.decode("utf-8", "replace"))
+            return
+        for line in lines:
+            # In a flood of short lines a look into each is all that there is time for.
+            if b'"value' in line:
+                self._parse(line)
 
     def _match(self, line: str) -> None:
         for found in self._pattern.finditer(line):
@@ -121,7 +121,7 @@ class Reports:
 
     def _parse(self, line: bytes) -> None:
         try:
-            found = json.loads(line)
+            found = json.loads(line) if line.lstrip().startswith(b"{") else None
         except (ValueError, RecursionError):
             return
         if not isinstance(found, dict) or not ("value" in found or "values" in found):

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import structlog
 
 from tuned import descendants
+from tuned.experiment import Experiment, text
 from tuned.output import Reports, TrialLog
 from tuned.states import Cause, Ending, Failure
 
@@ -31,15 +33,11 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tuned.cgroup import Cgroup
-    from tuned.experiment import Experiment
     from tuned.space import Point
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
 CHUNK_BYTES = 64 * 1024
-
-#: How long pipes may stay open once the tree is gone: only a process that escaped can hold them.
-DRAIN_SECONDS = 1.0
 
 #: How much of the end of standard error is told in a failure's message.
 TAIL_CHARACTERS = 300
@@ -132,11 +130,6 @@ def environment(
     }
 
 
-def text(value: object) -> str:
-    """A parameter's value as a program gets it: as in JSON, without quotes."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _problem(launch: Launch) -> str | None:
     """Why the program cannot be started, in words that help; None if it seems that it can."""
     if not launch.workdir.is_dir():
@@ -179,21 +172,14 @@ async def _watch(launch: Launch, process: subprocess.Popen[bytes], reports: Repo
     assert process.stdout is not None
     assert process.stderr is not None
     timed_out = False
-    with (
-        _Pipe(process.stdout, reports.feed, log.write) as out,
-        _Pipe(process.stderr, tail.feed, log.write) as err,
-    ):
+    with _Pipe(process.stdout, reports.feed, log.write), _Pipe(process.stderr, tail.feed, log.write):
         try:
             async with asyncio.timeout(launch.timeout_seconds):
                 await _exited(process)
         except TimeoutError:
             timed_out = True
         finally:
-            await _kill(launch, process)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await out.closed.wait()
-                await err.closed.wait()
+            await _completely(_kill(launch, process))
     if timed_out:
         seconds = launch.timeout_seconds
         message = f"still running after {seconds:g} s"
@@ -202,17 +188,27 @@ async def _watch(launch: Launch, process: subprocess.Popen[bytes], reports: Repo
 
 
 def _ending(launch: Launch, status: int, reports: Reports, tail: _Tail) -> Ending:
+    outcome = reports.finish()
+    if status == 0 and not isinstance(outcome, Failure):
+        # Whoever lost a child for want of memory and got over it has a value all the same.
+        return Ending(values=outcome, intermediate=reports.intermediate)
     if launch.group is not None and launch.group.oom_kills():
         return _failed(Cause.OOM, tail.after("killed for want of memory"), reports)
     if status < 0:
-        name = signal.Signals(-status).name
+        name = _signal_name(-status)
         return _failed(Cause.SIGNAL, tail.after(f"killed by {name}"), reports, signal=name)
     if status > 0:
         return _failed(Cause.EXIT, tail.after(f"exit status {status}"), reports, status=status)
-    outcome = reports.finish()
-    if isinstance(outcome, Failure):
-        return Ending(failure=outcome, intermediate=reports.intermediate)
-    return Ending(values=outcome, intermediate=reports.intermediate)
+    assert isinstance(outcome, Failure)
+    return Ending(failure=outcome, intermediate=reports.intermediate)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        # Most real-time signals have none.
+        return str(number)
 
 
 def _failed(cause: Cause, message: str, reports: Reports | None = None, **detail: object) -> Ending:
@@ -234,6 +230,17 @@ async def _exited(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+async def _completely(work: Coroutine[Any, Any, None] | asyncio.Future[None]) -> None:
+    """Carries it out whole: a cancellation that comes meanwhile goes on only then."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await _completely(task)
+        raise
+
+
 async def _kill(launch: Launch, process: subprocess.Popen[bytes]) -> None:
     """Kills what is left of the tree and waits until it is gone."""
     if process.returncode is None and launch.grace_seconds:
@@ -248,8 +255,8 @@ async def _kill(launch: Launch, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     if process.returncode is None:
-        # Killed before it joined its group, perhaps.
-        process.kill()
+        # Killed before it joined its group, perhaps. Popen's own kill would take its status.
+        os.kill(process.pid, signal.SIGKILL)
         await _exited(process)
     _mains.discard(process.pid)
     is_gone = (
@@ -271,12 +278,15 @@ def _terminate(launch: Launch, pid: int) -> None:
 
 
 class _Pipe:
-    """One end of a pipe, read by the event loop for as long as the block lasts."""
+    """One end of a pipe, read by the event loop for as long as the block lasts, and then to its end.
+
+    At the block's end all that wrote is gone, and what it wrote lies in the pipe. Only a process that escaped
+    can hold it open: nobody waits for that.
+    """
 
     def __init__(self, file: IO[bytes], *readers: Callable[[bytes], object]) -> None:
         self._file = file
         self._readers = readers
-        self.closed = asyncio.Event()
 
     def __enter__(self) -> Self:
         os.set_blocking(self._file.fileno(), False)
@@ -284,24 +294,28 @@ class _Pipe:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._file.closed:
+            left = fcntl.fcntl(self._file, fcntl.F_GETPIPE_SZ)
+            while left > 0 and (size := self._read()):
+                left -= size
         self._close()
 
-    def _read(self) -> None:
+    def _read(self) -> int:
         # One chunk at a time: a flood takes its turn with everything else.
         try:
             chunk = os.read(self._file.fileno(), CHUNK_BYTES)
         except BlockingIOError:
-            return
+            return 0
         if not chunk:
             self._close()
         for reader in self._readers if chunk else ():
             reader(chunk)
+        return len(chunk)
 
     def _close(self) -> None:
         if not self._file.closed:
             asyncio.get_running_loop().remove_reader(self._file.fileno())
             self._file.close()
-            self.closed.set()
 
 
 class _Tail:

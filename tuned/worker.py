@@ -47,13 +47,12 @@ def main(arguments: Sequence[str]) -> None:
         # Nothing prunes yet, so the objective decided that by itself: its last report stands.
         return
     values = list(result) if isinstance(result, Sequence) else [result]
-    # On a line of its own, whatever the objective printed before.
-    sys.stdout.write("\n")
     _print({"values": [float(value) for value in values]})
 
 
 def _print(report: dict[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(report)}\n")
+    # On a line of its own, whatever the objective printed before.
+    sys.stdout.write(f"\n{json.dumps(report)}\n")
     sys.stdout.flush()
 
 

@@ -1,0 +1,148 @@
+"""Python objectives: ordinary Optuna objectives, each run in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tuned import process
+from tuned.experiment import parse
+from tuned.process import Launch
+from tuned.states import Cause, Ending, Failure
+
+SPACE = """
+[space.x]
+type = "int"
+low = 0
+high = 9
+[space.kind]
+type = "categorical"
+choices = ["a", true]
+"""
+
+
+class Objective:
+    """A module with an objective, evaluated as a trial would be."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.log = directory, directory / "output.log"
+
+    async def run(self, body: str, *, name: str = "train:objective", directions: int = 1) -> Ending:
+        source = f"import optuna\n{textwrap.dedent(body)}"
+        (self.directory / "train.py").write_text(source)
+        keys = f"directions = {['minimize'] * directions}\n"
+        objective = f'[objective]\npython = "{name}"\npath = "{self.directory}"\n'
+        experiment = parse(f"{keys}{objective}{SPACE}".encode(), "exp.toml")
+        point = experiment.space.point({"x": 3, "kind": True})
+        (self.directory / "work").mkdir(exist_ok=True)
+        environment = process.environment(
+            experiment, point, trial=7, host="h", slot=0, attempt=1, point_directory=self.directory
+        )
+        return await process.run(
+            Launch(
+                argv=process.command(experiment, point),
+                environment={**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+                workdir=self.directory / "work",
+                log=self.log,
+                timeout_seconds=60,
+                objectives=directions,
+                pattern=None,
+                token="test/worker",
+                group=None,
+            )
+        )
+
+    async def failure(self, body: str, **options: str) -> Failure:
+        ending = await self.run(body, **options)  # type: ignore[arg-type]
+        assert ending.failure is not None, ending
+        return ending.failure
+
+
+@pytest.fixture
+def objective(tmp_path: Path) -> Objective:
+    return Objective(tmp_path)
+
+
+async def test_its_parameters_are_those_of_the_point_and_its_return_is_the_value(
+    objective: Objective,
+) -> None:
+    ending = await objective.run("""
+        def objective(trial):
+            assert trial.suggest_categorical("kind", ["a", True]) is True
+            return trial.suggest_int("x", 0, 9) + trial.number + 0.5
+    """)
+    assert ending.values == (10.5,), objective.log.read_text()
+
+
+async def test_its_reports_are_intermediate_values(objective: Objective) -> None:
+    ending = await objective.run("""
+        def objective(trial):
+            for step in range(3):
+                trial.report(step / 2, step)
+                assert not trial.should_prune()
+            return 9
+    """)
+    assert ending == Ending(values=(9.0,), intermediate={0: 0.0, 1: 0.5, 2: 1.0})
+
+
+async def test_several_objectives_return_several_values(objective: Objective) -> None:
+    ending = await objective.run("def objective(trial): return 1, 2.5", directions=2)
+    assert ending.values == (1.0, 2.5)
+
+
+async def test_what_it_prints_does_not_hide_its_value(objective: Objective) -> None:
+    ending = await objective.run("""
+        def objective(trial):
+            print("no end of line", end="")
+            trial.report(0.5, 1)
+            print("77")
+            print("no end of line", end="")
+            return 1
+    """)
+    assert ending == Ending(values=(1.0,), intermediate={1: 0.5})
+
+
+async def test_an_exception_is_told_with_its_last_line(objective: Objective) -> None:
+    failure = await objective.failure("def objective(trial): raise ValueError('no such data')")
+    assert (failure.cause, failure.message) == (Cause.EXIT, "exit status 1: ValueError: no such data")
+    assert "in objective" in objective.log.read_text()
+
+
+async def test_an_objective_that_prunes_itself_has_its_last_report(objective: Objective) -> None:
+    ending = await objective.run("""
+        def objective(trial):
+            trial.report(4, 1)
+            raise optuna.TrialPruned
+    """)
+    assert ending == Ending(values=(4.0,), intermediate={1: 4.0})
+
+
+async def test_an_objective_that_returns_nothing_has_no_value(objective: Objective) -> None:
+    failure = await objective.failure("def objective(trial): pass")
+    assert "TypeError" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("trian:objective", "ModuleNotFoundError: No module named 'trian'"),
+        ("train:objectiv", "AttributeError: module 'train' has no attribute 'objectiv'"),
+    ],
+)
+async def test_an_objective_that_is_not_there_is_told(objective: Objective, name: str, expected: str) -> None:
+    failure = await objective.failure("def objective(trial): return 1", name=name)
+    assert expected in failure.message
+
+
+async def test_it_imports_what_lies_beside_it(objective: Objective) -> None:
+    (objective.directory / "model.py").write_text("VALUE = 6\n")
+    ending = await objective.run("import model\ndef objective(trial): return model.VALUE")
+    assert ending.values == (6.0,)
+
+
+async def test_a_parameter_that_is_not_in_the_space_is_told(objective: Objective) -> None:
+    failure = await objective.failure("def objective(trial): return trial.suggest_float('z', 0, 1)")
+    assert "'z'" in failure.message
