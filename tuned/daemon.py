@@ -192,6 +192,7 @@ class Daemon:
     async def _drained(self) -> None:
         if self._work is not None:
             await asyncio.wait([self._work])
+        descendants.kill_all()
         # With the database away the results are safe in the outbox: the next start tells them.
         told = asyncio.ensure_future(self._teller.emptied())
         lost = asyncio.ensure_future(self._link.lost())
