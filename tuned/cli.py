@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,8 @@ def main(config_file: Path | None, *, check_config: bool, **overrides: object) -
         if check_config:
             click.echo(config.describe(settings), nl=False)
             return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _leave)
         log.configure(settings.log_format, host=settings.host)
         for warning in settings.warnings:
             structlog.get_logger().warning("configuration", warning=warning)
@@ -56,6 +59,11 @@ def main(config_file: Path | None, *, check_config: bool, **overrides: object) -
 async def _run(settings: Settings, reload: Callable[[], Settings]) -> None:
     with StateDirectory.open(settings.state_dir) as state, Spool(settings.spool) as spool:
         await Daemon(settings, state, spool, reload, os.environ).serve()
+
+
+def _leave(*_: object) -> NoReturn:
+    """A signal before anything began, or after all has ended: nobody needs to wait for a thread."""
+    os._exit(0)
 
 
 @contextmanager

@@ -118,12 +118,8 @@ class Daemon:
         self._enter(HostState.STOPPED)
 
     def request_drain(self) -> HostState:
-        """Lets what runs finish, then stops; when it drains already, aborts."""
-        self._advance_to(
-            HostState.DRAINING
-            if self._state in (HostState.STARTING, HostState.RUNNING)
-            else HostState.ABORTING
-        )
+        """Lets what runs finish, then stops."""
+        self._advance_to(HostState.DRAINING)
         return self._state
 
     def request_abort(self) -> HostState:
@@ -133,9 +129,7 @@ class Daemon:
 
     async def _live(self, group: asyncio.TaskGroup) -> None:
         joining = group.create_task(self._join(group))
-        watching = group.create_task(self._watch_spool())
-        if self._state is HostState.STARTING:
-            self._enter(HostState.RUNNING)
+        watching = group.create_task(self._roster.watch(self._begin))
         await self._wanted.wait()
         self._notifier.stopping()
         joining.cancel()
@@ -168,10 +162,11 @@ class Daemon:
             except DatabaseAway:
                 await self._link.back()
 
-    async def _watch_spool(self) -> None:
-        """Says READY once files dropped from now on are seen, and takes them."""
-        self._notifier.ready()
-        await self._roster.watch()
+    def _begin(self) -> None:
+        """The socket answers, and files that are dropped from now on are seen."""
+        if self._state is HostState.STARTING:
+            self._enter(HostState.RUNNING)
+            self._notifier.ready()
 
     async def _die_and_rise(self) -> None:
         """The fleet has given our trials to others: stop them, and go on as a new incarnation."""
@@ -287,9 +282,10 @@ class Daemon:
         loop = asyncio.get_running_loop()
         handlers: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGTERM: self.request_abort,
-            signal.SIGINT: self.request_drain,
+            signal.SIGINT: self._interrupt,
             signal.SIGHUP: self._reconfigure,
         }
+        before = {number: signal.getsignal(number) for number in handlers}
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         try:
@@ -297,9 +293,20 @@ class Daemon:
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
+
+    def _interrupt(self) -> None:
+        """Who presses Ctrl-C again does not want to wait."""
+        if self._state is HostState.DRAINING:
+            self.request_abort()
+        else:
+            self.request_drain()
 
     def _reconfigure(self) -> None:
         """Reads the configuration again. What is wrong with it changes nothing."""
+        if self._state is not HostState.RUNNING:
+            _log.warning("configuration not reloaded", problems=f"the host is {self._state}")
+            return
         self._notifier.reloading()
         try:
             settings = self._reload()

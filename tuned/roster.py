@@ -22,6 +22,8 @@ from tuned.studies import open_study, set_state, standings
 from tuned.tells import Result, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from structlog.typing import FilteringBoundLogger
 
     from tuned.claims import Holder
@@ -61,10 +63,14 @@ class Roster:
         for taken in await asyncio.to_thread(self._spool.active):
             self._unopened[taken.name] = (taken, False)
 
-    async def watch(self) -> None:
-        """Takes files as they come, for as long as the spool is there."""
+    async def watch(self, on_watched: Callable[[], None]) -> None:
+        """Takes files as they come, for as long as the spool is there.
+
+        ``on_watched`` is called when no file that comes can be missed any more.
+        """
         try:
             async for change in self._spool.changes():
+                on_watched()
                 if Change.ACTIVE in change:
                     self._notice_withdrawn()
                 if Change.ARRIVALS in change:

@@ -1,75 +1,78 @@
-"""How the daemon stops, and what it finds when it starts again."""
+"""Signals and their counterparts in tunectl: what ends, what goes on, and what the next start finds."""
 
 from __future__ import annotations
 
 import signal
 import socket
-from collections import Counter
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
+from optuna.trial import TrialState
 
 from tests.acceptance.conftest import MakeDaemon
-from tests.acceptance.daemon import Daemon, an_experiment, gone
+from tests.acceptance.daemon import Daemon, an_experiment
 from tests.waiting import until
-from tuned.errors import TunedError
-
-GRID = '[sampler]\nname = "grid"\n'
-
-#: Waits until a person lets it go on; what it waits for is in the daemon's directory.
-HELD = "while [ ! -e {gate} ]; do sleep 0.02; done"
 
 
-def gated(daemon: Daemon, name: str, *, high: int = 5) -> str:
-    """A grid whose evaluations end once the gate is open."""
-    script = HELD.format(gate=daemon.home / "gate")
-    return an_experiment(script, high=high, more=GRID, count=daemon.count_file(name))
+def gated(daemon: Daemon, name: str, *, quick: int = 0, more: str = "") -> str:
+    """Ten points; those below ``quick`` end at once, the others when the gate opens."""
+    script = f"test $TUNED_PARAM_X -lt {quick} || until test -e {gate(daemon)}; do sleep 0.05; done"
+    return an_experiment(script, more=more + '[sampler]\nname = "grid"\n', count=daemon.count_file(name))
 
 
-def open_gate(daemon: Daemon) -> None:
-    (daemon.home / "gate").touch()
+def gate(daemon: Daemon) -> Path:
+    return daemon.home / "gate"
 
 
-def states(daemon: Daemon, name: str) -> Counter[str]:
-    return Counter(trial.state.name for trial in daemon.study(name).trials)
+def states(daemon: Daemon, name: str) -> list[tuple[TrialState, str | None]]:
+    """As plain Optuna reads them."""
+    trials = daemon.study(name).trials
+    return [(trial.state, trial.user_attrs.get("FAILURE", {}).get("cause")) for trial in trials]
 
 
-def causes(daemon: Daemon, name: str) -> Counter[str]:
-    failed = daemon.study(name).get_trials(states=[optuna.trial.TrialState.FAIL])
-    return Counter(trial.user_attrs["FAILURE"]["cause"] for trial in failed)
+def completed(daemon: Daemon, name: str) -> list[int]:
+    trials = daemon.study(name).get_trials(states=[TrialState.COMPLETE])
+    return sorted(trial.params["x"] for trial in trials)
 
 
-def complete_points(daemon: Daemon, name: str) -> list[int]:
-    return sorted(trial.params["x"] for trial in daemon.study(name).trials if trial.values is not None)
+ABORTED = (TrialState.FAIL, "aborted")
+COMPLETE = (TrialState.COMPLETE, None)
 
 
-# Abort
-
-
-def test_sigterm_aborts_at_once_and_leaves_no_process_and_nothing_running(daemon: Daemon) -> None:
-    daemon.drop("held", gated(daemon, "held"))
+@pytest.fixture
+def busy(daemon: Daemon) -> Daemon:
+    """Both slots run trials that end when the gate opens."""
+    daemon.drop("busy", gated(daemon, "busy"))
     daemon.until_running(2)
+    return daemon
+
+
+def test_sigterm_leaves_no_process_and_no_trial_running(busy: Daemon) -> None:
+    assert busy.trial_processes()
+    assert busy.abort() == 0
+    assert not busy.processes()
+    assert states(busy, "busy") == [ABORTED, ABORTED]
+    assert busy.place_of("busy") == "active"
+    assert not busy.socket.exists()
+
+
+def test_after_an_abort_the_next_start_evaluates_exactly_what_is_missing(daemon: Daemon) -> None:
+    daemon.drop("missing", gated(daemon, "missing", quick=5))
+    daemon.until_running(2)
+    until(lambda: sum(daemon.evaluations("missing").values()) >= 2, what="the first trials")
     assert daemon.abort() == 0
-    assert daemon.processes() == set()
-    assert states(daemon, "held") == {"FAIL": 2}
-    assert causes(daemon, "held") == {"aborted": 2}
-    assert daemon.place_of("held") == "active"
-
-
-def test_the_start_after_an_abort_evaluates_what_is_missing_and_nothing_again(daemon: Daemon) -> None:
-    daemon.drop("again", an_experiment("sleep 0.05", high=12, more=GRID, count=daemon.count_file("again")))
-    until(lambda: len(daemon.evaluations("again")) >= 5, what="the first trials")
-    daemon.abort()
-    done = complete_points(daemon, "again")
-    daemon.start().until_in("done", "again")
-    assert complete_points(daemon, "again") == list(range(13))
-    assert {x: daemon.evaluations("again")[str(x)] for x in done} == dict.fromkeys(done, 1)
-    assert daemon.summary("again")["trials"] == 13
+    finished, begun = completed(daemon, "missing"), daemon.evaluations("missing")
+    gate(daemon).touch()
+    daemon.start().until_in("done", "missing")
+    twice = {x for x in begun if int(x) not in finished}
+    assert daemon.evaluations("missing") == {str(x): 2 if str(x) in twice else 1 for x in range(10)}
+    assert completed(daemon, "missing") == list(range(10))
 
 
 def test_points_that_were_aborted_go_ahead_of_new_ones(daemon: Daemon) -> None:
-    daemon.drop("first-again", gated(daemon, "first-again", high=9))
+    daemon.drop("first-again", gated(daemon, "first-again"))
     daemon.until_running(2)
     until(lambda: len(daemon.evaluations("first-again")) == 2, what="two trials to begin")
     aborted = set(daemon.evaluations("first-again"))
@@ -77,14 +80,6 @@ def test_points_that_were_aborted_go_ahead_of_new_ones(daemon: Daemon) -> None:
     daemon.start().until_running(2)
     until(lambda: sum(daemon.evaluations("first-again").values()) == 4, what="two trials to begin again")
     assert daemon.evaluations("first-again") == dict.fromkeys(aborted, 2)
-
-
-def test_a_sigterm_during_the_start_ends_it_cleanly(make: MakeDaemon) -> None:
-    daemon = make()
-    daemon.launch()
-    until(daemon.socket.exists, what="the socket", seconds=60)
-    assert daemon.abort() == 0
-    assert not daemon.socket.exists()
 
 
 def test_grace_lets_a_trial_end_by_itself_before_it_is_killed(make: MakeDaemon) -> None:
@@ -99,180 +94,201 @@ def test_grace_lets_a_trial_end_by_itself_before_it_is_killed(make: MakeDaemon) 
     assert (daemon.home / "told").exists()
 
 
-# Drain
+def test_sigint_lets_what_runs_finish_and_starts_nothing_more(busy: Daemon) -> None:
+    busy.signal(signal.SIGINT)
+    busy.until_state("draining")
+    gate(busy).touch()
+    assert busy.wait() == 0
+    assert states(busy, "busy") == [COMPLETE, COMPLETE]
+    assert busy.place_of("busy") == "active"
 
 
-def test_sigint_lets_what_runs_finish_and_starts_nothing_more(daemon: Daemon) -> None:
-    daemon.drop("drained", gated(daemon, "drained"))
-    daemon.until_running(2)
-    daemon.signal(signal.SIGINT)
-    daemon.until_state("draining")
-    open_gate(daemon)
-    assert daemon.wait() == 0
-    assert states(daemon, "drained") == {"COMPLETE": 2}
-    assert daemon.place_of("drained") == "active"
+def test_a_second_sigint_aborts(busy: Daemon) -> None:
+    busy.signal(signal.SIGINT)
+    busy.until_state("draining")
+    busy.signal(signal.SIGINT)
+    assert busy.wait() == 0
+    assert not busy.processes()
+    assert states(busy, "busy") == [ABORTED, ABORTED]
 
 
-def test_a_second_sigint_aborts(daemon: Daemon) -> None:
-    daemon.drop("twice", gated(daemon, "twice"))
-    daemon.until_running(2)
-    daemon.signal(signal.SIGINT)
-    daemon.until_state("draining")
-    daemon.signal(signal.SIGINT)
-    assert daemon.wait() == 0
-    assert causes(daemon, "twice") == {"aborted": 2}
-    assert daemon.processes() == set()
-
-
-def test_tunectl_drain_can_wait_for_the_end(daemon: Daemon) -> None:
-    daemon.drop("waited", gated(daemon, "waited"))
-    daemon.until_running(2)
-    waiting = daemon.tunectl_started("drain", "--wait")
-    daemon.until_state("draining")
-    assert waiting.poll() is None
-    open_gate(daemon)
-    assert daemon.wait() == 0
-    assert waiting.wait(20) == 0
+def test_draining_twice_by_tunectl_still_lets_what_runs_finish(busy: Daemon) -> None:
+    assert busy.tunectl("drain").stdout == "draining\n"
+    waiting = busy.tunectl_started("drain", "--wait")
     assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "draining\n"
+    gate(busy).touch()
+    assert waiting.wait(60) == 0
     waiting.stdout.close()
-    assert states(daemon, "waited") == {"COMPLETE": 2}
+    assert busy.wait() == 0
+    assert states(busy, "busy") == [COMPLETE, COMPLETE]
 
 
-def test_tunectl_abort_is_a_sigterm(daemon: Daemon) -> None:
-    daemon.drop("aborted", gated(daemon, "aborted"))
-    daemon.until_running(2)
-    assert daemon.tunectl("abort").returncode == 0
-    assert daemon.wait() == 0
-    assert causes(daemon, "aborted") == {"aborted": 2}
+def test_tunectl_abort_aborts_also_while_the_host_drains(busy: Daemon) -> None:
+    assert busy.tunectl("drain").returncode == 0
+    assert busy.tunectl("abort").stdout == "aborting\n"
+    assert busy.wait() == 0
+    assert states(busy, "busy") == [ABORTED, ABORTED]
 
 
-# A killed daemon
+def test_sighup_takes_over_more_and_fewer_slots(busy: Daemon) -> None:
+    busy.configure(slots=4)
+    busy.signal(signal.SIGHUP)
+    busy.until_running(4)
+    busy.configure(slots=1)
+    busy.signal(signal.SIGHUP)
+    until(lambda: reloads(busy) == 2, what="the second reload")
+    assert busy.running() == 4
+    gate(busy).touch()
+    busy.until_in("done", "busy")
+    assert len(busy.status()["slots"]) == 1
+    assert set(busy.evaluations("busy").values()) == {1}
 
 
-def test_after_a_kill_the_next_start_settles_what_ran_and_kills_what_is_left(daemon: Daemon) -> None:
-    daemon.drop("killed", gated(daemon, "killed"))
-    daemon.until_running(2)
-    daemon.kill()
-    orphans = daemon.processes()
-    assert orphans
-    assert states(daemon, "killed") == {"RUNNING": 2}
-    open_gate(daemon)
-    daemon.start()
-    until(lambda: not orphans & daemon.processes(), what="the old trials' processes to be gone")
-    daemon.until_in("done", "killed")
-    assert complete_points(daemon, "killed") == list(range(6))
-    assert causes(daemon, "killed") == {"lost": 2}
-    assert states(daemon, "killed") == {"COMPLETE": 6, "FAIL": 2}
+def reloads(daemon: Daemon) -> int:
+    return sum(record["event"] == "configuration reloaded" for record in daemon.logged())
 
 
-def test_what_had_a_value_before_a_kill_is_not_evaluated_again(daemon: Daemon) -> None:
-    daemon.drop("kept", an_experiment("sleep 0.05", high=20, more=GRID, count=daemon.count_file("kept")))
-    until(lambda: len(daemon.evaluations("kept")) >= 6, what="the first trials")
-    daemon.kill()
-    done = complete_points(daemon, "kept")
-    daemon.start().until_in("done", "kept")
-    assert {x: daemon.evaluations("kept")[str(x)] for x in done} == dict.fromkeys(done, 1)
-    assert complete_points(daemon, "kept") == list(range(21))
-
-
-# Reload
-
-
-def test_sighup_takes_over_more_and_fewer_slots(daemon: Daemon) -> None:
-    daemon.drop("resized", gated(daemon, "resized"))
-    daemon.until_running(2)
-    daemon.configure(slots=4)
-    daemon.signal(signal.SIGHUP)
-    daemon.until_running(4)
-    daemon.configure(slots=1)
-    daemon.signal(signal.SIGHUP)
-    open_gate(daemon)
-    daemon.until_in("done", "resized")
-    until(lambda: len(daemon.status()["slots"]) == 1, what="one slot to be left")
-
-
-def test_a_broken_configuration_changes_nothing(daemon: Daemon) -> None:
-    daemon.config.write_text("slots = 'many'\n")
-    daemon.signal(signal.SIGHUP)
-    until(
-        lambda: any(record["event"] == "configuration not reloaded" for record in daemon.logged()),
-        what="the mistake to be told",
+def test_a_broken_configuration_changes_nothing(busy: Daemon) -> None:
+    good = busy.config.read_text()
+    busy.config.write_text(good.replace("slots = 2", 'slots = "many"'))
+    busy.signal(signal.SIGHUP)
+    refused = until(
+        lambda: [each for each in busy.logged() if each["event"] == "configuration not reloaded"],
+        what="the refusal",
     )
-    assert len(daemon.status()["slots"]) == 2
-    assert daemon.status()["state"] == "running"
+    assert "slots" in refused[0]["problems"]
+    assert (busy.status()["state"], busy.running(), len(busy.status()["slots"])) == ("running", 2, 2)
+    busy.config.write_text(good.replace("slots = 2", "slots = 3"))
+    busy.signal(signal.SIGHUP)
+    busy.until_running(3)
 
 
-# systemd
+def test_a_reload_while_the_host_stops_is_refused_and_hurts_nobody(busy: Daemon) -> None:
+    busy.signal(signal.SIGINT)
+    busy.until_state("draining")
+    busy.configure(slots=8)
+    busy.signal(signal.SIGHUP)
+    until(lambda: "configuration not reloaded" in busy.log_tail(), what="the refusal")
+    gate(busy).touch()
+    assert busy.wait() == 0
+    assert states(busy, "busy") == [COMPLETE, COMPLETE]
+
+
+def test_a_killed_daemons_next_start_settles_what_ran_and_keeps_what_was_finished(daemon: Daemon) -> None:
+    daemon.drop("killed", gated(daemon, "killed", quick=5))
+    daemon.until_running(2)
+    until(lambda: stuck(daemon) == 2, what="both slots to wait at the gate")
+    finished, begun = completed(daemon, "killed"), daemon.evaluations("killed")
+    daemon.kill()
+    left = daemon.processes()
+    assert left
+    daemon.start()
+    until(lambda: not left & daemon.processes(), what="the leftover processes to be killed")
+    gate(daemon).touch()
+    daemon.until_in("done", "killed")
+    assert {state for state, _ in states(daemon, "killed")} == {TrialState.COMPLETE, TrialState.FAIL}
+    assert [cause for _, cause in states(daemon, "killed") if cause] == ["lost", "lost"]
+    twice = {x for x in begun if int(x) not in finished}
+    assert daemon.evaluations("killed") == {str(x): 2 if str(x) in twice else 1 for x in range(10)}
+    assert completed(daemon, "killed") == list(range(10))
+
+
+def stuck(daemon: Daemon) -> int:
+    """How many trials have begun that will not end before the gate opens."""
+    return sum(1 for x in daemon.evaluations("killed") if int(x) >= 5)
+
+
+def test_a_daemon_that_is_killed_among_quick_trials_completes_each_point_once(daemon: Daemon) -> None:
+    text = an_experiment(high=60, more='[sampler]\nname = "grid"\n', count=daemon.count_file("quick"))
+    daemon.drop("quick", text)
+    for share in (10, 30):
+        until(lambda share=share: len(daemon.evaluations("quick")) >= share, what="some trials")  # type: ignore[misc]
+        daemon.kill()
+        daemon.start()
+    daemon.until_in("done", "quick")
+    assert completed(daemon, "quick") == list(range(61))
+    assert TrialState.RUNNING not in {state for state, _ in states(daemon, "quick")}
+
+
+# The start
+
+
+def test_sigterm_before_the_daemon_answers_ends_it_cleanly(make: MakeDaemon) -> None:
+    daemon = make()
+    daemon.launch()
+    until((daemon.state / "lock").exists, what="the daemon to begin")
+    assert daemon.abort() == 0
+    assert not daemon.socket.exists()
+
+
+def test_sigterm_while_the_database_is_away_at_start_ends_the_daemon(make: MakeDaemon) -> None:
+    daemon = make(storage="postgresql://tuned@127.0.0.1:1/tuned").start()
+    until(lambda: not daemon.status()["database"]["reachable"], what="the database to be away")
+    assert daemon.abort() == 0
+
+
+# What systemd is told
+
+
+class ServiceManager:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(60)
+        self.address = str(path)
+        #: What ``until_told`` has read so far.
+        self.told: list[str] = []
+
+    def until_told(self, text: str) -> None:
+        while True:
+            self.told.append(self._socket.recv(4096).decode())
+            if self.told[-1].startswith(text):
+                return
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> socket.socket:
-    """Where systemd would listen."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    listener.bind(str(tmp_path / "notify"))
-    listener.settimeout(60)
-    return listener
+def systemd() -> Iterator[ServiceManager]:
+    # Not in tmp_path: the address of a socket must be short.
+    with tempfile.TemporaryDirectory() as directory:
+        manager = ServiceManager(Path(directory, "notify"))
+        yield manager
+        manager.close()
 
 
-def until_told(manager: socket.socket, message: str) -> list[str]:
-    told: list[str] = []
-    while not (told and told[-1].startswith(message)):
-        told.append(manager.recv(4096).decode())
-    return told
-
-
-def test_systemd_is_told_ready_when_it_serves_then_reloading_and_stopping(
-    make: MakeDaemon, manager: socket.socket
-) -> None:
+@pytest.fixture
+def supervised(make: MakeDaemon, systemd: ServiceManager) -> Daemon:
+    """Launched only, by a service manager that wants to hear of it twice a second."""
     daemon = make()
-    daemon.environment = {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "1000000"}
-    with manager:
-        daemon.launch()
-        until_told(manager, "READY=1")
-        assert daemon.status()["state"] == "running"
-        until_told(manager, "WATCHDOG=1")
-        assert "running: 0 of 2 slots busy" in until_told(manager, "STATUS=")[-1]
-        daemon.signal(signal.SIGHUP)
-        until_told(manager, "RELOADING=1")
-        until_told(manager, "READY=1")
-        daemon.signal(signal.SIGTERM)
-        until_told(manager, "STOPPING=1")
-        assert daemon.wait() == 0
+    daemon.environment |= {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "1000000"}
+    daemon.launch()
+    return daemon
 
 
-def test_a_file_that_is_dropped_when_ready_was_told_is_taken(
-    make: MakeDaemon, manager: socket.socket
+def test_systemd_hears_ready_when_the_daemon_answers_and_takes_files(
+    supervised: Daemon, systemd: ServiceManager
 ) -> None:
-    daemon = make()
-    daemon.environment = {"NOTIFY_SOCKET": manager.getsockname()}
-    with manager:
-        daemon.launch()
-        until_told(manager, "READY=1")
-        daemon.drop("ready", an_experiment(high=1, more=GRID, count=daemon.count_file("ready")))
-        daemon.until_in("done", "ready")
+    systemd.until_told("READY=1")
+    assert supervised.status()["state"] == "running"
+    supervised.run("ready", an_experiment(high=1))
+    assert systemd.told.count("READY=1") == 1
 
 
-# Second daemons
-
-
-def test_a_second_daemon_on_anything_of_ours_is_refused(daemon: Daemon, make: MakeDaemon) -> None:
-    options = {
-        "state": ["--state-dir", str(daemon.state)],
-        "spool": ["--spool", str(daemon.spool)],
-        "sock": ["--socket", str(daemon.socket)],
-    }
-    for name, taken in options.items():
-        other = make(f"second-{name}")
-        assert other.launch(*taken).wait(60) == 1
-        assert "another daemon" in other.log_tail()
-    assert daemon.status()["state"] == "running"
-
-
-def test_the_socket_of_a_killed_daemon_is_replaced(daemon: Daemon) -> None:
-    daemon.kill()
-    assert daemon.socket.exists()
-    with pytest.raises(TunedError):
-        daemon.status()
-    assert daemon.start().status()["state"] == "running"
-    assert daemon.abort() == 0
-    until(gone(daemon.processes), what="no process to be left")
+def test_systemd_hears_of_reloads_the_loops_turns_and_the_stop(
+    supervised: Daemon, systemd: ServiceManager
+) -> None:
+    systemd.until_told("READY=1")
+    for _ in range(3):
+        systemd.until_told("WATCHDOG=1")
+    systemd.until_told("STATUS=running: 0 of 2 slots busy, 0 experiments")
+    supervised.signal(signal.SIGHUP)
+    systemd.until_told("RELOADING=1\nMONOTONIC_USEC=")
+    systemd.until_told("READY=1")
+    supervised.signal(signal.SIGTERM)
+    systemd.until_told("STOPPING=1")
+    assert supervised.wait() == 0
