@@ -77,6 +77,20 @@ def a_trial(number: int, **changes: object) -> TrialView:
     return trial
 
 
+def a_host(name: str = "alpha", **changes: object) -> HostView:
+    host = HostView(
+        name=name,
+        state="running",
+        slots=2,
+        running=1,
+        beat_age_seconds=3.0,
+        version="0.1.0",
+        optuna_version="5.0.0",
+    )
+    host.update(changes)  # type: ignore[typeddict-item]
+    return host
+
+
 def a_status(**changes: object) -> Status:
     status = Status(
         host="alpha",
@@ -132,6 +146,7 @@ class SmallHost:
         failure = {"cause": "exit", "message": "printed: sesame"}
         return ExperimentView(
             summary=self.summary,
+            hosts=[{"host": "alpha", "counts": self.summary["counts"]}],
             sampler={"name": "tpe", "seed": 42, "options": {}},
             definition={"direction": "maximize"},
             parallel=None,
@@ -168,7 +183,7 @@ class SmallHost:
             self.open_logs -= 1
 
     async def hosts(self) -> Sequence[HostView]:
-        return []
+        return [a_host(), a_host("beta", state="stopped", slots=8, running=0)]
 
     async def metrics(self) -> Sequence[Metric]:
         return [Metric(name="tuned_beats_total", kind="counter", help="Beats.", samples=(({}, 7),))]

@@ -254,7 +254,6 @@ class Daemon:
         return {
             "state": self._state.value,
             "slots": len(self._scheduler.slots),
-            "running": sum(running is not None for running in self._scheduler.slots),
             "version": __version__,
             "optuna_version": optuna.__version__,
         }

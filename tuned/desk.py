@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from tuned import __version__, results, triallog
 from tuned.config import Settings, redacted
 from tuned.errors import DatabaseAway, NotFound
+from tuned.hosts import HostRow, held, hosts
 from tuned.output import rotated
 from tuned.states import HostState, StudyState
 from tuned.trial import LOG_NAME, Site
@@ -112,17 +113,20 @@ class Desk:
         return triallog.read(log, running.task if running is not None and follow else None)
 
     async def hosts(self) -> Sequence[HostView]:
+        rows = await self.link.call(hosts, self.link.database)
+        running = await self.link.call(held, self.link.database)
+        ages = {sighting.row.incarnation: sighting.age_seconds() for sighting in self.fleet.sightings}
         return [
             {
-                "name": sighting.row.name,
-                "state": "dead" if sighting.row.dead else sighting.row.info.get("state", "running"),
-                "slots": int(sighting.row.info.get("slots", 0)),
-                "running": int(sighting.row.info.get("running", 0)),
-                "beat_age_seconds": sighting.age_seconds(),
-                "version": str(sighting.row.info.get("version", "")),
-                "optuna_version": str(sighting.row.info.get("optuna_version", "")),
+                "name": row.name,
+                "state": _host_state(row),
+                "slots": int(row.info.get("slots", 0)),
+                "running": running.get(row.incarnation, 0),
+                "beat_age_seconds": ages.get(row.incarnation),
+                "version": str(row.info.get("version", "")),
+                "optuna_version": str(row.info.get("optuna_version", "")),
             }
-            for sighting in self.fleet.sightings
+            for row in rows
         ]
 
     async def metrics(self) -> Sequence[Metric]:
@@ -219,6 +223,12 @@ class Desk:
         if where and where != self.settings.host:
             return NotFound(f"cannot show output of trial {number} of {name} here: it ran on host {where}")
         return NotFound(f"trial {number} of {name} has no output on this host")
+
+
+def _host_state(row: HostRow) -> HostStateName:
+    """What a host said of itself last; who died said something else than that it has stopped."""
+    said: HostStateName = row.info.get("state", "running")
+    return "dead" if row.dead and said != "stopped" else said
 
 
 def _slot(number: int, running: Running | None) -> SlotView:

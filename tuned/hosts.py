@@ -11,10 +11,11 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from tuned.database import Database, affected
-from tuned.schema import t_host
+from tuned.schema import t_host, t_point
+from tuned.states import HostState, PointState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,17 @@ class HostRow:
     dead: bool
     #: What the host says of itself.
     info: Mapping[str, Any]
+
+
+def held(database: Database) -> dict[str, int]:
+    """How many points each incarnation of a host holds: its trials that the database has as RUNNING."""
+    with database.reading() as connection:
+        found = connection.execute(
+            select(t_point.c.incarnation, func.count().label("points"))
+            .where(t_point.c.state == PointState.HELD)
+            .group_by(t_point.c.incarnation)
+        )
+        return {row.incarnation: row.points for row in found}
 
 
 def hosts(database: Database) -> list[HostRow]:
@@ -97,7 +109,8 @@ def mark_dead(database: Database, seen: HostRow) -> bool:
 
 def leave(database: Database, incarnation: str, info: Mapping[str, Any]) -> None:
     """Says that this host has stopped: nobody needs to wait for its beats to expire."""
+    stopped = json.dumps({**info, "state": HostState.STOPPED.value})
     with database.transaction() as connection:
         connection.execute(
-            update(t_host).where(t_host.c.incarnation == incarnation).values(dead=True, info=json.dumps(info))
+            update(t_host).where(t_host.c.incarnation == incarnation).values(dead=True, info=stopped)
         )

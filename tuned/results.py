@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, Select, and_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, literal, select
 
 from tuned import results_trials, schema
 from tuned.database import Database, epoch
 from tuned.errors import NotFound
 from tuned.results_best import best_ids
 from tuned.results_trials import is_twin_of_trial, twin_of
-from tuned.schema import studies, study_directions, study_system_attributes, t_study
+from tuned.schema import studies, study_directions, study_system_attributes, t_study, trial_user_attributes
 from tuned.studies import UID_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Counts,
         ExperimentSummary,
         ExperimentView,
+        HostCounts,
         SamplerView,
         TrialStateName,
         TrialView,
@@ -73,6 +74,7 @@ def experiment(database: Database, name: str) -> ExperimentView:
         definition = json.loads(row.definition)
         return {
             "summary": _summaries(connection, [row])[0],
+            "hosts": _counts_by_host(connection, row.study_id),
             "sampler": _sampler(definition),
             "definition": definition,
             "parallel": None,
@@ -218,6 +220,46 @@ def _counts(connection: Connection, study_ids: Collection[int]) -> dict[int, Cou
     for row in found:
         by_study[row.study_id][row.state] = (row.all, row.duplicates)
     return {study_id: _counted(states) for study_id, states in by_study.items()}
+
+
+def _counts_by_host(connection: Connection, study_id: int) -> list[HostCounts]:
+    """In the order of the hosts' names; last what no host of ours did."""
+    of, told = schema.trials.c, trial_user_attributes
+    host = _host_told(connection).label("host")
+    found = connection.execute(
+        select(host, of.state, func.count().label("all"), func.count(twin_of.c.trial_id).label("duplicates"))
+        .join(told, (told.c.trial_id == of.trial_id) & (told.c.key == "HOST"), isouter=True)
+        .join(twin_of, is_twin_of_trial, isouter=True)
+        .where(of.study_id == study_id, of.state != TrialState.WAITING)
+        .group_by(host, of.state)
+    )
+    by_host: dict[str | None, dict[TrialState, tuple[int, int]]] = defaultdict(dict)
+    for row in found:
+        states = by_host[_host_name(row.host)]
+        everything, duplicates = states.get(row.state, (0, 0))
+        states[row.state] = (everything + row.all, duplicates + row.duplicates)
+    names = sorted(by_host, key=lambda name: (name is None, name or ""))
+    return [{"host": name, "counts": _counted(by_host[name])} for name in names]
+
+
+def _host_told(connection: Connection) -> ColumnElement[str]:
+    """What is the same in ``HOST`` of all trials of a host: of a duplicate, what stands before its twin.
+
+    Not read as JSON by the database: PostgreSQL refuses what others may have written there, such as NaN.
+    """
+    told = trial_user_attributes.c.value_json
+    position = func.strpos if connection.dialect.name == "postgresql" else func.instr
+    # Quotes inside of a string are escaped: no host's name can look like the key.
+    at = position(told, ', "msg": ')
+    return case((at > 0, func.substr(told, 1, at - 1)), else_=told)
+
+
+def _host_name(told: str | None) -> str | None:
+    try:
+        name = json.loads(told.removesuffix("}") + "}")["host"] if told else None
+    except (ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 def _counted(states: Mapping[TrialState, tuple[int, int]]) -> Counts:

@@ -7,40 +7,29 @@ beyond asking is imported inside it: ``tunectl status`` must not wait for what `
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from tuned import __version__, tunectl_pages
-from tuned.client import Client, experiment_path
+from tuned import __version__, tunectl_fleet, tunectl_pages
+from tuned.client import experiment_path
 from tuned.errors import TunedError, Unreachable
-from tuned.paths import socket_candidates
 from tuned.tables import Canvas
+from tuned.tunectl_session import Session, as_json_option, client_of, name_argument, print_view
 from tuned.views import TRIAL_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
+    from tuned.client import Client
     from tuned.views import Event, ExperimentSummary, TrialView
 
 _FILE = click.Path(path_type=Path)
 
 _DONE, _FAILED, _UNREACHABLE = 0, 1, 3
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What every command works with."""
-
-    client: Client
-    canvas: Canvas
 
 
 def main() -> NoReturn:
@@ -75,11 +64,7 @@ def _complain(error: TunedError, status: int) -> int:
 @click.pass_context
 def commands(context: click.Context, socket: Path | None) -> None:
     """Control tuned, the hyperparameter-tuning daemon of this host."""
-    context.obj = Session(_client(socket), _canvas())
-
-
-def _client(socket: Path | None) -> Client:
-    return Client(socket_candidates(os.environ) if socket is None else [socket])
+    context.obj = Session(client_of(socket), _canvas())
 
 
 def _canvas() -> Canvas:
@@ -90,41 +75,25 @@ def _canvas() -> Canvas:
     return Canvas(width=width or 80, has_colours=has_colours)
 
 
-def _complete_name(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    socket = context.find_root().params.get("socket")
-    with contextlib.suppress(TunedError):
-        found = _client(socket).get("/v1/experiments")["experiments"]
-        return [each["name"] for each in found if each["name"].startswith(incomplete)]
-    return []
-
-
-_name = click.argument("name", shell_complete=_complete_name)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print the daemon's answer as JSON.")
-
-
-def _print(as_json: bool, view: object, lines: Callable[[], Iterable[str]]) -> None:
-    click.echo(json.dumps(view, indent=2, ensure_ascii=False) if as_json else "\n".join(lines()))
-
-
 # Reading
 
 
 @commands.command()
-@_as_json
+@as_json_option
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
     """Show this host: its state, experiments and slots."""
     view = session.client.get("/v1/status")
-    _print(as_json, view, lambda: tunectl_pages.status(session.canvas, view, datetime.now(UTC)))
+    print_view(as_json, view, lambda: tunectl_pages.status(session.canvas, view, datetime.now(UTC)))
 
 
 @commands.command("list")
-@_as_json
+@as_json_option
 @click.pass_obj
 def list_experiments(session: Session, *, as_json: bool) -> None:
     """List all experiments, the ended ones too."""
     view = session.client.get("/v1/experiments")
-    _print(
+    print_view(
         as_json,
         view,
         lambda: tunectl_pages.experiments(session.canvas, view["experiments"], datetime.now(UTC)),
@@ -132,8 +101,8 @@ def list_experiments(session: Session, *, as_json: bool) -> None:
 
 
 @commands.command()
-@_name
-@_as_json
+@name_argument
+@as_json_option
 @click.pass_obj
 def show(session: Session, name: str, *, as_json: bool) -> None:
     """Show one experiment.
@@ -141,22 +110,22 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
     Its progress, budget, best trial and latest failures.
     """
     view = session.client.get(experiment_path(name))
-    _print(as_json, view, lambda: tunectl_pages.experiment(session.canvas, view, datetime.now(UTC)))
+    print_view(as_json, view, lambda: tunectl_pages.experiment(session.canvas, view, datetime.now(UTC)))
 
 
 @commands.command()
-@_name
+@name_argument
 @click.option("--state", type=click.Choice(TRIAL_STATES, case_sensitive=False), help="Only these.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest.")
 @click.option("-a", "--all", "wants_all", is_flag=True, help="All trials, not only the newest.")
-@_as_json
+@as_json_option
 @click.pass_obj
 def trials(
     session: Session, name: str, *, state: str | None, limit: int, wants_all: bool, as_json: bool
 ) -> None:
     """List the newest trials of an experiment."""
     found = list(reversed(_newest_trials(session.client, name, state, None if wants_all else limit)))
-    _print(as_json, {"trials": found}, lambda: tunectl_pages.trials(session.canvas, found))
+    print_view(as_json, {"trials": found}, lambda: tunectl_pages.trials(session.canvas, found))
 
 
 def _newest_trials(client: Client, name: str, state: str | None, limit: int | None) -> list[TrialView]:
@@ -173,8 +142,8 @@ def _newest_trials(client: Client, name: str, state: str | None, limit: int | No
 
 
 @commands.command()
-@_name
-@_as_json
+@name_argument
+@as_json_option
 @click.pass_obj
 def best(session: Session, name: str, *, as_json: bool) -> None:
     """Show the best trial, or the front.
@@ -182,11 +151,11 @@ def best(session: Session, name: str, *, as_json: bool) -> None:
     The front, of several objectives: all trials that no other one beats.
     """
     view = session.client.get(experiment_path(name, "best"))
-    _print(as_json, view, lambda: tunectl_pages.best(session.canvas, view["best"]))
+    print_view(as_json, view, lambda: tunectl_pages.best(session.canvas, view["best"]))
 
 
 @commands.command()
-@_as_json
+@as_json_option
 @click.pass_obj
 def events(session: Session, *, as_json: bool) -> None:
     """Print what happens on this host.
@@ -201,7 +170,7 @@ def events(session: Session, *, as_json: bool) -> None:
 
 
 @commands.command()
-@_name
+@name_argument
 @click.argument("trial", type=click.IntRange(min=0), required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the trial ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print each piece of output as a JSON object.")
@@ -274,7 +243,7 @@ def _change(session: Session, name: str, verb: str) -> None:
 
 
 @commands.command()
-@_name
+@name_argument
 @click.pass_obj
 def cancel(session: Session, name: str) -> None:
     """End an experiment; what runs is stopped.
@@ -285,7 +254,7 @@ def cancel(session: Session, name: str) -> None:
 
 
 @commands.command()
-@_name
+@name_argument
 @click.pass_obj
 def pause(session: Session, name: str) -> None:
     """Start no new trials of an experiment.
@@ -296,7 +265,7 @@ def pause(session: Session, name: str) -> None:
 
 
 @commands.command()
-@_name
+@name_argument
 @click.pass_obj
 def resume(session: Session, name: str) -> None:
     """Go on with a paused experiment."""
@@ -327,7 +296,7 @@ def abort(session: Session) -> None:
 
 
 @commands.command()
-@_name
+@name_argument
 @click.pass_obj
 def wait(session: Session, name: str) -> int:
     """Wait until an experiment ends.
@@ -356,3 +325,7 @@ def _wait_for_end(client: Client, name: str) -> ExperimentSummary:
 
 def _changes_state(event: Event, name: str) -> bool:
     return event["event"] == "lost" or (event["event"] == "experiment-state" and event["experiment"] == name)
+
+
+for _command in tunectl_fleet.COMMANDS:
+    commands.add_command(_command)

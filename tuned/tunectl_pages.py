@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tuned.tables import Canvas, Cell, Colour, Column, bar, cut, number, percent, printable, span
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
         ExperimentSummary,
         ExperimentView,
         FailureView,
+        HostCounts,
         Params,
         Status,
         TrialView,
     )
 
-_STATE_COLOURS = {
+STATE_COLOURS = {
     "running": Colour.GREEN,
     "open": Colour.GREEN,
     "done": Colour.BOLD,
@@ -36,7 +37,13 @@ _STATE_COLOURS = {
     "aborting": Colour.RED,
     "FAIL": Colour.RED,
     "dead": Colour.RED,
+    "stopped": Colour.DIM,
 }
+
+
+_COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "running"], ...] = (
+    "complete", "reused", "failed", "skipped", "running",
+)  # fmt: skip
 
 
 class Progress(NamedTuple):
@@ -83,7 +90,7 @@ def status(canvas: Canvas, view: Status, now: datetime) -> list[str]:
 
 
 def _headline(canvas: Canvas, view: Status) -> str:
-    state = canvas.paint(f"● {view['state']}", _STATE_COLOURS.get(view["state"], Colour.NONE))
+    state = canvas.paint(f"● {view['state']}", STATE_COLOURS.get(view["state"], Colour.NONE))
     busy = sum(slot["running"] is not None for slot in view["slots"])
     rest = f"for {span(view['uptime_seconds'])}, {busy} of {len(view['slots'])} slots busy"
     return f"{state}  {printable(view['host'])} {rest}"
@@ -132,7 +139,7 @@ def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
     drawn = bar(done, total, 10) if total else ""
     return [
         view["name"],
-        Cell(view["state"], _STATE_COLOURS.get(view["state"], Colour.NONE)),
+        Cell(view["state"], STATE_COLOURS.get(view["state"], Colour.NONE)),
         drawn,
         f"{_short(done)}/{_short(total)}" if total else _short(done),
         str(view["counts"]["running"]),
@@ -144,14 +151,26 @@ def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
 
 def experiment(canvas: Canvas, view: ExperimentView, now: datetime) -> list[str]:
     summary = view["summary"]
-    state = canvas.paint(f"● {summary['state']}", _STATE_COLOURS.get(summary["state"], Colour.NONE))
+    state = canvas.paint(f"● {summary['state']}", STATE_COLOURS.get(summary["state"], Colour.NONE))
     lines = [f"{state}  {summary['name']}", *canvas.facts(_experiment_facts(view, now))]
+    if view["hosts"]:
+        lines += ["", *_hosts(canvas, view["hosts"])]
     if view["failures"]:
         lines += ["", "Latest failures"]
         lines += canvas.facts(
             (f"  {trial['number']}", failure_text(trial["failure"])) for trial in view["failures"]
         )
     return lines
+
+
+def _hosts(canvas: Canvas, views: Sequence[HostCounts]) -> list[str]:
+    columns = [Column("HOST", least=16)]
+    columns += [Column(each.upper(), is_right=True) for each in _COUNTED_BY_HOST]
+    rows = [
+        [each["host"] or "other programs", *(str(each["counts"][count]) for count in _COUNTED_BY_HOST)]
+        for each in views
+    ]
+    return canvas.table(columns, rows)
 
 
 def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, str | Cell]]:
@@ -228,7 +247,7 @@ def trials(canvas: Canvas, views: Sequence[TrialView]) -> list[str]:
 def _trial_row(view: TrialView) -> list[str | Cell]:
     return [
         str(view["number"]),
-        Cell(view["state"], _STATE_COLOURS.get(view["state"], Colour.NONE)),
+        Cell(view["state"], STATE_COLOURS.get(view["state"], Colour.NONE)),
         "–" if view["values"] is None else _values(view["values"]),
         "–" if view["seconds"] is None else span(view["seconds"]),
         view["host"] or "–",

@@ -108,10 +108,18 @@ class SamplerView(TypedDict):
     options: dict[str, Any]
 
 
+class HostCounts(TypedDict):
+    #: None: not told, as by plain Optuna.
+    host: str | None
+    counts: Counts
+
+
 class ExperimentView(TypedDict):
     """One experiment, as ``show`` shows it."""
 
     summary: ExperimentSummary
+    #: ``summary.counts`` by host; WAITING trials have none, and are not here.
+    hosts: list[HostCounts]
     sampler: SamplerView
     #: What is one in the whole fleet: Experiment.definition(), parsed.
     definition: dict[str, Any]
@@ -169,14 +177,15 @@ class Status(TypedDict):
 
 
 class HostView(TypedDict):
-    """One host of the fleet, as this host sees it."""
+    """One host of the fleet, as the database and this host see it."""
 
     name: str
     state: HostStateName
     slots: int
+    #: Its trials that are RUNNING in the database; of a dead host: those that nobody has settled yet.
     running: int
-    #: How long ago this host saw its counter move.
-    beat_age_seconds: float
+    #: How long ago the answering host saw its counter move; None: it has not looked since it started.
+    beat_age_seconds: float | None
     version: str
     optuna_version: str
 

@@ -238,6 +238,22 @@ def test_each_trial_is_counted_once_by_what_became_of_it(world: World) -> None:
     }  # fmt: skip
 
 
+def test_counts_are_split_by_the_host_that_did_each_trial(world: World) -> None:
+    odd = '", "msg": "COMPLETE'
+    one, other = a_bit_of_everything(world), world.search(host=odd)
+    other.evaluate(8, 0.5)
+    other.draw(8)
+    with world.optuna() as study:
+        study.add_trial(trial_of(9, 0.5, user_attrs={"HOST": math.nan}))
+        study.enqueue_trial({"size": 9})
+    view = results.experiment(world.database, "exp")
+    by_host = {each["host"]: each["counts"] for each in view["hosts"]}
+    assert (by_host[odd]["complete"], by_host[odd]["reused"], by_host[None]["complete"]) == (1, 1, 1)
+    assert set(by_host) == {one.holder.host, odd, None}
+    for count in ("complete", "reused", "failed", "skipped", "running"):
+        assert sum(each[count] for each in by_host.values()) == view["summary"]["counts"][count]
+
+
 def test_a_duplicate_names_its_twin_and_where_that_was_evaluated(world: World) -> None:
     search = world.search(host="h1")
     search.evaluate(1, 0.5)

@@ -53,6 +53,7 @@ async def tunectl(path: Path, *arguments: str) -> tuple[int, str, str]:
         (["show", "minima"], "46 of 100 trials"),
         (["trials", "minima", "-n", "3"], "247"),
         (["best", "minima"], "0.9731"),
+        (["hosts"], "beta   stopped"),
         (["logs", "minima", "3"], "epoch 2"),
     ],
 )

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.small_host import a_point, a_status, a_summary, a_trial
-from tuned import tables, tunectl_pages
+from tests.small_host import a_count, a_host, a_point, a_status, a_summary, a_trial
+from tuned import tables, tunectl_fleet_pages, tunectl_pages
 from tuned.tables import Canvas, Cell, Colour, Column
 from tuned.views import ExperimentView
 
@@ -164,6 +164,11 @@ def test_show_as_a_person_sees_it() -> None:
   Best       0.9731 in trial 17 on alpha
              minima_size=16 lr=0.001 optimizer=adam
 
+HOST            COMPLETE  REUSED  FAILED  SKIPPED  RUNNING
+alpha                 30       2       3        0        2
+beta                  10       0       0        1        0
+other programs         3       0       0        0        0
+
 Latest failures
   9  exit: exit status 1
 """
@@ -174,11 +179,35 @@ def an_experiment() -> ExperimentView:
     failed = a_trial(9, state="FAIL", failure={"cause": "exit", "message": "exit status 1"})
     return ExperimentView(
         summary=a_summary(),
+        hosts=[
+            {"host": "alpha", "counts": a_count(complete=30, reused=2, failed=3, running=2)},
+            {"host": "beta", "counts": a_count(complete=10, skipped=1)},
+            {"host": None, "counts": a_count(complete=3)},
+        ],
         sampler={"name": "tpe", "seed": 42, "options": {}},
         definition={},
         parallel=None,
         file=None,
         failures=[failed],
+    )
+
+
+def test_hosts_as_a_person_sees_them() -> None:
+    views = [
+        a_host(),
+        a_host("beta", state="dead", beat_age_seconds=7384.0, optuna_version="5.0.1"),
+        a_host("gamma", state="stopped", running=0),
+        a_host("new", state="starting", beat_age_seconds=None, running=0),
+    ]
+    assert (
+        text(tunectl_fleet_pages.hosts(PLAIN, views))
+        == """
+HOST   STATE     SLOTS  RUNNING         LAST BEAT  TUNED  OPTUNA
+alpha  running       2        1            3s ago  0.1.0  5.0.0
+beta   dead          2        1  over 2h 3min ago  0.1.0  5.0.1
+gamma  stopped       2        0                 –  0.1.0  5.0.0
+new    starting      2        0                 –  0.1.0  5.0.0
+"""
     )
 
 
@@ -227,9 +256,12 @@ def test_every_page_fits_eighty_columns_with_the_longest_of_everything() -> None
     shown = an_experiment()
     shown["summary"], shown["failures"] = summary, [trial]
     shown["file"], shown["env"] = f"/{LONG}", {"TOKEN": LONG}
+    shown["hosts"] = [{"host": LONG, "counts": summary["counts"]}]
+    host = a_host(LONG, state="dead", running=10**6, beat_age_seconds=1e9, version="10.10.10.dev1")
     lines = [
         *tunectl_pages.status(PLAIN, status, NOW),
         *tunectl_pages.experiment(PLAIN, shown, NOW)[1:],
+        *tunectl_fleet_pages.hosts(PLAIN, [host]),
         *tunectl_pages.trials(PLAIN, [trial]),
         *tunectl_pages.best(PLAIN, [summary["best"]] * 2 if summary["best"] else []),
     ]

@@ -1,0 +1,49 @@
+"""Two daemons on one database, as an operator sees and mends them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.acceptance.conftest import MakeDaemon
+from tests.acceptance.daemon import Daemon, an_experiment
+from tests.waiting import until
+
+
+def ask(daemon: Daemon, *arguments: str) -> Any:
+    answer = daemon.tunectl(*arguments, "--json")
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
+
+
+def test_two_hosts_as_an_operator_sees_them(make: MakeDaemon, postgresql_url: str) -> None:
+    alpha = make("a", storage=postgresql_url, host="alpha").start()
+    beta = make("b", storage=postgresql_url, host="beta").start()
+    gate = alpha.home / "gate"
+    for daemon in (alpha, beta):
+        daemon.drop("fleet", an_experiment(f"until [ -e {gate} ]; do sleep 0.05; done", high=7))
+    alpha.until_running(2)
+    beta.until_running(2)
+
+    seen = until(lambda: all_seen(alpha), what="the beats of both")
+    assert {host["name"]: (host["state"], host["running"]) for host in seen} == {
+        "alpha": ("running", 2),
+        "beta": ("running", 2),
+    }
+    assert len({(host["version"], host["optuna_version"]) for host in seen}) == 1
+
+    gate.touch()
+    alpha.until_in("done", "fleet")
+    by_host = {each["host"]: each["counts"]["complete"] for each in ask(alpha, "show", "fleet")["hosts"]}
+    assert set(by_host) == {"alpha", "beta"}
+    assert min(by_host.values()) >= 2
+
+    assert beta.abort() == 0
+    states = {host["name"]: host["state"] for host in ask(alpha, "hosts")["hosts"]}
+    assert states == {"alpha": "running", "beta": "stopped"}
+
+
+def all_seen(daemon: Daemon) -> list[Any]:
+    """All hosts, once this one has looked at the beats of two."""
+    found: list[Any] = ask(daemon, "hosts")["hosts"]
+    return found if [each["beat_age_seconds"] is None for each in found] == [False, False] else []
