@@ -21,6 +21,7 @@ from tuned.views import (
     HostView,
     Params,
     Status,
+    StoryView,
     StudyStateName,
     TrialStateName,
     TrialView,
@@ -89,6 +90,19 @@ def a_host(name: str = "alpha", **changes: object) -> HostView:
     )
     host.update(changes)  # type: ignore[typeddict-item]
     return host
+
+
+def a_story(trial: TrialView, **changes: object) -> StoryView:
+    story = StoryView(
+        trial=trial,
+        origin="sampler",
+        sampler="tpe",
+        retried=[{"cause": "signal", "message": "printed: sesame"}],
+        late_of=None,
+        point={"state": "done", "trial": trial["number"], "host": "alpha", "late_of": None, "losses": 0},
+    )
+    story.update(changes)  # type: ignore[typeddict-item]
+    return story
 
 
 def a_status(**changes: object) -> Status:
@@ -161,6 +175,10 @@ class SmallHost:
         self._require(name)
         fit = [t for t in self.all_trials if state in {None, t["state"]}]
         return [t for t in reversed(fit) if before is None or t["number"] < before][:limit]
+
+    async def story(self, name: str, number: int) -> StoryView:
+        self._require(name)
+        return a_story(self.all_trials[number])
 
     async def best(self, name: str) -> Sequence[BestView]:
         self._require(name)

@@ -19,6 +19,7 @@ from tuned import rows
 from tuned.charges import Given, charge, charge_retry
 from tuned.database import Database
 from tuned.errors import NotFound
+from tuned.rows import ORIGIN_ATTRIBUTE
 from tuned.schema import studies, t_point, t_study, trials
 from tuned.states import PointState
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from tuned.encoding import Encoding
     from tuned.experiment import Dedup
     from tuned.space import Point, Walk
-
-#: Trial system attribute that tells where a trial's point came from.
-ORIGIN_ATTRIBUTE = "tuned:origin"
 
 #: Places of the walk that are looked at with one statement.
 WALK_STRIDE = 256

@@ -30,6 +30,7 @@ from tuned.views import (
     FailureView,
     HostsView,
     StateView,
+    StoryView,
     TrialsView,
     TrialView,
 )
@@ -86,6 +87,9 @@ class Host(Protocol):
     ) -> Sequence[TrialView]:
         """The newest ``limit`` trials whose number is below ``before``, newest first. Raises NotFound."""
 
+    async def story(self, name: str, number: int) -> StoryView:
+        """One trial and what became of its point. Raises NotFound."""
+
     async def best(self, name: str) -> Sequence[BestView]:
         """The best trial, or the front; empty while there is no value. Raises NotFound."""
 
@@ -133,6 +137,7 @@ class Asked:
     is_trusted: bool
     #: From the path; empty where the route has none.
     name: str = ""
+    trial: int = 0
 
     def option(self, key: str) -> str | None:
         return self.request.query.get(key)
@@ -158,7 +163,8 @@ class Route:
 
     def __post_init__(self) -> None:
         name = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
-        object.__setattr__(self, "pattern", re.compile(self.path.replace("{name}", name)))
+        path = self.path.replace("{name}", name).replace("{number}", r"(?P<number>[0-9]{1,9})")
+        object.__setattr__(self, "pattern", re.compile(path))
 
 
 class MethodNotAllowed(TunedError):
@@ -206,7 +212,11 @@ async def _answer(host: Host, owner: Owner, request: web.BaseRequest, peer: Peer
             raise _bad_option(key, "an unknown option", known)
     if route.method == "POST":
         _log.info("request accepted", path=request.path, uid=peer.uid, pid=peer.pid)
-    asked = Asked(host=host, request=request, is_trusted=is_trusted, name=found.groupdict().get("name", ""))
+    parts = found.groupdict()
+    asked = Asked(
+        host=host, request=request, is_trusted=is_trusted,
+        name=parts.get("name", ""), trial=int(parts.get("number", 0)),
+    )  # fmt: skip
     return await route.handler(asked)
 
 
@@ -238,6 +248,11 @@ async def _trials(asked: Asked) -> web.StreamResponse:
     shown = [trial if asked.is_trusted else _without_output(trial) for trial in trials]
     following = shown[-1]["number"] if len(shown) == limit else None
     return server.json_response(TrialsView(trials=shown, before=following))
+
+
+async def _story(asked: Asked) -> web.StreamResponse:
+    view = await asked.host.story(asked.name, asked.trial)
+    return server.json_response(view if asked.is_trusted else _story_without_output(view))
 
 
 async def _best(asked: Asked) -> web.StreamResponse:
@@ -300,6 +315,7 @@ ROUTES = (
     Route("GET", "/v1/experiments", Who.ANYONE, _experiments),
     Route("GET", "/v1/experiments/{name}", Who.ANYONE, _experiment),
     Route("GET", "/v1/experiments/{name}/trials", Who.ANYONE, _trials, TRIALS_OPTIONS),
+    Route("GET", "/v1/experiments/{name}/trials/{number}", Who.ANYONE, _story),
     Route("GET", "/v1/experiments/{name}/best", Who.ANYONE, _best),
     Route("GET", "/v1/experiments/{name}/logs", Who.TRUSTED, _logs, LOGS_OPTIONS),
     Route("GET", "/metrics", Who.ANYONE, _metrics),
@@ -326,6 +342,11 @@ def _without_output(trial: TrialView) -> TrialView:
     """What the trial printed may stand in the failure's message."""
     failure = trial["failure"]
     return trial if failure is None else {**trial, "failure": FailureView(cause=failure["cause"])}
+
+
+def _story_without_output(story: StoryView) -> StoryView:
+    retried = [FailureView(cause=failure["cause"]) for failure in story["retried"]]
+    return {**story, "trial": _without_output(story["trial"]), "retried": retried}
 
 
 def _event_without_output(event: Event) -> Event:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         HostView,
         SlotView,
         Status,
+        StoryView,
         TrialStateName,
         TrialView,
     )
@@ -96,6 +97,9 @@ class Desk:
         return await self.link.call(
             results.trials, self.link.database, study_id, state=state, before=before, limit=limit
         )
+
+    async def story(self, name: str, number: int) -> StoryView:
+        return await self.link.call(results.story, self.link.database, name, number)
 
     async def best(self, name: str) -> Sequence[BestView]:
         return await self.link.call(results.best, self.link.database, await self._study_id(name))

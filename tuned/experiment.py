@@ -103,14 +103,7 @@ class Experiment:
 
     def adopt(self, definition: str) -> Experiment:
         """What the database says, with this file's local keys. Raises InvalidInput if it cannot be read."""
-        file = f"definition of {self.name} in the database"
-        try:
-            document = json.loads(definition)
-        except ValueError:
-            refuse_file(file, "text that is not JSON", "what tuned wrote")
-        if not isinstance(document, dict):
-            refuse_file(file, describe(document), "what tuned wrote")
-        theirs = _build(document, file)
+        theirs = defined(definition, self.name)
         mine = self.objective
         objective = replace(theirs.objective, workdir=mine.workdir, path=mine.path, env=mine.env)
         return replace(theirs, parallel=self.parallel, objective=objective)
@@ -124,6 +117,18 @@ class Experiment:
 def parse(content: bytes, file: str) -> Experiment:
     """The experiment in a file. Raises InvalidInput with all problems, not the first."""
     return _build(load_toml(content, file), file)
+
+
+def defined(definition: str, name: str) -> Experiment:
+    """The experiment of a definition, without local keys. Raises InvalidInput if it cannot be read."""
+    file = f"definition of {name} in the database"
+    try:
+        document = json.loads(definition)
+    except ValueError:
+        refuse_file(file, "text that is not JSON", "what tuned wrote")
+    if not isinstance(document, dict):
+        refuse_file(file, describe(document), "what tuned wrote")
+    return _build(document, file)
 
 
 def differences(mine: str, theirs: str) -> list[str]:

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, literal, select
 
-from tuned import results_trials, schema
+from tuned import results_story, results_trials, schema
 from tuned.database import Database, epoch
 from tuned.errors import NotFound
 from tuned.results_best import best_ids
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ExperimentView,
         HostCounts,
         SamplerView,
+        StoryView,
         TrialStateName,
         TrialView,
     )
@@ -96,7 +97,16 @@ def trial(database: Database, study_id: int, number: int) -> TrialView:
     with database.reading() as connection:
         view = results_trials.one(connection, study_id, number)
     if view is None:
-        raise NotFound(f"cannot show trial {number}: the experiment has no trial of this number")
+        raise _no_trial(number)
+    return view
+
+
+def story(database: Database, name: str, number: int) -> StoryView:
+    """Raises NotFound."""
+    with database.reading() as connection:
+        view = results_story.story(connection, _find(connection, name).study_id, name, number)
+    if view is None:
+        raise _no_trial(number)
     return view
 
 
@@ -109,6 +119,10 @@ def best(database: Database, study_id: int) -> list[BestView]:
         found = best_ids(connection, _directions(connection, [study_id]))
         views = results_trials.by_id(connection, found.get(study_id, []))
     return [_best_view(view) for view in sorted(views, key=_evaluated_first)]
+
+
+def _no_trial(number: int) -> NotFound:
+    return NotFound(f"cannot show trial {number}: the experiment has no trial of this number")
 
 
 def _evaluated_first(view: TrialView) -> tuple[int, bool]:

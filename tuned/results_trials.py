@@ -68,6 +68,11 @@ def one(connection: Connection, study_id: int, number: int) -> TrialView | None:
     return next(iter(_views(connection, connection.execute(found).all())), None)
 
 
+def id_of(connection: Connection, study_id: int, number: int) -> int:
+    """The id of a trial that there is."""
+    return int(connection.execute(select(_id_of(study_id, number))).scalar_one())
+
+
 def by_id(connection: Connection, trial_ids: Sequence[int]) -> list[TrialView]:
     """These trials in the order of their numbers."""
     views: list[TrialView] = []

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
     from tuned.encoding import ParamRow
 
+#: Trial system attribute that tells where a trial's point came from.
+ORIGIN_ATTRIBUTE = "tuned:origin"
+
 _POSTGRESQL: Dialect = psycopg2.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 _BOUND = re.compile(r":(\w+)")

@@ -15,10 +15,10 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, bindparam, case, exists, func, insert, select, update
 
 from tuned import rows
-from tuned.claims import ORIGIN_ATTRIBUTE
 from tuned.database import affected, is_below
 from tuned.encoding import ParamRow
 from tuned.errors import NotFound
+from tuned.rows import ORIGIN_ATTRIBUTE
 from tuned.schema import studies, study_system_attributes, t_host, t_point, t_study, trial_params, trials
 from tuned.states import Cause, Ending, Failure, PointState
 from tuned.studies import UID_ATTRIBUTE

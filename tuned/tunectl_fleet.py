@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from tuned import tunectl_fleet_pages
-from tuned.tunectl_session import Session, as_json_option, print_view
+from tuned.client import experiment_path
+from tuned.tunectl_session import Session, as_json_option, name_argument, print_view
 
 
 @click.command()
@@ -20,4 +21,18 @@ def hosts(session: Session, *, as_json: bool) -> None:
     print_view(as_json, view, lambda: tunectl_fleet_pages.hosts(session.canvas, view["hosts"]))
 
 
-COMMANDS: tuple[click.Command, ...] = (hosts,)
+@click.command()
+@name_argument
+@click.argument("trial", type=click.IntRange(min=0))
+@as_json_option
+@click.pass_obj
+def explain(session: Session, name: str, trial: int, *, as_json: bool) -> None:
+    """Tell the story of one trial.
+
+    Where its point came from, who evaluated it or why nobody did, and what became of the point.
+    """
+    view = session.client.get(experiment_path(name, "trials", str(trial)))
+    print_view(as_json, view, lambda: tunectl_fleet_pages.story(session.canvas, name, view))
+
+
+COMMANDS: tuple[click.Command, ...] = (hosts, explain)

@@ -144,7 +144,7 @@ def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
         f"{_short(done)}/{_short(total)}" if total else _short(done),
         str(view["counts"]["running"]),
         str(view["counts"]["failed"]),
-        _values(view["best"]["values"]) if view["best"] else "–",
+        values_text(view["best"]["values"]) if view["best"] else "–",
         "–" if left is None else span(left),
     ]
 
@@ -200,8 +200,8 @@ def _best_facts(best: BestView | None) -> list[tuple[str, str | Cell]]:
         return [("  Best", "no value yet")]
     where = f" on {best['host']}" if best["host"] else ""
     return [
-        ("  Best", Cell(f"{_values(best['values'])} in trial {best['number']}{where}", Colour.BOLD)),
-        ("", _params(best["params"])),
+        ("  Best", Cell(f"{values_text(best['values'])} in trial {best['number']}{where}", Colour.BOLD)),
+        ("", params_text(best["params"])),
     ]
 
 
@@ -248,10 +248,10 @@ def _trial_row(view: TrialView) -> list[str | Cell]:
     return [
         str(view["number"]),
         Cell(view["state"], STATE_COLOURS.get(view["state"], Colour.NONE)),
-        "–" if view["values"] is None else _values(view["values"]),
+        "–" if view["values"] is None else values_text(view["values"]),
         "–" if view["seconds"] is None else span(view["seconds"]),
         view["host"] or "–",
-        _params(view["params"]),
+        params_text(view["params"]),
         _trial_note(view),
     ]
 
@@ -278,10 +278,13 @@ def best(canvas: Canvas, views: Sequence[BestView]) -> list[str]:
     if len(views) == 1:
         view = views[0]
         where = f" on {view['host']}" if view["host"] else ""
-        head = f"Trial {view['number']}{where}: {canvas.paint(_values(view['values']), Colour.BOLD)}"
+        head = f"Trial {view['number']}{where}: {canvas.paint(values_text(view['values']), Colour.BOLD)}"
         return [head, *canvas.facts((f"  {name}", _value(value)) for name, value in view["params"].items())]
     columns = [Column("TRIAL", is_right=True), Column("VALUES", least=10), Column("HOST", least=6)]
-    rows = [[str(v["number"]), _values(v["values"]), v["host"] or "–", _params(v["params"])] for v in views]
+    rows = [
+        [str(v["number"]), values_text(v["values"]), v["host"] or "–", params_text(v["params"])]
+        for v in views
+    ]
     return canvas.table([*columns, Column("PARAMETERS", least=16)], rows)
 
 
@@ -302,11 +305,11 @@ def _event_texts(view: Event) -> list[str]:
         text for text in (view.get("state"), view.get("file"), view.get("note"), view.get("message")) if text
     ]
     if values := view.get("values"):
-        texts.append(f"value {_values(values)}")
+        texts.append(f"value {values_text(values)}")
     if failure := view.get("failure"):
         texts.append(failure_text(failure))
     if params := view.get("params"):
-        texts.append(_params(params))
+        texts.append(params_text(params))
     if "count" in view:
         texts.append(f"{view['count']} events: read too slowly")
     return texts
@@ -331,11 +334,11 @@ def _short(count: int) -> str:
     return f"{scaled / 1000:.3g}E"
 
 
-def _values(values: Sequence[float]) -> str:
+def values_text(values: Sequence[float]) -> str:
     return ", ".join(number(value) for value in values)
 
 
-def _params(params: Params) -> str:
+def params_text(params: Params) -> str:
     return " ".join(f"{name}={_value(value)}" for name, value in params.items())
 
 

@@ -102,6 +102,35 @@ class TrialView(TypedDict):
     attempt: int
 
 
+class PointView(TypedDict):
+    """What is known of a point now."""
+
+    state: Literal["free", "held", "done", "failed"]
+    #: The trial that holds it, or held it last, and its host; None if nobody ever did.
+    trial: int | None
+    host: str | None
+    #: That trial has the value of this one, which came too late.
+    late_of: int | None
+    #: How often it was lost.
+    losses: int
+
+
+class StoryView(TypedDict):
+    """One trial, as ``explain`` tells it."""
+
+    trial: TrialView
+    #: Where its point came from: sampler, points, enqueued, freed, walk, or late; None: another program's.
+    origin: str | None
+    #: The experiment's sampler, by name.
+    sampler: str
+    #: Why earlier attempts crashed, oldest first.
+    retried: list[FailureView]
+    #: The trial whose value this is, which came too late for it.
+    late_of: int | None
+    #: None if its parameters are not a point of the experiment's space.
+    point: PointView | None
+
+
 class SamplerView(TypedDict):
     name: str
     seed: int | None

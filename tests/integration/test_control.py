@@ -97,6 +97,7 @@ async def test_each_reading_route_answers_its_shape(address: Path) -> None:
         "/v1/experiments": "experiments",
         "/v1/experiments/minima": "summary",
         "/v1/experiments/minima/trials": "trials",
+        "/v1/experiments/minima/trials/7": "point",
         "/v1/experiments/minima/best": "best",
     }
     for target, key in keys.items():

@@ -54,6 +54,7 @@ async def tunectl(path: Path, *arguments: str) -> tuple[int, str, str]:
         (["trials", "minima", "-n", "3"], "247"),
         (["best", "minima"], "0.9731"),
         (["hosts"], "beta   stopped"),
+        (["explain", "minima", "7"], "drawn by the sampler (tpe)"),
         (["logs", "minima", "3"], "epoch 2"),
     ],
 )

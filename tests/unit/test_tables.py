@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.small_host import a_count, a_host, a_point, a_status, a_summary, a_trial
+from tests.small_host import a_count, a_host, a_point, a_status, a_story, a_summary, a_trial
 from tuned import tables, tunectl_fleet_pages, tunectl_pages
 from tuned.tables import Canvas, Cell, Colour, Column
 from tuned.views import ExperimentView
@@ -211,6 +211,51 @@ new    starting      2        0                 –  0.1.0  5.0.0
     )
 
 
+def test_the_story_of_a_trial_as_a_person_reads_it() -> None:
+    failure = {"cause": "exit", "message": "exit status 1"}
+    trial = a_trial(7, state="FAIL", values=None, failure=failure, started=None)
+    point = {"state": "held", "trial": 9, "host": "beta", "late_of": None, "losses": 2}
+    assert (
+        text(tunectl_fleet_pages.story(PLAIN, "minima", a_story(trial, origin="freed", point=point)))
+        == """
+Trial 7 of minima: FAIL
+  Point      minima_size=16 lr=0.001 optimizer=adam
+  From       taken up again: an earlier trial of it was aborted, lost or retried
+  Attempt 1  signal: printed: sesame; tried again
+  Failed     exit: exit status 1 after 1min 30s
+  Point now  being evaluated by trial 9 on beta (lost 2 times)
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("trial", "story", "expected"),
+    [
+        ({}, {}, "Complete 0.5 after 1min 30s"),
+        ({}, {"origin": "points"}, "From given by [[points]] of the experiment's file"),
+        ({}, {"origin": "enqueued"}, "From enqueued by another program"),
+        ({}, {"origin": "walk"}, "From the next point that nobody had visited"),
+        ({}, {"origin": None, "point": None}, "From another program: tuned did not draw it"),
+        ({}, {"late_of": 3}, "Late the value of trial 3, which had been given up as lost"),
+        ({"duplicate_of": {"number": 3, "host": "beta"}}, {},
+         "Reused at once by alpha: 0.5, the value of trial 3 on beta"),
+        ({"duplicate_of": {"number": 3, "host": None}, "values": None, "state": "FAIL"}, {},
+         "Skipped at once by alpha: its point was being evaluated as trial 3"),
+        ({}, {"point": {"state": "done", "trial": 9, "host": "beta", "late_of": 7, "losses": 1}},
+         "Point now done: trial 9 on beta has its value, a late value of trial 7"),
+        ({}, {"point": {"state": "failed", "trial": 7, "host": "alpha", "late_of": None, "losses": 0}},
+         "Point now failed in this trial; tunectl retry evaluates it again"),
+        ({}, {"point": {"state": "free", "trial": 7, "host": "alpha", "late_of": None, "losses": 1}},
+         "Point now free: it goes ahead of what is drawn"),
+    ],
+)  # fmt: skip
+def test_a_story_says_what_became_of_a_trial(
+    trial: dict[str, object], story: dict[str, object], expected: str
+) -> None:
+    lines = tunectl_fleet_pages.story(Canvas(width=200), "minima", a_story(a_trial(7, **trial), **story))
+    assert expected in [" ".join(line.split()) for line in lines]
+
+
 def test_trials_as_a_person_sees_them() -> None:
     failure = {"cause": "exit", "message": "exit status 1"}
     views = [
@@ -262,6 +307,7 @@ def test_every_page_fits_eighty_columns_with_the_longest_of_everything() -> None
         *tunectl_pages.status(PLAIN, status, NOW),
         *tunectl_pages.experiment(PLAIN, shown, NOW)[1:],
         *tunectl_fleet_pages.hosts(PLAIN, [host]),
+        *tunectl_fleet_pages.story(PLAIN, LONG, a_story(trial))[1:],
         *tunectl_pages.trials(PLAIN, [trial]),
         *tunectl_pages.best(PLAIN, [summary["best"]] * 2 if summary["best"] else []),
     ]
