@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
-from tuned import control
+from tuned import control, offers
 from tuned.errors import Conflict, NotFound
 from tuned.events import Events
 from tuned.metrics import Metric
 from tuned.server import Limits
+from tuned.states import Cause
 from tuned.views import (
     BestView,
     Counts,
@@ -20,6 +21,7 @@ from tuned.views import (
     HostStateName,
     HostView,
     Params,
+    RetryView,
     Status,
     StoryView,
     StudyStateName,
@@ -224,6 +226,11 @@ class SmallHost:
     async def resume(self, name: str) -> ExperimentSummary:
         return await self._become(name, "open")
 
+    async def retry(self, name: str, cause: Cause | None) -> RetryView:
+        self._require(name)
+        freed = 3 if cause is None else 1
+        return {"freed": freed, "experiment": self.summary, "is_full": False, "runs_here": True}
+
     async def _become(self, name: str, state: StudyStateName) -> ExperimentSummary:
         self._require(name)
         if self.summary["state"] in {"done", "cancelled"}:
@@ -240,8 +247,6 @@ class SmallHost:
 
 
 @contextlib.asynccontextmanager
-async def served(
-    host: control.Host, path: Path, *, mode: int = 0o666, **limits: float
-) -> AsyncIterator[None]:
+async def served(host: offers.Host, path: Path, *, mode: int = 0o666, **limits: float) -> AsyncIterator[None]:
     async with control.serve(host, path, mode=mode, limits=Limits(**limits)):  # type: ignore[arg-type]
         yield

@@ -54,8 +54,8 @@ class Client:
     def get(self, path: str, **options: object) -> Any:
         return self._ask("GET", path, options)
 
-    def post(self, path: str) -> Any:
-        return self._ask("POST", path, {})
+    def post(self, path: str, **options: object) -> Any:
+        return self._ask("POST", path, options)
 
     def events(self, *, within_seconds: float | None = None) -> Generator[Event, None, None]:
         """What happens from the first ``next`` on, a snapshot first, until the daemon or the time ends."""

@@ -13,15 +13,17 @@ import pwd
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import structlog
 from aiohttp import web
 
 from tuned import events, metrics, server
 from tuned.errors import Forbidden, InvalidInput, NotFound, Problem, TunedError
+from tuned.offers import Host
 from tuned.peers import Owner, Peer
 from tuned.server import Limits
+from tuned.states import Cause
 from tuned.views import (
     TRIAL_STATES,
     BestsView,
@@ -36,20 +38,10 @@ from tuned.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
-
-    from tuned.views import (
-        BestView,
-        ExperimentSummary,
-        ExperimentView,
-        HostStateName,
-        HostView,
-        Status,
-        TrialStateName,
-    )
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -64,61 +56,7 @@ MOST_TRIALS_PER_PAGE = 1000
 
 TRIALS_OPTIONS = frozenset({"state", "before", "limit"})
 LOGS_OPTIONS = frozenset({"trial", "follow"})
-
-
-class Host(Protocol):
-    """What the daemon offers to the socket. A method raises a TunedError to refuse."""
-
-    @property
-    def events(self) -> events.Events:
-        """Where the daemon publishes what happens; ``serve`` closes it at its end."""
-
-    async def status(self) -> Status:
-        """Never raises DatabaseAway: answers with what was last known."""
-
-    async def experiments(self) -> Sequence[ExperimentSummary]:
-        """All that tuned has in the database, the ended ones too; the newest last."""
-
-    async def experiment(self, name: str) -> ExperimentView:
-        """With ``env``, which the socket leaves out for those who may not see it. Raises NotFound."""
-
-    async def trials(
-        self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
-    ) -> Sequence[TrialView]:
-        """The newest ``limit`` trials whose number is below ``before``, newest first. Raises NotFound."""
-
-    async def story(self, name: str, number: int) -> StoryView:
-        """One trial and what became of its point. Raises NotFound."""
-
-    async def best(self, name: str) -> Sequence[BestView]:
-        """The best trial, or the front; empty while there is no value. Raises NotFound."""
-
-    async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
-        """What a trial printed on this host (None: the newest one here); with ``follow``, until it ends.
-
-        Raises NotFound at once, before the first chunk; the message names the host that has it, if known.
-        """
-
-    async def hosts(self) -> Sequence[HostView]:
-        """The fleet."""
-
-    async def metrics(self) -> Sequence[metrics.Metric]:
-        """Further ones, beside those that metrics.of_status() makes of status()."""
-
-    async def drain(self) -> HostStateName:
-        """Accepts, and returns the state that follows; does not wait for the end."""
-
-    async def abort(self) -> HostStateName:
-        """As drain()."""
-
-    async def cancel(self, name: str) -> ExperimentSummary:
-        """Raises NotFound, Conflict if it has ended, DatabaseAway. Returns what it is then."""
-
-    async def pause(self, name: str) -> ExperimentSummary:
-        """As cancel()."""
-
-    async def resume(self, name: str) -> ExperimentSummary:
-        """As cancel()."""
+RETRY_OPTIONS = frozenset({"cause"})
 
 
 class Who(StrEnum):
@@ -304,6 +242,14 @@ async def _pause(asked: Asked) -> web.StreamResponse:
     return server.json_response(await _done(asked.host.pause(asked.name)))
 
 
+async def _retry(asked: Asked) -> web.StreamResponse:
+    text = asked.option("cause")
+    cause = next((each for each in Cause if each == text), None)
+    if text is not None and cause is None:
+        raise _bad_option("cause", text, f"one of: {', '.join(Cause)}")
+    return server.json_response(await _done(asked.host.retry(asked.name, cause)))
+
+
 async def _resume(asked: Asked) -> web.StreamResponse:
     return server.json_response(await _done(asked.host.resume(asked.name)))
 
@@ -324,6 +270,7 @@ ROUTES = (
     Route("POST", "/v1/experiments/{name}/cancel", Who.TRUSTED, _cancel),
     Route("POST", "/v1/experiments/{name}/pause", Who.TRUSTED, _pause),
     Route("POST", "/v1/experiments/{name}/resume", Who.TRUSTED, _resume),
+    Route("POST", "/v1/experiments/{name}/retry", Who.TRUSTED, _retry, RETRY_OPTIONS),
 )
 
 #: Changes whose peer may have gone meanwhile; the loop itself holds tasks only weakly.

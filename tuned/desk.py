@@ -12,7 +12,8 @@ from tuned.config import Settings, redacted
 from tuned.errors import DatabaseAway, NotFound
 from tuned.hosts import HostRow, held, hosts
 from tuned.output import rotated
-from tuned.states import HostState, StudyState
+from tuned.states import Cause, HostState, StudyState
+from tuned.studies import standings
 from tuned.trial import LOG_NAME, Site
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from tuned.search import Search
     from tuned.teller import Teller
     from tuned.views import (
+        AmendedView,
         BestView,
         DatabaseView,
         ExperimentSummary,
         ExperimentView,
         HostStateName,
         HostView,
+        RetryView,
         SlotView,
         Status,
         StoryView,
@@ -150,6 +153,20 @@ class Desk:
 
     async def resume(self, name: str) -> ExperimentSummary:
         return await self._set_state(name, StudyState.OPEN)
+
+    async def retry(self, name: str, cause: Cause | None) -> RetryView:
+        freed = await self.roster.retry(name, cause)
+        return {"freed": freed, **await self._amended(name)}
+
+    async def _amended(self, name: str) -> AmendedView:
+        study_id = await self._study_id(name)
+        [summary] = await self.link.call(results.summaries, self.link.database, [study_id])
+        found = await self.link.call(standings, self.link.database, [study_id])
+        return {
+            "experiment": self._localized(summary),
+            "is_full": study_id in found and found[study_id].is_full,
+            "runs_here": name in self.roster.searches,
+        }
 
     async def _set_state(self, name: str, state: StudyState) -> ExperimentSummary:
         await self.roster.set_state(name, state)

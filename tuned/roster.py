@@ -6,19 +6,21 @@ Decides nothing about points. A file that cannot be run is rejected with its rea
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from tuned import results
+from tuned.amendments import free_failed
 from tuned.encoding import Encoding
 from tuned.errors import Conflict, DatabaseAway, InvalidInput, NotFound, Problem, TunedError
-from tuned.experiment import Experiment, parse
+from tuned.experiment import Experiment, differences, parse
 from tuned.samplers import missing_packages
 from tuned.search import Search
 from tuned.spool import Change, Spool, Taken
-from tuned.states import StudyState
-from tuned.studies import open_study, set_state, standings
+from tuned.states import Cause, StudyState
+from tuned.studies import Standing, open_study, set_state, standings
 from tuned.tells import Result, Told
 
 if TYPE_CHECKING:
@@ -34,6 +36,18 @@ if TYPE_CHECKING:
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
+#: How many experiments that have ended here are looked after, should they be opened again.
+MOST_ENDED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """An experiment that was done on this host, and the name of its file."""
+
+    uid: str
+    file: str
+
+
 class Roster:
     """Which experiments this host works on. Belongs to the event loop's thread."""
 
@@ -45,6 +59,8 @@ class Roster:
         self._holder: Holder | None = None
         #: Taken, but the database could not open them yet; and whether a person submitted them just now.
         self._unopened: dict[str, tuple[Taken, bool]] = {}
+        #: Done since this daemon started, the newest last, by the study's id.
+        self._ended: dict[int, _Ended] = {}
         self._opening = asyncio.Lock()
         #: Why nothing new can be taken; empty while it can.
         self.spool_problem = ""
@@ -107,7 +123,7 @@ class Roster:
 
     async def _look_around(self) -> None:
         self._forget_withdrawn()
-        ids = [search.standing.study_id for search in self.searches.values()]
+        ids = [*(search.standing.study_id for search in self.searches.values()), *self._ended]
         found = await self._link.call(standings, self._link.database, ids) if ids else {}
         for search in list(self.searches.values()):
             standing = found.get(search.standing.study_id)
@@ -116,6 +132,12 @@ class Roster:
             else:
                 search.look(standing)
                 await self._follow_state(search)
+        for study_id, ended in list(self._ended.items()):
+            standing = found.get(study_id)
+            if standing is None or standing.uid != ended.uid:
+                del self._ended[study_id]
+            else:
+                await self._bring_back(ended.file, standing)
         self._scheduler.wake()
 
     async def check(self, search: Search) -> None:
@@ -163,6 +185,45 @@ class Roster:
             if state is StudyState.OPEN:
                 search.mend()
             await self.check(search)
+
+    async def retry(self, name: str, cause: Cause | None) -> int:
+        """Frees failed points of an experiment for the whole fleet, and returns how many.
+
+        Raises NotFound, Conflict if it is cancelled, DatabaseAway.
+        """
+        study_id = await self._link.call(results.find, self._link.database, name)
+        freed = await self._link.call(free_failed, self._link.database, study_id, cause)
+        await self._go_on(name, study_id)
+        return freed
+
+    async def _go_on(self, name: str, study_id: int) -> None:
+        """A person changed a study: what it allows now begins here at once."""
+        if search := self.searches.get(name):
+            search.mend()
+            await self.check(search)
+            return
+        found = await self._link.call(standings, self._link.database, [study_id])
+        if study_id in found:
+            ended = self._ended.get(study_id)
+            await self._bring_back(ended.file if ended else name, found[study_id])
+
+    async def _bring_back(self, file: str, standing: Standing) -> None:
+        """Takes up an experiment again that is open after it was done, if its file is in ``done/``."""
+        if standing.state not in (StudyState.OPEN, StudyState.PAUSED):
+            return
+
+        def is_it(content: bytes) -> bool:
+            return _defines(content, f"{file}.toml", standing.definition)
+
+        try:
+            taken = await asyncio.to_thread(self._spool.bring_back, file, is_it)
+        except OSError as error:
+            _log.error("experiment file not brought back", file=file, error=str(error))
+            return
+        self._ended.pop(standing.study_id, None)
+        if taken is not None:
+            self._unopened[taken.name] = (taken, False)
+            await self.open()
 
     async def open(self) -> None:
         """Opens the studies of what was taken; keeps for later what the database does not answer for."""
@@ -236,10 +297,18 @@ class Roster:
             await asyncio.to_thread(self._spool.retire, search.file, into)
         except NotFound:
             search.log.info("file was already gone")
+        if into == "done":
+            self._remember(search)
         search.log.info(
             "experiment over", became=into, trials=search.standing.trials, visited=search.standing.visited
         )
         self.publish_state(search)
+
+    def _remember(self, search: Search) -> None:
+        """It may be opened again, by a retry or with a larger budget: then this host goes on with it."""
+        self._ended[search.standing.study_id] = _Ended(uid=search.standing.uid, file=search.file)
+        while len(self._ended) > MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def publish_state(self, search: Search) -> None:
         self._events.publish(
@@ -269,6 +338,15 @@ class Roster:
             values=None if result.ending.values is None else list(result.ending.values),
             failure=None if failure is None else {"cause": failure.cause.value, "message": failure.message},
         )
+
+
+def _defines(content: bytes, file: str, definition: str) -> bool:
+    """Whether a file is one of this definition, whatever its budget is."""
+    try:
+        found = differences(parse(content, file).definition(), definition)
+    except InvalidInput:
+        return False
+    return all(difference.startswith("budget.") for difference in found)
 
 
 def _bad_sampler(file: str, experiment: Experiment, error: Exception) -> InvalidInput:

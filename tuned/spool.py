@@ -25,7 +25,7 @@ from tuned import files
 from tuned.errors import Conflict, InvalidInput, NotFound, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -156,6 +156,21 @@ class Spool:
         with self._moving:
             path = self._require_active(name)
             return files.move(path, self._free_path(into, path.name))
+
+    def bring_back(self, name: str, is_it: Callable[[bytes], bool]) -> Taken | None:
+        """Moves the newest file in ``done/`` that had this name, and is the one, to ``active/`` again.
+
+        None if there is none, or another file of this name is active.
+        """
+        numbered = re.compile(rf"{re.escape(name)}(\.[0-9]+)?{re.escape(_SUFFIX)}")
+        with self._moving:
+            kept = [path for path in self._folder("done").iterdir() if numbered.fullmatch(path.name)]
+            for path in sorted(kept, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
+                taken = _read_kept(path, name)
+                if taken is not None and is_it(taken.content) and not self.is_active(name):
+                    files.move(path, self.path / "active" / taken.file)
+                    return taken
+        return None
 
     def reject(self, name: str, problems: str) -> Path:
         """Moves an active experiment's file to ``rejected/``, with the problems (one a line) beside it."""
@@ -358,6 +373,12 @@ def _open(path: Path) -> BinaryIO:
 def _read_active(path: Path) -> Taken:
     with _open(path) as file:
         return Taken(name=_name(path.name), content=file.read())
+
+
+def _read_kept(path: Path, name: str) -> Taken | None:
+    with contextlib.suppress(_Refused, OSError), _open(path) as file:
+        return Taken(name=name, content=file.read())
+    return None
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

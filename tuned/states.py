@@ -67,7 +67,7 @@ VISITED = frozenset({PointState.DONE, PointState.FAILED})
 POINT_TRANSITIONS: dict[PointState, frozenset[PointState]] = {
     PointState.FREE: frozenset({PointState.HELD, PointState.DONE}),
     PointState.HELD: frozenset({PointState.FREE, PointState.DONE, PointState.FAILED}),
-    # A late value of a trial that was taken for lost.
+    # A late value of a trial that was taken for lost; or a person wants it evaluated again.
     PointState.FAILED: frozenset({PointState.DONE, PointState.FREE}),
     PointState.DONE: frozenset(),
 }

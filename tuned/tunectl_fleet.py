@@ -6,6 +6,7 @@ import click
 
 from tuned import tunectl_fleet_pages
 from tuned.client import experiment_path
+from tuned.states import Cause
 from tuned.tunectl_session import Session, as_json_option, name_argument, print_view
 
 
@@ -35,4 +36,24 @@ def explain(session: Session, name: str, trial: int, *, as_json: bool) -> None:
     print_view(as_json, view, lambda: tunectl_fleet_pages.story(session.canvas, name, view))
 
 
-COMMANDS: tuple[click.Command, ...] = (hosts, explain)
+@click.command()
+@name_argument
+@click.option("--failed", "is_for_failed", is_flag=True, help="The failed points.")
+@click.option(
+    "--cause",
+    type=click.Choice([each.value for each in Cause]),
+    help="Only those that failed for this cause.",
+)
+@click.pass_obj
+def retry(session: Session, name: str, *, is_for_failed: bool, cause: str | None) -> None:
+    """Evaluate failed points of an experiment again.
+
+    In the whole fleet; they go ahead of what is drawn. What it costs is charged to the budget.
+    """
+    if not is_for_failed:
+        raise click.UsageError("say what is to be retried: --failed")
+    view = session.client.post(experiment_path(name, "retry"), cause=cause)
+    click.echo("\n".join(tunectl_fleet_pages.retried(view)))
+
+
+COMMANDS: tuple[click.Command, ...] = (hosts, explain, retry)

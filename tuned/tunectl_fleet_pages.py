@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuned.tables import Canvas, Cell, Colour, Column, printable, span
-from tuned.tunectl_pages import STATE_COLOURS, failure_text, params_text, time_of_day, values_text
+from tuned.tunectl_pages import (
+    STATE_COLOURS,
+    budget_text,
+    failure_text,
+    params_text,
+    time_of_day,
+    values_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.views import HostView, PointView, StoryView, TrialView
+    from tuned.views import AmendedView, HostView, PointView, RetryView, StoryView, TrialView
 
 _ORIGINS = {
     "points": "given by [[points]] of the experiment's file",
@@ -108,3 +115,22 @@ def _point_text(number: int, point: PointView) -> str:
             return f"failed in {who}{losses}; tunectl retry evaluates it again"
         case "free":
             return f"free: it goes ahead of what is drawn{losses}" if point["trial"] is not None else "free"
+
+
+def retried(view: RetryView) -> list[str]:
+    freed, name = view["freed"], printable(view["experiment"]["name"])
+    if not freed:
+        return [f"no point of {name} is to be retried"]
+    points = "1 failed point" if freed == 1 else f"{freed} failed points"
+    return [f"{points} of {name} free again; it is {view['experiment']['state']}", *_hints(view)]
+
+
+def _hints(view: AmendedView) -> list[str]:
+    """Why nothing may come of it."""
+    name = printable(view["experiment"]["name"])
+    if view["is_full"]:
+        spent = budget_text(view["experiment"])
+        return [f"nothing can start: the budget is full ({spent}); raise it: tunectl submit --replace FILE"]
+    if view["experiment"]["state"] == "open" and not view["runs_here"]:
+        return [f"this host does not work on {name}: submit its file here, too"]
+    return []

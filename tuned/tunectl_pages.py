@@ -183,7 +183,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
     facts += [
         ("  Progress", _progress_text(summary, now)),
         ("  Trials", _counts_text(summary["counts"])),
-        ("  Budget", _budget_text(summary)),
+        ("  Budget", budget_text(summary)),
         ("  Direction", ", ".join(summary["directions"])),
         ("  Space", f"{size}, {summary['visited']} visited"),
         ("  Sampler", f"{sampler['name']}{seed}"),
@@ -225,7 +225,7 @@ def _numbers(counts: Counts) -> Mapping[str, int]:
     return {state: count for state, count in counts.items() if isinstance(count, int)}
 
 
-def _budget_text(summary: ExperimentSummary) -> str:
+def budget_text(summary: ExperimentSummary) -> str:
     parts = []
     if summary["trials_limit"] is not None:
         parts.append(f"{summary['trials']} of {summary['trials_limit']} trials")

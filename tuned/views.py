@@ -219,6 +219,21 @@ class HostView(TypedDict):
     optuna_version: str
 
 
+class AmendedView(TypedDict):
+    """An experiment after a person changed it."""
+
+    experiment: ExperimentSummary
+    #: Nothing can start: the budget is used up.
+    is_full: bool
+    #: This host works on it.
+    runs_here: bool
+
+
+class RetryView(AmendedView):
+    #: How many failed points are evaluated again.
+    freed: int
+
+
 class ExperimentsView(TypedDict):
     experiments: list[ExperimentSummary]
 

@@ -47,3 +47,29 @@ def all_seen(daemon: Daemon) -> list[Any]:
     """All hosts, once this one has looked at the beats of two."""
     found: list[Any] = ask(daemon, "hosts")["hosts"]
     return found if [each["beat_age_seconds"] is None for each in found] == [False, False] else []
+
+
+def test_failed_points_of_a_done_experiment_are_evaluated_again_by_the_fleet(
+    make: MakeDaemon, postgresql_url: str
+) -> None:
+    alpha = make("a", storage=postgresql_url, host="alpha", slots=1).start()
+    beta = make("b", storage=postgresql_url, host="beta", slots=1).start()
+    mended = alpha.home / "mended"
+    # Once it is mended, each host waits until the other one has begun.
+    both = f'touch {alpha.home}/$TUNED_HOST; until [ $(ls {alpha.home} | grep -c "^alpha$\\|^beta$") = 2 ]'
+    script = f"[ -e {mended} ] || exit 7; {both}; do sleep 0.05; done"
+    for daemon in (alpha, beta):
+        daemon.drop("mended", an_experiment(script, high=3))
+    for daemon in (alpha, beta):
+        daemon.until_in("done", "mended")
+    assert alpha.summary("mended")["counts"]["failed"] == 4
+    mended.touch()
+
+    answer = alpha.tunectl("retry", "mended", "--failed", "--cause", "exit")
+    assert answer.stdout == "4 failed points of mended free again; it is open\n", answer.stderr
+    for daemon in (alpha, beta):
+        daemon.until_in("done", "mended")
+    complete = [trial for trial in alpha.trials("mended") if trial["state"] == "COMPLETE"]
+    assert {trial["host"] for trial in complete} == {"alpha", "beta"}
+    story = beta.tunectl("explain", "mended", str(complete[0]["number"])).stdout
+    assert "taken up again" in story

@@ -123,6 +123,11 @@ async def test_trials_can_be_chosen_by_state(server: SmallHost, path: Path) -> N
     assert [trial["number"] for trial in page["trials"]] == [7]
 
 
+async def test_an_unknown_cause_is_named(address: Path) -> None:
+    status, view = await get(address, "/v1/experiments/minima/retry?cause=odd", "POST")
+    assert (status, view["error"]["problems"][0]["key"]) == (400, "cause")
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=many", "limit=1001", "before=-1", "state=DONE", "odd=1"])
 async def test_a_wrong_option_is_named(address: Path, query: str) -> None:
     status, view = await get(address, f"/v1/experiments/minima/trials?{query}")

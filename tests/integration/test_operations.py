@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from optuna.trial import create_trial
 
-from tests.factories import CRASH, Member, join, kill, make_experiment, make_holder, opened, plain_optuna
+from tests.factories import (
+    CRASH,
+    Member,
+    join,
+    kill,
+    line,
+    make_experiment,
+    make_holder,
+    opened,
+    plain_optuna,
+)
 from tuned import hosts, results
-from tuned.claims import Origin
+from tuned.amendments import free_failed
+from tuned.claims import Closed, Origin
 from tuned.database import Database
-from tuned.errors import NotFound
-from tuned.tells import Told, settle_orphans
+from tuned.errors import Conflict, NotFound
+from tuned.states import Cause, Ending, Failure, StudyState
+from tuned.studies import close_if_over, set_state
+from tuned.tells import Told, settle_orphans, tell
 from tuned.views import StoryView
 
 
@@ -91,3 +105,81 @@ def test_a_trial_of_another_program_has_a_story_too(database: Database) -> None:
     assert (story["origin"], story["point"], story["retried"], story["late_of"]) == (None, None, [], None)
     with pytest.raises(NotFound, match="trial 1"):
         tell_story(member, 1)
+
+
+# Failed points, once more
+
+
+def fail(member: Member, x: int, failure: Failure = CRASH) -> None:
+    ended = replace(member.result(member.take(x)), ending=Ending(failure=failure))
+    assert tell(member.database, ended) is Told.TOLD
+
+
+def test_a_retried_point_is_free_unvisited_and_ahead_of_what_is_drawn(database: Database) -> None:
+    member = join(database, make_experiment())
+    member.evaluate(1, 0.5)
+    fail(member, 2)
+    assert member.now().visited == 2
+    assert free_failed(database, member.standing.study_id, None) == 1
+    assert (member.now().visited, member.now().free) == (1, 1)
+    freed = member.claims.next_freed()
+    assert freed is not None
+    assert (freed.point.values, freed.origin) == ({"x": 2}, Origin.FREED)
+    member.tell(member.take(2, origin=Origin.FREED), 0.25)
+    assert (member.now().visited, member.now().free, member.now().trials) == (2, 0, 3)
+
+
+def test_only_what_failed_for_the_cause_is_retried(database: Database) -> None:
+    member = join(database, make_experiment())
+    fail(member, 1)
+    fail(member, 2, Failure(cause=Cause.TIMEOUT, message='"cause": "exit"'))
+    assert free_failed(database, member.standing.study_id, Cause.EXIT) == 1
+    assert tell_story(member, 0)["point"] == {
+        "state": "free", "trial": 0, "host": "h1", "late_of": None, "losses": 0,
+    }  # fmt: skip
+    assert free_failed(database, member.standing.study_id, Cause.OOM) == 0
+
+
+def test_a_point_that_was_given_up_may_be_lost_as_often_again(database: Database) -> None:
+    hosts = [join(database, make_experiment(), f"h{n}") for n in range(3)]
+    for member in hosts:
+        member.take(1, origin=Origin.FREED)
+        kill(database, member.holder)
+        settle_orphans(database, member.standing.study_id)
+    member = hosts[0]
+    assert member.now().visited == 1
+    assert free_failed(database, member.standing.study_id, Cause.LOST) == 1
+    point = tell_story(member, 2)["point"]
+    assert point is not None
+    assert (point["state"], point["losses"], member.now().visited) == ("free", 0, 0)
+
+
+def test_a_retry_opens_a_done_study_unless_its_budget_is_full(database: Database) -> None:
+    exhausted = join(database, make_experiment(space=line(2)))
+    exhausted.evaluate(0, 0.5)
+    fail(exhausted, 1)
+    full = join(database, make_experiment("[budget]\ntrials = 1", name="full"), holder=exhausted.holder)
+    fail(full, 1)
+    for member, state in ((exhausted, StudyState.OPEN), (full, StudyState.DONE)):
+        assert close_if_over(database, member.standing.study_id)
+        assert free_failed(database, member.standing.study_id, None) == 1
+        assert member.now().state is state
+    exhausted.take(1, origin=Origin.FREED)
+    assert full.draw(1, origin=Origin.FREED) == Closed()
+
+
+def test_a_cancelled_study_is_not_retried(database: Database) -> None:
+    member = join(database, make_experiment())
+    fail(member, 1)
+    set_state(database, member.standing.study_id, StudyState.CANCELLED)
+    with pytest.raises(Conflict, match="cancelled"):
+        free_failed(database, member.standing.study_id, None)
+    assert member.now().free == 0
+
+
+def test_a_repetition_on_purpose_that_failed_is_not_retried(database: Database) -> None:
+    member = join(database, make_experiment('[dedup]\non_complete = "evaluate"'))
+    member.evaluate(1, 0.5)
+    fail(member, 1)
+    assert free_failed(database, member.standing.study_id, None) == 0
+    assert member.now().visited == 1

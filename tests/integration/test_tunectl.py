@@ -84,6 +84,15 @@ async def test_changing_commands_say_what_it_is_then(host: SmallHost, path: Path
     assert host.host_state == "aborting"
 
 
+@pytest.mark.usefixtures("host")
+async def test_retry_says_what_is_evaluated_again(path: Path) -> None:
+    said = "{} of minima free again; it is open\n"
+    assert await tunectl(path, "retry", "minima", "--failed") == (0, said.format("3 failed points"), "")
+    answer = await tunectl(path, "retry", "minima", "--failed", "--cause", "exit")
+    assert answer == (0, said.format("1 failed point"), "")
+    assert (await tunectl(path, "retry", "minima"))[0] == 2
+
+
 async def test_what_is_refused_exits_1_with_the_reason(host: SmallHost, path: Path) -> None:
     host.summary["state"] = "done"
     status, out, err = await tunectl(path, "pause", "minima")

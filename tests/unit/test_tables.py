@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.small_host import a_count, a_host, a_point, a_status, a_story, a_summary, a_trial
 from tuned import tables, tunectl_fleet_pages, tunectl_pages
 from tuned.tables import Canvas, Cell, Colour, Column
-from tuned.views import ExperimentView
+from tuned.views import ExperimentView, RetryView
 
 NOW = datetime(2025, 1, 31, 12, 46, tzinfo=UTC)
 LONG = "a-name-of-one-hundred-characters-" * 3 + "x"
@@ -254,6 +254,19 @@ def test_a_story_says_what_became_of_a_trial(
 ) -> None:
     lines = tunectl_fleet_pages.story(Canvas(width=200), "minima", a_story(a_trial(7, **trial), **story))
     assert expected in [" ".join(line.split()) for line in lines]
+
+
+def test_a_retry_says_when_nothing_can_start() -> None:
+    done = a_summary(state="done", trials=100)
+    full = RetryView(freed=2, experiment=done, is_full=True, runs_here=False)
+    assert tunectl_fleet_pages.retried(full) == [
+        "2 failed points of minima free again; it is done",
+        "nothing can start: the budget is full (100 of 100 trials); raise it: tunectl submit --replace FILE",
+    ]
+    elsewhere = RetryView(freed=1, experiment=a_summary(), is_full=False, runs_here=False)
+    assert "submit its file here" in tunectl_fleet_pages.retried(elsewhere)[1]
+    nothing = RetryView(freed=0, experiment=a_summary(), is_full=False, runs_here=True)
+    assert tunectl_fleet_pages.retried(nothing) == ["no point of minima is to be retried"]
 
 
 def test_trials_as_a_person_sees_them() -> None:

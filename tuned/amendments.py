@@ -1,0 +1,71 @@
+"""What a person changes in a study that is there: failed points are evaluated again.
+
+Each change is one transaction under the study's lock, so that no claim and no end falls into its middle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, exists, select, update
+
+from tuned.database import Database, affected, is_below
+from tuned.errors import Conflict, NotFound
+from tuned.rows import lock_study
+from tuned.schema import t_point, t_study, trial_user_attributes
+from tuned.states import PointState, StudyState
+from tuned.studies import WITHIN_BUDGET
+
+if TYPE_CHECKING:
+    from tuned.states import Cause
+
+
+def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
+    """Frees the failed points of a study (those that failed for this cause), and returns how many.
+
+    They go ahead of what is drawn. A done study is opened again, unless nothing could start in it. Raises
+    NotFound if the study is gone, Conflict if it is cancelled.
+    """
+    with database.transaction() as connection:
+        if _locked_state(connection, study_id) is StudyState.CANCELLED:
+            raise Conflict("cannot retry in a cancelled experiment: submit its file again first")
+        # A repetition on purpose is not owed to anybody: it stays as it is.
+        failed = (
+            (t_point.c.study_id == study_id)
+            & (t_point.c.state == PointState.FAILED)
+            & (t_point.c.replica == 0)
+        )
+        if cause is not None:
+            told = trial_user_attributes
+            failed &= exists().where(
+                told.c.trial_id == t_point.c.trial_id,
+                told.c.key == "FAILURE",
+                told.c.value_json.startswith(f'{{"cause": "{cause.value}"', autoescape=True),
+            )
+        freed = affected(
+            connection.execute(update(t_point).where(failed).values(state=PointState.FREE, losses=0))
+        )
+        study = t_study.c
+        connection.execute(
+            update(t_study).where(study.study_id == study_id).values(visited=study.visited - freed)
+        )
+        _open_again(connection, study_id)
+        return freed
+
+
+def _locked_state(connection: Connection, study_id: int) -> StudyState:
+    """Takes the study's lock, and that of our row of it."""
+    if not lock_study(connection, study_id):
+        raise NotFound("the study is no longer in the database")
+    mine = select(t_study.c.state).where(t_study.c.study_id == study_id)
+    return StudyState(connection.execute(mine.with_for_update(key_share=True)).scalar_one())
+
+
+def _open_again(connection: Connection, study_id: int) -> None:
+    """Opens a done study, if something may start in it."""
+    may_start = (WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
+    connection.execute(
+        update(t_study)
+        .where(t_study.c.study_id == study_id, t_study.c.state == StudyState.DONE, *may_start)
+        .values(state=StudyState.OPEN)
+    )
