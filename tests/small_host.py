@@ -14,6 +14,7 @@ from tuned.metrics import Metric
 from tuned.server import Limits
 from tuned.states import Cause
 from tuned.views import (
+    AmendedView,
     BestView,
     Counts,
     ExperimentSummary,
@@ -148,6 +149,7 @@ class SmallHost:
         self.may_change = asyncio.Event()
         self.may_change.set()
         self.open_logs = 0
+        self.replacement = b""
 
     async def status(self) -> Status:
         if self.bug:
@@ -230,6 +232,11 @@ class SmallHost:
         self._require(name)
         freed = 3 if cause is None else 1
         return {"freed": freed, "experiment": self.summary, "is_full": False, "runs_here": True}
+
+    async def replace(self, name: str, content: bytes) -> AmendedView:
+        self._require(name)
+        self.replacement = content
+        return {"experiment": self.summary, "is_full": False, "runs_here": True}
 
     async def _become(self, name: str, state: StudyStateName) -> ExperimentSummary:
         self._require(name)

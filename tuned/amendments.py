@@ -1,4 +1,4 @@
-"""What a person changes in a study that is there: failed points are evaluated again.
+"""What a person changes in a study that is there: failed points are evaluated again, a budget is another.
 
 Each change is one transaction under the study's lock, so that no claim and no end falls into its middle.
 """
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, exists, select, update
 
 from tuned.database import Database, affected, is_below
 from tuned.errors import Conflict, NotFound
+from tuned.experiment import Experiment, differ_in_budget_only, differences
 from tuned.rows import lock_study
 from tuned.schema import t_point, t_study, trial_user_attributes
 from tuned.states import PointState, StudyState
@@ -51,6 +52,36 @@ def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
         )
         _open_again(connection, study_id)
         return freed
+
+
+def change_budget(database: Database, study_id: int, experiment: Experiment) -> None:
+    """Gives a study the budget of an experiment that says the same otherwise.
+
+    A done study is opened again if something may start now. Raises NotFound if the study is gone, Conflict
+    with all other differences.
+    """
+    with database.transaction() as connection:
+        _locked_state(connection, study_id)
+        mine = t_study.c.study_id == study_id
+        theirs = connection.execute(select(t_study.c.definition).where(mine)).scalar_one()
+        definition, budget = experiment.definition(), experiment.budget
+        found = differences(definition, theirs)
+        if other := [each for each in found if not differ_in_budget_only([each])]:
+            raise Conflict(
+                f"cannot change study {experiment.name}: only its budget can be changed; this differs too: "
+                + "; ".join(other)
+            )
+        connection.execute(
+            update(t_study)
+            .where(mine)
+            .values(
+                definition=definition,
+                trials_limit=budget.trials,
+                evaluations_limit=budget.evaluations,
+                seconds_limit=budget.time,
+            )
+        )
+        _open_again(connection, study_id)
 
 
 def _locked_state(connection: Connection, study_id: int) -> StudyState:

@@ -54,8 +54,8 @@ class Client:
     def get(self, path: str, **options: object) -> Any:
         return self._ask("GET", path, options)
 
-    def post(self, path: str, **options: object) -> Any:
-        return self._ask("POST", path, options)
+    def post(self, path: str, *, body: bytes | None = None, **options: object) -> Any:
+        return self._ask("POST", path, options, body)
 
     def events(self, *, within_seconds: float | None = None) -> Generator[Event, None, None]:
         """What happens from the first ``next`` on, a snapshot first, until the daemon or the time ends."""
@@ -79,9 +79,9 @@ class Client:
             with contextlib.closing(answer):
                 yield connection, answer
 
-    def _ask(self, method: str, path: str, options: Options) -> Any:
+    def _ask(self, method: str, path: str, options: Options, body: bytes | None = None) -> Any:
         with contextlib.closing(self._connect()) as connection, _as_unreachable():
-            return json.loads(_answer_to(connection, method, path, options).read())
+            return json.loads(_answer_to(connection, method, path, options, body).read())
 
     def _connect(self) -> _Connection:
         failures: list[tuple[Path, OSError]] = []
@@ -129,11 +129,13 @@ def _next_line(connection: _Connection, answer: http.client.HTTPResponse, deadli
             return b""
 
 
-def _answer_to(connection: _Connection, method: str, path: str, options: Options) -> http.client.HTTPResponse:
+def _answer_to(
+    connection: _Connection, method: str, path: str, options: Options, body: bytes | None = None
+) -> http.client.HTTPResponse:
     chosen = {key: value for key, value in options.items() if value is not None}
     with contextlib.suppress(BrokenPipeError):
         # Who is refused at the door may find it closed, and the reason in what can still be read.
-        connection.request(method, f"{path}?{urlencode(chosen)}" if chosen else path)
+        connection.request(method, f"{path}?{urlencode(chosen)}" if chosen else path, body)
     answer = connection.getresponse()
     if answer.status >= http.client.BAD_REQUEST:
         raise _told(answer.read())

@@ -250,6 +250,11 @@ async def _retry(asked: Asked) -> web.StreamResponse:
     return server.json_response(await _done(asked.host.retry(asked.name, cause)))
 
 
+async def _replace(asked: Asked) -> web.StreamResponse:
+    content = await asked.request.read()
+    return server.json_response(await _done(asked.host.replace(asked.name, content)))
+
+
 async def _resume(asked: Asked) -> web.StreamResponse:
     return server.json_response(await _done(asked.host.resume(asked.name)))
 
@@ -271,6 +276,7 @@ ROUTES = (
     Route("POST", "/v1/experiments/{name}/pause", Who.TRUSTED, _pause),
     Route("POST", "/v1/experiments/{name}/resume", Who.TRUSTED, _resume),
     Route("POST", "/v1/experiments/{name}/retry", Who.TRUSTED, _retry, RETRY_OPTIONS),
+    Route("POST", "/v1/experiments/{name}/replace", Who.TRUSTED, _replace),
 )
 
 #: Changes whose peer may have gone meanwhile; the loop itself holds tasks only weakly.

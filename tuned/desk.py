@@ -158,6 +158,10 @@ class Desk:
         freed = await self.roster.retry(name, cause)
         return {"freed": freed, **await self._amended(name)}
 
+    async def replace(self, name: str, content: bytes) -> AmendedView:
+        await self.roster.replace(name, content)
+        return await self._amended(name)
+
     async def _amended(self, name: str) -> AmendedView:
         study_id = await self._study_id(name)
         [summary] = await self.link.call(results.summaries, self.link.database, [study_id])

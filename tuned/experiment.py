@@ -9,7 +9,7 @@ Nothing here reads files or knows the database.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from types import MappingProxyType
@@ -134,6 +134,18 @@ def defined(definition: str, name: str) -> Experiment:
 def differences(mine: str, theirs: str) -> list[str]:
     """What differs between two definitions, one line each; empty if they mean the same."""
     return list(_differences("", json.loads(mine), json.loads(theirs)))
+
+
+def differ_in_budget_only(found: Sequence[str]) -> bool:
+    return all(difference.startswith("budget.") for difference in found)
+
+
+def explained(found: Sequence[str]) -> str:
+    """Differences, and what a person can do about them."""
+    text = "; ".join(found)
+    if found and differ_in_budget_only(found):
+        text += "; to change the budget for the whole fleet: tunectl submit --replace FILE"
+    return text
 
 
 def text(value: Value) -> str:

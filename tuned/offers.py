@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tuned import events, metrics
     from tuned.states import Cause
     from tuned.views import (
+        AmendedView,
         BestView,
         ExperimentSummary,
         ExperimentView,
@@ -79,3 +80,6 @@ class Host(Protocol):
 
     async def retry(self, name: str, cause: Cause | None) -> RetryView:
         """Frees failed points. Raises NotFound, Conflict if it is cancelled, DatabaseAway."""
+
+    async def replace(self, name: str, content: bytes) -> AmendedView:
+        """Another budget, from a whole file. Raises InvalidInput, NotFound, Conflict, DatabaseAway."""

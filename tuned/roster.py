@@ -6,25 +6,27 @@ Decides nothing about points. A file that cannot be run is rejected with its rea
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from tuned import results
-from tuned.amendments import free_failed
+from tuned.amendments import change_budget, free_failed
 from tuned.encoding import Encoding
 from tuned.errors import Conflict, DatabaseAway, InvalidInput, NotFound, Problem, TunedError
-from tuned.experiment import Experiment, differences, parse
+from tuned.experiment import Experiment, differ_in_budget_only, differences, explained, parse
 from tuned.samplers import missing_packages
 from tuned.search import Search
-from tuned.spool import Change, Spool, Taken
+from tuned.spool import Change, Spool
+from tuned.spool_files import Taken
 from tuned.states import Cause, StudyState
 from tuned.studies import Standing, open_study, set_state, standings
 from tuned.tells import Result, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -98,9 +100,13 @@ class Roster:
 
     async def take(self) -> None:
         """Takes what is new in the spool. Files that the database cannot open yet wait."""
-        while taken := await asyncio.to_thread(self._spool.take):
+        definitions = {search.file: search.experiment.definition() for search in self.searches.values()}
+        explain = functools.partial(_explain, definitions)
+        while taken := await asyncio.to_thread(self._spool.take, explain=explain):
             for one in taken:
                 self._unopened[one.name] = (one, True)
+        for file, problems in await asyncio.to_thread(self._spool.refusals):
+            self._events.publish("experiment-rejected", file=file, message=problems)
         await self.open()
 
     async def hold(self, holder: Holder) -> None:
@@ -195,6 +201,16 @@ class Roster:
         freed = await self._link.call(free_failed, self._link.database, study_id, cause)
         await self._go_on(name, study_id)
         return freed
+
+    async def replace(self, name: str, content: bytes) -> None:
+        """Gives an experiment the budget of a file that says the same otherwise, for the whole fleet.
+
+        Raises InvalidInput, NotFound, Conflict with what differs besides, DatabaseAway.
+        """
+        experiment = await asyncio.to_thread(parse, content, f"{name}.toml")
+        study_id = await self._link.call(results.find, self._link.database, name)
+        await self._link.call(change_budget, self._link.database, study_id, experiment)
+        await self._go_on(name, study_id)
 
     async def _go_on(self, name: str, study_id: int) -> None:
         """A person changed a study: what it allows now begins here at once."""
@@ -340,13 +356,22 @@ class Roster:
         )
 
 
+def _explain(definitions: Mapping[str, str], name: str, content: bytes) -> str:
+    """What a file says otherwise than the experiment that runs under its name."""
+    try:
+        mine = parse(content, f"{name}.toml").definition()
+    except InvalidInput as error:
+        return str(error)
+    return explained(differences(mine, definitions.get(name, mine)))
+
+
 def _defines(content: bytes, file: str, definition: str) -> bool:
     """Whether a file is one of this definition, whatever its budget is."""
     try:
         found = differences(parse(content, file).definition(), definition)
     except InvalidInput:
         return False
-    return all(difference.startswith("budget.") for difference in found)
+    return differ_in_budget_only(found)
 
 
 def _bad_sampler(file: str, experiment: Experiment, error: Exception) -> InvalidInput:

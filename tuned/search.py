@@ -138,6 +138,10 @@ class Search:
 
     def look(self, standing: Standing) -> None:
         """Takes note of where the study stands now; the next claims find out whether that helps."""
+        if standing.definition != self.standing.definition:
+            # A person gave the study another budget, here or on another host.
+            self.experiment = self.experiment.adopt(standing.definition)
+            self.log.info("definition changed", trials_limit=standing.trials_limit)
         self.standing = standing
         self.is_idle = False
         self._unpark(self._parked)

@@ -165,7 +165,7 @@ async def _answered(answer: Answer, request: web.BaseRequest, limits: Limits) ->
 
 
 async def _read_body(request: web.BaseRequest, limits: Limits) -> None:
-    """No request needs a body; one is read all the same, as far as it may go, and forgotten."""
+    """As far as it may go, whether or not the route has a use for it; the request keeps it."""
     try:
         async with asyncio.timeout(limits.request_seconds):
             await request.read()

@@ -15,14 +15,24 @@ import os
 import re
 import stat
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import structlog
 from asyncinotify import Event, Inotify, Mask
 
 from tuned import files
 from tuned.errors import Conflict, InvalidInput, NotFound, Problem
+from tuned.spool_files import (
+    SUFFIX,
+    Refused,
+    Taken,
+    identity,
+    is_looked_at,
+    name_of,
+    open_arrived,
+    read_kept,
+    read_taken,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -30,17 +40,17 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-_log: FilteringBoundLogger = structlog.get_logger()
+    Explain = Callable[[str, bytes], str]
 
-MOST_BYTES = 2**20
+_log: FilteringBoundLogger = structlog.get_logger()
 
 #: A file of which we may not know whether it is being written must have been quiet for so long.
 SETTLE_SECONDS = 1.0
 
-_SUFFIX = ".toml"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 #: What no file in rejected/ has in its name, whatever it was called: terminals obey some of it.
 _UNSAFE = re.compile(r"^[^A-Za-z0-9]|[^A-Za-z0-9._-]")
+
+_IS_ACTIVE = "an experiment file of this name is active"
 
 _FOLDERS = ("active", "done", "cancelled", "rejected")
 
@@ -59,23 +69,6 @@ class Change(enum.Flag):
     ACTIVE = enum.auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """An experiment file in ``active/``."""
-
-    name: str
-    #: What was read, once; what stands in ``active/`` is a copy of it that is ours.
-    content: bytes
-
-    @property
-    def file(self) -> str:
-        return self.name + _SUFFIX
-
-
-class _Refused(Exception):
-    """The file goes to ``rejected/``; the text says why."""
-
-
 class Spool:
     """The spool, locked, from construction to ``close``. Every method but ``changes`` may run in a thread."""
 
@@ -87,6 +80,8 @@ class Spool:
         self.path = path
         #: What was left where it is, and why, so that it is told once.
         self._left: dict[str, tuple[object, ...]] = {}
+        #: Arrivals that went to ``rejected/``, and why, until somebody asks.
+        self._refusals: list[tuple[str, str]] = []
         self._moving = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,41 +110,48 @@ class Spool:
     def close(self) -> None:
         os.close(self._lock)
 
-    def take(self, limit: int = 100) -> list[Taken]:
+    def take(self, limit: int = 100, *, explain: Explain | None = None) -> list[Taken]:
         """Takes what has arrived, at most ``limit`` files; an empty list when there is nothing more for now.
 
+        ``explain`` says of a file whose name is active, by that name, what else its content would have.
         A file that cannot be taken now (it is being written, may not be read, the disk is full) stays, and is
         looked at again by a later call. Raises NotFound if the spool itself is gone.
         """
         taken: list[Taken] = []
         with self._moving:
             self._require_spool()
-            arrivals = sorted(filter(_is_looked_at, self._files()))
+            arrivals = sorted(filter(is_looked_at, self._files()))
             for file in arrivals:
                 if len(taken) == limit:
                     break
-                if one := self._look_at(file):
+                if one := self._look_at(file, explain):
                     taken.append(one)
             self._left = {file: why for file, why in self._left.items() if file in arrivals}
         return taken
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """The arrivals that were refused since the last call, and why."""
+        with self._moving:
+            found, self._refusals = self._refusals, []
+        return found
 
     def active(self) -> list[Taken]:
         """What was taken before this start; what is no experiment file goes to ``rejected/``."""
         taken = []
         with self._moving:
             for path in sorted((self.path / "active").iterdir()):
-                if not _is_looked_at(path.name):
+                if not is_looked_at(path.name):
                     continue
                 try:
-                    taken.append(_read_active(path))
-                except _Refused as refusal:
+                    taken.append(read_taken(path))
+                except Refused as refusal:
                     self._reject(path, str(refusal))
                 except OSError as error:
                     self._leave(path.name, error)
         return taken
 
     def is_active(self, name: str) -> bool:
-        return os.path.lexists(self.path / "active" / (name + _SUFFIX))
+        return os.path.lexists(self.path / "active" / (name + SUFFIX))
 
     def retire(self, name: str, into: Literal["done", "cancelled"]) -> Path:
         """Moves an experiment's file out of ``active/`` and returns where it is now. Raises NotFound."""
@@ -162,11 +164,11 @@ class Spool:
 
         None if there is none, or another file of this name is active.
         """
-        numbered = re.compile(rf"{re.escape(name)}(\.[0-9]+)?{re.escape(_SUFFIX)}")
+        numbered = re.compile(rf"{re.escape(name)}(\.[0-9]+)?{re.escape(SUFFIX)}")
         with self._moving:
             kept = [path for path in self._folder("done").iterdir() if numbered.fullmatch(path.name)]
             for path in sorted(kept, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
-                taken = _read_kept(path, name)
+                taken = read_kept(path, name)
                 if taken is not None and is_it(taken.content) and not self.is_active(name):
                     files.move(path, self.path / "active" / taken.file)
                     return taken
@@ -202,12 +204,12 @@ class Spool:
                     pause = SETTLE_SECONDS + 0.1
                     yield change
 
-    def _look_at(self, file: str) -> Taken | None:
+    def _look_at(self, file: str, explain: Explain | None) -> Taken | None:
         try:
             if file in self._left and self._left[file] == self._permissions(file):
                 return None
-            return self._take(file)
-        except _Refused as refusal:
+            return self._take(file, explain)
+        except Refused as refusal:
             self._refuse(file, str(refusal))
             return None
         except FileNotFoundError:
@@ -216,22 +218,23 @@ class Spool:
             self._leave(file, error)
             return None
 
-    def _take(self, file: str) -> Taken | None:
+    def _take(self, file: str, explain: Explain | None) -> Taken | None:
         source, held = self.path / file, self.path / "active" / file
-        name = _name(file)
-        with _open(source) as opened:
+        name = name_of(file)
+        with open_arrived(source) as opened:
             seen = os.fstat(opened.fileno())
             if files.is_being_written(opened, quiet_seconds=SETTLE_SECONDS):
                 return None
             content = opened.read()
-            if _identity(os.fstat(opened.fileno())) != _identity(seen):
+            if identity(os.fstat(opened.fileno())) != identity(seen):
                 return None
         if not os.path.lexists(held):
             self._copy(content, source, held, seen)
             _log.info("experiment file taken", experiment=name, uid=seen.st_uid)
             return Taken(name=name, content=content)
         if held.read_bytes() != content:
-            raise _Refused("an experiment file of this name is active")
+            differs = explain(name, content) if explain else ""
+            raise Refused(f"{_IS_ACTIVE}: {differs}" if differs else _IS_ACTIVE)
         # We stopped between the copy and the removal of the original, or its owner sent it twice.
         self._remove_original(source, seen)
         return None
@@ -249,14 +252,15 @@ class Spool:
         """Removes what was read; not what its owner may have put there since, of the same name."""
         aside = files.temporary(self.path / "active" / source.name)
         source.rename(aside)
-        if _identity(aside.lstat()) == _identity(seen):
+        if identity(aside.lstat()) == identity(seen):
             aside.unlink()
         else:
-            self._reject(aside, "an experiment file of this name is active", file=source.name)
+            self._reject(aside, _IS_ACTIVE, file=source.name)
 
     def _refuse(self, file: str, problems: str) -> None:
         try:
             self._reject(self.path / file, problems)
+            self._refusals.append((file, problems))
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -281,9 +285,9 @@ class Spool:
 
     def _free_path(self, folder: str, file: str) -> Path:
         """The first of NAME.toml, NAME.1.toml, ... that is free; only who has the lock puts files there."""
-        directory, stem = self._folder(folder), _UNSAFE.sub("_", file.removesuffix(_SUFFIX))[:100]
+        directory, stem = self._folder(folder), _UNSAFE.sub("_", file.removesuffix(SUFFIX))[:100]
         names = (f"{stem}.{number}" if number else stem for number in itertools.count())
-        paths = (directory / (name + _SUFFIX) for name in names)
+        paths = (directory / (name + SUFFIX) for name in names)
         return next(path for path in paths if not os.path.lexists(path))
 
     def _folder(self, folder: str) -> Path:
@@ -312,8 +316,8 @@ class Spool:
 
     def _require_active(self, name: str) -> Path:
         if not self.is_active(name):
-            raise NotFound(f"cannot move {name}{_SUFFIX}: it is not in {self.path / 'active'}")
-        return self.path / "active" / (name + _SUFFIX)
+            raise NotFound(f"cannot move {name}{SUFFIX}: it is not in {self.path / 'active'}")
+        return self.path / "active" / (name + SUFFIX)
 
     def _require_spool(self) -> None:
         with contextlib.suppress(OSError):
@@ -346,43 +350,10 @@ class Spool:
         if event.mask & _BLIND or (file == "active" and event.mask & _WENT and not is_in_active):
             raise self._gone()
         if is_in_active:
-            return Change.ACTIVE if _is_looked_at(file) else Change(0)
+            return Change.ACTIVE if is_looked_at(file) else Change(0)
         # Without a name, it is the directory whose permissions changed.
-        is_arrival = event.mask & _ARRIVED and (not file or _is_looked_at(file))
+        is_arrival = event.mask & _ARRIVED and (not file or is_looked_at(file))
         return Change.ARRIVALS if is_arrival else Change(0)
-
-
-def _is_looked_at(file: str) -> bool:
-    return file.endswith(_SUFFIX) and not file.startswith(".")
-
-
-def _name(file: str) -> str:
-    name = file.removesuffix(_SUFFIX)
-    if not _NAME.fullmatch(name):
-        raise _Refused(f"the name {name!a} is not {_NAME.pattern}")
-    return name
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return files.open_regular(path, MOST_BYTES)
-    except files.Unfit as error:
-        raise _Refused(str(error)) from None
-
-
-def _read_active(path: Path) -> Taken:
-    with _open(path) as file:
-        return Taken(name=_name(path.name), content=file.read())
-
-
-def _read_kept(path: Path, name: str) -> Taken | None:
-    with contextlib.suppress(_Refused, OSError), _open(path) as file:
-        return Taken(name=name, content=file.read())
-    return None
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _unusable(path: Path, error: OSError) -> InvalidInput:

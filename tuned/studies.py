@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tuned.database import Database, affected, epoch, is_below
 from tuned.errors import Conflict, NotFound
-from tuned.experiment import Experiment, differences
+from tuned.experiment import Experiment, differences, explained
 from tuned.schema import (
     studies,
     study_directions,
@@ -118,7 +118,7 @@ def open_study(database: Database, experiment: Experiment, encoding: Encoding, *
             if found := differences(experiment.definition(), ours.definition):
                 raise Conflict(
                     f"cannot run study {experiment.name}: it exists with another definition: "
-                    + "; ".join(found)
+                    + explained(found)
                 )
             if ours.state in (StudyState.CANCELLED, StudyState.DONE):
                 _set_state(connection, study_id, StudyState.OPEN)

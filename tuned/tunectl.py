@@ -194,16 +194,19 @@ def logs(session: Session, name: str, trial: int | None, *, follow: bool, as_jso
 
 @commands.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--replace", "is_replacing", is_flag=True, help="Change the budgets of what is there.")
 @click.pass_obj
-def submit(session: Session, files: tuple[str, ...]) -> int:
+def submit(session: Session, files: tuple[str, ...], *, is_replacing: bool) -> int:
     """Check files and put them into the spool.
 
+    With --replace, an experiment that is there gets the file's budget, in the whole fleet.
     FILE may be -: standard input, which must have a name in it.
     Exits 1 if a file was wrong or rejected; the others are submitted all the same.
     """
     from tuned import tunectl_files
 
-    return tunectl_files.submit(session.client, files)
+    act = tunectl_files.replace if is_replacing else tunectl_files.submit
+    return act(session.client, files)
 
 
 @commands.command()

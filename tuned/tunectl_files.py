@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuned import config, experiment
+from tuned import config, experiment, tunectl_fleet_pages
+from tuned.client import experiment_path
 from tuned.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem, TunedError, Unreachable
 from tuned.tables import cut, number, printable
 
@@ -58,15 +59,28 @@ def check(canvas: Canvas, files: Sequence[str]) -> int:
 def submit(client: Client, files: Sequence[str]) -> int:
     """Files that are wrong are told and left; the others go into the spool."""
     spool = _spool(client)
+    return _each(files, lambda file: _put_and_tell(client, spool, *load(file)))
 
-    def put_and_tell(file: str) -> None:
+
+def replace(client: Client, files: Sequence[str]) -> int:
+    """Gives experiments the budgets of these files; where this host has no part in one yet, it gets one."""
+    spool = _spool(client)
+
+    def change_and_tell(file: str) -> None:
         parsed, content = load(file)
-        # Begun before the file is there: what the daemon says of it cannot be missed.
-        following = _events(client)
-        _put(spool, f"{parsed.name}.toml", content)
-        click.echo(_verdict(parsed.name, following))
+        view = client.post(experiment_path(parsed.name, "replace"), body=content)
+        click.echo(tunectl_fleet_pages.replaced(view))
+        if not view["runs_here"] and view["experiment"]["state"] != "done":
+            _put_and_tell(client, spool, parsed, content)
 
-    return _each(files, put_and_tell)
+    return _each(files, change_and_tell)
+
+
+def _put_and_tell(client: Client, spool: Path, parsed: Experiment, content: bytes) -> None:
+    # Begun before the file is there: what the daemon says of it cannot be missed.
+    following = _events(client)
+    _put(spool, f"{parsed.name}.toml", content)
+    click.echo(_verdict(parsed.name, following))
 
 
 def _each(files: Sequence[str], act: Callable[[str], None]) -> int:

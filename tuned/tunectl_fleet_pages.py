@@ -125,6 +125,11 @@ def retried(view: RetryView) -> list[str]:
     return [f"{points} of {name} free again; it is {view['experiment']['state']}", *_hints(view)]
 
 
+def replaced(view: AmendedView) -> str:
+    summary = view["experiment"]
+    return f"{printable(summary['name'])} is {summary['state']}; its budget: {budget_text(summary)}"
+
+
 def _hints(view: AmendedView) -> list[str]:
     """Why nothing may come of it."""
     name = printable(view["experiment"]["name"])

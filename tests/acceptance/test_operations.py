@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tests.acceptance.conftest import MakeDaemon
-from tests.acceptance.daemon import Daemon, an_experiment
+from tests.acceptance.daemon import Daemon, an_experiment, first
 from tests.waiting import until
 
 
@@ -73,3 +73,60 @@ def test_failed_points_of_a_done_experiment_are_evaluated_again_by_the_fleet(
     assert {trial["host"] for trial in complete} == {"alpha", "beta"}
     story = beta.tunectl("explain", "mended", str(complete[0]["number"])).stdout
     assert "taken up again" in story
+
+
+def test_another_budget_reaches_the_fleet(make: MakeDaemon, postgresql_url: str) -> None:
+    alpha = make("a", storage=postgresql_url, host="alpha", slots=1).start()
+    beta = make("b", storage=postgresql_url, host="beta", slots=1).start()
+
+    def grid(trials: int, high: int = 99) -> str:
+        return an_experiment(high=high, more=f'[sampler]\nname = "grid"\n[budget]\ntrials = {trials}\n')
+
+    for daemon in (alpha, beta):
+        daemon.drop("budgeted", grid(4))
+    for daemon in (alpha, beta):
+        daemon.until_in("done", "budgeted")
+    file = alpha.home / "budgeted.toml"
+
+    file.write_text(grid(9, high=50))
+    refused = alpha.tunectl("submit", "--replace", str(file))
+    assert (refused.returncode, "space.x.high: 50 here, 99" in refused.stderr) == (1, True)
+
+    file.write_text(grid(9))
+    stream = beta.watching()
+    replaced = alpha.tunectl("submit", "--replace", str(file))
+    assert (replaced.returncode, replaced.stderr) == (0, "")
+    first(stream, "experiment-taken", experiment="budgeted")
+    for daemon in (alpha, beta):
+        daemon.until_in("done", "budgeted")
+    assert beta.summary("budgeted")["trials"] == 9
+
+
+def test_a_running_experiment_gets_another_budget_and_a_plain_drop_of_one_is_refused(
+    make: MakeDaemon, postgresql_url: str
+) -> None:
+    alpha = make("a", storage=postgresql_url, host="alpha", slots=1).start()
+    beta = make("b", storage=postgresql_url, host="beta", slots=1).start()
+    gate = alpha.home / "gate"
+
+    def gated(trials: int) -> str:
+        wait = f"until [ -e {gate} ]; do sleep 0.05; done"
+        return an_experiment(wait, high=99, more=f"[budget]\ntrials = {trials}\n")
+
+    for daemon in (alpha, beta):
+        daemon.drop("raised", gated(50))
+        daemon.until_running(1)
+    stream = beta.watching()
+    beta.drop("raised", gated(5))
+    refusal = first(stream, "experiment-rejected", file="raised.toml")["message"]
+    assert "budget.trials: 5 here, 50 in the database; " in refusal
+    assert (beta.spool / "rejected" / "raised.toml.error").read_text() == f"{refusal}\n"
+
+    file = alpha.home / "raised.toml"
+    file.write_text(gated(5))
+    assert "of 5 trials" in alpha.tunectl("submit", "--replace", str(file)).stdout
+    until(lambda: beta.summary("raised")["trials_limit"] == 5, what="the budget on the other host")
+    gate.touch()
+    for daemon in (alpha, beta):
+        daemon.until_in("done", "raised")
+    assert beta.summary("raised")["trials"] == 5

@@ -20,10 +20,11 @@ from tests.factories import (
     plain_optuna,
 )
 from tuned import hosts, results
-from tuned.amendments import free_failed
+from tuned.amendments import change_budget, free_failed
 from tuned.claims import Closed, Origin
 from tuned.database import Database
 from tuned.errors import Conflict, NotFound
+from tuned.experiment import Experiment
 from tuned.states import Cause, Ending, Failure, StudyState
 from tuned.studies import close_if_over, set_state
 from tuned.tells import Told, settle_orphans, tell
@@ -183,3 +184,50 @@ def test_a_repetition_on_purpose_that_failed_is_not_retried(database: Database) 
     fail(member, 1)
     assert free_failed(database, member.standing.study_id, None) == 0
     assert member.now().visited == 1
+
+
+# Another budget
+
+
+def budget(trials: int, more: str = "") -> Experiment:
+    return make_experiment(f"{more}\n[budget]\ntrials = {trials}")
+
+
+def test_another_budget_is_in_force_at_once(database: Database) -> None:
+    member = join(database, budget(1))
+    member.take(1)
+    assert member.draw(2) == Closed()
+    change_budget(database, member.standing.study_id, budget(2))
+    member.take(2)
+    assert member.draw(3) == Closed()
+    assert (member.now().trials_limit, member.now().definition) == (2, budget(2).definition())
+
+
+def test_a_larger_budget_opens_a_done_study_and_a_smaller_one_ends_it(database: Database) -> None:
+    member = join(database, budget(1))
+    study_id = member.standing.study_id
+    member.evaluate(1, 0.5)
+    assert close_if_over(database, study_id)
+    for trials, state in ((1, StudyState.DONE), (3, StudyState.OPEN), (2, StudyState.OPEN)):
+        change_budget(database, study_id, budget(trials))
+        assert member.now().state is state
+    member.evaluate(2, 0.5)
+    assert close_if_over(database, study_id)
+
+
+def test_only_the_budget_can_be_changed_and_all_else_that_differs_is_told(database: Database) -> None:
+    member = join(database, budget(1))
+    other = make_experiment('direction = "maximize"\n[budget]\ntrials = 5', space=line(3))
+    with pytest.raises(Conflict, match=r"differs too: directions: .*; space.x.high: ") as refused:
+        change_budget(database, member.standing.study_id, other)
+    assert "budget.trials" not in str(refused.value)
+    assert member.now().definition == budget(1).definition()
+
+
+def test_a_file_with_another_budget_only_is_refused_with_a_hint(database: Database) -> None:
+    join(database, budget(1))
+    with pytest.raises(Conflict, match=r"budget.trials: 2 here, 1 in the database; .*--replace"):
+        join(database, budget(2))
+    with pytest.raises(Conflict) as refused:
+        join(database, budget(2, 'direction = "maximize"'))
+    assert "--replace" not in str(refused.value)

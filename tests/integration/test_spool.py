@@ -24,7 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuned.errors import Conflict, InvalidInput, NotFound
-from tuned.spool import MOST_BYTES, Change, Spool, Taken
+from tuned.spool import Change, Spool
+from tuned.spool_files import MOST_BYTES, Taken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

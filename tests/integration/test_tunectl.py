@@ -232,6 +232,15 @@ async def test_submit_puts_the_whole_file_into_the_spool_and_waits_for_the_verdi
     assert (process.returncode, b"submitted and taken" in out) == (0, True)
 
 
+async def test_replace_sends_the_whole_file_and_says_the_budget_of_then(
+    host: SmallHost, files: Path, path: Path
+) -> None:
+    (files / "right.toml").rename(files / "minima.toml")
+    answer = await tunectl(path, "submit", "--replace", str(files / "minima.toml"))
+    assert answer == (0, "minima is open; its budget: 46 of 100 trials\n", "")
+    assert (host.replacement, spooled(files)) == (EXPERIMENT.encode(), {})
+
+
 async def test_submit_tells_why_the_daemon_rejects_a_file(host: SmallHost, files: Path, path: Path) -> None:
     process = await start(path, "submit", str(files / "right.toml"))
     await until_async(lambda: "right.toml" in spooled(files), what="the file")
