@@ -19,6 +19,8 @@ from tuned.views import (
     Counts,
     ExperimentSummary,
     ExperimentView,
+    FindingView,
+    FixedView,
     HostStateName,
     HostView,
     Params,
@@ -134,6 +136,18 @@ def a_status(**changes: object) -> Status:
     return status
 
 
+def a_finding(**changes: object) -> FindingView:
+    finding = FindingView(
+        code="unheld-trials",
+        what="trials of minima are RUNNING and no host holds them: 3, 7",
+        why="they never end by themselves",
+        remedy="end them in the database",
+        is_fixable=True,
+    )
+    finding.update(changes)  # type: ignore[typeddict-item]
+    return finding
+
+
 class SmallHost:
     """Answers from its attributes; tests change them."""
 
@@ -150,6 +164,7 @@ class SmallHost:
         self.may_change.set()
         self.open_logs = 0
         self.replacement = b""
+        self.findings: list[FindingView] = []
 
     async def status(self) -> Status:
         if self.bug:
@@ -237,6 +252,13 @@ class SmallHost:
         self._require(name)
         self.replacement = content
         return {"experiment": self.summary, "is_full": False, "runs_here": True}
+
+    async def doctor(self) -> Sequence[FindingView]:
+        return self.findings
+
+    async def fix(self) -> FixedView:
+        fixed, self.findings = [each["what"] for each in self.findings if each["is_fixable"]], []
+        return {"fixed": fixed, "findings": self.findings}
 
     async def _become(self, name: str, state: StudyStateName) -> ExperimentSummary:
         self._require(name)

@@ -27,6 +27,7 @@ from tuned.states import Cause
 from tuned.views import (
     TRIAL_STATES,
     BestsView,
+    DoctorView,
     Event,
     ExperimentsView,
     FailureView,
@@ -226,6 +227,14 @@ async def _metrics(asked: Asked) -> web.StreamResponse:
     return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
+async def _doctor(asked: Asked) -> web.StreamResponse:
+    return server.json_response(DoctorView(findings=list(await asked.host.doctor())))
+
+
+async def _fix(asked: Asked) -> web.StreamResponse:
+    return server.json_response(await _done(asked.host.fix()))
+
+
 async def _drain(asked: Asked) -> web.StreamResponse:
     return server.json_response(StateView(state=await _done(asked.host.drain())))
 
@@ -270,6 +279,8 @@ ROUTES = (
     Route("GET", "/v1/experiments/{name}/best", Who.ANYONE, _best),
     Route("GET", "/v1/experiments/{name}/logs", Who.TRUSTED, _logs, LOGS_OPTIONS),
     Route("GET", "/metrics", Who.ANYONE, _metrics),
+    Route("GET", "/v1/doctor", Who.ANYONE, _doctor),
+    Route("POST", "/v1/doctor/fix", Who.TRUSTED, _fix),
     Route("POST", "/v1/drain", Who.TRUSTED, _drain),
     Route("POST", "/v1/abort", Who.TRUSTED, _abort),
     Route("POST", "/v1/experiments/{name}/cancel", Who.TRUSTED, _cancel),

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tuned import __version__, results, triallog
+from tuned import __version__, doctor, results, triallog
 from tuned.config import Settings, redacted
 from tuned.errors import DatabaseAway, NotFound
 from tuned.hosts import HostRow, held, hosts
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         DatabaseView,
         ExperimentSummary,
         ExperimentView,
+        FindingView,
+        FixedView,
         HostStateName,
         HostView,
         RetryView,
@@ -161,6 +163,14 @@ class Desk:
     async def replace(self, name: str, content: bytes) -> AmendedView:
         await self.roster.replace(name, content)
         return await self._amended(name)
+
+    async def doctor(self) -> Sequence[FindingView]:
+        is_member = self.fleet.holder is not None
+        return await doctor.examine(self.settings, self.link, is_member=is_member)
+
+    async def fix(self) -> FixedView:
+        fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.holder is not None)
+        return {"fixed": fixed, "findings": list(await self.doctor())}
 
     async def _amended(self, name: str) -> AmendedView:
         study_id = await self._study_id(name)

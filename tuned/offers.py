@@ -14,6 +14,8 @@ if TYPE_CHECKING:
         BestView,
         ExperimentSummary,
         ExperimentView,
+        FindingView,
+        FixedView,
         HostStateName,
         HostView,
         RetryView,
@@ -83,3 +85,9 @@ class Host(Protocol):
 
     async def replace(self, name: str, content: bytes) -> AmendedView:
         """Another budget, from a whole file. Raises InvalidInput, NotFound, Conflict, DatabaseAway."""
+
+    async def doctor(self) -> Sequence[FindingView]:
+        """What is wrong. Never raises DatabaseAway: that is a finding."""
+
+    async def fix(self) -> FixedView:
+        """Mends what can be mended safely."""

@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 (what a command needs beyond asking is imported inside it, as in tunectl)
 """Commands of tunectl that look at the whole fleet, and mend what went wrong in it."""
 
 from __future__ import annotations
@@ -56,4 +57,20 @@ def retry(session: Session, name: str, *, is_for_failed: bool, cause: str | None
     click.echo("\n".join(tunectl_fleet_pages.retried(view)))
 
 
-COMMANDS: tuple[click.Command, ...] = (hosts, explain, retry)
+@click.command()
+@click.option("--fix", "is_fixing", is_flag=True, help="Mend what can be mended safely.")
+@as_json_option
+@click.pass_obj
+def doctor(session: Session, *, is_fixing: bool, as_json: bool) -> int:
+    """Say what is wrong with this host and the fleet.
+
+    What it is, why it matters, and what to do. Exits 1 if something is wrong.
+    """
+    from tuned import tunectl_doctor
+
+    view = tunectl_doctor.examine(session.client, is_fixing=is_fixing)
+    print_view(as_json, view, lambda: tunectl_fleet_pages.diagnosis(session.canvas, view))
+    return 1 if view["findings"] else 0
+
+
+COMMANDS: tuple[click.Command, ...] = (hosts, explain, retry, doctor)

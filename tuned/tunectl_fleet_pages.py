@@ -17,7 +17,7 @@ from tuned.tunectl_pages import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.views import AmendedView, HostView, PointView, RetryView, StoryView, TrialView
+    from tuned.views import AmendedView, FixedView, HostView, PointView, RetryView, StoryView, TrialView
 
 _ORIGINS = {
     "points": "given by [[points]] of the experiment's file",
@@ -139,3 +139,14 @@ def _hints(view: AmendedView) -> list[str]:
     if view["experiment"]["state"] == "open" and not view["runs_here"]:
         return [f"this host does not work on {name}: submit its file here, too"]
     return []
+
+
+def diagnosis(canvas: Canvas, view: FixedView) -> list[str]:
+    lines = [canvas.paint("fixed", Colour.GREEN) + f"  {printable(each)}" for each in view["fixed"]]
+    for finding in view["findings"]:
+        first, *more = finding["what"].splitlines()
+        lines.append(canvas.paint("✗", Colour.RED) + f" {printable(first)}")
+        lines += [f"  {printable(each)}" for each in more]
+        remedies = [finding["remedy"], *(["tunectl doctor --fix"] if finding["is_fixable"] else [])]
+        lines += canvas.facts([("  Why", finding["why"]), ("  Do", "; or ".join(remedies))])
+    return lines or ["Nothing is wrong."]

@@ -234,6 +234,31 @@ class RetryView(AmendedView):
     freed: int
 
 
+class FindingView(TypedDict):
+    """One thing that is wrong, as ``doctor`` tells it."""
+
+    #: A word that does not change with versions; docs/protocol.md has all.
+    code: str
+    what: str
+    #: Why it matters.
+    why: str
+    #: What a person can do.
+    remedy: str
+    #: ``doctor --fix`` does it.
+    is_fixable: bool
+
+
+class DoctorView(TypedDict):
+    findings: list[FindingView]
+
+
+class FixedView(TypedDict):
+    #: What was done, one sentence each.
+    fixed: list[str]
+    #: What is still wrong.
+    findings: list[FindingView]
+
+
 class ExperimentsView(TypedDict):
     experiments: list[ExperimentSummary]
 

@@ -130,3 +130,16 @@ def test_a_running_experiment_gets_another_budget_and_a_plain_drop_of_one_is_ref
     for daemon in (alpha, beta):
         daemon.until_in("done", "raised")
     assert beta.summary("raised")["trials"] == 5
+
+
+def test_doctor_finds_what_is_wrong_and_mends_what_is_safe(make: MakeDaemon) -> None:
+    daemon = make().start()
+    until(lambda: "not-joined" not in daemon.tunectl("doctor", "--json").stdout, what="the host to join")
+    (daemon.spool / "done").chmod(0o777)
+    answer = daemon.tunectl("doctor", "--json")
+    # These daemons take each other for dead sooner than is wise.
+    assert [each["code"] for each in json.loads(answer.stdout)["findings"]] == ["setting", "permissions"]
+    fixed = daemon.tunectl("doctor", "--fix", "--json")
+    assert [each["code"] for each in json.loads(fixed.stdout)["findings"]] == ["setting"]
+    assert (answer.returncode, fixed.returncode) == (1, 1)
+    assert (daemon.spool / "done").stat().st_mode & 0o022 == 0

@@ -94,6 +94,7 @@ async def test_each_reading_route_answers_its_shape(address: Path) -> None:
     keys = {
         "/v1/status": "host",
         "/v1/hosts": "hosts",
+        "/v1/doctor": "findings",
         "/v1/experiments": "experiments",
         "/v1/experiments/minima": "summary",
         "/v1/experiments/minima/trials": "trials",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.small_host import SmallHost, served
+from tests.small_host import SmallHost, a_finding, served
 from tests.waiting import until_async
 
 COMMAND = [sys.executable, "-c", "from tuned.tunectl import main; main()"]
@@ -109,6 +109,22 @@ async def test_no_daemon_exits_3(path: Path) -> None:
         status, out, err = await tunectl(path, *arguments)
         assert (status, out) == (3, "")
         assert f"{path}: no such socket" in err
+
+
+async def test_doctor_exits_1_while_something_is_wrong(host: SmallHost, path: Path) -> None:
+    assert await tunectl(path, "doctor") == (0, "Nothing is wrong.\n", "")
+    host.findings = [a_finding()]
+    status, out, _ = await tunectl(path, "doctor")
+    assert (status, "no host holds them" in out) == (1, True)
+    status, out, _ = await tunectl(path, "doctor", "--fix", "--json")
+    assert (status, json.loads(out)["findings"]) == (0, [])
+
+
+async def test_doctor_says_what_it_can_without_a_daemon(path: Path) -> None:
+    status, out, err = await tunectl(path, "doctor", "--json")
+    assert (status, err) == (1, "")
+    first = json.loads(out)["findings"][0]
+    assert (first["code"], f"{path}: no such socket" in first["what"]) == ("unreachable", True)
 
 
 @pytest.mark.parametrize(("state", "expected"), [("done", 0), ("cancelled", 1)])

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.small_host import a_count, a_host, a_point, a_status, a_story, a_summary, a_trial
+from tests.small_host import a_count, a_finding, a_host, a_point, a_status, a_story, a_summary, a_trial
 from tuned import tables, tunectl_fleet_pages, tunectl_pages
 from tuned.tables import Canvas, Cell, Colour, Column
-from tuned.views import ExperimentView, RetryView
+from tuned.views import ExperimentView, FixedView, RetryView
 
 NOW = datetime(2025, 1, 31, 12, 46, tzinfo=UTC)
 LONG = "a-name-of-one-hundred-characters-" * 3 + "x"
@@ -267,6 +267,24 @@ def test_a_retry_says_when_nothing_can_start() -> None:
     assert "submit its file here" in tunectl_fleet_pages.retried(elsewhere)[1]
     nothing = RetryView(freed=0, experiment=a_summary(), is_full=False, runs_here=True)
     assert tunectl_fleet_pages.retried(nothing) == ["no point of minima is to be retried"]
+
+
+def test_what_is_wrong_as_a_person_sees_it() -> None:
+    away = a_finding(what="the database does not answer:\nrefused", remedy="start it", is_fixable=False)
+    view = FixedView(fixed=["spool: mode 0750, was 0777"], findings=[a_finding(), away])
+    assert (
+        text(tunectl_fleet_pages.diagnosis(PLAIN, view))
+        == """
+fixed  spool: mode 0750, was 0777
+✗ trials of minima are RUNNING and no host holds them: 3, 7
+  Why  they never end by themselves
+  Do   end them in the database; or tunectl doctor --fix
+✗ the database does not answer:
+  refused
+  Why  they never end by themselves
+  Do   start it
+"""
+    )
 
 
 def test_trials_as_a_person_sees_them() -> None:
