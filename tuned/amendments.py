@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, exists, select, update
 
 from tuned.database import Database, affected, is_below
-from tuned.errors import Conflict, NotFound
+from tuned.errors import Conflict
 from tuned.experiment import Experiment, differ_in_budget_only, differences
-from tuned.rows import lock_study
-from tuned.schema import t_point, t_study, trial_user_attributes
+from tuned.schema import studies, t_point, t_study, trial_user_attributes
 from tuned.states import PointState, StudyState
 from tuned.studies import WITHIN_BUDGET
 
@@ -27,7 +26,7 @@ def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
     They go ahead of what is drawn. A done study is opened again, unless nothing could start in it. Raises
     NotFound if the study is gone, Conflict if it is cancelled.
     """
-    with database.transaction() as connection:
+    with database.locking(studies, study_id) as connection:
         if _locked_state(connection, study_id) is StudyState.CANCELLED:
             raise Conflict("cannot retry in a cancelled experiment: submit its file again first")
         # A repetition on purpose is not owed to anybody: it stays as it is.
@@ -60,7 +59,7 @@ def change_budget(database: Database, study_id: int, experiment: Experiment) -> 
     A done study is opened again if something may start now. Raises NotFound if the study is gone, Conflict
     with all other differences.
     """
-    with database.transaction() as connection:
+    with database.locking(studies, study_id) as connection:
         _locked_state(connection, study_id)
         mine = t_study.c.study_id == study_id
         theirs = connection.execute(select(t_study.c.definition).where(mine)).scalar_one()
@@ -85,9 +84,7 @@ def change_budget(database: Database, study_id: int, experiment: Experiment) -> 
 
 
 def _locked_state(connection: Connection, study_id: int) -> StudyState:
-    """Takes the study's lock, and that of our row of it."""
-    if not lock_study(connection, study_id):
-        raise NotFound("the study is no longer in the database")
+    """Takes the lock of our row of the study, too."""
     mine = select(t_study.c.state).where(t_study.c.study_id == study_id)
     return StudyState(connection.execute(mine.with_for_update(key_share=True)).scalar_one())
 

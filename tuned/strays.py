@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import case, exists, select, update
+from sqlalchemy import Connection, case, exists, select, update
 
 from tuned import rows
+from tuned.errors import NotFound
 from tuned.schema import studies, t_point, t_study, trial_system_attributes, trials
 from tuned.states import Cause, Failure, PointState
 
@@ -36,26 +37,34 @@ def strays(database: Database) -> dict[str, list[int]]:
 
 def settle_strays(database: Database, name: str) -> list[int]:
     """Ends those of an experiment as ``lost`` and refunds them; returns their numbers."""
-    failure = Failure(cause=Cause.LOST, message="no host held it any more")
-    with database.transaction() as connection:
+    with database.reading() as connection:
         study_id = connection.execute(select(studies.c.study_id).where(studies.c.study_name == name)).scalar()
-        if study_id is None or not rows.lock_study(connection, study_id):
-            return []
-        mine = t_study.c.study_id == study_id
-        connection.execute(select(t_study.c.study_id).where(mine).with_for_update(key_share=True))
-        found = connection.execute(
-            select(trials.c.trial_id, trials.c.number).where(_is_stray(), trials.c.study_id == study_id)
-        ).all()
-        ended = set(rows.finish_trials(connection, [row.trial_id for row in found], TrialState.FAIL))
-        for trial_id in ended:
-            rows.insert_user_attributes(connection, trial_id, {"FAILURE": failure.attribute()})
-        charged = (t_study.c.trials, t_study.c.evaluations)
-        connection.execute(
-            update(t_study)
-            .where(mine)
-            .values({each: case((each > len(ended), each - len(ended)), else_=0) for each in charged})
-        )
-        return [row.number for row in found if row.trial_id in ended]
+    if study_id is None:
+        return []
+    try:
+        with database.locking(studies, study_id) as connection:
+            return _settle(connection, study_id)
+    except NotFound:
+        return []
+
+
+def _settle(connection: Connection, study_id: int) -> list[int]:
+    failure = Failure(cause=Cause.LOST, message="no host held it any more")
+    mine = t_study.c.study_id == study_id
+    connection.execute(select(t_study.c.study_id).where(mine).with_for_update(key_share=True))
+    found = connection.execute(
+        select(trials.c.trial_id, trials.c.number).where(_is_stray(), trials.c.study_id == study_id)
+    ).all()
+    ended = set(rows.finish_trials(connection, [row.trial_id for row in found], TrialState.FAIL))
+    for trial_id in ended:
+        rows.run(connection, rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))
+    charged = (t_study.c.trials, t_study.c.evaluations)
+    connection.execute(
+        update(t_study)
+        .where(mine)
+        .values({each: case((each > len(ended), each - len(ended)), else_=0) for each in charged})
+    )
+    return [row.number for row in found if row.trial_id in ended]
 
 
 def _is_stray() -> Any:
