@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --system-certs --universal --python-versio
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-system check format schema lock clean
+.PHONY: help demo test chaos test-system check format schema lock clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,9 @@ demo: $(VENV)/.demo  ## a real experiment through the real daemon, in under a mi
 
 test: $(VENV)/.dev  ## all tests but those that boot systemd hosts
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/.dev  ## a fleet under faults for CHAOS_SECONDS (600), the same again with CHAOS_SEED
+	@$(BIN)/python -m tests.fleet.chaos
 
 test-system:  ## tests that boot systemd hosts (root)
 	@echo "test-system: there are no tests on systemd hosts yet; they come with the units"
@@ -49,7 +52,7 @@ lock: $(VENV)/.dev  ## choose the newest versions of all dependencies and lock t
 	$(LOCK) pyproject.toml requirements/dev.in --constraints requirements/demo.txt --output-file requirements/dev.txt
 
 clean:  ## delete all that was made here
-	rm -rf $(VENV) .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .chaos .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.made:

@@ -1,0 +1,310 @@
+"""Three real daemons on one real PostgreSQL, faults, and a table of what became of the promises.
+
+``make chaos`` runs it; CHAOS_SECONDS says how long the faults last, CHAOS_SEED which they are. Afterwards
+everything is let run out. The exit status is 0 if all promises were kept.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import optuna
+import psycopg2
+
+from tests.fleet.hosts import FleetHost
+from tests.fleet.ledger import VALUE, Ledger
+from tests.fleet.verdict import Budget, Study, Verdict
+from tests.postgres import PostgresServer, StopMode
+from tests.waiting import until
+from tuned.tells import MOST_LOSSES
+
+#: Where ``make chaos`` puts the hosts.
+HOME = Path(".chaos").resolve()
+
+HOSTS = 3
+SLOTS = 4
+
+#: How long all that was begun may take to come to its end once the faults are over.
+RUN_OUT_SECONDS = 300.0
+
+#: Most take about half a second; one of nine outlives the time after which a silent host is dead.
+PAUSE = "[ $((TUNED_TRIAL % 9)) = 4 ] && echo 6.5 || echo 0.$((10 + (TUNED_PARAM_X + TUNED_TRIAL) * 11 % 90))"
+
+#: One of eight first attempts fails.
+FLAKY = f'$([ $(((TUNED_PARAM_X + TUNED_TRIAL) % 8 + TUNED_ATTEMPT)) = 1 ] && echo - || echo "{VALUE}")'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of experiment."""
+
+    name: str
+    budget: Budget
+    more: str
+
+
+KINDS = (
+    Kind(name="grid", budget=Budget(points=40), more='[sampler]\nname = "grid"\n[retry]\nattempts = 1\n'),
+    Kind(
+        name="random", budget=Budget(points=60, trials=45),
+        more='[sampler]\nname = "random"\n[budget]\ntrials = 45\n',
+    ),
+    Kind(
+        name="tpe", budget=Budget(points=80, evaluations=40),
+        more='[budget]\nevaluations = 40\n[dedup]\non_running = "wait"\n[retry]\nattempts = 1\n',
+    ),
+    Kind(
+        name="both", budget=Budget(points=50, trials=60, evaluations=30),
+        more='[budget]\ntrials = 60\nevaluations = 30\n'
+        '[dedup]\non_complete = "resample"\non_running = "resample"\n',
+    ),
+)  # fmt: skip
+
+
+class Chaos:
+    """The fleet, what is done to it, and when."""
+
+    def __init__(self, home: Path, server: PostgresServer, seed: int) -> None:
+        self.server = server
+        self.storage = server.create_database()
+        self.hosts = [FleetHost(home / f"h{n}", storage=self.storage, slots=SLOTS) for n in range(HOSTS)]
+        self.ledger = Ledger(home / "ledger")
+        self.experiments: dict[str, Kind] = {}
+        self.faults: Counter[str] = Counter()
+        self._random = random.Random(seed)
+        self._order = itertools.count()
+        #: What is due when, such as the start of what was killed.
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._wave = 0
+
+    def rage(self, seconds: float) -> None:
+        """Faults at random, several at a time, until the time is over; then makes everything whole again."""
+        end = time.monotonic() + seconds
+        next_fault = time.monotonic() + 2
+        while time.monotonic() < end:
+            if time.monotonic() >= next_fault:
+                self._strike()
+                next_fault = time.monotonic() + self._random.uniform(0.3, 2.5)
+            while self._due and self._due[0][0] <= time.monotonic():
+                heapq.heappop(self._due)[2]()
+            if self.server.is_running and self._is_all_done():
+                self.drop_wave()
+            time.sleep(0.05)
+        while self._due:
+            heapq.heappop(self._due)[2]()
+        self._start_what_is_down()
+
+    def drop_wave(self) -> None:
+        """One experiment of each kind, on every host."""
+        self._wave += 1
+        for kind in KINDS:
+            name = f"{kind.name}-{self._wave}"
+            self.experiments[name] = kind
+            space = f'[space.x]\ntype = "int"\nlow = 0\nhigh = {kind.budget.points - 1}\n'
+            for host in self.hosts:
+                host.drop(name, self.ledger.objective(pause=PAUSE, value=FLAKY) + space + kind.more)
+
+    def run_out(self) -> None:
+        def is_over() -> bool:
+            self._start_what_is_down()
+            places = {host.place_of(name) for host in self.hosts for name in self.experiments}
+            return places == {"done"}
+
+        until(is_over, what="all experiments to be done", seconds=RUN_OUT_SECONDS)
+
+    def _strike(self) -> None:
+        faults: Sequence[Callable[[], str | None]] = (
+            self._kill, self._kill, self._freeze, self._freeze_whole, self._terminate, self._cut, self._cut,
+            self._stop_database,
+        )  # fmt: skip
+        fault = self._random.choice(faults)()
+        if fault is not None:
+            self.faults[fault] += 1
+
+    def _later(self, least: float, most: float, action: Callable[[], None]) -> None:
+        due = time.monotonic() + self._random.uniform(least, most)
+        heapq.heappush(self._due, (due, next(self._order), action))
+
+    def _some_host(self) -> FleetHost | None:
+        up = [host for host in self.hosts if host.is_up]
+        return self._random.choice(up) if up else None
+
+    def _kill(self) -> str | None:
+        host = self._some_host()
+        if host is None:
+            return None
+        host.kill()
+        self._later(0, 9, lambda: self._launch(host))
+        return "daemon killed"
+
+    def _terminate(self) -> str | None:
+        host = self._some_host()
+        if host is None or host.is_frozen:
+            return None
+        host.terminate()
+        self._later(1, 6, lambda: self._launch(host))
+        return "daemon stopped"
+
+    def _freeze(self) -> str | None:
+        return self._freeze_host(whole=False)
+
+    def _freeze_whole(self) -> str | None:
+        return self._freeze_host(whole=True)
+
+    def _freeze_host(self, *, whole: bool) -> str | None:
+        host = self._some_host()
+        if host is None or host.is_frozen:
+            return None
+        host.freeze(whole=whole)
+        self._later(0.5, 11, lambda: self._thaw(host))
+        return "host frozen" if whole else "daemon frozen"
+
+    def _thaw(self, host: FleetHost) -> None:
+        if host.is_frozen:
+            host.thaw()
+
+    def _cut(self) -> str | None:
+        if not self.server.is_running:
+            return None
+        share = self._random.choice((0.3, 1.0))
+        self._query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE pid <> pg_backend_pid() AND datname IS NOT NULL AND random() < {share}"
+        )
+        return "connections cut"
+
+    def _stop_database(self) -> str | None:
+        if not self.server.is_running:
+            return None
+        mode: StopMode = self._random.choice(("fast", "immediate", "kill"))
+        self.server.stop(mode)
+        self._later(0.2, 10, self._start_database)
+        return f"database stopped ({mode})"
+
+    def _start_database(self) -> None:
+        if not self.server.is_running:
+            self.server.start()
+
+    def _launch(self, host: FleetHost) -> None:
+        if host.is_up:
+            # Told to stop, and still about it: it is started once it has.
+            self._later(0.2, 0.5, lambda: self._launch(host))
+        else:
+            host.launch()
+
+    def _start_what_is_down(self) -> None:
+        self._start_database()
+        for host in self.hosts:
+            self._thaw(host)
+            if not host.is_up:
+                host.launch()
+
+    def _is_all_done(self) -> bool:
+        states = self._query("SELECT state FROM t_study JOIN studies USING (study_id)")
+        return len(states) == len(self.experiments) and {state for (state,) in states} <= {"done"}
+
+    def _query(self, statement: str) -> list[tuple[Any, ...]]:
+        return query(self.storage, statement)
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        hosts = {host.name: host for host in self.hosts}
+        found = {}
+        for name, kind in self.experiments.items():
+            study = optuna.load_study(study_name=name, storage=self.storage)
+            failed = self._query(
+                "SELECT DISTINCT trial_params.param_value FROM t_point JOIN studies USING (study_id)"
+                f" JOIN trial_params USING (trial_id) WHERE study_name = '{name}' AND losses >= {MOST_LOSSES}"
+            )
+            given_up = {int(x) for (x,) in failed}
+            found[name] = Study(study, self.ledger.evaluations(name), hosts, given_up).judge(kind.budget)
+        return found
+
+
+def query(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Asks the database, outside of any transaction."""
+    connection = psycopg2.connect(url.replace("+psycopg2", "", 1), connect_timeout=10)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+    finally:
+        connection.close()
+
+
+@contextmanager
+def chaos(home: Path, seed: int) -> Iterator[Chaos]:
+    with PostgresServer() as server:
+        made = Chaos(home, server, seed)
+        try:
+            for host in made.hosts:
+                host.start()
+            yield made
+        finally:
+            for host in made.hosts:
+                host.close()
+
+
+def run(home: Path, seconds: float, seed: int) -> bool:
+    """All of it below an empty directory, and prints the table; True if every promise was kept."""
+    click.echo(f"seed {seed}, {seconds:g} s of faults on {HOSTS} hosts with {SLOTS} slots each")
+    with chaos(home, seed) as made:
+        made.drop_wave()
+        made.rage(seconds)
+        made.run_out()
+        for host in made.hosts:
+            host.terminate()
+        statuses = {host.name: host.wait(60) for host in made.hosts}
+        left = {host.name: len(host.processes()) for host in made.hosts}
+        verdicts = made.verdicts()
+        click.echo("faults: " + ", ".join(f"{count} x {what}" for what, count in sorted(made.faults.items())))
+    return _report(verdicts, statuses, left)
+
+
+def _report(verdicts: Mapping[str, Verdict], statuses: Mapping[str, int], left: Mapping[str, int]) -> bool:
+    counts = ("evaluations", "trials", "lost", "late", "died")
+    promises = list(next(iter(verdicts.values())).broken)
+    totals = Counter({what: sum(getattr(v, what) for v in verdicts.values()) for what in counts})
+    click.echo(
+        f"{len(verdicts)} experiments, {totals['trials']} trials, {totals['evaluations']} evaluations; "
+        f"{totals['lost']} trials lost, {totals['late']} values late, {totals['died']} died with their daemon"
+    )
+    is_kept = True
+    for promise in promises:
+        broken = [f"{name}: {what}" for name, v in verdicts.items() for what in v.broken[promise]]
+        is_kept &= not broken
+        click.echo(f"{promise:<32}{len(broken):>4}")
+        for line in broken:
+            click.echo(f"    {line}")
+    stopped_badly = [f"{host} {status}" for host, status in statuses.items() if status != 0]
+    click.echo(f"{'exit statuses not 0':<32}{len(stopped_badly):>4}  {' '.join(stopped_badly)}")
+    click.echo(f"{'processes left':<32}{sum(left.values()):>4}")
+    return is_kept and not stopped_badly and not any(left.values())
+
+
+def main() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
+    # What the daemons said is kept for whoever asks why.
+    shutil.rmtree(HOME, ignore_errors=True)
+    HOME.mkdir()
+    is_kept = run(HOME, float(os.environ.get("CHAOS_SECONDS") or 600), seed)
+    click.echo("all promises kept" if is_kept else f"BROKEN; again with: make chaos CHAOS_SEED={seed}")
+    sys.exit(not is_kept)
+
+
+if __name__ == "__main__":
+    main()

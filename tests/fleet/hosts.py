@@ -1,0 +1,104 @@
+"""The hosts of a fleet on one database, and what befalls them, with the times at which it did."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.acceptance.daemon import Daemon
+from tests.fleet.ledger import now
+
+INTERVAL_SECONDS = 0.5
+EXPIRE_SECONDS = 5.0
+
+#: A host's counter may have stood still for a beat or two when a freeze begins.
+DEADLY_SECONDS = EXPIRE_SECONDS - 2 * INTERVAL_SECONDS
+
+#: A process that was forked just before its daemon was killed writes its first line just after.
+FORK_SECONDS = 0.5
+
+
+@dataclass(slots=True, kw_only=True)
+class Freeze:
+    """A time in which a host's daemon did not run, though it lived."""
+
+    began: float
+    ended: float | None = None
+    #: It ended with the daemon's end.
+    was_killed: bool = False
+
+    def covers(self, at: float) -> bool:
+        return self.began <= at and (self.ended is None or at <= self.ended)
+
+    def seconds_until(self, at: float) -> float:
+        return (at if self.ended is None else min(at, self.ended)) - self.began
+
+
+class FleetHost(Daemon):
+    """One host, and the record of what befell it."""
+
+    def __init__(self, home: Path, *, storage: str, slots: int = 4) -> None:
+        self.stops: list[float] = []
+        self.freezes: list[Freeze] = []
+        self.name = home.name
+        super().__init__(home, storage=storage, slots=slots, host=home.name)
+
+    def configure(self, *, slots: int, host: str = "alpha", grace: str = "0") -> None:
+        self.config.write_text(
+            f'slots = {slots}\nhost = "{host}"\nstorage = "{self.storage}"\n'
+            f'[heartbeat]\ninterval = "{INTERVAL_SECONDS}s"\nexpire = "{EXPIRE_SECONDS}s"\n'
+            f'[stop]\ngrace = "{grace}"\n'
+        )
+
+    @property
+    def is_up(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def is_frozen(self) -> bool:
+        return bool(self.freezes) and self.freezes[-1].ended is None
+
+    def kill(self) -> None:
+        self._note_stop()
+        super().kill()
+
+    def terminate(self) -> None:
+        """Asks it to stop, and does not wait."""
+        self._note_stop()
+        self.signal(signal.SIGTERM)
+
+    def freeze(self, *, whole: bool = False) -> None:
+        """Stops the daemon, or all of the host's processes."""
+        self.freezes.append(Freeze(began=now()))
+        for pid in self.processes() if whole else {self.pid}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.freezes[-1].ended = now()
+
+    def was_stopped(self, since: float, until: float) -> bool:
+        """Its daemon was killed or told to stop meanwhile."""
+        return any(since - FORK_SECONDS <= at <= until for at in self.stops)
+
+    def might_be_dead(self, since: float, until: float) -> bool:
+        """Whether others could rightly take what it began at ``since`` for an orphan before ``until``."""
+        return self.was_stopped(since, until) or any(
+            freeze.began <= until
+            and (freeze.ended is None or since <= freeze.ended)
+            and freeze.seconds_until(until) >= DEADLY_SECONDS
+            for freeze in self.freezes
+        )
+
+    def _note_stop(self) -> None:
+        at = now()
+        self.stops.append(at)
+        if self.is_frozen:
+            self.freezes[-1].ended = at
+            self.freezes[-1].was_killed = True

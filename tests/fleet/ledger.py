@@ -1,0 +1,81 @@
+"""What was evaluated, as the trial commands themselves wrote it down: one line at start, one at the end.
+
+The ledger is an append-only file outside of the database, so that what is held against the database's word
+does not come from it. Times are seconds since the machine's start, as ``/proc/uptime`` has them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+#: Written by the shell itself, each line by one write to a file that is open for appending.
+SCRIPT = """\
+mark="$TUNED_EXPERIMENT $TUNED_PARAM_X $TUNED_TRIAL $TUNED_ATTEMPT $TUNED_HOST"
+read -r now _ < /proc/uptime
+echo "start $mark $now" >> "$LEDGER"
+sleep "$({pause})"
+value={value}
+read -r now _ < /proc/uptime
+echo "end $mark $now $value" >> "$LEDGER"
+[ "$value" = - ] && exit 1
+echo "$value"
+"""
+
+#: Each point has one value, so that a value tells which point it is of.
+VALUE = "$((TUNED_PARAM_X * 3 + 1))"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One attempt at one point by one process."""
+
+    experiment: str
+    x: int
+    trial: int
+    attempt: int
+    host: str
+    started: float
+    #: None: it was killed.
+    ended: float | None = None
+    #: None where it failed, or was killed.
+    value: float | None = None
+
+
+def now() -> float:
+    """By the clock of the ledger."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Ledger:
+    """One file that all evaluations of a fleet write to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    def objective(self, *, pause: str = "echo 0", value: str = VALUE) -> str:
+        """Keeps the ledger. ``pause`` prints the seconds that it takes; value ``-`` is a failure."""
+        script = SCRIPT.replace("{pause}", pause).replace("{value}", value)
+        command = json.dumps(["sh", "-c", script])
+        return f'[objective]\ncommand = {command}\nenv = {{ LEDGER = "{self.path}" }}\n'
+
+    def evaluations(self, experiment: str) -> list[Evaluation]:
+        """In the order in which they started."""
+        found: dict[tuple[str, str], Evaluation] = {}
+        for line in self.path.read_text().splitlines():
+            what, name, x, trial, attempt, host, at, *value = line.split()
+            if name != experiment:
+                continue
+            if what == "start":
+                assert (trial, attempt) not in found, f"started twice: {line}"
+                found[trial, attempt] = Evaluation(
+                    experiment=name, x=int(x), trial=int(trial), attempt=int(attempt), host=host,
+                    started=float(at),
+                )  # fmt: skip
+            else:
+                number = None if value[0] == "-" else float(value[0])
+                found[trial, attempt] = replace(found[trial, attempt], ended=float(at), value=number)
+        return list(found.values())

@@ -1,0 +1,225 @@
+"""Holds a fleet's promises against three records: ledger, database, and what befell the hosts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tests.fleet.hosts import FleetHost
+from tests.fleet.ledger import Evaluation, now
+
+#: A result that the daemon has not written down when it is killed so soon after is gone with it.
+READ_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What an experiment was given; None: no limit."""
+
+    points: int
+    trials: int | None = None
+    evaluations: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was broken in one study, in words; and how much was looked at."""
+
+    evaluations: int
+    trials: int
+    #: Trials that were lost, values that came late, and results that died with their daemon.
+    lost: int
+    late: int
+    died: int
+    evaluated_after_value: list[str]
+    held_twice: list[str]
+    unclaimed: list[str]
+    lost_results: list[str]
+    dead_without_cause: list[str]
+    off_budget: list[str]
+    running: list[str]
+
+    @property
+    def broken(self) -> dict[str, list[str]]:
+        return {
+            "evaluated after having a value": self.evaluated_after_value,
+            "held by two live hosts": self.held_twice,
+            "evaluated without a claim": self.unclaimed,
+            "results lost": self.lost_results,
+            "taken for dead without cause": self.dead_without_cause,
+            "off the budget": self.off_budget,
+            "still RUNNING": self.running,
+        }
+
+
+class Study:
+    """One study when all is over."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        evaluations: Sequence[Evaluation],
+        hosts: Mapping[str, FleetHost],
+        given_up: set[int],
+    ) -> None:
+        """``given_up`` are the points that the fleet failed for having been lost too often."""
+        self._trials = study.get_trials(deepcopy=False)
+        self._evaluations = evaluations
+        self._hosts = hosts
+        self._given_up = given_up
+        self._of_trial: dict[int, list[Evaluation]] = {}
+        for evaluation in evaluations:
+            self._of_trial.setdefault(evaluation.trial, []).append(evaluation)
+
+    def judge(self, budget: Budget) -> Verdict:
+        missing = self._without_complete()
+        died = [e for e in missing if self._died_with_daemon(e)]
+        return Verdict(
+            evaluations=len(self._evaluations),
+            trials=len(self._trials),
+            lost=sum(cause_of(trial) == "lost" for trial in self._trials),
+            late=sum(is_late(trial) for trial in self._trials),
+            died=len(died),
+            evaluated_after_value=self._evaluated_after_value(),
+            held_twice=self._held_twice(),
+            unclaimed=[str(e) for e in self._evaluations if not self._is_claimed(e)],
+            lost_results=[str(e) for e in missing if e not in died],
+            dead_without_cause=self._dead_without_cause(),
+            off_budget=self._off_budget(budget),
+            running=[str(t.number) for t in self._trials if t.state is TrialState.RUNNING],
+        )
+
+    def _is_claimed(self, evaluation: Evaluation) -> bool:
+        if evaluation.trial >= len(self._trials):
+            return False
+        trial = self._trials[evaluation.trial]
+        return trial.params.get("x") == evaluation.x and host_of(trial) == evaluation.host
+
+    def _evaluated_after_value(self) -> list[str]:
+        """Claims and ends are dated under one lock, so their order is that of the clock."""
+        valued = {
+            trial.params["x"]: trial
+            for trial in reversed(self._trials)
+            if trial.state is TrialState.COMPLETE and not is_duplicate(trial)
+        }
+        found = []
+        for number in self._of_trial:
+            trial = self._trials[number]
+            value = valued.get(trial.params["x"])
+            if value is not None and value.number != number and _began(trial) > _ended(value):
+                found.append(f"point {trial.params['x']}: trial {number} after trial {value.number}")
+        return found
+
+    def _held_twice(self) -> list[str]:
+        by_point: dict[int, list[list[Evaluation]]] = {}
+        for attempts in self._of_trial.values():
+            by_point.setdefault(attempts[0].x, []).append(attempts)
+        found = []
+        for of_point in by_point.values():
+            of_point.sort(key=lambda attempts: attempts[0].started)
+            for place, attempts in enumerate(of_point):
+                found += [
+                    f"{attempts[-1]} and {later[0]}"
+                    for later in of_point[place + 1 :]
+                    if self._overlaps(attempts, later[0].started)
+                ]
+        return found
+
+    def _overlaps(self, attempts: Sequence[Evaluation], at: float) -> bool:
+        """Whether a trial was alive on a host that nobody could take for dead."""
+        host, began, ended = self._hosts[attempts[0].host], attempts[0].started, attempts[-1].ended
+        return not (host.might_be_dead(began, at) or (ended is not None and ended <= at))
+
+    def _without_complete(self) -> list[Evaluation]:
+        told = {
+            (trial.params["x"], trial.value) for trial in self._trials if trial.state is TrialState.COMPLETE
+        }
+        return [
+            e
+            for e in self._evaluations
+            if e.value is not None and (e.x, e.value) not in told and e.x not in self._given_up
+        ]
+
+    def _died_with_daemon(self, evaluation: Evaluation) -> bool:
+        """No daemon lived to read its value."""
+        host, ended = self._hosts[evaluation.host], evaluation.ended
+        assert ended is not None
+        unread = any(freeze.was_killed and freeze.covers(ended) for freeze in host.freezes)
+        return unread or host.was_stopped(evaluation.started, ended + READ_SECONDS)
+
+    def _dead_without_cause(self) -> list[str]:
+        return [
+            f"trial {trial.number} of {host_of(trial)}"
+            for trial in self._trials
+            if cause_of(trial) == "lost"
+            and not self._hosts[host_of(trial)].might_be_dead(
+                _by_ledger(_began(trial)), _by_ledger(_ended(trial))
+            )
+        ]
+
+    def _off_budget(self, budget: Budget) -> list[str]:
+        """A study goes beyond no limit, and ends when one is met or when all is visited."""
+        counted = [trial for trial in self._trials if cause_of(trial) not in ("lost", "aborted")]
+        # A late value is charged only where there is room left.
+        trials = len(counted) - sum(is_late(trial) for trial in counted), len(counted)
+        evaluations = self._charged(counted)
+        limits = ((trials, budget.trials), (evaluations, budget.evaluations))
+        beyond = any(limit is not None and least > limit for (least, _), limit in limits)
+        is_met = any(limit is not None and most >= limit for (_, most), limit in limits)
+        is_exhausted = len({trial.params["x"] for trial in counted} | self._given_up) == budget.points
+        if (is_met or is_exhausted) and not beyond:
+            return []
+        return [
+            f"trials {trials[0]} to {trials[1]}, evaluations {evaluations[0]} to {evaluations[1]} of {budget}"
+        ]
+
+    def _charged(self, counted: Sequence[FrozenTrial]) -> tuple[int, int]:
+        """How many evaluations the budget has been charged with, by the ledger."""
+        late = sum(is_late(trial) for trial in counted)
+        numbers = {trial.number for trial in counted}
+        least = 0
+        most = late
+        for number, attempts in self._of_trial.items():
+            if number in numbers:
+                least, most = least + len(attempts), most + len(attempts)
+                continue
+            # Of a lost trial all attempts but the last stay charged; if that one failed, its retry may be.
+            has_failed = attempts[-1].ended is not None and attempts[-1].value is None
+            least, most = least + len(attempts) - 1, most + len(attempts) - 1 + int(has_failed)
+        return least, most
+
+
+def cause_of(trial: FrozenTrial) -> str | None:
+    failure = trial.user_attrs.get("FAILURE")
+    return None if failure is None else str(failure["cause"])
+
+
+def host_of(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs["HOST"]["host"])
+
+
+def is_late(trial: FrozenTrial) -> bool:
+    return "LATE_OF" in trial.user_attrs
+
+
+def is_duplicate(trial: FrozenTrial) -> bool:
+    return "msg" in trial.user_attrs["HOST"]
+
+
+def _began(trial: FrozenTrial) -> dt.datetime:
+    assert trial.datetime_start is not None
+    return trial.datetime_start
+
+
+def _ended(trial: FrozenTrial) -> dt.datetime:
+    assert trial.datetime_complete is not None
+    return trial.datetime_complete
+
+
+def _by_ledger(moment: dt.datetime) -> float:
+    return now() - (time.time() - moment.timestamp())
