@@ -66,7 +66,10 @@ class Daemon:
         self._notifier = Notifier()
         self._watchdog_seconds = watchdog_interval_seconds(environ)
         self._events = Events(settings.host)
-        self._link = Link(Database(settings.storage), self._events)
+        # Tried again at least as often as it is beaten: an outage must not outlast itself by ``expire``.
+        self._link = Link(
+            Database(settings.storage), self._events, last_retry_seconds=settings.interval_seconds
+        )
         self._site = Site(
             host=settings.host, state=state, cgroups=cgroup.find(), grace_seconds=settings.grace_seconds
         )

@@ -7,9 +7,12 @@ Nothing here needs state of a session: a pooler in transaction mode may stand in
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -90,11 +93,21 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self.is_postgresql = self.engine.dialect.name == "postgresql"
+        #: To a server; closed ones may be among them.
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        if self.is_postgresql:
+            event.listen(self.engine, "connect", self._remember)
 
     def close(self) -> None:
         self.engine.dispose()
 
-    @contextmanager
+    def cut(self) -> None:
+        """Ends all connections to a server, so that no thread waits any longer for one that hangs."""
+        for connection in [each for each in self._connections if not each.closed]:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A writing transaction: committed at the end of the block, rolled back by an exception.
 
@@ -106,7 +119,7 @@ class Database:
                 connection.execute(_LOCAL_TIMEOUTS)
             yield connection
 
-    @contextmanager
+    @contextlib.contextmanager
     def locking(self, table: Table, study_id: int) -> Iterator[Connection]:
         """As ``transaction``, but begins with the lock on a study's row in ``table``: studies or t_study.
 
@@ -118,7 +131,7 @@ class Database:
                 raise NotFound("the study is no longer in the database")
             yield connection
 
-    @contextmanager
+    @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads, and on SQLite waits for nobody. Raises DatabaseAway."""
         with _away(), self.engine.connect() as connection:
@@ -149,6 +162,9 @@ class Database:
                 self._prepare_optuna()
             with self.transaction() as connection:
                 _migrate(connection)
+
+    def _remember(self, connection: Any, _record: Any) -> None:
+        self._connections.add(connection)
 
     def _prepare_optuna(self) -> None:
         try:
@@ -260,7 +276,7 @@ def _begin_sqlite(connection: Connection) -> None:
 _PASSING = ("08", "53", "57", "40", "55P03", "25P03", "25006")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _away() -> Iterator[None]:
     try:
         yield

@@ -35,14 +35,15 @@ CALL_THREADS = 2
 BEAT_THREADS = 1
 
 FIRST_RETRY_SECONDS = 0.2
-LAST_RETRY_SECONDS = 10.0
 
 
 class Link:
     """Calls functions that talk to one database, from the event loop's thread."""
 
-    def __init__(self, database: Database, events: Events) -> None:
+    def __init__(self, database: Database, events: Events, *, last_retry_seconds: float) -> None:
+        """Who comes back later than the others may be taken for dead: ``last_retry_seconds`` bounds that."""
         self.database = database
+        self._last_retry = last_retry_seconds
         self._events = events
         self._draws = ThreadPoolExecutor(DRAW_THREADS, "draw")
         self._calls = ThreadPoolExecutor(CALL_THREADS, "call")
@@ -91,6 +92,8 @@ class Link:
     def close(self) -> None:
         for executor in (self._draws, self._calls, self._beats):
             executor.shutdown(wait=False, cancel_futures=True)
+        if self._flying:
+            self.database.cut()
         self.database.close()
 
     async def _run(self, executor: ThreadPoolExecutor, function: Callable[[], R]) -> R:
@@ -126,7 +129,7 @@ class Link:
             try:
                 await self._run(self._beats, self.database.ping)
             except DatabaseAway:
-                pause = min(2 * pause, LAST_RETRY_SECONDS)
+                pause = min(2 * pause, self._last_retry)
             else:
                 break
         _log.info("database back")

@@ -282,7 +282,11 @@ class Roster:
         self.searches[experiment.name] = search
         search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
-        await self.check(search)
+        try:
+            await self.check(search)
+        except DatabaseAway:
+            # It is open all the same: the next beat looks again.
+            search.log.debug("not looked at")
 
     async def _reject(self, taken: Taken, problems: str) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from tuned.link import Link
 
 _log: FilteringBoundLogger = structlog.get_logger()
+
+R = TypeVar("R")
 
 #: A search whose evaluations fail so often in a row pauses itself on this host.
 MOST_FAILURES_IN_A_ROW = 10
@@ -227,9 +229,11 @@ class Search:
 
     async def _claim_next(self, slot: int) -> Outcome:
         while self._unknown:
-            claim_id, origin = self._unknown[0]
-            found = await self._link.call(self._claims.find, claim_id, origin)
-            self._unknown.popleft()
+            # Taken out first: two slots must not look for the same claim, and both adopt it.
+            claim_id, origin = self._unknown.popleft()
+            found = await self._guarded(
+                claim_id, origin, self._link.call(self._claims.find, claim_id, origin)
+            )
             if found is not None:
                 return found
         candidate = await self._owed()
@@ -311,7 +315,7 @@ class Search:
                 self._forced.appendleft(candidate.point)
             raise
 
-    async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[Outcome]) -> Outcome:
+    async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[R]) -> R:
         try:
             return await claim
         except DatabaseAway:

@@ -22,9 +22,8 @@ from typing import Any
 
 import click
 import optuna
-import psycopg2
 
-from tests.fleet.hosts import FleetHost
+from tests.fleet.hosts import FleetHost, query
 from tests.fleet.ledger import VALUE, Ledger
 from tests.fleet.verdict import Budget, Study, Verdict
 from tests.postgres import PostgresServer, StopMode
@@ -84,6 +83,7 @@ class Chaos:
         self.ledger = Ledger(home / "ledger")
         self.experiments: dict[str, Kind] = {}
         self.faults: Counter[str] = Counter()
+        self.crashes: list[str] = []
         self._random = random.Random(seed)
         self._order = itertools.count()
         #: What is due when, such as the start of what was killed.
@@ -100,11 +100,11 @@ class Chaos:
                 next_fault = time.monotonic() + self._random.uniform(0.3, 2.5)
             while self._due and self._due[0][0] <= time.monotonic():
                 heapq.heappop(self._due)[2]()
+            self._note_crashes()
             if self.server.is_running and self._is_all_done():
                 self.drop_wave()
             time.sleep(0.05)
-        while self._due:
-            heapq.heappop(self._due)[2]()
+        self._due.clear()
         self._start_what_is_down()
 
     def drop_wave(self) -> None:
@@ -199,17 +199,25 @@ class Chaos:
             self.server.start()
 
     def _launch(self, host: FleetHost) -> None:
-        if host.is_up:
-            # Told to stop, and still about it: it is started once it has.
-            self._later(0.2, 0.5, lambda: self._launch(host))
-        else:
+        if not host.is_up:
             host.launch()
+        elif host.is_stopped:
+            # It is still about it: it is started once it has ended.
+            self._later(0.2, 0.5, lambda: self._launch(host))
 
     def _start_what_is_down(self) -> None:
         self._start_database()
+        self._note_crashes()
         for host in self.hosts:
             self._thaw(host)
             if not host.is_up:
+                host.launch()
+
+    def _note_crashes(self) -> None:
+        """A daemon that ends without having been killed or told to has a defect of its own."""
+        for host in self.hosts:
+            if not host.is_up and not host.is_stopped:
+                self.crashes.append(f"{host.name}: {host.log_tail()}")
                 host.launch()
 
     def _is_all_done(self) -> bool:
@@ -231,18 +239,6 @@ class Chaos:
             given_up = {int(x) for (x,) in failed}
             found[name] = Study(study, self.ledger.evaluations(name), hosts, given_up).judge(kind.budget)
         return found
-
-
-def query(url: str, statement: str) -> list[tuple[Any, ...]]:
-    """Asks the database, outside of any transaction."""
-    connection = psycopg2.connect(url.replace("+psycopg2", "", 1), connect_timeout=10)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            return list(cursor.fetchall())
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -271,7 +267,10 @@ def run(home: Path, seconds: float, seed: int) -> bool:
         left = {host.name: len(host.processes()) for host in made.hosts}
         verdicts = made.verdicts()
         click.echo("faults: " + ", ".join(f"{count} x {what}" for what, count in sorted(made.faults.items())))
-    return _report(verdicts, statuses, left)
+    click.echo(f"{'daemons that crashed':<32}{len(made.crashes):>4}")
+    for crash in made.crashes:
+        click.echo(crash)
+    return _report(verdicts, statuses, left) and not made.crashes
 
 
 def _report(verdicts: Mapping[str, Verdict], statuses: Mapping[str, int], left: Mapping[str, int]) -> bool:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
+
+import optuna
+import psycopg2
 
 from tests.acceptance.daemon import Daemon
 from tests.fleet.ledger import now
+from tests.waiting import until
 
 INTERVAL_SECONDS = 0.5
 EXPIRE_SECONDS = 5.0
@@ -44,6 +50,8 @@ class FleetHost(Daemon):
         self.stops: list[float] = []
         self.freezes: list[Freeze] = []
         self.name = home.name
+        #: Killed or told to stop, and not started since.
+        self.is_stopped = True
         super().__init__(home, storage=storage, slots=slots, host=home.name)
 
     def configure(self, *, slots: int, host: str = "alpha", grace: str = "0") -> None:
@@ -53,6 +61,9 @@ class FleetHost(Daemon):
             f'[stop]\ngrace = "{grace}"\n'
         )
 
+    def until_answering(self) -> None:
+        until(self._answers, what="the daemon to answer", seconds=60)
+
     @property
     def is_up(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -60,6 +71,10 @@ class FleetHost(Daemon):
     @property
     def is_frozen(self) -> bool:
         return bool(self.freezes) and self.freezes[-1].ended is None
+
+    def launch(self, *options: str) -> subprocess.Popen[bytes]:
+        self.is_stopped = False
+        return super().launch(*options)
 
     def kill(self) -> None:
         self._note_stop()
@@ -97,8 +112,73 @@ class FleetHost(Daemon):
         )
 
     def _note_stop(self) -> None:
+        self.is_stopped = True
         at = now()
         self.stops.append(at)
         if self.is_frozen:
             self.freezes[-1].ended = at
             self.freezes[-1].was_killed = True
+
+
+class Fleet:
+    """Some hosts on one database; leaves no process behind."""
+
+    def __init__(self, home: Path, storage: str) -> None:
+        self.storage = storage
+        self.hosts: list[FleetHost] = []
+        self._home = home
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for host in self.hosts:
+            host.close()
+
+    def add(self, count: int, *, slots: int = 2) -> list[FleetHost]:
+        """Hosts that are not started yet."""
+        names = [f"h{len(self.hosts) + n}" for n in range(count)]
+        added = [FleetHost(self._home / name, storage=self.storage, slots=slots) for name in names]
+        self.hosts += added
+        return added
+
+    def start(self, count: int, *, slots: int = 2) -> list[FleetHost]:
+        """Hosts that answer."""
+        added = self.add(count, slots=slots)
+        for host in added:
+            host.launch()
+        for host in added:
+            host.until_answering()
+        return added
+
+    def drop(self, name: str, text: str) -> None:
+        """On every host."""
+        for host in self.hosts:
+            host.drop(name, text)
+
+    def until_done(self, name: str) -> None:
+        for host in self.hosts:
+            host.until_in("done", name, seconds=90)
+
+    def study(self, name: str) -> optuna.Study:
+        return optuna.load_study(study_name=name, storage=self.storage)
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        return query(self.storage, statement)
+
+
+def query(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Asks the database, outside of any transaction."""
+    connection = connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+    finally:
+        connection.close()
+
+
+def connect(url: str) -> Any:
+    """A client of the database beside the fleet."""
+    return psycopg2.connect(url.replace("+psycopg2", "", 1), connect_timeout=10)
