@@ -92,8 +92,8 @@ class Link:
     def close(self) -> None:
         for executor in (self._draws, self._calls, self._beats):
             executor.shutdown(wait=False, cancel_futures=True)
-        if self._flying:
-            self.database.cut()
+        # No thread is left waiting: the process could not end before it.
+        self.database.cut()
         self.database.close()
 
     async def _run(self, executor: ThreadPoolExecutor, function: Callable[[], R]) -> R:
