@@ -11,9 +11,19 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 LOCK := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --upgrade
 
+#: Where `make install` puts things; a package is built with DESTDIR.
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tuned/__init__.py)
+DEB := build/deb/tuned-hpo_$(VERSION)_$(shell dpkg --print-architecture 2>/dev/null).deb
+#: What the package is made of.
+SOURCES := $(shell find tuned packaging systemd docs requirements -type f ! -path '*/__pycache__/*') \
+	pyproject.toml README.md CHANGELOG.md LICENSE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos test-system check format schema lock clean
+.PHONY: help demo test chaos test-system check format schema lock clean install deb
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -50,6 +60,20 @@ lock: $(VENV)/.dev  ## choose the newest versions of all dependencies and lock t
 	$(LOCK) pyproject.toml requirements/run.in --output-file requirements/run.txt
 	$(LOCK) pyproject.toml requirements/demo.in --constraints requirements/run.txt --output-file requirements/demo.txt
 	$(LOCK) pyproject.toml requirements/dev.in --constraints requirements/demo.txt --output-file requirements/dev.txt
+
+install:  ## install below $(DESTDIR)$(PREFIX), /usr/local if not said; see docs/install.md
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PYTHON="$(PYTHON)" packaging/install
+
+deb: $(DEB)  ## build the Debian package below build/deb/ (needs debhelper and python3-venv)
+
+$(DEB): $(SOURCES)
+	rm -rf build/deb
+	mkdir -p build/deb/tree
+	cp -r --parents $(SOURCES) build/deb/tree
+	cp -r packaging/debian build/deb/tree/debian
+	printf 'tuned-hpo (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- The tuned authors <tuned@localhost>  %s\n' \
+		"$(VERSION)" "$$(date -R -u -r CHANGELOG.md)" > build/deb/tree/debian/changelog
+	cd build/deb/tree && dpkg-buildpackage --build=binary --no-sign > ../build.log 2>&1 || { tail -n 50 ../build.log >&2; exit 1; }
 
 clean:  ## delete all that was made here
 	rm -rf $(VENV) .chaos .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
