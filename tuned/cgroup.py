@@ -2,6 +2,9 @@
 
 Used wherever the daemon's own group can be written: under systemd with Delegate=, and as root. A process
 joins before its program begins, so nothing that it starts can be outside.
+
+A group that systemd delegated is the daemon's to divide. It moves itself into ``supervisor/``, beside
+``trials/``, because a group that has processes of its own cannot give controllers to the groups below it.
 """
 
 from __future__ import annotations
@@ -124,11 +127,26 @@ def find() -> Root | None:
         return None
     trials = own / "trials"
     try:
+        if _is_delegated(own):
+            _move_into(own / "supervisor")
         trials.mkdir(exist_ok=True)
     except OSError:
         return None
     # Kernels before 5.14 have no cgroup.kill.
     return Root(trials) if os.access(trials / "cgroup.kill", os.W_OK) else None
+
+
+def _is_delegated(group: Path) -> bool:
+    """Whether systemd says that the group, and all below it, is ours alone."""
+    try:
+        return os.getxattr(group, "user.delegate") == b"1"
+    except OSError:
+        return False
+
+
+def _move_into(group: Path) -> None:
+    group.mkdir(exist_ok=True)
+    (group / "cgroup.procs").write_text("0")
 
 
 def _own_group() -> Path | None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 import structlog
 
-from tuned import __version__, config, log
+from tuned import __version__, config, endowment, log
 from tuned.daemon import Daemon
 from tuned.errors import TunedError
 from tuned.instance import StateDirectory
+from tuned.settling import settle
 from tuned.spool import Spool
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--slots", type=click.IntRange(min=1), help="Evaluations at once; default: the CPUs.")
 @click.option("--log-format", type=click.Choice(["auto", "journal", "console", "json"]))
 @click.option("--check-config", is_flag=True, help="Print what would be used, and exit.")
-def main(config_file: Path | None, *, check_config: bool, **overrides: object) -> None:
+@click.option("--settle", "is_settling", is_flag=True, help="End what a killed daemon left, and exit.")
+def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **overrides: object) -> None:
     """The tuned daemon: evaluates the experiments in its spool until it is stopped."""
 
     def load() -> Settings:
@@ -53,7 +55,14 @@ def main(config_file: Path | None, *, check_config: bool, **overrides: object) -
         log.configure(settings.log_format, host=settings.host)
         for warning in settings.warnings:
             structlog.get_logger().warning("configuration", warning=warning)
-        asyncio.run(_run(settings, load))
+        endowment.keep_capabilities()
+        endowment.take_password_file(os.environ)
+        asyncio.run(_settle(settings) if is_settling else _run(settings, load))
+
+
+async def _settle(settings: Settings) -> None:
+    with StateDirectory.open(settings.state_dir) as state:
+        await settle(settings, state)
 
 
 async def _run(settings: Settings, reload: Callable[[], Settings]) -> None:

@@ -44,6 +44,8 @@ _log: FilteringBoundLogger = structlog.get_logger()
 
 #: How long an abort may tell and settle after the processes are gone; the next start settles the rest.
 SETTLE_SECONDS = 10.0
+#: How long processes that are killed may take to be gone, whatever they were doing.
+KILL_SECONDS = 20.0
 #: How often the service manager hears of us where it sets no time.
 STATUS_SECONDS = 10.0
 
@@ -134,11 +136,12 @@ class Daemon:
         joining = group.create_task(self._join(group))
         watching = group.create_task(self._roster.watch(self._begin))
         await self._wanted.wait()
-        self._notifier.stopping()
         joining.cancel()
         watching.cancel()
         if self._state is HostState.DRAINING:
             await self._drain()
+        # Not before: a drain takes as long as its trials, and the service manager would not wait for them.
+        self._notifier.stopping(self._settings.grace_seconds + KILL_SECONDS + SETTLE_SECONDS)
         if self._state is HostState.ABORTING:
             await self._abort()
         for task in self._background:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
 
+from tuned import journal
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -26,16 +28,25 @@ Format = Literal["auto", "journal", "console", "json"]
 #: A write of so many bytes to a pipe that poll calls writable does not block (PIPE_BUF, pipe(7)).
 _CHUNK_BYTES = 4096
 
-#: sd-daemon(3)
-_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+#: journald takes some 300 entries a second of one service over half a minute; this leaves room for ours.
+_OUTPUT_PER_SECOND, _OUTPUT_AT_ONCE = 100, 1000
+#: A longer line counts for several.
+_OUTPUT_LINE_BYTES = 1024
 
 
 def configure(format: Format, *, host: str | None = None, stream: TextIO | None = None) -> None:  # noqa: A002
     """Sets up all logging of this process; may be called again. ``stream`` is standard error by default."""
+    global _journal  # noqa: PLW0603 (as structlog's own configuration, it is the process's)
     stream = stream or sys.stderr
-    output = _Output(stream.fileno() if stream else None)
+    text = _Output(stream.fileno() if stream else None)
+    output: _Output | _JournalOutput = text
     if format == "auto":
-        format = _fitting_format(output)  # noqa: A001
+        format = _fitting_format(text)  # noqa: A001
+    if _journal is not None:
+        _journal.close()
+    _journal = None
+    if format == "journal":
+        output = _journal = _JournalOutput(host)
     structlog.configure(
         processors=_processors(format, output, host),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -52,6 +63,12 @@ def trial_fields(*, experiment: str, trial: int, slot: int, attempt: int) -> Ite
         experiment=experiment, trial=trial, slot=slot, attempt=attempt
     ):
         yield
+
+
+def trial_output(line: bytes) -> None:
+    """What a trial printed is an entry of its own in the journal, within bounds; elsewhere nothing."""
+    if _journal is not None:
+        _journal.trial_output(line)
 
 
 class _Output:
@@ -86,6 +103,46 @@ class _Output:
         return not data
 
 
+class _JournalOutput:
+    """The journal's end: takes encoded entries."""
+
+    #: There is none that a person looks at.
+    descriptor = None
+
+    def __init__(self, host: str | None) -> None:
+        self.dropped = 0
+        self._host = {} if host is None else {"TUNED_HOST": host}
+        self._journal = journal.Journal()
+        self._bucket = journal.Bucket(_OUTPUT_PER_SECOND, _OUTPUT_AT_ONCE)
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def msg(self, entry: bytes | str) -> None:
+        whole = entry if isinstance(entry, bytes) else journal.encode({"MESSAGE": entry, **_ALWAYS})
+        self.dropped = 0 if self._journal.send(whole) else self.dropped + 1
+
+    debug = info = warning = error = critical = msg
+
+    def trial_output(self, line: bytes) -> None:
+        left_out = self._bucket.refused
+        if not self._bucket.take(1 + len(line) / _OUTPUT_LINE_BYTES):
+            return
+        if left_out:
+            self._bucket.refused = 0
+            structlog.get_logger().warning("output of trials left out", lines=left_out)
+        fields = _prefixed(structlog.contextvars.get_contextvars()) | self._host
+        text = line.decode("utf-8", "replace")
+        kind = {"MESSAGE_ID": journal.MESSAGE_IDS["trial output"], "PRIORITY": 6}
+        self._journal.send(journal.encode({"MESSAGE": text, **kind, **_ALWAYS, **fields}))
+
+
+#: The identifier is what journald otherwise takes from the name of the program.
+_ALWAYS = {"SYSLOG_IDENTIFIER": "tuned"}
+
+_journal: _JournalOutput | None = None
+
+
 def _is_writable(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
@@ -106,7 +163,7 @@ def _is_journal(descriptor: int) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-def _processors(format: Format, output: _Output, host: str | None) -> list[Processor]:  # noqa: A002
+def _processors(format: Format, output: _Output | _JournalOutput, host: str | None) -> list[Processor]:  # noqa: A002
     def add_common(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         if host is not None:
             event.setdefault("host", host)
@@ -121,16 +178,17 @@ def _processors(format: Format, output: _Output, host: str | None) -> list[Proce
     ]
     time = structlog.processors.TimeStamper(fmt="iso", utc=True)
     if format == "console":
-        return [*shared, time, _never_raising(_console(output))]
+        return [*shared, time, _never_raising(_console(output.descriptor))]
     if format == "journal":
-        return [*shared, structlog.processors.format_exc_info, _never_raising(_journal)]
+        return [*shared, structlog.processors.format_exc_info, _never_raising(_entry)]
     return [*shared, time, structlog.processors.format_exc_info, _never_raising(_json)]
 
 
 def _never_raising(render: Processor) -> Processor:
-    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str | bytes:
         try:
-            return str(render(logger, method, event))
+            line = render(logger, method, event)
+            return line if isinstance(line, bytes) else str(line)
         except Exception as error:  # noqa: BLE001 (a value's own repr may raise anything)
             return json.dumps(
                 {"level": method, "event": str(event.get("event")), "unprintable": type(error).__name__}
@@ -139,10 +197,8 @@ def _never_raising(render: Processor) -> Processor:
     return rendered
 
 
-def _console(output: _Output) -> Processor:
-    is_colored = (
-        output.descriptor is not None and os.isatty(output.descriptor) and "NO_COLOR" not in os.environ
-    )
+def _console(descriptor: int | None) -> Processor:
+    is_colored = descriptor is not None and os.isatty(descriptor) and "NO_COLOR" not in os.environ
     # Quoted values cannot hold a terminal's control sequences; a plain traceback shows no local variables.
     return structlog.dev.ConsoleRenderer(
         colors=is_colored, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
@@ -161,10 +217,25 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (str, int))
 
 
-def _journal(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    priority = _PRIORITIES.get(str(event.pop("level", "info")), 6)
-    text = str(event.pop("event", "")).replace("\n", "\\n")
-    return " ".join([f"<{priority}>{text}", *(f"{key}={value!r}" for key, value in event.items())])
+def _entry(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
+    """An entry of the journal: the message is for people, the fields are for searching."""
+    level, text = str(event.pop("level", "info")), str(event.pop("event", ""))
+    traceback = event.pop("exception", None)
+    message = " ".join([text, *(f"{key}={value!r}" for key, value in event.items() if key != "host")])
+    kind = {"MESSAGE_ID": journal.MESSAGE_IDS[text]} if text in journal.MESSAGE_IDS else {}
+    return journal.encode(
+        {
+            "MESSAGE": message if traceback is None else f"{message}\n{traceback}",
+            "PRIORITY": journal.PRIORITIES.get(level, 6),
+            **kind,
+            **_ALWAYS,
+            **_prefixed(event),
+        }
+    )
+
+
+def _prefixed(fields: Mapping[str, object]) -> dict[str, object]:
+    return {f"TUNED_{name}": value for name, value in fields.items()}
 
 
 class _Route(logging.Handler):

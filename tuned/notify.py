@@ -41,8 +41,9 @@ class Notifier:
         """To be followed by ``ready`` when the reload is over."""
         self._say(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self) -> None:
-        self._say("STOPPING=1")
+    def stopping(self, within_seconds: float) -> None:
+        """From now on the service manager counts, and kills what is left after TimeoutStopSec, or this."""
+        self._say(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={round(within_seconds * 1e6)}")
 
     def watchdog(self) -> None:
         self._say("WATCHDOG=1")

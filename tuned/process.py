@@ -24,7 +24,7 @@ import structlog
 
 from tuned import descendants
 from tuned.experiment import Experiment, text
-from tuned.output import Reports, TrialLog
+from tuned.output import Lines, Reports, TrialLog
 from tuned.states import Cause, Ending, Failure
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ _WITHHELD = frozenset({"CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET
 _WITHHELD_PREFIXES = ("LISTEN_", "PG", "TUNED_", "WATCHDOG_")
 
 OnReport = Callable[[int, float], object]
+OnLine = Callable[[bytes], object]
 
 #: The main processes of all trials that run: the ends of these are their runs' business.
 _mains: set[int] = set()
@@ -71,20 +72,20 @@ class Launch:
     grace_seconds: float = 0.0
 
 
-async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
+async def run(launch: Launch, on_report: OnReport | None = None, on_line: OnLine | None = None) -> Ending:
     """Runs to the end, or to the timeout. Cancelled: kills the whole tree, then the cancellation goes on."""
     if problem := _problem(launch):
         return _failed(Cause.EXIT, problem)
     reports = Reports(launch.objectives, launch.pattern, on_report)
-    log = TrialLog(launch.log)
+    kept = TrialLog(launch.log)
     try:
         try:
             process = _spawn(launch)
         except (OSError, ValueError) as error:
             return _failed(Cause.EXIT, f"cannot run {launch.argv[0]!r}: {error}")
-        return await _watch(launch, process, reports, log)
+        return await _watch(launch, process, reports, kept, on_line)
     finally:
-        log.close()
+        kept.close()
 
 
 def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
@@ -167,12 +168,17 @@ def _spawn(launch: Launch) -> subprocess.Popen[bytes]:
     return process
 
 
-async def _watch(launch: Launch, process: subprocess.Popen[bytes], reports: Reports, log: TrialLog) -> Ending:
+async def _watch(
+    launch: Launch, process: subprocess.Popen[bytes], reports: Reports, kept: TrialLog, on_line: OnLine | None
+) -> Ending:
     tail = _Tail()
     assert process.stdout is not None
     assert process.stderr is not None
     timed_out = False
-    with _Pipe(process.stdout, reports.feed, log.write), _Pipe(process.stderr, tail.feed, log.write):
+    with (
+        _Pipe(process.stdout, reports.feed, kept.write, _Told(on_line).feed),
+        _Pipe(process.stderr, tail.feed, kept.write, _Told(on_line).feed),
+    ):
         try:
             async with asyncio.timeout(launch.timeout_seconds):
                 await _exited(process)
@@ -316,6 +322,19 @@ class _Pipe:
         if not self._file.closed:
             asyncio.get_running_loop().remove_reader(self._file.fileno())
             self._file.close()
+
+
+class _Told:
+    """The lines of one stream, told as they come to whoever wants them."""
+
+    def __init__(self, on_line: OnLine | None) -> None:
+        self._lines = Lines()
+        self._on_line = on_line
+
+    def feed(self, chunk: bytes) -> None:
+        if self._on_line is not None:
+            for line in self._lines.feed(chunk):
+                self._on_line(line)
 
 
 class _Tail:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from tuned import cgroup, process
+from tuned import cgroup, log, process
 from tuned.files import make_directory
 from tuned.states import CRASHES, Ending, Failure
 
@@ -93,7 +93,7 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
 async def _attempt(evaluation: Evaluation) -> Ending:
     launch = _launch(evaluation)
     try:
-        return await process.run(launch, on_report=evaluation.reports.__setitem__)
+        return await process.run(launch, evaluation.reports.__setitem__, log.trial_output)
     finally:
         if launch.group is not None:
             launch.group.remove()

@@ -36,6 +36,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Daemon:
     """One host below ``home``: its directories outlive its processes, of which there is one at a time."""
 
+    interval, expire = "0.2s", "2s"
+
     def __init__(
         self,
         home: Path,
@@ -59,10 +61,10 @@ class Daemon:
             for path in (home, self.spool, self.config):
                 os.chown(path, user, user)
 
-    def configure(self, *, slots: int, host: str = "alpha", grace: str = "0", expire: str = "2s") -> None:
+    def configure(self, *, slots: int, host: str = "alpha", grace: str = "0", expire: str = "") -> None:
         self.config.write_text(
             f'slots = {slots}\nhost = "{host}"\nstorage = "{self.storage}"\n'
-            f'[heartbeat]\ninterval = "0.2s"\nexpire = "{expire}"\n[stop]\ngrace = "{grace}"\n'
+            f'[heartbeat]\ninterval = "{self.interval}"\nexpire = "{expire or self.expire}"\n[stop]\ngrace = "{grace}"\n'
         )
 
     # The process

@@ -46,6 +46,8 @@ class Freeze:
 class FleetHost(Daemon):
     """One host, and the record of what befell it."""
 
+    interval, expire = f"{INTERVAL_SECONDS}s", f"{EXPIRE_SECONDS}s"
+
     def __init__(self, home: Path, *, storage: str, slots: int = 4) -> None:
         self.stops: list[float] = []
         self.freezes: list[Freeze] = []
@@ -53,13 +55,6 @@ class FleetHost(Daemon):
         #: Killed or told to stop, and not started since.
         self.is_stopped = True
         super().__init__(home, storage=storage, slots=slots, host=home.name)
-
-    def configure(self, *, slots: int, host: str = "alpha", grace: str = "0") -> None:
-        self.config.write_text(
-            f'slots = {slots}\nhost = "{host}"\nstorage = "{self.storage}"\n'
-            f'[heartbeat]\ninterval = "{INTERVAL_SECONDS}s"\nexpire = "{EXPIRE_SECONDS}s"\n'
-            f'[stop]\ngrace = "{grace}"\n'
-        )
 
     def until_answering(self) -> None:
         until(self._answers, what="the daemon to answer", seconds=60)

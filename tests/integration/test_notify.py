@@ -29,8 +29,9 @@ def test_each_state_is_one_message(systemd: socket.socket) -> None:
     with Notifier() as notifier:
         notifier.ready()
         notifier.watchdog()
-        notifier.stopping()
-    assert [systemd.recv(1000) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
+        notifier.stopping(1.5)
+    stopping = b"STOPPING=1\nEXTEND_TIMEOUT_USEC=1500000"
+    assert [systemd.recv(1000) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", stopping]
 
 
 def test_reloading_carries_the_time(systemd: socket.socket) -> None:
@@ -71,7 +72,7 @@ def test_an_abstract_socket_works(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     with Notifier() as notifier:
-        for say in (notifier.ready, notifier.reloading, notifier.stopping, notifier.watchdog):
+        for say in (notifier.ready, notifier.reloading, notifier.watchdog):
             say()
         notifier.status("alone")
 
