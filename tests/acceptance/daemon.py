@@ -64,7 +64,8 @@ class Daemon:
     def configure(self, *, slots: int, host: str = "alpha", grace: str = "0", expire: str = "") -> None:
         self.config.write_text(
             f'slots = {slots}\nhost = "{host}"\nstorage = "{self.storage}"\n'
-            f'[heartbeat]\ninterval = "{self.interval}"\nexpire = "{expire or self.expire}"\n[stop]\ngrace = "{grace}"\n'
+            f'[heartbeat]\ninterval = "{self.interval}"\nexpire = "{expire or self.expire}"\n'
+            f'[stop]\ngrace = "{grace}"\n'
         )
 
     # The process
