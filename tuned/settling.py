@@ -36,7 +36,7 @@ async def settle(settings: Settings, state: StateDirectory) -> None:
     """Tells what waits in the outbox, ends this host's trials and leaves the fleet."""
     descendants.kill_instance(state.instance)
     events = Events(settings.host)
-    link = Link(Database(settings.storage), events)
+    link = Link(Database(settings.storage), events, last_retry_seconds=settings.interval_seconds)
     try:
         async with asyncio.timeout(WITHIN_SECONDS):
             await _settle(settings, state, link)
