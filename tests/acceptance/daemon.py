@@ -82,12 +82,11 @@ class Daemon:
         arguments = [text for option, path in places.items() for text in (option, str(path))]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tuned", *arguments, "--socket", self.socket, "--log-format", "json",
-                 *options],
+                [*_as_user(self.user), sys.executable, "-m", "tuned", *arguments, "--socket", self.socket,
+                 "--log-format", "json", *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home,
                 env={**_plain_environment(), MARK: str(self.home), **self.environment},
-                start_new_session=True, user=self.user, group=self.user,
-                extra_groups=None if self.user is None else [],
+                start_new_session=True,
                 preexec_fn=_abort_with_parent,  # noqa: PLW1509 (one call of prctl, which takes no lock)
             )  # fmt: skip
         return self.process
@@ -226,9 +225,8 @@ class Daemon:
         self, *arguments: str, stdin: str = "", user: int | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*TUNECTL, "--socket", str(self.socket), *arguments], input=stdin, capture_output=True,
-            text=True, check=False, timeout=60, env=_plain_environment(), cwd="/", user=user, group=user,
-            extra_groups=None if user is None else [],
+            [*_as_user(user), *TUNECTL, "--socket", str(self.socket), *arguments], input=stdin,
+            capture_output=True, text=True, check=False, timeout=60, env=_plain_environment(), cwd="/",
         )  # fmt: skip
 
     def tunectl_started(self, *arguments: str) -> subprocess.Popen[str]:
@@ -306,6 +304,14 @@ def resident_megabytes(pid: int) -> float:
 
 def gone(find: Callable[[], set[int]]) -> Callable[[], bool]:
     return lambda: not find()
+
+
+def _as_user(user: int | None) -> list[str]:
+    """Becomes this user, without rights but to read all files: our Python may lie where only root looks."""
+    if user is None:
+        return []
+    rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *rights, "--pdeathsig=TERM"]
 
 
 def _plain_environment() -> dict[str, str]:
