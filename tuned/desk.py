@@ -257,7 +257,8 @@ class Desk:
         where = view["host"]
         if where and where != self.settings.host:
             return NotFound(f"cannot show output of trial {number} of {name} here: it ran on host {where}")
-        return NotFound(f"trial {number} of {name} has no output on this host")
+        why = view["failure"].get("message") if view["failure"] else None
+        return NotFound(f"trial {number} of {name} has no output on this host" + (f": {why}" if why else ""))
 
 
 def _host_state(row: HostRow) -> HostStateName:

@@ -10,7 +10,9 @@ import os
 import platform
 import pwd
 import random
+import re
 import shutil
+import signal
 import stat
 import sys
 import tempfile
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from tuned.experiment import Experiment
     from tuned.space import Point
-    from tuned.states import Ending
+    from tuned.states import Ending, Failure
     from tuned.tables import Canvas
 
 #: The service's user, and the PATH that systemd gives to a service.
@@ -38,13 +40,19 @@ SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 #: What ProtectHome= and PrivateTmp= hide from a service.
 _HIDDEN = tuple(Path(each) for each in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
 
+#: What a shell would have understood.
+_SHELL_SYNTAX = re.compile(r"\d?[<>|&;]+.*|~/.*|\$\w.*|\$\{.*")
+
 
 def run(canvas: Canvas, file: str, *, is_random: bool) -> int:
     parsed, _ = load(file)
     point = parsed.space.uniform(random.SystemRandom()) if is_random else example_point(parsed)
     click.echo(f"{parsed.name}: {point_text(point)}", err=True)
     with tempfile.TemporaryDirectory(prefix="tunectl-try-") as scratch:
-        ending = asyncio.run(_evaluate(parsed, point, Path(scratch)))
+        try:
+            ending = asyncio.run(_evaluate(parsed, point, Path(scratch)))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
     click.echo(_outcome(canvas, ending), err=True)
     for hint in hints(parsed, point, ending):
         click.echo(f"{canvas.paint('hint:', Colour.YELLOW)} {hint}", err=True)
@@ -57,6 +65,9 @@ async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
     launch = _launch(parsed, point, scratch)
     launch.log.touch()
     running = asyncio.ensure_future(process.run(launch, on_report=_tell_report))
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        # What runs is in a session of its own: it would outlive us.
+        asyncio.get_running_loop().add_signal_handler(end, running.cancel)
     try:
         async for chunk in triallog.read(launch.log, running):
             sys.stdout.buffer.write(chunk)
@@ -104,17 +115,21 @@ def hints(parsed: Experiment, point: Point, ending: Ending) -> Iterator[str]:
     objective = parsed.objective
     argv = [] if objective.python is not None else list(parsed.argv(point))
     if objective.workdir is None:
-        yield from _relative_files(argv[1:])
+        # A program without a slash is looked for in PATH.
+        yield from _relative_files(argv if argv and "/" in argv[0] else argv[1:])
     if argv:
         yield from _program(argv[0], objective.env.get("PATH"))
+        yield from _shell_syntax(argv)
+    if objective.python is not None and objective.workdir is None and objective.path is None:
+        yield from _module(objective.python.partition(":")[0])
     places = [
         Path(each) for each in (*argv, objective.workdir, objective.path) if each and each.startswith("/")
     ]
     for place in dict.fromkeys(places):
         yield from _out_of_reach(place)
-    if ending.failure is not None and ending.failure.cause == "no-value":
-        yield 'print the value as the last line, such as 0.97, or a line such as {"value": 0.97}'
-    if objective.timeout is None:
+    if ending.failure is not None:
+        yield from _value(parsed, ending.failure)
+    elif objective.timeout is None:
         yield f'without [objective] timeout = "{span(3600)}" or so, a trial that hangs keeps its slot'
 
 
@@ -129,7 +144,20 @@ def _relative_files(arguments: Sequence[str]) -> Iterator[str]:
             )
 
 
+def _module(module: str) -> Iterator[str]:
+    file = Path(*module.split("."))
+    if file.with_suffix(".py").exists() or file.is_dir():
+        yield (
+            f"module {module} is here, but a trial imports from its own directory: "
+            f'set [objective] path = "{Path.cwd()}"'
+        )
+
+
 def _program(program: str, path: str | None) -> Iterator[str]:
+    if " " in program:
+        words = ", ".join(f'"{word}"' for word in program.split())
+        yield f"command is an array of arguments, not a line: [{words}]"
+        return
     if "/" in program:
         return
     here, there = shutil.which(program), shutil.which(program, path=path or SERVICE_PATH)
@@ -139,6 +167,29 @@ def _program(program: str, path: str | None) -> Iterator[str]:
         yield f"the daemon would not find {program}: its PATH is {path or SERVICE_PATH}; write {here}"
     elif here is not None and not Path(here).samefile(there):
         yield f"{program} is {here} here, but {there} at the daemon: write the one that is meant"
+
+
+def _shell_syntax(argv: Sequence[str]) -> Iterator[str]:
+    if "-c" in argv[1:]:
+        return
+    for argument in argv[1:]:
+        if _SHELL_SYNTAX.fullmatch(argument):
+            yield f'there is no shell, {argument} is an argument like others; with one: ["sh", "-c", "..."]'
+
+
+def _value(parsed: Experiment, failure: Failure) -> Iterator[str]:
+    if failure.cause != "no-value" or "NaN" in failure.message:
+        return
+    if parsed.objective.pattern is not None:
+        yield f"on standard output, the pattern is searched for in each line: {parsed.objective.pattern}"
+    elif len(parsed.directions) > 1:
+        example = ", ".join(f"{place}.5" for place, _ in enumerate(parsed.directions))
+        yield f'print a line such as {{"values": [{example}]}} on standard output'
+    else:
+        yield (
+            "print the value as the last line of standard output, such as 0.97, "
+            'or a line such as {"value": 0.97}'
+        )
 
 
 def _out_of_reach(place: Path) -> Iterator[str]:

@@ -30,11 +30,20 @@ class WorkerTrial(FixedTrial):
 
 
 def load(name: str, directory: str | None) -> Objective:
-    """The function named ``module:function``. Raises what its import raises."""
+    """The function named ``module:function``. Raises what its import raises, SystemExit if there is none."""
     module, _, function = name.partition(":")
+    place = directory or str(Path.cwd())
     # As for a script: what lies beside the module can be imported by it.
-    sys.path.insert(0, directory or str(Path.cwd()))
-    objective: Objective = getattr(importlib.import_module(module), function)
+    sys.path.insert(0, place)
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise SystemExit(f"there is no module {module} in {place} nor among what is installed") from None
+    if not hasattr(loaded, function):
+        raise SystemExit(f"there is no {function} in {loaded.__file__}")
+    objective: Objective = getattr(loaded, function)
     return objective
 
 

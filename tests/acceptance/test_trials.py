@@ -176,7 +176,12 @@ def test_why_it_failed_is_told(
 def test_a_program_that_is_not_there_is_told(shared: Daemon) -> None:
     found = failure(shared, "missing", an_experiment(["no-such-program"]))
     assert found["cause"] == "exit"
-    assert str(found["message"]).startswith("cannot run 'no-such-program': not found in PATH (")
+    expected = "cannot run 'no-such-program': not found in PATH ("
+    assert str(found["message"]).startswith(expected)
+    assert (
+        f"trial 0 of missing has no output on this host: {expected}"
+        in shared.tunectl("logs", "missing").stderr
+    )
 
 
 def test_a_crash_is_tried_again_in_the_same_trial(shared: Daemon) -> None:

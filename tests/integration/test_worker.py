@@ -128,13 +128,15 @@ async def test_an_objective_that_returns_nothing_has_no_value(objective: Objecti
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("trian:objective", "ModuleNotFoundError: No module named 'trian'"),
-        ("train:objectiv", "AttributeError: module 'train' has no attribute 'objectiv'"),
+        ("trian:objective", "there is no module trian in {here} nor among what is installed"),
+        ("train.inner:objective", "there is no module train.inner in {here} nor"),
+        ("train:objectiv", "there is no objectiv in {here}/train.py"),
     ],
 )
 async def test_an_objective_that_is_not_there_is_told(objective: Objective, name: str, expected: str) -> None:
     failure = await objective.failure("def objective(trial): return 1", name=name)
-    assert expected in failure.message
+    assert expected.format(here=objective.directory) in failure.message
+    assert "Traceback" not in objective.log.read_text()
 
 
 async def test_it_imports_what_lies_beside_it(objective: Objective) -> None:
@@ -146,3 +148,9 @@ async def test_it_imports_what_lies_beside_it(objective: Objective) -> None:
 async def test_a_parameter_that_is_not_in_the_space_is_told(objective: Objective) -> None:
     failure = await objective.failure("def objective(trial): return trial.suggest_float('z', 0, 1)")
     assert "'z'" in failure.message
+
+
+async def test_a_module_that_the_objective_wants_is_told_with_who_wants_it(objective: Objective) -> None:
+    failure = await objective.failure("import no_such_module\ndef objective(trial): return 1")
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in failure.message
+    assert "train.py" in objective.log.read_text()

@@ -15,13 +15,25 @@ from tuned.states import Cause, Ending, Failure
 DONE = Ending(values=(1.0,))
 
 
-def hints(*command: str, ending: Ending = DONE, path: Path | None = None, **objective: object) -> str:
-    keys = {"command": list(command), "timeout": "1h", **objective}
-    keys |= {"env.PATH": str(path)} if path else {}
-    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
-    content = f'[objective]\n{text}\n[space.x]\ntype = "int"\nlow = 1\nhigh = 3\n'
+def hints(
+    *command: str,
+    ending: Ending = DONE,
+    head: str = "",
+    search: Path | None = None,
+    metric: dict[str, str] | None = None,
+    **objective: object,
+) -> str:
+    keys = {"timeout": "1h", **({"command": list(command)} if command else {}), **objective}
+    keys |= {"env.PATH": str(search)} if search else {}
+    keys |= {f"metric.{key}": value for key, value in (metric or {}).items()}
+    text = "\n".join(f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None)
+    content = f'{head}\n[objective]\n{text}\n[space.x]\ntype = "int"\nlow = 1\nhigh = 3\n'
     parsed = experiment.parse(content.encode(), "minima.toml")
     return "\n".join(tunectl_try.hints(parsed, parsed.space.at(0), ending))
+
+
+def _toml(value: object) -> str:
+    return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +60,7 @@ def test_a_program_that_only_the_reader_finds(here: Path, monkeypatch: pytest.Mo
     program.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(here), prepend=os.pathsep)
     assert f"write {program}" in hints("trainer")
-    assert not hints("trainer", path=here)
+    assert not hints("trainer", search=here)
     assert "is it installed?" in hints("no-such-program")
 
 
@@ -78,6 +90,45 @@ def test_a_place_that_the_daemons_user_may_not_enter(here: Path, monkeypatch: py
     assert f"user nobody may not enter {private}" in hints("sh", f"{private}/data")
 
 
+def silent(message: str = "nothing") -> Ending:
+    return Ending(failure=Failure(cause=Cause.NO_VALUE, message=message))
+
+
 def test_how_a_value_is_given() -> None:
-    silent = Ending(failure=Failure(cause=Cause.NO_VALUE, message="nothing"))
-    assert "print the value as the last line" in hints("sh", ending=silent)
+    assert "print the value as the last line" in hints("sh", ending=silent())
+    assert not hints("sh", ending=silent("the value is NaN"))
+
+
+def test_how_several_values_are_given() -> None:
+    found = hints("sh", ending=silent(), head='directions = ["minimize", "maximize"]')
+    assert '{"values": [0.5, 1.5]}' in found
+
+
+def test_where_a_pattern_is_looked_for() -> None:
+    found = hints("sh", ending=silent(), metric={"pattern": "loss (?P<value>.*)"})
+    assert "searched for in each line: loss (?P<value>.*)" in found
+
+
+def test_a_program_beside_the_reader_is_not_beside_the_trial(here: Path) -> None:
+    assert f"write {here}/train.py" in hints("./train.py")
+
+
+def test_a_command_is_no_line() -> None:
+    assert hints("sh train.py") == 'command is an array of arguments, not a line: ["sh", "train.py"]'
+
+
+@pytest.mark.parametrize("argument", ["|", ">out.txt", "2>&1", "&&", ";", "~/data", "$HOME/data"])
+def test_a_command_has_no_shell(argument: str) -> None:
+    assert f"there is no shell, {argument} is an argument" in hints("echo", argument)
+    assert not hints("sh", "-c", f"echo {argument}")
+
+
+def test_a_module_beside_the_reader_is_not_beside_the_trial(here: Path) -> None:
+    assert f'set [objective] path = "{here}"' in hints(python="train:objective")
+    assert not hints(python="train:objective", path=here)
+    assert not hints(python="elsewhere:objective")
+
+
+def test_a_timeout_is_proposed_to_what_works_without() -> None:
+    assert "without [objective] timeout" in hints("sh", timeout=None)
+    assert not hints("sh", timeout=None, ending=Ending(failure=Failure(cause=Cause.EXIT, message="x")))
