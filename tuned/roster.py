@@ -129,7 +129,9 @@ class Roster:
 
     async def _look_around(self) -> None:
         self._forget_withdrawn()
-        ids = [*(search.standing.study_id for search in self.searches.values()), *self._ended]
+        # Those of before the question: of what ends below, the answer may say that it is open.
+        ended_before = dict(self._ended)
+        ids = [*(search.standing.study_id for search in self.searches.values()), *ended_before]
         found = await self._link.call(standings, self._link.database, ids) if ids else {}
         for search in list(self.searches.values()):
             standing = found.get(search.standing.study_id)
@@ -138,11 +140,11 @@ class Roster:
             else:
                 search.look(standing)
                 await self._follow_state(search)
-        for study_id, ended in list(self._ended.items()):
+        for study_id, ended in ended_before.items():
             standing = found.get(study_id)
             if standing is None or standing.uid != ended.uid:
-                del self._ended[study_id]
-            else:
+                self._ended.pop(study_id, None)
+            elif study_id in self._ended:
                 await self._bring_back(ended.file, standing)
         self._scheduler.wake()
 
@@ -280,6 +282,7 @@ class Roster:
         except (ValueError, TypeError, ImportError) as error:
             raise _bad_sampler(taken.file, experiment, error) from error
         self.searches[experiment.name] = search
+        self._ended.pop(standing.study_id, None)
         search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
         try:

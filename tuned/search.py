@@ -27,7 +27,7 @@ from tuned.claims import (
     new_claim_id,
 )
 from tuned.enqueued import fail_waiting, fixed_params
-from tuned.errors import DatabaseAway
+from tuned.errors import DatabaseAway, InvalidInput
 from tuned.space import Walk
 from tuned.states import Ending, StudyState
 from tuned.studies import Standing, close_if_over, standings
@@ -141,12 +141,19 @@ class Search:
     def look(self, standing: Standing) -> None:
         """Takes note of where the study stands now; the next claims find out whether that helps."""
         if standing.definition != self.standing.definition:
-            # A person gave the study another budget, here or on another host.
-            self.experiment = self.experiment.adopt(standing.definition)
-            self.log.info("definition changed", trials_limit=standing.trials_limit)
+            self._adopt(standing.definition)
         self.standing = standing
         self.is_idle = False
         self._unpark(self._parked)
+
+    def _adopt(self, definition: str) -> None:
+        """A person gave the study another budget, here or on another host."""
+        try:
+            self.experiment = self.experiment.adopt(definition)
+        except InvalidInput as error:
+            # A newer tuned may have written it: it hurts this experiment only.
+            self.trouble = str(error)
+        self.log.info("definition changed", trouble=self.trouble)
 
     def mend(self) -> None:
         """A person looked at the failures and wants the search to go on here."""

@@ -39,6 +39,7 @@ def test_two_hosts_as_an_operator_sees_them(make: MakeDaemon, postgresql_url: st
     assert min(by_host.values()) >= 2
 
     assert beta.abort() == 0
+    assert [line["event"] for line in alpha.logged()].count("experiment open") == 1
     states = {host["name"]: host["state"] for host in ask(alpha, "hosts")["hosts"]}
     assert states == {"alpha": "running", "beta": "stopped"}
 
