@@ -52,6 +52,8 @@ class Daemon:
         self.config, self.log = home / "tuned.toml", home / "daemon.log"
         self.storage = storage or f"sqlite:///{self.state / 'tuned.db'}"
         self.user = user
+        #: What is run.
+        self.module = "tuned"
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         home.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ class Daemon:
         arguments = [text for option, path in places.items() for text in (option, str(path))]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_as_user(self.user), sys.executable, "-m", "tuned", *arguments, "--socket", self.socket,
+                [*_as_user(self.user), sys.executable, "-m", self.module, *arguments, "--socket", self.socket,
                  "--log-format", "json", *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home,
                 env={**_plain_environment(), MARK: str(self.home), **self.environment},

@@ -71,6 +71,12 @@ class FleetHost(Daemon):
         self.is_stopped = False
         return super().launch(*options)
 
+    def until_crashed(self) -> int:
+        """Until it has ended by itself; its exit status."""
+        status = self.wait(60)
+        self._note_stop()
+        return status
+
     def kill(self) -> None:
         self._note_stop()
         super().kill()
