@@ -457,7 +457,7 @@ def test_a_file_that_we_may_not_remove_is_not_taken_again_and_again(
 
 @contextlib.asynccontextmanager
 async def watching(spool: Spool) -> AsyncIterator[AsyncIterator[Change]]:
-    async with asyncio.timeout(20), contextlib.aclosing(spool.changes()) as changes:
+    async with asyncio.timeout(100), contextlib.aclosing(spool.changes()) as changes:
         assert await anext(changes) == EVERYTHING
         # The second look at what had only just been written at the first.
         assert await anext(changes) == EVERYTHING
