@@ -153,6 +153,7 @@ class Database:
         with self.transaction() as connection:
             if self.is_postgresql:
                 # Optuna creates its tables on connections of its own; this keeps other daemons out meanwhile.
+                connection.execute(_MIGRATION_TIMEOUT)
                 connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
                 self._prepare_optuna()
                 _migrate(connection)
@@ -184,6 +185,10 @@ _LOCAL_TIMEOUTS = select(
         for name in ("lock_timeout", "idle_in_transaction_session_timeout")
     )
 )
+
+
+#: Our transaction is idle while Optuna makes its tables, which may take long on a busy server.
+_MIGRATION_TIMEOUT = select(func.set_config("idle_in_transaction_session_timeout", "5min", True))
 
 
 def _lock(table: Table, *, is_postgresql: bool) -> Select[Any]:

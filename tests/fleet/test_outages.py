@@ -174,9 +174,9 @@ def test_a_host_frozen_in_a_transaction_holds_the_others_up_for_seconds(
     gate = Gate(tmp_path / "gate")
     fleet.start(1, slots=4)
     begun(fleet, ledger, gate)
-    with (
+    with (  # noqa: PT012 (it is the end of the transaction that raises)
         closing(Database(fleet.storage)) as database,
-        pytest.raises(DatabaseAway),  # noqa: PT012 (the end of the transaction is what raises)
+        pytest.raises(DatabaseAway),
         database.transaction() as connection,
     ):
         connection.execute(text("SELECT 1 FROM studies FOR UPDATE"))
