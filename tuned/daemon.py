@@ -149,7 +149,7 @@ class Daemon:
 
     async def _join(self, group: asyncio.TaskGroup) -> None:
         """Becomes part of the fleet as soon as the database lets us, and starts the slots."""
-        await self._prepare_database()
+        await self._link.prepare()
         await self._teller.restore()
         self._background.append(group.create_task(self._teller.run(self._roster.on_told)))
         # Values that an earlier daemon could not tell come before its trials are settled as lost.
@@ -160,13 +160,6 @@ class Daemon:
         self._background.append(group.create_task(self._roster.follow(self._settings.interval_seconds)))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
-
-    async def _prepare_database(self) -> None:
-        while True:
-            try:
-                return await self._link.call(self._link.database.prepare)
-            except DatabaseAway:
-                await self._link.back()
 
     def _begin(self) -> None:
         """The socket answers, and files that are dropped from now on are seen."""
@@ -234,8 +227,7 @@ class Daemon:
                 settle_own, self._link.database, search.standing.study_id,
                 self._fleet.holder.incarnation, but_not=(),
             )  # fmt: skip
-            for number in numbers:
-                search.log.warning("trial aborted", trial=number, cause="aborted")
+            self._scheduler.publish_aborted(search, numbers)
         await self._fleet.leave()
 
     async def _speak(self) -> None:

@@ -54,9 +54,21 @@ class Link:
         self._is_away = asyncio.Event()
         #: Why the database is away; None while it is there.
         self.message: str | None = None
+        self._is_prepared = False
+
+    async def prepare(self) -> None:
+        """Makes the database ready for calls: whoever asks for one earlier is told that it is away."""
+        while not self._is_prepared:
+            try:
+                await self._run(self._calls, self.database.prepare)
+                self._is_prepared = True
+            except DatabaseAway:
+                await self.back()
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs a function in a thread. Raises what it raises; DatabaseAway is remembered."""
+        if not self._is_prepared:
+            raise DatabaseAway(self.message or "the database is being prepared")
         return await self._run(self._calls, functools.partial(function, *args, **kwargs))
 
     async def draw(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

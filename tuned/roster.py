@@ -165,11 +165,7 @@ class Roster:
         self._publish_ending(search, result)
         if told is not Told.TOLD:
             search.log.warning("result came late", trial=result.number, became=told.value)
-        had_trouble = bool(search.trouble)
-        search.note_ending(result.trial_id, result.ending)
-        if search.trouble and not had_trouble:
-            search.log.error("experiment paused on this host", reason=search.trouble)
-            self.publish_state(search)
+        search.note_told(result.trial_id)
         if search.is_idle or search.standing.is_full or search.standing.is_exhausted:
             try:
                 await self.check(search)

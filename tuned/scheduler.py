@@ -17,6 +17,7 @@ import structlog
 from tuned import log
 from tuned.claims import Action, Claimed, Duplicate, Outcome
 from tuned.errors import DatabaseAway
+from tuned.states import Cause, Ending
 from tuned.tells import Result, give_back, settle_own
 from tuned.trial import Evaluation, Site, evaluate
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from tuned.events import Events
     from tuned.link import Link
     from tuned.search import Search
-    from tuned.states import Ending
     from tuned.teller import Teller
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -108,8 +108,14 @@ class Scheduler:
         study_id = search.standing.study_id
         kept = self._teller.trial_ids(study_id)
         ended = await self._link.call(settle_own, self._link.database, study_id, incarnation, but_not=kept)
-        for number in ended:
-            search.log.warning("trial aborted", trial=number, cause="aborted")
+        self.publish_aborted(search, ended)
+
+    def publish_aborted(self, search: Search, numbers: list[int]) -> None:
+        for number in numbers:
+            self._events.publish(
+                "trial-ended", experiment=search.name, trial=number, state="FAIL", values=None,
+                failure={"cause": Cause.ABORTED.value},
+            )  # fmt: skip
 
     async def over(self, seconds: float) -> None:
         """Waits until a claim finds out that a study is over; at most so long."""
@@ -200,24 +206,29 @@ class Scheduler:
                 await self._give_back(search, claimed, f"cannot begin a trial on this host: {error}")
             finally:
                 self.slots[slot] = None
-            # The attempts were counted in a task of their own, with fields of its own.
-            structlog.contextvars.bind_contextvars(attempt=evaluation.attempt)
+                if task.cancelled():
+                    _log.warning("trial aborted", attempt=evaluation.attempt)
             if ending is not None:
                 await self._teller.put(self._result(search, claimed, ending))
-                _log_ending(ending)
+                _log_ending(ending, evaluation.attempt)
+                if search.count_ending(ending):
+                    self._pause_here(search)
 
     async def _give_back(self, search: Search, claimed: Claimed, reason: str) -> None:
         """This host cannot evaluate: the point is for others, the search rests here until a person looks."""
-        _log.error("experiment paused on this host", reason=reason)
         search.trouble = reason
+        self._pause_here(search)
+        database, study_id = self._link.database, claimed.study_id
+        await self._insist(lambda: self._link.call(give_back, database, study_id, claimed.trial_id, reason))
+
+    def _pause_here(self, search: Search) -> None:
+        search.log.error("experiment paused on this host", reason=search.trouble)
         self._events.publish(
             "experiment-state",
             experiment=search.name,
             state=search.standing.state.value,
-            note=reason,
+            note=search.trouble,
         )
-        database, study_id = self._link.database, claimed.study_id
-        await self._insist(lambda: self._link.call(give_back, database, study_id, claimed.trial_id, reason))
 
     async def _charge_retry(self, search: Search, claimed: Claimed) -> bool:
         return await self._insist(lambda: search.charge_retry(claimed))
@@ -252,8 +263,9 @@ async def _outcome(task: asyncio.Task[Ending]) -> Ending | None:
     return None if task.cancelled() else task.result()
 
 
-def _log_ending(ending: Ending) -> None:
-    if ending.failure is not None:
-        _log.warning("trial failed", cause=ending.failure.cause.value, reason=ending.failure.message)
+def _log_ending(ending: Ending, attempt: int) -> None:
+    failure = ending.failure
+    if failure is not None:
+        _log.warning("trial failed", cause=failure.cause.value, reason=failure.message, attempt=attempt)
     else:
-        _log.info("trial complete", values=ending.values)
+        _log.info("trial complete", values=ending.values, attempt=attempt)

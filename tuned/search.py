@@ -161,12 +161,20 @@ class Search:
         self.trouble = ""
         self.is_idle = False
 
-    def note_ending(self, trial_id: int, ending: Ending) -> None:
-        """Takes note of a result that the database has now; what was interrupted has none."""
+    def count_ending(self, ending: Ending) -> bool:
+        """Takes note of how an evaluation ended here; True if that was one failure too many.
+
+        Before the database knows of it: it may be slower than what fails at once.
+        """
+        self._failures_in_a_row = 0 if ending.failure is None else self._failures_in_a_row + 1
+        if self.trouble or self._failures_in_a_row < MOST_FAILURES_IN_A_ROW:
+            return False
+        self.trouble = f"paused after {MOST_FAILURES_IN_A_ROW} failures in a row on this host"
+        return True
+
+    def note_told(self, trial_id: int) -> None:
+        """Takes note that the database has the result of a trial."""
         self._told += 1
-        self._failures_in_a_row = self._failures_in_a_row + 1 if ending.failure is not None else 0
-        if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
-            self.trouble = f"paused after {MOST_FAILURES_IN_A_ROW} failures in a row on this host"
         self._unpark([duplicate for duplicate in self._parked if duplicate.twin.trial_id == trial_id])
 
     def _unpark(self, ended: list[Duplicate]) -> None:
@@ -226,12 +234,15 @@ class Search:
         if duplicate.action is Action.WAIT:
             self._parked.append(duplicate)
             return
+        # Without a trial of its own there is none to name.
+        trial = {} if duplicate.number is None else {"trial": duplicate.number}
         self.log.info(
             "duplicate",
             action=duplicate.action.value,
             origin=origin.value,
-            trial=duplicate.number,
             twin=duplicate.twin.number,
+            slot=slot,
+            **trial,
         )
 
     async def _claim_next(self, slot: int) -> Outcome:
@@ -246,8 +257,9 @@ class Search:
         candidate = await self._owed()
         if candidate is not None:
             return await self._claim(candidate)
-        if self.standing.waiting:
-            return await self._claim_waiting(self.standing.waiting[0])
+        waiting = self._next_waiting()
+        if waiting is not None:
+            return await self._claim_waiting(waiting)
         if self._duplicates[slot] < self.experiment.dedup.patience and self._drawer.samples:
             return await self._claim_drawn()
         if self._walk is None:
@@ -270,6 +282,12 @@ class Search:
             return freed
         return None
 
+    def _next_waiting(self) -> int | None:
+        """An enqueued trial that is not parked already: it stays WAITING until its twin has ended."""
+        candidates = [*(duplicate.candidate for duplicate in self._parked), *self._ready]
+        parked = {candidate.waiting_trial for candidate in candidates}
+        return next((trial_id for trial_id in self.standing.waiting if trial_id not in parked), None)
+
     async def _claim_waiting(self, trial_id: int) -> Outcome:
         fixed = await self._link.call(fixed_params, self._link.database, trial_id)
         try:
@@ -279,7 +297,8 @@ class Search:
             await self._link.call(fail_waiting, self._link.database, trial_id, str(error))
             return Closed()
         outcome = await self._claim_draft(draft)
-        await self.refresh()
+        if not (isinstance(outcome, Duplicate) and outcome.action is Action.WAIT):
+            await self.refresh()
         return outcome
 
     async def _claim_drawn(self) -> Outcome:

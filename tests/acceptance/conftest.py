@@ -7,11 +7,13 @@ import pwd
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.daemon import Daemon
+from tuned.errors import Conflict
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -24,11 +26,15 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def shared(shared_daemon: Daemon) -> Daemon:
-    """A running daemon with four slots, for tests that neither stop it nor fill its slots for long."""
+def shared(shared_daemon: Daemon) -> Iterator[Daemon]:
+    """A running daemon with four idle slots, for tests that do not stop it."""
     assert shared_daemon.process is not None
     assert shared_daemon.process.poll() is None, f"the shared daemon has ended:\n{shared_daemon.log_tail()}"
-    return shared_daemon
+    yield shared_daemon
+    # What a test has left would take the slots of the next one.
+    for experiment in shared_daemon.status()["experiments"]:
+        with suppress(Conflict):
+            shared_daemon.client.post(f"/v1/experiments/{experiment['name']}/cancel")
 
 
 @pytest.fixture

@@ -1,236 +1,281 @@
-"""The words of docs/dedup.md, each as a person sees it."""
+"""What the words of the experiment file mean, from the file to what plain Optuna reads."""
 
 from __future__ import annotations
 
-import json
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tests.acceptance.conftest import MakeDaemon
-from tests.acceptance.daemon import Daemon, an_experiment
+from tests.acceptance.daemon import Daemon, an_experiment, checked
 from tests.waiting import until
 
-X: dict[str, BaseDistribution] = {"x": IntDistribution(0, 9)}
+GRID = '[sampler]\nname = "grid"\n'
+RANDOM = '[sampler]\nname = "random"\nseed = 1\n'
 
 
-def dedup(**policy: str | int) -> str:
-    return "\n[dedup]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in policy.items()) + "\n"
+def gate(daemon: Daemon, name: str) -> Path:
+    return daemon.home / f"{name}.gate"
 
 
-def sampler(name: str, **options: int) -> str:
-    return f'\n[sampler]\nname = "{name}"\n' + "\n".join(f"{key} = {value}" for key, value in options.items())
-
-
-def budget(**limits: str | int) -> str:
-    return "\n[budget]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in limits.items()) + "\n"
-
-
-def counted(daemon: Daemon, name: str, script: str = "true", *, high: int = 9, more: str = "") -> str:
+def counted(daemon: Daemon, name: str, more: str, *, high: int, script: str = "true") -> str:
     return an_experiment(script, high=high, more=more, count=daemon.count_file(name))
 
 
-def of_state(trials: list[FrozenTrial], state: TrialState) -> list[FrozenTrial]:
-    return [trial for trial in trials if trial.state is state]
+def gated(daemon: Daemon, name: str, more: str, *, high: int) -> str:
+    """No trial ends before the gate is open."""
+    script = f"until test -e {gate(daemon, name)}; do sleep 0.05; done"
+    return counted(daemon, name, more, high=high, script=script)
 
 
-# Points and exhaustion
+def trials(daemon: Daemon, name: str) -> list[FrozenTrial]:
+    return daemon.study(name).trials
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "cmaes", "nsgaii", "qmc", "grid", "bruteforce"])
-def test_a_finite_space_ends_when_every_point_is_visited_whatever_the_sampler(
-    shared: Daemon, name: str
-) -> None:
-    study = f"finite-{name}"
-    summary = shared.run(study, counted(shared, study, high=5, more=sampler(name)))
-    assert shared.evaluations(study) == {str(x): 1 for x in range(6)}
-    assert (summary["state"], summary["visited"], summary["space_size"]) == ("done", 6, 6)
+def is_duplicate(trial: FrozenTrial) -> bool:
+    return "msg" in trial.user_attrs["HOST"]
 
 
-def test_failed_points_are_visited_and_counted(shared: Daemon) -> None:
-    script = 'test "$TUNED_PARAM_X" != 2'
-    summary = shared.run("some-fail", an_experiment(f"{script} || exit 3", high=4, more=sampler("grid")))
-    assert (summary["counts"]["complete"], summary["counts"]["failed"], summary["visited"]) == (4, 1, 5)
+def once(points: int) -> Counter[str]:
+    return Counter({str(x): 1 for x in range(points)})
 
 
-def test_given_points_come_first_and_in_their_order(make: MakeDaemon) -> None:
-    daemon = make(slots=1).start()
-    points = "".join(f"[[points]]\nx = {x}\n" for x in (7, 3, 5))
-    daemon.run("given", counted(daemon, "given", more=budget(trials=4) + sampler("random") + "\n" + points))
-    begun = daemon.count_file("given").read_text().split()
-    assert begun[:3] == ["7", "3", "5"]
+# The space
+
+
+def test_a_grid_visits_each_point_of_a_mixed_space_once(shared: Daemon) -> None:
+    count = shared.count_file("mixed")
+    summary = shared.run("mixed", checked(f"""
+        [objective]
+        command = ["sh", "-c", "echo {{rate}} {{kind}} >> {count}; echo {{rate}}"]
+        [sampler]
+        name = "grid"
+        [space.rate]
+        type = "float"
+        low = 0.0
+        high = 1.0
+        step = 0.1
+        [space.kind]
+        type = "categorical"
+        choices = ["a", "b"]
+        """))  # fmt: skip
+    rates = [f"0.{tenth}" for tenth in range(10)] + ["1.0"]
+    assert shared.evaluations("mixed") == Counter(f"{r} {kind}" for r in rates for kind in "ab")
+    assert (summary["visited"], summary["space_size"], summary["trials"]) == (22, 22, 22)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii", "qmc"])
+def test_a_finite_space_ends_for_every_sampler(shared: Daemon, sampler: str) -> None:
+    name = f"ends-{sampler}"
+    shared.run(name, counted(shared, name, f'[sampler]\nname = "{sampler}"\nseed = 3\n', high=7))
+    assert shared.evaluations(name) == once(8)
+    assert {trial.params["x"] for trial in trials(shared, name)} == set(range(8))
+
+
+# The budget
+
+
+def test_the_budget_of_trials_is_exact_with_several_slots(shared: Daemon) -> None:
+    summary = shared.run("trials", counted(shared, "trials", RANDOM + "[budget]\ntrials = 13\n", high=30))
+    assert summary["trials"] == 13
+    assert len(trials(shared, "trials")) == 13
+    evaluated = [trial for trial in trials(shared, "trials") if not is_duplicate(trial)]
+    assert sum(shared.evaluations("trials").values()) == len(evaluated) == summary["evaluations"]
+
+
+def test_duplicates_do_not_count_as_evaluations(shared: Daemon) -> None:
+    more = RANDOM + "[budget]\nevaluations = 9\n[dedup]\npatience = 50\n"
+    summary = shared.run("evaluations", counted(shared, "evaluations", more, high=10))
+    assert sum(shared.evaluations("evaluations").values()) == 9
+    assert summary["evaluations"] == 9
+    assert summary["trials"] == len(trials(shared, "evaluations"))
+
+
+def test_each_retry_counts_as_an_evaluation(shared: Daemon) -> None:
+    more = GRID + "[budget]\nevaluations = 7\n[retry]\nattempts = 2\n"
+    shared.run("retries", counted(shared, "retries", more, high=50, script="exit 3"))
+    assert sum(shared.evaluations("retries").values()) == 7
+    assert {trial.user_attrs["FAILURE"]["cause"] for trial in trials(shared, "retries")} == {"exit"}
+
+
+def test_when_the_time_is_over_nothing_new_starts_and_what_runs_finishes(shared: Daemon) -> None:
+    shared.drop("time", gated(shared, "time", GRID + '[budget]\ntime = "0.5s"\n', high=99))
+    until(lambda: len(shared.evaluations("time")) == 4, what="all slots to be busy")
+    until(lambda: not shared.summary("time")["seconds_left"], what="the time to be over")
+    gate(shared, "time").touch()
+    shared.until_in("done", "time")
+    assert [trial.state for trial in trials(shared, "time")] == [TrialState.COMPLETE] * 4
+
+
+# The order
+
+
+def test_points_of_the_file_are_evaluated_first_and_in_order(shared: Daemon) -> None:
+    points = "".join(f"[[points]]\nx = {x}\n" for x in (17, 3, 11))
+    text = counted(shared, "points", RANDOM + "[budget]\ntrials = 5\n" + points, high=30)
+    shared.run("points", "parallel = 1\n" + text)
+    assert [trial.params["x"] for trial in trials(shared, "points")][:3] == [17, 3, 11]
+
+
+def test_aborted_points_go_ahead_of_the_sampler(daemon: Daemon) -> None:
+    daemon.drop("freed", gated(daemon, "freed", RANDOM, high=400))
+    daemon.until_running(2)
+    assert daemon.abort() == 0
+    aborted = [trial.params["x"] for trial in trials(daemon, "freed")]
+    daemon.start().until_running(2)
+    assert [trial.params["x"] for trial in trials(daemon, "freed")] == aborted * 2
 
 
 # Duplicates
 
 
-def test_reuse_is_a_complete_trial_with_the_twins_value_and_host(shared: Daemon) -> None:
-    more = dedup(on_complete="reuse", on_running="wait", patience=1000) + sampler("random", seed=1)
-    shared.run("reuse", counted(shared, "reuse", high=3, more=more + budget(trials=40)))
-    trials = shared.study("reuse").trials
-    twins = {trial.number: trial for trial in trials}
-    reused = [trial for trial in trials if "msg" in trial.user_attrs["HOST"]]
-    for trial in reused:
-        host = trial.user_attrs["HOST"]
-        assert host == {"host": "alpha", "msg": "COMPLETE", "number": host["number"], "HOST_s": "alpha"}
-        assert (trial.params, trial.values) == (twins[host["number"]].params, twins[host["number"]].values)
-    assert set(shared.evaluations("reuse").values()) == {1}
-    assert len(trials) == len(reused) + len(shared.evaluations("reuse"))
+def twins(found: list[FrozenTrial]) -> list[tuple[FrozenTrial, FrozenTrial]]:
+    """Each duplicate with the trial that it names."""
+    return [(trial, found[trial.user_attrs["HOST"]["number"]]) for trial in found if is_duplicate(trial)]
 
 
-def gated(daemon: Daemon, name: str, *, high: int, more: str) -> str:
-    """Evaluations that end once the gate is open."""
-    script = f"while [ ! -e {daemon.home / 'gate'} ]; do sleep 0.05; done"
-    return counted(daemon, name, script, high=high, more=sampler("random", seed=1) + more)
+def host_attribute(message: str, number: int) -> dict[str, Any]:
+    """The contract's own form."""
+    return {"host": "alpha", "msg": message, "number": number, "HOST_s": "alpha"}
 
 
-def count(daemon: Daemon, name: str, kind: str) -> int:
-    found = [each for each in daemon.status()["experiments"] if each["name"] == name]
-    return int(found[0]["counts"][kind]) if found else 0  # type: ignore[literal-required]
+def test_reuse_gives_a_duplicate_the_values_of_its_twin(shared: Daemon) -> None:
+    more = RANDOM + '[dedup]\non_complete = "reuse"\npatience = 1000\n'
+    shared.run("reuse", "parallel = 1\n" + counted(shared, "reuse", more, high=19))
+    assert shared.evaluations("reuse") == once(20)
+    pairs = twins(trials(shared, "reuse"))
+    assert pairs
+    for trial, twin in pairs:
+        assert (trial.state, trial.values, trial.params) == (TrialState.COMPLETE, twin.values, twin.params)
+        assert trial.user_attrs["HOST"] == host_attribute("COMPLETE", twin.number)
+        assert twin.user_attrs["HOST"] == {"host": "alpha"}
 
 
-def test_skip_is_a_failed_trial_that_names_its_running_twin(make: MakeDaemon) -> None:
-    daemon = make(slots=3).start()
-    more = dedup(on_running="skip", patience=1000) + budget(trials=30)
-    daemon.drop("skip", gated(daemon, "skip", high=1, more=more))
-    until(lambda: count(daemon, "skip", "skipped"), what="a duplicate to be skipped")
-    [skipped, *_] = of_state(daemon.study("skip").trials, TrialState.FAIL)
-    host = skipped.user_attrs["HOST"]
-    assert (host["host"], host["msg"], host["HOST_s"]) == ("alpha", "RUNNING", "alpha")
-    assert daemon.study("skip").trials[host["number"]].params == skipped.params
-    (daemon.home / "gate").touch()
-    daemon.until_in("done", "skip")
+def test_resample_of_complete_points_makes_no_trial(shared: Daemon) -> None:
+    more = RANDOM + '[dedup]\non_complete = "resample"\npatience = 1000\n'
+    shared.run("resample", "parallel = 1\n" + counted(shared, "resample", more, high=19))
+    assert shared.evaluations("resample") == once(20)
+    assert len(trials(shared, "resample")) == 20
 
 
-def test_wait_makes_no_trial_until_the_twin_has_ended(make: MakeDaemon) -> None:
-    daemon = make(slots=3).start()
-    more = dedup(on_running="wait", patience=1000) + budget(trials=6)
-    daemon.drop("wait", gated(daemon, "wait", high=1, more=more))
-    until(lambda: count(daemon, "wait", "waiting"), what="a duplicate to be parked")
-    assert len(daemon.study("wait").trials) <= 2
-    (daemon.home / "gate").touch()
-    daemon.until_in("done", "wait")
-    assert set(daemon.evaluations("wait").values()) == {1}
+def test_evaluate_runs_complete_points_again_until_all_are_visited(shared: Daemon) -> None:
+    more = RANDOM + '[dedup]\non_complete = "evaluate"\n'
+    shared.run("again", "parallel = 1\n" + counted(shared, "again", more, high=9))
+    evaluated = shared.evaluations("again")
+    assert evaluated.keys() == once(10).keys()
+    assert evaluated.total() == len(trials(shared, "again")) > 10
+    assert not any(is_duplicate(trial) for trial in trials(shared, "again"))
 
 
-def test_resample_makes_no_trial_of_a_duplicate(shared: Daemon) -> None:
-    more = dedup(on_complete="resample", on_running="resample", patience=2) + sampler("random", seed=1)
-    shared.run("resample", counted(shared, "resample", high=5, more=more))
-    assert len(shared.study("resample").trials) == 6
-    assert shared.evaluations("resample") == {str(x): 1 for x in range(6)}
+def test_skip_fails_a_duplicate_of_a_running_point(shared: Daemon) -> None:
+    shared.drop("skip", gated(shared, "skip", RANDOM + '[dedup]\non_running = "skip"\n', high=1))
+    until(lambda: len(shared.evaluations("skip")) == 2, what="two slots to hold both points")
+    until(lambda: shared.summary("skip")["counts"]["skipped"] >= 3, what="duplicates of the other two")
+    gate(shared, "skip").touch()
+    shared.until_in("done", "skip")
+    assert shared.evaluations("skip") == once(2)
+    skipped = [pair for pair in twins(trials(shared, "skip")) if pair[0].state is TrialState.FAIL]
+    assert len(skipped) >= 3
+    for trial, twin in skipped:
+        assert (trial.values, trial.params) == (None, twin.params)
+        assert trial.user_attrs["HOST"] == host_attribute("RUNNING", twin.number)
 
 
-def test_evaluate_repeats_on_purpose(shared: Daemon) -> None:
-    more = dedup(on_complete="evaluate", on_running="evaluate") + sampler("random", seed=1)
-    shared.run("repeat", counted(shared, "repeat", high=2, more=more + budget(trials=3)))
-    assert sum(shared.evaluations("repeat").values()) == 3
+def test_slots_are_idle_when_all_that_is_left_is_held(shared: Daemon) -> None:
+    more = RANDOM + '[dedup]\non_running = "resample"\non_complete = "resample"\n'
+    shared.drop("held", gated(shared, "held", more, high=1))
+    until(lambda: len(shared.evaluations("held")) == 2, what="both points to run")
+    # Another experiment gets the slots that have nothing to do.
+    shared.run("beside-held", counted(shared, "beside-held", GRID, high=5))
+    assert shared.place_of("held") == "active"
+    gate(shared, "held").touch()
+    shared.until_in("done", "held")
+    assert shared.evaluations("held") == once(2)
+    assert len(trials(shared, "held")) == 2
 
 
-def test_after_patience_a_point_that_nobody_has_is_evaluated(make: MakeDaemon) -> None:
-    daemon = make(slots=1).start()
-    more = dedup(on_complete="reuse", patience=2) + sampler("random", seed=1)
-    daemon.run("patient", counted(daemon, "patient", high=30, more=more))
-    in_a_row, longest = 0, 0
-    for trial in daemon.study("patient").trials:
-        in_a_row = in_a_row + 1 if "msg" in trial.user_attrs["HOST"] else 0
-        longest = max(longest, in_a_row)
-    assert longest == 2
-    assert len(daemon.evaluations("patient")) == 31
+def test_evaluate_runs_a_running_point_beside_itself(shared: Daemon) -> None:
+    more = RANDOM + '[budget]\ntrials = 4\n[dedup]\non_running = "evaluate"\n'
+    shared.drop("beside", gated(shared, "beside", more, high=1))
+    until(lambda: shared.evaluations("beside").total() == 4, what="all slots to be busy with two points")
+    gate(shared, "beside").touch()
+    shared.until_in("done", "beside")
+    assert [trial.state for trial in trials(shared, "beside")] == [TrialState.COMPLETE] * 4
+    assert {trial.params["x"] for trial in trials(shared, "beside")} <= {0, 1}
 
 
-# Budgets
+def test_wait_parks_a_duplicate_without_a_trial_until_its_twin_ends(shared: Daemon) -> None:
+    more = RANDOM + '[budget]\ntrials = 6\n[dedup]\non_running = "wait"\npatience = 1000\n'
+    shared.drop("wait", gated(shared, "wait", more, high=1))
+    until(lambda: len(shared.evaluations("wait")) == 2, what="two slots to hold both points")
+    until(lambda: shared.summary("wait")["counts"]["waiting"], what="a duplicate to be parked")
+    assert len(trials(shared, "wait")) == shared.summary("wait")["trials"] <= 2
+    gate(shared, "wait").touch()
+    shared.until_in("done", "wait")
+    assert shared.evaluations("wait") == once(2)
+    assert {trial.state for trial in trials(shared, "wait")} == {TrialState.COMPLETE}
 
 
-def test_trials_count_what_was_evaluated_reused_skipped_and_failed(shared: Daemon) -> None:
-    more = sampler("random", seed=2) + budget(trials=25)
-    script = 'test "$TUNED_PARAM_X" != 2 || exit 1'
-    summary = shared.run("trials", counted(shared, "trials", script, high=99, more=more))
-    assert len(shared.study("trials").trials) == 25
-    counts = summary["counts"]
-    assert counts["complete"] + counts["reused"] + counts["failed"] + counts["skipped"] == 25
-
-
-def test_evaluations_count_each_retry(shared: Daemon) -> None:
-    more = sampler("random", seed=2) + budget(evaluations=10) + "\n[retry]\nattempts = 1\n"
-    summary = shared.run("evaluations", counted(shared, "evaluations", "exit 1", high=999, more=more))
-    assert sum(shared.evaluations("evaluations").values()) == summary["evaluations"] == 10
-    trials = shared.study("evaluations").trials
-    assert sum(1 + len(trial.user_attrs.get("RETRIED", [])) for trial in trials) == 10
-    assert any("RETRIED" in trial.user_attrs for trial in trials)
-
-
-def test_when_the_time_is_over_nothing_new_starts_and_what_runs_ends(shared: Daemon) -> None:
-    more = sampler("random", seed=2) + budget(time="1s")
-    shared.run("timed", counted(shared, "timed", "sleep 0.3", high=10**6, more=more))
-    trials = shared.study("timed").trials
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
-    begun = [trial.datetime_start for trial in trials if trial.datetime_start]
-    assert (max(begun) - min(begun)).total_seconds() < 1.5
+def test_after_patience_duplicates_in_a_row_an_unvisited_point_is_drawn(shared: Daemon) -> None:
+    more = RANDOM + "[dedup]\npatience = 2\n"
+    shared.run("patience", "parallel = 1\n" + counted(shared, "patience", more, high=29))
+    found = trials(shared, "patience")
+    runs = [len(list(group)) for alike, group in itertools.groupby(found, is_duplicate) if alike]
+    # Each of the four slots counts its own.
+    assert 0 < max(runs) <= 8
+    assert {trial.system_attrs["tuned:origin"] for trial in found} == {"sampler", "walk"}
+    assert shared.evaluations("patience") == once(30)
 
 
 # Studies of plain Optuna
 
 
-def plain_study(daemon: Daemon, name: str) -> optuna.Study:
-    """Made by a script of plain Optuna."""
-    return optuna.create_study(study_name=name, storage=daemon.storage)
+def test_trials_of_plain_optuna_are_points_and_its_enqueued_ones_come_first(shared: Daemon) -> None:
+    study = optuna.create_study(study_name="joined", storage=shared.storage)
+    space = {"x": IntDistribution(0, 5)}
+    study.add_trial(create_trial(params={"x": 1}, distributions=dict(space), value=1.0))
+    study.enqueue_trial({"x": 4})
+    study.enqueue_trial({"x": 2})
+    shared.run("joined", "parallel = 1\n" + counted(shared, "joined", GRID, high=5))
+    assert shared.evaluations("joined") == once(6) - Counter({"1": 1})
+    found = trials(shared, "joined")
+    assert [(trial.params["x"], trial.state) for trial in found[:3]] == [
+        (1, TrialState.COMPLETE), (4, TrialState.COMPLETE), (2, TrialState.COMPLETE),
+    ]  # fmt: skip
+    begun = shared.count_file("joined").read_text().split()
+    assert begun[:2] == ["4", "2"]
 
 
-def test_a_study_of_plain_optuna_goes_on_without_evaluating_its_points_again(shared: Daemon) -> None:
-    study = plain_study(shared, "joined")
-    for x in (1, 4):
-        study.add_trial(create_trial(params={"x": x}, distributions=X, value=float(x)))
-    study.add_trial(create_trial(params={"x": 5}, distributions={"x": IntDistribution(0, 50)}, value=5.0))
-    study.ask(X)
-    shared.run("joined", counted(shared, "joined", more=sampler("grid")))
-    assert set(shared.evaluations("joined")) == {str(x) for x in range(10) if x not in (1, 4)}
-    assert of_state(shared.study("joined").trials, TrialState.RUNNING)[0].number == 3
+def test_running_trials_of_plain_optuna_are_left_alone(shared: Daemon) -> None:
+    study = optuna.create_study(study_name="foreign", storage=shared.storage)
+    study.ask({"x": IntDistribution(0, 3)})
+    shared.run("foreign", counted(shared, "foreign", GRID, high=3))
+    assert shared.evaluations("foreign") == once(4)
+    assert trials(shared, "foreign")[0].state is TrialState.RUNNING
 
 
-def test_enqueued_trials_are_run_first_and_as_themselves(shared: Daemon) -> None:
-    study = plain_study(shared, "enqueued")
-    study.enqueue_trial({"x": 8})
-    shared.run("enqueued", counted(shared, "enqueued", more=sampler("tpe") + budget(trials=3)))
-    [first, *_] = shared.study("enqueued").trials
-    assert (first.number, first.state, first.params) == (0, TrialState.COMPLETE, {"x": 8})
+def test_an_enqueued_duplicate_of_a_running_point_waits_for_its_values(shared: Daemon) -> None:
+    study = optuna.create_study(study_name="enqueued", storage=shared.storage)
+    study.enqueue_trial({"x": 3})
+    study.enqueue_trial({"x": 3})
+    more = RANDOM + '[budget]\ntrials = 20\n[dedup]\non_running = "wait"\n'
+    shared.drop("enqueued", "parallel = 2\n" + gated(shared, "enqueued", more, high=50))
+    until(lambda: len(shared.evaluations("enqueued")) == 2, what="another point to run meanwhile")
+    gate(shared, "enqueued").touch()
+    shared.until_in("done", "enqueued")
+    first, second = trials(shared, "enqueued")[:2]
+    assert (second.state, second.values) == (TrialState.COMPLETE, first.values)
+    assert second.user_attrs["HOST"] == host_attribute("COMPLETE", first.number)
+    assert shared.evaluations("enqueued")["3"] == 1
 
 
-def test_an_enqueued_trial_that_does_not_fit_ends_with_the_reason(shared: Daemon) -> None:
-    study = plain_study(shared, "misfit")
-    study.enqueue_trial({"x": 80})
-    shared.run("misfit", counted(shared, "misfit", more=sampler("random") + budget(trials=3)))
-    [first, *_] = shared.study("misfit").trials
-    assert first.state is TrialState.FAIL
-    assert "x" in first.user_attrs["FAILURE"]["message"]
-
-
-def test_a_study_with_another_space_or_direction_is_refused_with_the_difference(shared: Daemon) -> None:
-    study = plain_study(shared, "other-space")
-    study.add_trial(
-        create_trial(
-            params={"x": "a"},
-            distributions={"x": optuna.distributions.CategoricalDistribution(["a"])},
-            value=1,
-        )
-    )
-    shared.drop("other-space", an_experiment())
-    assert "another space: x is" in shared.rejection("other-space")
-    plain_study(shared, "other-direction")
-    shared.drop("other-direction", an_experiment().replace("minimize", "maximize"))
-    assert "directions are ['maximize'] here" in shared.rejection("other-direction")
-
-
-# Several objectives
-
-
-def test_several_objectives_have_a_front(shared: Daemon) -> None:
-    text = an_experiment(
-        high=4, more=sampler("nsgaii"), value='{{\\"values\\": [$TUNED_PARAM_X, $((4 - TUNED_PARAM_X))]}}'
-    )
-    text = text.replace('direction = "minimize"', 'directions = ["minimize", "minimize"]')
-    shared.run("front", text)
-    best = shared.client.get("/v1/experiments/front/best")["best"]
-    # A reused trial is on the front beside its twin, as Optuna says.
-    assert {tuple(each["values"]) for each in best} == {(float(x), float(4 - x)) for x in range(5)}
+def test_a_failed_point_is_visited_and_not_evaluated_again(shared: Daemon) -> None:
+    script = "test $TUNED_PARAM_X != 2 || exit 1"
+    summary = shared.run("failed", counted(shared, "failed", RANDOM, high=5, script=script))
+    assert shared.evaluations("failed") == once(6)
+    assert (summary["visited"], summary["counts"]["failed"]) == (6, 1)
