@@ -143,9 +143,11 @@ class Fleet:
     async def _beat_once(self) -> bool:
         assert self.holder is not None
         database = self._link.database
-        if not await self._link.beat(beat, database, self.holder.incarnation, self._describe()):
-            return False
+        lives = await self._link.beat(beat, database, self.holder.incarnation, self._describe())
         rows = await self._link.beat(hosts, database)
+        if not lives:
+            self._require_no_copy(rows)
+            return False
         for dead in self._watch.look(rows, time.monotonic()):
             if dead.incarnation != self.holder.incarnation and await self._link.beat(
                 mark_dead, database, dead
@@ -153,6 +155,23 @@ class Fleet:
                 _log.error("host found dead", dead_host=dead.name)
         await self._settle_orphans()
         return True
+
+    def _require_no_copy(self, rows: list[HostRow]) -> None:
+        """Only a daemon on a copy of our state directory can have our name now; both cannot have it."""
+        for row in rows:
+            if row.name == self._host and row.instance == self._instance and not row.dead:
+                raise self._conflict(row)
+
+    def _conflict(self, row: HostRow) -> Conflict:
+        if row.instance == self._instance:
+            return Conflict(
+                f"cannot be host {self._host}: another live daemon, host {row.name}, runs on a copy of this "
+                "state directory; give one of them a new one (--state-dir), or stop it"
+            )
+        return Conflict(
+            f"cannot join the fleet as {self._host}: another live daemon has this name; "
+            "give one of them another (setting: host), or stop it"
+        )
 
     async def _settle_orphans(self) -> None:
         database = self._link.database
@@ -164,16 +183,17 @@ class Fleet:
     async def _outlive_namesake(self) -> None:
         """Waits one beat for a sign of life of the instance that has our name."""
         if not self.waits_for_name:
-            _log.warning("name is taken by another instance: waiting whether it still lives")
+            _log.warning("name or state directory is another daemon's: waiting whether it still lives")
         self.waits_for_name = True
         before = {sighting.row.incarnation: sighting.row.beat for sighting in self._watch.sightings}
-        rows = [row for row in await self._link.call(hosts, self._link.database) if row.name == self._host]
+        rows = [
+            row
+            for row in await self._link.call(hosts, self._link.database)
+            if self._host == row.name or self._instance == row.instance
+        ]
         for dead in self._watch.look(rows, time.monotonic()):
             await self._link.call(mark_dead, self._link.database, dead)
         for row in rows:
             if not row.dead and before.get(row.incarnation, row.beat) != row.beat:
-                raise Conflict(
-                    f"cannot join the fleet as {self._host}: another live daemon has this name; "
-                    "give one of them another (setting: host), or stop it"
-                )
+                raise self._conflict(row)
         await asyncio.sleep(self._interval)

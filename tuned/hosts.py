@@ -64,11 +64,16 @@ def register(database: Database, name: str, instance: str, info: Mapping[str, An
     """Makes this daemon the host of this name and returns its new incarnation.
 
     What an earlier incarnation of the same instance held is an orphan from then on. None if another
-    instance has the name and is not known to be dead. Raises DatabaseAway.
+    instance has the name, or this instance another name, and is not known to be dead. Raises DatabaseAway.
     """
     incarnation = uuid.uuid4().hex
     values = {"instance": instance, "incarnation": incarnation, "dead": False, "info": json.dumps(info)}
+    copies = select(t_host.c.name).where(
+        t_host.c.instance == instance, t_host.c.name != name, t_host.c.dead.is_(False)
+    )
     with database.transaction() as connection:
+        if connection.execute(copies).first() is not None:
+            return None
         row = connection.execute(select(t_host).where(t_host.c.name == name).with_for_update()).first()
         if row is None:
             connection.execute(insert(t_host).values(name=name, **values))

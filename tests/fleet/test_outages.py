@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,14 @@ def is_of(server: PostgresServer, pid: int) -> bool:
     except OSError:
         return False
     return pid == server.pid or f"PPid:\t{server.pid}\n" in status
+
+
+def freeze_in_transaction(database: Database, meanwhile: Callable[[], None]) -> None:
+    """As a host that is frozen in the middle of a claim: it keeps the locks, and then cannot commit."""
+    with database.transaction() as connection:
+        connection.execute(text("SELECT 1 FROM studies FOR UPDATE"))
+        connection.execute(text("SELECT 1 FROM t_study FOR UPDATE"))
+        meanwhile()
 
 
 def crowded_out(server: PostgresServer, others: ExitStack, master: Any) -> bool:
@@ -174,17 +182,13 @@ def test_a_host_frozen_in_a_transaction_holds_the_others_up_for_seconds(
     gate = Gate(tmp_path / "gate")
     fleet.start(1, slots=4)
     begun(fleet, ledger, gate)
-    with (  # noqa: PT012 (it is the end of the transaction that raises)
-        closing(Database(fleet.storage)) as database,
-        pytest.raises(DatabaseAway),
-        database.transaction() as connection,
-    ):
-        connection.execute(text("SELECT 1 FROM studies FOR UPDATE"))
-        connection.execute(text("SELECT 1 FROM t_study FOR UPDATE"))
+
+    def meanwhile() -> None:
         gate.open()
         fleet.until_done("exp")
-        # The server has ended our transaction, not we.
-        connection.execute(text("SELECT 1"))
+
+    with closing(Database(fleet.storage)) as database, pytest.raises(DatabaseAway):
+        freeze_in_transaction(database, meanwhile)
     once_each(ledger)
 
 

@@ -1,0 +1,149 @@
+"""Several hosts, one experiment: each point once, exact budgets, and what becomes of a host that fails."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.fleet.hosts import Fleet
+from tests.fleet.ledger import Ledger
+from tests.fleet.verdict import cause_of, host_of, is_late
+from tests.waiting import until
+
+SPACE = '[space.x]\ntype = "int"\nlow = 0\nhigh = {high}\n'
+
+POLICIES = {
+    "grid": '[sampler]\nname = "grid"\n',
+    "random": '[sampler]\nname = "random"\n',
+    "tpe-wait": '[dedup]\non_running = "wait"\n',
+    "qmc-resample": '[sampler]\nname = "qmc"\n[dedup]\non_complete = "resample"\non_running = "resample"\n',
+}
+
+
+def test_whatever_draws_the_points_the_fleet_evaluates_each_once(fleet: Fleet, ledger: Ledger) -> None:
+    hosts = fleet.start(3, slots=4)
+    for name, more in POLICIES.items():
+        fleet.drop(name, ledger.objective(pause="echo 0.05") + SPACE.format(high=23) + more)
+    for name in POLICIES:
+        fleet.until_done(name)
+    for name in POLICIES:
+        evaluations = ledger.evaluations(name)
+        assert sorted(e.x for e in evaluations) == list(range(24)), name
+    # They did it together.
+    everything = [e for name in POLICIES for e in ledger.evaluations(name)]
+    assert {e.host for e in everything} == {host.name for host in hosts}
+
+
+def test_the_fleet_spends_its_budgets_to_the_last_trial(fleet: Fleet, ledger: Ledger) -> None:
+    fleet.start(4, slots=4)
+    budgets = {"trials": "trials = 37\n", "evaluations": "evaluations = 23\n"}
+    for name, budget in budgets.items():
+        more = f'[budget]\n{budget}[sampler]\nname = "random"\n[retry]\nattempts = 1\n'
+        value = '$([ $((TUNED_PARAM_X % 3 + TUNED_ATTEMPT)) = 1 ] && echo - || echo "$TUNED_PARAM_X")'
+        fleet.drop(name, ledger.objective(value=value) + SPACE.format(high=199) + more)
+    for name in budgets:
+        fleet.until_done(name)
+    assert len(fleet.study("trials").get_trials(deepcopy=False)) == 37
+    assert len(ledger.evaluations("evaluations")) == 23
+
+
+def test_the_points_of_a_killed_host_are_taken_over_and_its_trials_are_lost(
+    fleet: Fleet, ledger: Ledger, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    killed, *_ = fleet.start(2)
+    pause = f"[ $TUNED_HOST = {killed.name} ] && until [ -e {gate} ]; do sleep 0.1; done; echo 0.1"
+    fleet.drop("exp", ledger.objective(pause=pause) + SPACE.format(high=9) + POLICIES["grid"])
+    until(lambda: running_of(killed.name, ledger) == 2, what="the first host to evaluate", seconds=60)
+    killed.kill()
+    fleet.hosts[1].until_in("done", "exp")
+    trials = fleet.study("exp").get_trials(deepcopy=False)
+    assert {host_of(t) for t in trials if cause_of(t) == "lost"} == {killed.name}
+    assert sorted(t.params["x"] for t in trials if cause_of(t) is None) == list(range(10))
+    # What a dead host's trials still do is nobody's business any more.
+    gate.touch()
+
+
+def test_a_host_that_was_taken_for_dead_overwrites_nothing_and_its_late_value_is_kept(
+    fleet: Fleet, ledger: Ledger, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    frozen, other = fleet.start(2, slots=1)
+    # The frozen host's program ends while its daemon cannot look; the other's only when that is told.
+    pause = f"[ $TUNED_HOST = {frozen.name} ] || until [ -e {gate} ]; do sleep 0.1; done; echo 0.5"
+    frozen.drop("exp", ledger.objective(pause=pause) + SPACE.format(high=0) + POLICIES["grid"])
+    until(lambda: ledger.evaluations("exp"), what="the point to be evaluated", seconds=60)
+    frozen.freeze()
+    until(lambda: ledger.evaluations("exp")[0].ended, what="the program to end", seconds=60)
+    other.drop("exp", ledger.objective(pause=pause) + SPACE.format(high=0) + POLICIES["grid"])
+    until(lambda: len(ledger.evaluations("exp")) == 2, what="the other host to take it over", seconds=60)
+    frozen.thaw()
+    until(
+        lambda: fleet.query("SELECT 1 FROM trial_user_attributes WHERE key = 'LATE_OF'"),
+        what="the late value", seconds=60,
+    )  # fmt: skip
+    gate.touch()
+    fleet.until_done("exp")
+    lost, again, late = fleet.study("exp").get_trials(deepcopy=False)
+    assert (cause_of(lost), lost.value) == ("lost", None)
+    assert (host_of(again), again.value) == (other.name, 1)
+    assert is_late(late)
+    assert (host_of(late), late.value, late.user_attrs["LATE_OF"]) == (frozen.name, 1, lost.number)
+
+
+def test_a_living_hosts_name_is_refused(fleet: Fleet) -> None:
+    fleet.start(1)
+    [namesake] = fleet.add(1)
+    namesake.configure(slots=2, host="h0")
+    namesake.launch()
+    assert namesake.wait(60) == 1
+    assert "cannot join the fleet as h0: another live daemon has this name" in namesake.log_tail()
+
+
+def test_a_state_directory_in_use_is_refused(fleet: Fleet) -> None:
+    [first] = fleet.start(1)
+    [second] = fleet.add(1)
+    second.state = first.state
+    second.launch()
+    assert second.wait(60) == 1
+    assert (
+        f"cannot use state directory {first.state}: another daemon has it (pid {first.pid})"
+        in second.log_tail()
+    )
+
+
+def test_a_copied_state_directory_is_refused_under_another_name(fleet: Fleet) -> None:
+    [first] = fleet.start(1)
+    [copy] = fleet.add(1)
+    shutil.copytree(first.state, copy.state)
+    copy.launch()
+    assert copy.wait(60) == 1
+    assert "cannot be host h1: another live daemon, host h0, runs on a copy" in copy.log_tail()
+    assert first.is_up
+
+
+def test_of_two_hosts_with_one_name_and_a_copied_state_directory_one_goes(fleet: Fleet) -> None:
+    [first] = fleet.start(1)
+    [copy] = fleet.add(1)
+    copy.configure(slots=2, host="h0")
+    shutil.copytree(first.state, copy.state)
+    copy.start()
+    assert first.wait(60) == 1
+    assert "runs on a copy of this state directory" in first.log_tail()
+    assert copy.is_up
+
+
+def test_a_file_that_differs_from_the_fleets_is_rejected_with_the_difference(
+    fleet: Fleet, ledger: Ledger
+) -> None:
+    first, second = fleet.start(2)
+    text = ledger.objective() + "{space}" + POLICIES["grid"]
+    first.run("exp", text.replace("{space}", SPACE.format(high=3)))
+    second.drop("exp", text.replace("{space}", SPACE.format(high=4)))
+    assert second.rejection("exp").startswith(
+        "cannot run study exp: it exists with another definition: space"
+    )
+
+
+def running_of(host: str, ledger: Ledger) -> int:
+    return sum(e.host == host and e.ended is None for e in ledger.evaluations("exp"))
