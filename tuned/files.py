@@ -129,14 +129,16 @@ _KINDS = {
 def make_directory(path: Path, mode: int, *, group: int | None = None) -> None:
     """Creates one directory with exactly this mode, whatever the umask; leaves one that is there alone."""
     try:
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=mode)
     except FileExistsError:
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _give_to_group(descriptor, group)
-        # A set-group-id bit that came from the parent stays.
-        os.fchmod(descriptor, mode | (os.fstat(descriptor).st_mode & stat.S_ISGID))
+        found = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        # A set-group-ID bit that came from the parent stays; a service may not be allowed to set it again.
+        if found & ~stat.S_ISGID != mode:
+            os.fchmod(descriptor, mode | (found & stat.S_ISGID))
     finally:
         os.close(descriptor)
 

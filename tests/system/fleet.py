@@ -1,0 +1,167 @@
+"""Hosts with tuned installed as a person would do it, and what tests ask them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import optuna
+import psycopg2
+
+from tests.acceptance.daemon import an_experiment
+from tests.postgres import PostgresServer
+from tests.system.machine import Machine
+from tests.waiting import until
+
+#: Looked for where it must not be.
+PASSWORD = f"sesame-{uuid.uuid4().hex}"
+
+#: A trial that does not want to die: it ignores signals, has left its session, and its parent.
+STUBBORN = (
+    "(setsid sh -c 'trap : TERM INT HUP; (trap : TERM INT HUP; while :; do sleep 1000; done) & wait' &) ; "
+    "sleep 1000"
+)
+
+DROP_IN = "/run/systemd/system/tuned.service.d/test.conf"
+
+
+class Host(Machine):
+    """A machine with the package, an ordinary user (bob) and a member of the daemon's group (alice)."""
+
+    def __init__(self, name: str, server: PostgresServer) -> None:
+        super().__init__(name)
+        self._server = server
+
+    def install(self, deb: Path) -> None:
+        self.until_up()
+        shutil.copy(deb, self.path("/var/tmp/tuned.deb"))
+        self.run("dpkg", "--install", "/var/tmp/tuned.deb")
+        self.run("useradd", "--user-group", "bob")
+        self.run("useradd", "--user-group", "--groups=tuned", "alice")
+        self.write("/etc/tuned/pgpass", f"127.0.0.1:{self._server.port}:tuned:tuned:{PASSWORD}\n")
+        self.configure()
+
+    def configure(self, *, slots: int = 2) -> None:
+        storage = f"postgresql://tuned@127.0.0.1:{self._server.port}/tuned"
+        self.write(
+            "/etc/tuned/tuned.toml",
+            f'storage = "{storage}"\nslots = {slots}\n[heartbeat]\ninterval = "0.5s"\nexpire = "60s"\n',
+        )
+
+    def write(self, path: str, text: str) -> None:
+        self.run("sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path}", stdin=text)
+
+    def override(self, *settings: str) -> None:
+        """Settings of the unit, until ``restore``."""
+        self.write(DROP_IN, "[Service]\n" + "".join(f"{setting}\n" for setting in settings))
+        self.run("systemctl", "daemon-reload")
+
+    def ready(self) -> Self:
+        self.run("systemctl", "start", "tuned")
+        return self
+
+    def restore(self) -> None:
+        self.run("rm", "-f", DROP_IN)
+        self.run("systemctl", "daemon-reload")
+        self.run("systemctl", "stop", "tuned")
+        self.run("sh", "-c", "rm -f /var/spool/tuned/active/*.toml")
+        self.run("systemctl", "reset-failed", "tuned", is_checked=False)
+        self.configure()
+
+    # The daemon
+
+    def property(self, name: str) -> str:
+        return self.run("systemctl", "show", "--value", f"--property={name}", "tuned").stdout.strip()
+
+    def is_active(self) -> str:
+        return self.run("systemctl", "is-active", "tuned", is_checked=False).stdout.strip()
+
+    def main_pid(self) -> int:
+        return int(self.property("MainPID"))
+
+    def tunectl(self, *arguments: str, user: str = "root") -> str:
+        return self.run("tunectl", *arguments, user=user).stdout
+
+    def drop(self, name: str, text: str, user: str = "alice") -> None:
+        """As a member does it: to a name that is not looked at, then renamed."""
+        place = f"/var/spool/tuned/.{name}.tmp"
+        script = f"cat > {place} && mv {place} /var/spool/tuned/{name}.toml"
+        self.run("sh", "-c", script, user=user, stdin=text)
+
+    def until_running(self, trials: int) -> None:
+        def running() -> int:
+            slots = json.loads(self.tunectl("status", "--json"))["slots"]
+            return sum(slot["running"] is not None for slot in slots)
+
+        until(lambda: running() == trials, what=f"{trials} trials on {self.name}\n{self.log()}", seconds=60)
+
+    def until_in(self, place: str, name: str) -> None:
+        file = f"/var/spool/tuned/{place}/{name}.toml"
+        until(self.path(file).exists, what=f"{file} on {self.name}\n{self.log()}", seconds=60)
+
+    def log(self) -> str:
+        return self.run("journalctl", "--unit=tuned", "--lines=40", "--output=cat").stdout
+
+    def entries(self, *matches: str) -> list[dict[str, Any]]:
+        found = self.run("journalctl", "--output=json", "--all", *matches).stdout
+        return [json.loads(line) for line in found.splitlines()]
+
+    def trial_processes(self) -> list[str]:
+        """What trials started, as command lines."""
+        return [line for pid in self.processes() if "sleep\x001000" in (line := _command_line(pid))]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    alpha: Host
+    beta: Host
+    server: PostgresServer
+
+    def study(self, name: str) -> optuna.Study:
+        return optuna.load_study(study_name=name, storage=self.server.url("tuned"))
+
+    def states(self, name: str) -> list[str]:
+        return [trial.state.name for trial in self.study(name).get_trials(deepcopy=False)]
+
+    def causes(self, name: str) -> list[str]:
+        trials = self.study(name).get_trials(deepcopy=False)
+        return [t.user_attrs["FAILURE"]["cause"] for t in trials if "FAILURE" in t.user_attrs]
+
+    def hosts(self, name: str) -> set[str]:
+        trials = self.study(name).get_trials(deepcopy=False)
+        return {trial.user_attrs["HOST"]["host"] for trial in trials}
+
+
+def open_database(server: PostgresServer) -> None:
+    """A database of the role tuned, who needs a password over TCP."""
+    connection = psycopg2.connect(server.url().replace("+psycopg2", ""))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE tuned LOGIN PASSWORD %s", [PASSWORD])
+        cursor.execute("CREATE DATABASE tuned OWNER tuned")
+    rules = server.home / "data" / "pg_hba.conf"
+    rules.write_text(f"host all tuned 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_reload_conf()")
+    connection.close()
+
+
+def stubborn(high: int = 50) -> str:
+    return an_experiment(STUBBORN, high=high)
+
+
+def sleeping(file: str, high: int = 50) -> str:
+    """Trials that end when the file is there."""
+    return an_experiment(f"while ! [ -e {shlex.quote(file)} ]; do sleep 0.2; done", high=high)
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_text()
+    except OSError:
+        return ""
