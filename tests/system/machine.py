@@ -33,7 +33,7 @@ root=$HOME_/root
 echo "$NAME" > "$root/etc/hostname"
 : > "$root/etc/machine-id"
 # What this machine happens to run is no part of the host.
-rm -rf "$root"/etc/systemd/system/*.wants "$root"/var/log/journal
+rm -rf "$root"/etc/systemd/system/*.wants "$root"/var/log/journal "$root"/var/lib/man-db/auto-update
 mkdir "$root/var/log/journal"
 ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
 exec systemd-nspawn --quiet --directory="$root" --machine="$NAME" --register=no --keep-unit \
