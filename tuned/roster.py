@@ -79,7 +79,8 @@ class Roster:
     async def restore(self) -> None:
         """Takes up what was in ``active/`` when an earlier daemon ended."""
         for taken in await asyncio.to_thread(self._spool.active):
-            self._unopened[taken.name] = (taken, False)
+            # What was just taken lies there too, and is new.
+            self._unopened.setdefault(taken.name, (taken, False))
 
     async def watch(self, on_watched: Callable[[], None]) -> None:
         """Takes files as they come, for as long as the spool is there.
@@ -236,7 +237,8 @@ class Roster:
             return
         self._ended.pop(standing.study_id, None)
         if taken is not None:
-            self._unopened[taken.name] = (taken, False)
+            # What was just taken lies there too, and is new.
+            self._unopened.setdefault(taken.name, (taken, False))
             await self.open()
 
     async def open(self) -> None:
