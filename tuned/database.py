@@ -28,6 +28,7 @@ from sqlalchemy import (
     bindparam,
     create_engine,
     event,
+    exists,
     func,
     select,
     true,
@@ -123,7 +124,7 @@ class Database:
     def locking(self, table: Table, study_id: int) -> Iterator[Connection]:
         """As ``transaction``, but begins with the lock on a study's row in ``table``: studies or t_study.
 
-        Raises NotFound if there is no such row.
+        Raises NotFound if there is no such row, or if ours was left by a deleted study that had this id.
         """
         with _away(), self.engine.begin() as connection:
             lock = _LOCKS[table.name, self.is_postgresql]
@@ -192,7 +193,9 @@ _MIGRATION_TIMEOUT = select(func.set_config("idle_in_transaction_session_timeout
 
 
 def _lock(table: Table, *, is_postgresql: bool) -> Select[Any]:
-    of_study = table.c.study_id == bindparam("study_id")
+    of_study = (table.c.study_id == bindparam("study_id")) & exists().where(
+        schema.t_study.c.study_id == table.c.study_id, schema.UID_KEPT
+    )
     if not is_postgresql:
         return select(table.c.study_id).where(of_study)
     # A row to be locked comes out of the join, so the time limits hold before anything is waited for.

@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, select
 
 from tuned import results_story, results_trials, schema
 from tuned.database import Database, epoch
 from tuned.errors import NotFound
 from tuned.results_best import best_ids
 from tuned.results_trials import is_twin_of_trial, twin_of
-from tuned.schema import studies, study_directions, study_system_attributes, t_study, trial_user_attributes
-from tuned.studies import UID_ATTRIBUTE
+from tuned.schema import (
+    UID_KEPT,
+    studies,
+    study_directions,
+    study_system_attributes,
+    t_study,
+    trial_user_attributes,
+)
 
 if TYPE_CHECKING:
     from tuned.views import (
@@ -142,16 +148,11 @@ def _best_view(view: TrialView) -> BestView:
 
 def _known() -> Select[Any]:
     """All studies that tuned knows, the newest last; none of a deleted study whose id another one has now."""
-    uid_kept = and_(
-        study_system_attributes.c.study_id == t_study.c.study_id,
-        study_system_attributes.c.key == UID_ATTRIBUTE,
-        study_system_attributes.c.value_json == literal('"').concat(t_study.c.uid).concat('"'),
-    )
     spent = func.coalesce(epoch() - t_study.c.first_claim, 0.0)
     return (
         select(t_study, studies.c.study_name, (t_study.c.seconds_limit - spent).label("seconds_left"))
         .join(studies, studies.c.study_id == t_study.c.study_id)
-        .join(study_system_attributes, uid_kept)
+        .join(study_system_attributes, UID_KEPT)
         .order_by(t_study.c.study_id)
     )
 

@@ -23,7 +23,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     false,
+    literal,
     text,
 )
 
@@ -31,6 +33,9 @@ from tuned.states import PointState
 
 #: Version of our tables. Each change of them adds a step to ``database.MIGRATIONS``.
 VERSION = 1
+
+#: Study attribute by which our rows know their study from a deleted one that had the same id.
+UID_ATTRIBUTE = "tuned:uid"
 
 
 def _optuna_table(model: Any) -> Table:
@@ -84,6 +89,14 @@ t_study = Table(
     Column("cursor", BigInteger, nullable=False, server_default="0"),
     # Seconds since 1970 by the database's own clock.
     Column("first_claim", Float(53)),
+)
+
+#: True where our row belongs to the study that has its id now. Where no foreign keys are enforced a deleted
+#: study leaves its row behind, and its id comes again.
+UID_KEPT = and_(
+    study_system_attributes.c.study_id == t_study.c.study_id,
+    study_system_attributes.c.key == UID_ATTRIBUTE,
+    study_system_attributes.c.value_json == literal('"').concat(t_study.c.uid).concat('"'),
 )
 
 t_host = Table(

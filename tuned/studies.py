@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import BaseDistribution, check_distribution_compatibility, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, Table, and_, delete, exists, func, literal, not_, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, delete, exists, func, not_, or_, select, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -24,6 +24,8 @@ from tuned.database import Database, affected, epoch, is_below
 from tuned.errors import Conflict, NotFound
 from tuned.experiment import Experiment, differences, explained
 from tuned.schema import (
+    UID_ATTRIBUTE,
+    UID_KEPT,
     studies,
     study_directions,
     study_system_attributes,
@@ -38,9 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from tuned.encoding import Encoding
-
-#: Study attribute by which our rows know their study from a deleted one that had the same id.
-UID_ATTRIBUTE = "tuned:uid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +245,10 @@ def _complete_points(connection: Connection, study_id: int, encoding: Encoding) 
     parsed: dict[str, BaseDistribution] = {}
     by_trial: dict[int, dict[str, tuple[Any, BaseDistribution]]] = defaultdict(dict)
     for trial_id, name, value, text in found:
-        distribution = parsed.setdefault(text, json_to_distribution(text))
+        # Not setdefault, which would parse the text of every row.
+        if text not in parsed:
+            parsed[text] = json_to_distribution(text)
+        distribution = parsed[text]
         by_trial[trial_id][name] = (distribution.to_external_repr(value), distribution)
     points: dict[str, int] = {}
     for trial_id, parameters in by_trial.items():
@@ -265,13 +267,8 @@ def standings(database: Database, study_ids: Collection[int]) -> dict[int, Stand
 
 def _standings(connection: Connection, study_ids: Collection[int]) -> dict[int, Standing]:
     chosen = t_study.c.study_id.in_(study_ids)
-    uid_kept = and_(
-        study_system_attributes.c.study_id == t_study.c.study_id,
-        study_system_attributes.c.key == UID_ATTRIBUTE,
-        study_system_attributes.c.value_json == literal('"').concat(t_study.c.uid).concat('"'),
-    )
     rows = connection.execute(
-        select(t_study, _SECONDS_LEFT).join(study_system_attributes, uid_kept).where(chosen)
+        select(t_study, _SECONDS_LEFT).join(study_system_attributes, UID_KEPT).where(chosen)
     ).all()
     counts: dict[tuple[int, str], int] = {
         (row.study_id, row.state): row.points

@@ -19,9 +19,17 @@ from tuned.database import affected, is_below
 from tuned.encoding import ParamRow
 from tuned.errors import NotFound
 from tuned.rows import ORIGIN_ATTRIBUTE
-from tuned.schema import studies, study_system_attributes, t_host, t_point, t_study, trial_params, trials
+from tuned.schema import (
+    UID_ATTRIBUTE,
+    studies,
+    study_system_attributes,
+    t_host,
+    t_point,
+    t_study,
+    trial_params,
+    trials,
+)
 from tuned.states import Cause, Ending, Failure, PointState
-from tuned.studies import UID_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -31,10 +31,10 @@ from tuned.encoding import Encoding
 from tuned.errors import NotFound
 from tuned.experiment import parse
 from tuned.results_best import pareto_front
-from tuned.schema import study_system_attributes, t_study
+from tuned.schema import UID_ATTRIBUTE, study_system_attributes, t_study
 from tuned.space import Value
 from tuned.states import Cause, Ending, Failure, StudyState
-from tuned.studies import UID_ATTRIBUTE, open_study, set_state
+from tuned.studies import open_study, set_state
 from tuned.tells import Result, Told, settle_own, tell
 
 Direction = Literal["minimize", "maximize"]
