@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.fleet.hosts import Fleet
+from tests.fleet.hosts import Fleet, FleetHost
 from tests.fleet.ledger import Ledger
 from tests.fleet.verdict import cause_of, host_of, is_late
 from tests.waiting import until
@@ -35,7 +35,7 @@ def test_whatever_draws_the_points_the_fleet_evaluates_each_once(fleet: Fleet, l
 
 
 def test_the_fleet_spends_its_budgets_to_the_last_trial(fleet: Fleet, ledger: Ledger) -> None:
-    fleet.start(4, slots=4)
+    fleet.start(2, slots=8)
     budgets = {"trials": "trials = 37\n", "evaluations": "evaluations = 23\n"}
     for name, budget in budgets.items():
         more = f'[budget]\n{budget}[sampler]\nname = "random"\n[retry]\nattempts = 1\n'
@@ -50,39 +50,37 @@ def test_the_fleet_spends_its_budgets_to_the_last_trial(fleet: Fleet, ledger: Le
 def test_the_points_of_a_killed_host_are_taken_over_and_its_trials_are_lost(
     fleet: Fleet, ledger: Ledger, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    killed, *_ = fleet.start(2)
-    pause = f"[ $TUNED_HOST = {killed.name} ] && until [ -e {gate} ]; do sleep 0.1; done; echo 0.1"
-    fleet.drop("exp", ledger.objective(pause=pause) + SPACE.format(high=9) + POLICIES["grid"])
-    until(lambda: running_of(killed.name, ledger) == 2, what="the first host to evaluate", seconds=60)
+    killed, other = fleet.start(2)
+    text = ledger.objective(pause=gated(tmp_path)) + SPACE.format(high=9) + POLICIES["grid"]
+    killed.drop("exp", text)
+    until(lambda: len(ledger.evaluations("exp")) == 2, what="the first host to evaluate", seconds=60)
     killed.kill()
-    fleet.hosts[1].until_in("done", "exp")
+    (tmp_path / gate_of(other)).touch()
+    other.run("exp", text)
     trials = fleet.study("exp").get_trials(deepcopy=False)
     assert {host_of(t) for t in trials if cause_of(t) == "lost"} == {killed.name}
     assert sorted(t.params["x"] for t in trials if cause_of(t) is None) == list(range(10))
-    # What a dead host's trials still do is nobody's business any more.
-    gate.touch()
 
 
 def test_a_host_that_was_taken_for_dead_overwrites_nothing_and_its_late_value_is_kept(
     fleet: Fleet, ledger: Ledger, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
     frozen, other = fleet.start(2, slots=1)
-    # The frozen host's program ends while its daemon cannot look; the other's only when that is told.
-    pause = f"[ $TUNED_HOST = {frozen.name} ] || until [ -e {gate} ]; do sleep 0.1; done; echo 0.5"
-    frozen.drop("exp", ledger.objective(pause=pause) + SPACE.format(high=0) + POLICIES["grid"])
+    text = ledger.objective(pause=gated(tmp_path)) + SPACE.format(high=0) + POLICIES["grid"]
+    frozen.drop("exp", text)
     until(lambda: ledger.evaluations("exp"), what="the point to be evaluated", seconds=60)
     frozen.freeze()
+    # Its program ends while its daemon cannot look.
+    (tmp_path / gate_of(frozen)).touch()
     until(lambda: ledger.evaluations("exp")[0].ended, what="the program to end", seconds=60)
-    other.drop("exp", ledger.objective(pause=pause) + SPACE.format(high=0) + POLICIES["grid"])
+    other.drop("exp", text)
     until(lambda: len(ledger.evaluations("exp")) == 2, what="the other host to take it over", seconds=60)
     frozen.thaw()
     until(
         lambda: fleet.query("SELECT 1 FROM trial_user_attributes WHERE key = 'LATE_OF'"),
         what="the late value", seconds=60,
     )  # fmt: skip
-    gate.touch()
+    (tmp_path / gate_of(other)).touch()
     fleet.until_done("exp")
     lost, again, late = fleet.study("exp").get_trials(deepcopy=False)
     assert (cause_of(lost), lost.value) == ("lost", None)
@@ -145,5 +143,10 @@ def test_a_file_that_differs_from_the_fleets_is_rejected_with_the_difference(
     )
 
 
-def running_of(host: str, ledger: Ledger) -> int:
-    return sum(e.host == host and e.ended is None for e in ledger.evaluations("exp"))
+def gated(below: Path) -> str:
+    """What holds an evaluation back until its host's gate is there."""
+    return f"until [ -e {below}/$TUNED_HOST.gate ]; do sleep 0.1; done; echo 0"
+
+
+def gate_of(host: FleetHost) -> str:
+    return f"{host.name}.gate"
