@@ -28,12 +28,15 @@ def test_enable_now_returns_when_the_daemon_serves_and_it_is_in_a_group_of_its_o
 
 
 def test_a_dropped_experiment_is_done_by_both_hosts(fleet: Fleet, alpha: Host, beta: Host) -> None:
-    text = an_experiment("sleep 0.3", high=29)
     for host in (alpha, beta):
-        host.drop("both", text)
+        host.drop("both", sleeping("/srv/go", high=9))
+    for host in (alpha, beta):
+        host.until_running(2)
+    for host in (alpha, beta):
+        host.write("/srv/go", "")
     for host in (alpha, beta):
         host.until_in("done", "both")
-    assert fleet.states("both") == ["COMPLETE"] * 30
+    assert fleet.states("both") == ["COMPLETE"] * 10
     assert fleet.hosts("both") == {"alpha", "beta"}
 
 
