@@ -36,8 +36,17 @@ echo "$NAME" > "$root/etc/hostname"
 rm -rf "$root"/etc/systemd/system/*.wants "$root"/var/log/journal "$root"/var/lib/man-db/auto-update
 mkdir "$root/var/log/journal"
 ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
-exec systemd-nspawn --quiet --directory="$root" --machine="$NAME" --register=no --keep-unit \
-    --console=pipe --boot
+# Where nspawn keeps what is the host's own; it refuses to clean that up on a disk.
+mkdir -p /run/systemd/nspawn
+mount -t tmpfs tmpfs /run/systemd/nspawn
+# 133: the host reboots.
+status=133
+while [ "$status" = 133 ]; do
+    status=0
+    setpriv --pdeathsig KILL systemd-nspawn --quiet --directory="$root" --machine="$NAME" --register=no \
+        --keep-unit --console=pipe --boot || status=$?
+done
+exit "$status"
 """
 
 
@@ -91,7 +100,7 @@ class Machine:
 
     def reboot(self) -> None:
         before = self.boot_id()
-        self.run("systemctl", "--no-block", "reboot")
+        self.run("systemctl", "--no-block", "reboot", is_checked=False)
         until(lambda: self.boot_id() not in {before, ""}, what="the reboot", seconds=BOOT_SECONDS)
         self.until_up()
 
@@ -122,10 +131,8 @@ class Machine:
     def leader(self) -> int:
         """The host's init, in our eyes; 0 while there is none."""
         assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        with contextlib.suppress(OSError, IndexError):
-            return int(children.read_text().split()[0])
-        return 0
+        nspawn = _child(self._process.pid)
+        return _child(nspawn) if nspawn else 0
 
     def processes(self) -> list[int]:
         """All of the host's, in our eyes."""
@@ -140,6 +147,12 @@ class Machine:
 
     def _is_group_empty(self) -> bool:
         return "populated 0" in (self._group / "cgroup.events").read_text()
+
+
+def _child(pid: int) -> int:
+    with contextlib.suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    return 0
 
 
 def require_host() -> None:
