@@ -37,8 +37,8 @@ test: $(VENV)/.dev  ## all tests but those that boot systemd hosts
 chaos: $(VENV)/.dev  ## a fleet under faults for CHAOS_SECONDS (600), the same again with CHAOS_SEED
 	@$(BIN)/python -m tests.fleet.chaos
 
-test-system:  ## tests that boot systemd hosts (root)
-	@echo "test-system: there are no tests on systemd hosts yet; they come with the units"
+test-system: $(VENV)/.dev deb  ## tests that boot systemd hosts (root, systemd-nspawn)
+	TUNED_TEST_DEB="$(abspath $(DEB))" $(BIN)/python -m pytest -n 0 --timeout 600 tests/system $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, layers, dead code, schema
 	$(BIN)/ruff format --check .
