@@ -93,6 +93,8 @@ class Claimed:
     number: int
     replica: int
     candidate: Candidate
+    #: Whose it is; once that is dead, the point is for others.
+    incarnation: str
 
     @property
     def point(self) -> Point:
@@ -223,6 +225,7 @@ class Claims:
             number=row.number,
             replica=row.replica,
             candidate=Candidate(point=point, origin=origin, claim_id=claim_id),
+            incarnation=self._holder.incarnation,
         )
 
     def next_freed(self) -> Candidate | None:
@@ -291,7 +294,12 @@ class Claims:
         details = self._details(connection, trial_id, candidate, {"host": self._holder.host})
         rows.run(connection, begun, hold, *details)
         return Claimed(
-            study_id=self._study_id, trial_id=trial_id, number=number, replica=replica, candidate=candidate
+            study_id=self._study_id,
+            trial_id=trial_id,
+            number=number,
+            replica=replica,
+            candidate=candidate,
+            incarnation=self._holder.incarnation,
         )
 
     def _begin(

@@ -126,6 +126,8 @@ class Scheduler:
 
     async def kill_all(self) -> None:
         """Kills what runs, of all searches: the fleet has given it to others."""
+        for search in self.searches.values():
+            search.let_go()
         tasks = [running.task for running in self.slots if running is not None]
         for task in tasks:
             task.cancel()

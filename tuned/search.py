@@ -83,6 +83,8 @@ class Search:
         #: By slot: duplicates since its last real evaluation.
         self._duplicates: Counter[int] = Counter()
         self._failures_in_a_row = 0
+        #: Of the host; None while it is dead to the fleet and has not yet risen.
+        self._incarnation: str | None = None
         #: How many results the database has of this host.
         self._told = 0
         #: Why this host evaluates nothing more of it, until a person resumes it.
@@ -124,8 +126,14 @@ class Search:
             and not (self.is_idle or self.is_withdrawn or self.is_ending or self.trouble)
         )
 
+    def let_go(self) -> None:
+        """The fleet took this host for dead: what is being claimed just now is no longer ours when it comes."""
+        self._incarnation = None
+
     def hold(self, holder: Holder) -> None:
         """From now on claims for this incarnation of the host."""
+        # First: no claim for this incarnation may be taken for one of the last.
+        self._incarnation = holder.incarnation
         database = self._link.database
         self._claims = Claims(
             database,
@@ -210,6 +218,10 @@ class Search:
         ``may_start`` says so.
         """
         outcome = await self._claim_next(slot)
+        if isinstance(outcome, Claimed) and outcome.incarnation != self._incarnation:
+            # While we waited for the answer the fleet took us for dead: whoever settles it may have it by now.
+            self.log.warning("claim came too late", trial=outcome.number)
+            outcome = Closed()
         match outcome:
             case Claimed():
                 self._duplicates[slot] = 0
