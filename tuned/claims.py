@@ -185,7 +185,7 @@ class Claims:
                 if given is not None:
                     return self._take(connection, candidate, given, replica=0)
                 twin = self._twin(connection, candidate.point.key)
-                if twin is None or not _is_taken(twin.state):
+                if twin is None or twin.state is PointState.FREE:
                     return Closed()
                 return self._duplicate(connection, candidate, twin)
         except (_Refused, NotFound):
@@ -398,7 +398,3 @@ class Claims:
             if ahead < len(points):
                 return points[ahead]
         return None
-
-
-def _is_taken(state: PointState) -> bool:
-    return state is not PointState.FREE

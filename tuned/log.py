@@ -33,6 +33,9 @@ _OUTPUT_PER_SECOND, _OUTPUT_AT_ONCE = 100, 1000
 #: A longer line counts for several.
 _OUTPUT_LINE_BYTES = 1024
 
+#: What tells a record's place, in the order in which people look for it.
+_PLACE = ("experiment", "trial", "slot", "attempt")
+
 
 def configure(format: Format, *, host: str | None = None, stream: TextIO | None = None) -> None:  # noqa: A002
     """Sets up all logging of this process; may be called again. ``stream`` is standard error by default."""
@@ -178,7 +181,8 @@ def _processors(format: Format, output: _Output | _JournalOutput, host: str | No
     ]
     time = structlog.processors.TimeStamper(fmt="iso", utc=True)
     if format == "console":
-        return [*shared, time, _never_raising(_console(output.descriptor))]
+        local = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
+        return [*shared, local, _ordered_for_people, _never_raising(_console(output.descriptor))]
     if format == "journal":
         return [*shared, structlog.processors.format_exc_info, _never_raising(_entry)]
     return [*shared, time, structlog.processors.format_exc_info, _never_raising(_json)]
@@ -197,11 +201,21 @@ def _never_raising(render: Processor) -> Processor:
     return rendered
 
 
+def _ordered_for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Where it belongs first; not the host, for a terminal shows one."""
+    event.pop("host", None)
+    first = {key: event[key] for key in _PLACE if key in event}
+    return {**first, **event}
+
+
 def _console(descriptor: int | None) -> Processor:
     is_colored = descriptor is not None and os.isatty(descriptor) and "NO_COLOR" not in os.environ
     # Quoted values cannot hold a terminal's control sequences; a plain traceback shows no local variables.
     return structlog.dev.ConsoleRenderer(
-        colors=is_colored, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
+        colors=is_colored,
+        repr_native_str=True,
+        exception_formatter=structlog.dev.plain_traceback,
+        sort_keys=False,
     )
 
 

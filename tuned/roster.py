@@ -301,6 +301,10 @@ class Roster:
             await self._end(search, "done")
         elif search.standing.state is StudyState.CANCELLED:
             await self._end(search, "cancelled")
+        elif search.told_state is not search.standing.state:
+            search.told_state = search.standing.state
+            search.log.info("experiment state", state=search.standing.state.value)
+            self.publish_state(search)
 
     async def _end(self, search: Search, into: Literal["done", "cancelled"]) -> None:
         if self.searches.get(search.name) is not search or search.is_ending:

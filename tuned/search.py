@@ -68,6 +68,8 @@ class Search:
         #: The name of its file in the spool, without suffix; usually, not always, the experiment's.
         self.file = file
         self.standing = standing
+        #: What the log and the events were told of the study's state.
+        self.told_state = standing.state
         self.log = _log.bind(experiment=experiment.name)
         self._link = link
         self._encoding = encoding
@@ -127,7 +129,7 @@ class Search:
         )
 
     def let_go(self) -> None:
-        """The fleet took this host for dead: what is being claimed just now is no longer ours when it comes."""
+        """The fleet took this host for dead: what is just being claimed is not ours when it comes."""
         self._incarnation = None
 
     def hold(self, holder: Holder) -> None:
@@ -219,7 +221,7 @@ class Search:
         """
         outcome = await self._claim_next(slot)
         if isinstance(outcome, Claimed) and outcome.incarnation != self._incarnation:
-            # While we waited for the answer the fleet took us for dead: whoever settles it may have it by now.
+            # While we waited for the answer the fleet took us for dead: others may have it by now.
             self.log.warning("claim came too late", trial=outcome.number)
             outcome = Closed()
         match outcome:

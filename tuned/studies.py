@@ -83,6 +83,14 @@ class Standing:
         return self.held == 0 and (self.is_full or self.is_exhausted)
 
 
+#: What a person asks for who wants a study to be so.
+_VERBS = {
+    StudyState.OPEN: "resume",
+    StudyState.PAUSED: "pause",
+    StudyState.CANCELLED: "cancel",
+    StudyState.DONE: "end",
+}
+
 #: The budget's condition: true while something new may start.
 WITHIN_BUDGET = and_(
     is_below(t_study.c.trials, t_study.c.trials_limit),
@@ -332,7 +340,7 @@ def _set_state(connection: Connection, study_id: int, state: StudyState) -> None
     try:
         advance(STUDY_TRANSITIONS, now, state)
     except ValueError:
-        raise Conflict(f"cannot make the experiment {state}: it is {now}") from None
+        raise Conflict(f"cannot {_VERBS[state]} the experiment: it is {now}") from None
     connection.execute(update(t_study).where(t_study.c.study_id == study_id).values(state=state))
 
 

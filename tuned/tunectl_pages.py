@@ -44,6 +44,7 @@ STATE_COLOURS = {
 _COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "running"], ...] = (
     "complete", "reused", "failed", "skipped", "running",
 )  # fmt: skip
+_NOTHING_OPEN = "No open experiments. Submit one: tunectl submit FILE; see the ended ones: tunectl list"
 
 
 class Progress(NamedTuple):
@@ -83,7 +84,8 @@ def seconds_left(summary: ExperimentSummary, now: datetime) -> float | None:
 
 def status(canvas: Canvas, view: Status, now: datetime) -> list[str]:
     lines = [_headline(canvas, view), *canvas.facts(_host_facts(view))]
-    lines += ["", *experiments(canvas, view["experiments"], now)]
+    found = experiments(canvas, view["experiments"], now) if view["experiments"] else [_NOTHING_OPEN]
+    lines += ["", *found]
     notes = [(each["name"], each["note"]) for each in view["experiments"] if each["note"]]
     lines += canvas.facts((f"  {cut(name, 20)}", Cell(note, Colour.YELLOW)) for name, note in notes)
     return [*lines, "", *_slots(canvas, view)]
@@ -267,8 +269,9 @@ def _trial_note(view: TrialView) -> str:
 def failure_text(failure: FailureView | None) -> str:
     if failure is None:
         return "failed"
-    message = failure.get("message")
-    return f"{failure['cause']}: {message}" if message else failure["cause"]
+    cause, message = failure["cause"], failure.get("message") or failure["cause"]
+    # "exit status 1" says its cause itself.
+    return message if message.startswith(cause) else f"{cause}: {message}"
 
 
 def best(canvas: Canvas, views: Sequence[BestView]) -> list[str]:
@@ -301,13 +304,16 @@ def event(canvas: Canvas, view: Event) -> str:
 
 
 def _event_texts(view: Event) -> list[str]:
-    texts = [
-        text for text in (view.get("state"), view.get("file"), view.get("note"), view.get("message")) if text
-    ]
+    file, message = view.get("file", ""), view.get("message", "")
+    # Most messages begin with their file.
+    names = ("" if message.startswith(file) else file, view.get("note"), message)
+    texts = [text for text in (view.get("state"), *names) if text]
     if values := view.get("values"):
         texts.append(f"value {values_text(values)}")
     if failure := view.get("failure"):
         texts.append(failure_text(failure))
+    if twin := view.get("duplicate_of"):
+        texts.append(f"as {twin['number']}" + (f" on {twin['host']}" if twin["host"] else ""))
     if params := view.get("params"):
         texts.append(params_text(params))
     if "count" in view:

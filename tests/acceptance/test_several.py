@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from tests.acceptance.daemon import Daemon, an_experiment
+from tests.acceptance.daemon import Daemon, an_experiment, first
 from tests.waiting import until
 
 
@@ -74,7 +74,9 @@ def test_an_experiment_that_only_fails_pauses_itself_and_slows_nobody(shared: Da
 def test_a_paused_experiment_starts_nothing_until_it_is_resumed(shared: Daemon) -> None:
     shared.drop("paused", gated(shared, "paused"))
     until(lambda: running(shared)["paused"] == 4, what="all slots to be busy")
+    stream = shared.watching()
     assert shared.tunectl("pause", "paused").stdout == "paused is paused\n"
+    first(stream, "experiment-state", experiment="paused", state="paused")
     gate(shared, "paused").touch()
     until(lambda: shared.summary("paused")["counts"]["complete"] == 4, what="what ran to finish")
     # The slots have looked for more since then: they run another experiment.
@@ -104,7 +106,7 @@ def test_what_is_cancelled_or_done_cannot_be_paused_and_says_so(shared: Daemon) 
     shared.run("over", counted(shared, "over", high=1))
     answer = shared.tunectl("pause", "over")
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert answer.stderr == "tunectl: cannot make the experiment paused: it is done\n"
+    assert answer.stderr == "tunectl: cannot pause the experiment: it is done\n"
 
 
 def test_list_shows_all_experiments_the_ended_ones_too(shared: Daemon) -> None:

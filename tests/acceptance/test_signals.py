@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,24 +233,38 @@ def test_sigterm_while_the_database_is_away_at_start_ends_the_daemon(make: MakeD
 
 
 class ServiceManager:
-    """The other end of NOTIFY_SOCKET."""
+    """The other end of NOTIFY_SOCKET; like the real one it reads all the time, for senders wait for it."""
 
     def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.settimeout(60)
         self.address = str(path)
-        #: What ``until_told`` has read so far.
+        #: All messages, and how many of them ``until_told`` has passed.
         self.told: list[str] = []
+        self._passed = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.address)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def until_told(self, text: str) -> None:
-        while True:
-            self.told.append(self._socket.recv(4096).decode())
-            if self.told[-1].startswith(text):
-                return
+        """Waits for a message that begins so, after the one that was waited for last."""
+        until(lambda: self._pass(text), what=f"{text!r}, told were {self.told}", seconds=60)
 
     def close(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self.address)
+        self._reader.join()
         self._socket.close()
+
+    def _read(self) -> None:
+        while message := self._socket.recv(4096):
+            self.told.append(message.decode())
+
+    def _pass(self, text: str) -> bool:
+        for place in range(self._passed, len(self.told)):
+            if self.told[place].startswith(text):
+                self._passed = place + 1
+                return True
+        return False
 
 
 @pytest.fixture

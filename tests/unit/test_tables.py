@@ -170,7 +170,7 @@ beta                  10       0       0        1        0
 other programs         3       0       0        0        0
 
 Latest failures
-  9  exit: exit status 1
+  9  exit status 1
 """
     )
 
@@ -222,7 +222,7 @@ Trial 7 of minima: FAIL
   Point      minima_size=16 lr=0.001 optimizer=adam
   From       taken up again: an earlier trial of it was aborted, lost or retried
   Attempt 1  signal: printed: sesame; tried again
-  Failed     exit: exit status 1 after 1min 30s
+  Failed     exit status 1 after 1min 30s
   Point now  being evaluated by trial 9 on beta (lost 2 times)
 """
     )
@@ -297,10 +297,10 @@ def test_trials_as_a_person_sees_them() -> None:
     assert (
         text(tunectl_pages.trials(PLAIN, views))
         == """
-TRIAL  STATE     VALUE      TIME  HOST   PARAMETERS          NOTE
-    7  COMPLETE    0.5  1min 30s  alpha  minima_size=16 lr…
-    8  COMPLETE    0.5  1min 30s  alpha  lr=0.1              as 7 on beta
-    9  FAIL          –  1min 30s  alpha                      exit: exit status 1
+TRIAL  STATE     VALUE      TIME  HOST   PARAMETERS                NOTE
+    7  COMPLETE    0.5  1min 30s  alpha  minima_size=16 lr=0.001…
+    8  COMPLETE    0.5  1min 30s  alpha  lr=0.1                    as 7 on beta
+    9  FAIL          –  1min 30s  alpha                            exit status 1
 """
     )
 
