@@ -15,6 +15,9 @@ from tests.fleet.ledger import Ledger
 from tests.fleet.verdict import Budget, Study, cause_of
 from tests.waiting import until
 
+#: Daemons start slowly on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 BUDGET = Budget(points=60, evaluations=24)
 
 SEARCH = """

@@ -5,10 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.fleet.hosts import Fleet, FleetHost
 from tests.fleet.ledger import Ledger
 from tests.fleet.verdict import cause_of, host_of, is_late
 from tests.waiting import until
+
+#: Daemons start slowly on a busy machine.
+pytestmark = pytest.mark.timeout(300)
 
 SPACE = '[space.x]\ntype = "int"\nlow = 0\nhigh = {high}\n'
 

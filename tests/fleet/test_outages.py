@@ -23,6 +23,9 @@ from tests.waiting import until
 from tuned.database import Database
 from tuned.errors import DatabaseAway
 
+#: Daemons start slowly on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 GRID = '[space.x]\ntype = "int"\nlow = 0\nhigh = 3\n[sampler]\nname = "grid"\n'
 
 

@@ -108,7 +108,7 @@ class Study:
             if trial.state is TrialState.COMPLETE and not is_duplicate(trial)
         }
         found = []
-        for number in self._of_trial:
+        for number in self._of_trial.keys() & set(range(len(self._trials))):
             trial = self._trials[number]
             value = valued.get(trial.params["x"])
             if value is not None and value.number != number and _began(trial) > _ended(value):
