@@ -27,6 +27,9 @@ STUBBORN = (
     "sleep 1000"
 )
 
+#: Each point once, so that every trial is one evaluation.
+GRID = '[sampler]\nname = "grid"\n'
+
 DROP_IN = "/run/systemd/system/tuned.service.d/test.conf"
 
 
@@ -152,12 +155,12 @@ def open_database(server: PostgresServer) -> None:
 
 
 def stubborn(high: int = 50) -> str:
-    return an_experiment(STUBBORN, high=high)
+    return an_experiment(STUBBORN, high=high, more=GRID)
 
 
 def sleeping(file: str, high: int = 50) -> str:
     """Trials that end when the file is there."""
-    return an_experiment(f"while ! [ -e {shlex.quote(file)} ]; do sleep 0.2; done", high=high)
+    return an_experiment(f"while ! [ -e {shlex.quote(file)} ]; do sleep 0.2; done", high=high, more=GRID)
 
 
 def _command_line(pid: int) -> str:

@@ -79,14 +79,14 @@ class Machine:
 
     def close(self) -> None:
         """Leaves nothing, whatever happened before."""
-        (self._group / "cgroup.kill").write_text("1")
+        if self._group.exists():
+            (self._group / "cgroup.kill").write_text("1")
+            until(self._is_group_empty, what=f"the processes of {self.name} to end")
+            _remove_group(self._group)
         if self._process is not None:
             self._process.wait()
-        until(self._is_group_empty, what=f"the processes of {self.name} to end")
-        for directory, _, _ in os.walk(self._group, topdown=False):
-            Path(directory).rmdir()
         shutil.rmtree(self._home)
-        self._console.unlink()
+        self._console.unlink(missing_ok=True)
 
     def until_up(self) -> None:
         def is_up() -> bool:
@@ -169,10 +169,12 @@ def remove_old_groups(groups: Path) -> None:
     """What a run that was killed left: groups without processes."""
     for group in groups.glob("tuned-test-*"):
         if not Path("/proc", group.name.split("-")[2]).exists():
-            (group / "cgroup.kill").write_text("1")
-            for directory, _, _ in os.walk(group, topdown=False):
-                with contextlib.suppress(OSError):
-                    Path(directory).rmdir()
+            _remove_group(group)
+
+
+def _remove_group(group: Path) -> None:
+    for directory, _, _ in os.walk(group, topdown=False):
+        Path(directory).rmdir()
 
 
 def _unified_groups() -> Path:
