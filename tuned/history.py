@@ -1,7 +1,7 @@
 """What a sampler knows: the trials of one study, read once and kept.
 
-A finished trial never changes and is never read again. A RUNNING one is read when it appears and when it has
-ended, not in between: what a sync costs depends on what is new, not on what is there.
+A finished trial never changes and is never read again. Another one is read when it appears, when it begins to
+run and when it has ended, not in between: what a sync costs depends on what is new, not on what is there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class History:
         self._database = database
         self._study_id = study_id
         self._trials: dict[int, FrozenTrial] = {}
-        self._unfinished: set[int] = set()
+        self._unfinished: dict[int, TrialState] = {}
         self._last_id = -1
         self._distributions: dict[str, BaseDistribution] = {}
 
@@ -65,16 +65,21 @@ class History:
                 .where(trials.c.study_id == self._study_id, trials.c.trial_id > self._last_id)
                 .order_by(trials.c.trial_id)
             ).all()
-            for batch in _batches([*new, *self._ended(connection)]):
+            for batch in _batches([*new, *self._changed(connection)]):
                 self._read(connection, batch)
 
-    def _ended(self, connection: Connection) -> list[Row[Any]]:
-        ended: list[Row[Any]] = []
+    def _changed(self, connection: Connection) -> list[Row[Any]]:
+        """Those that have ended, and those that were enqueued and run now."""
+        changed: list[Row[Any]] = []
         for ids in _batches(sorted(self._unfinished)):
-            ended += connection.execute(
-                select(trials).where(trials.c.trial_id.in_(ids), trials.c.state.not_in(_UNFINISHED))
+            waiting = [each for each in ids if self._unfinished[each] is TrialState.WAITING]
+            runs_now = (trials.c.state == TrialState.RUNNING) & trials.c.trial_id.in_(waiting)
+            changed += connection.execute(
+                select(trials).where(
+                    trials.c.trial_id.in_(ids), trials.c.state.not_in(_UNFINISHED) | runs_now
+                )
             ).all()
-        return ended
+        return changed
 
     def _read(self, connection: Connection, batch: list[Row[Any]]) -> None:
         ids = [row.trial_id for row in batch]
@@ -116,9 +121,9 @@ class History:
         self._trials[trial.number] = trial
         self._last_id = max(self._last_id, trial_id)
         if trial.state.is_finished():
-            self._unfinished.discard(trial_id)
+            self._unfinished.pop(trial_id, None)
         else:
-            self._unfinished.add(trial_id)
+            self._unfinished[trial_id] = trial.state
 
     def _distribution(self, text: str) -> BaseDistribution:
         if text not in self._distributions:

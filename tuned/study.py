@@ -137,8 +137,11 @@ def _sampler(experiment: Experiment, seed: int, stream: int) -> BaseSampler | No
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Quasi-random points only spread evenly when all hosts take them from one sequence.
-        options = {"seed": seed if entry.shares_seed else stream, **experiment.sampler.options}
+        options: dict[str, Any] = {"seed": stream, **experiment.sampler.options}
+        if entry.shares_seed:
+            # Quasi-random points only spread evenly when all hosts take them from one sequence. What is drawn
+            # beside it, such as the first point, must not be the same everywhere.
+            options |= {"seed": seed, "independent_sampler": optuna.samplers.RandomSampler(stream)}
         sampler: BaseSampler = getattr(optuna.samplers, entry.class_name)(**options)
     return sampler
 
