@@ -23,7 +23,7 @@ COMMAND_SECONDS = 120
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
-#: In a mount namespace of its own: an overlay on a file system in memory, then systemd in it.
+#: In namespaces of its own, whose end is the end of all: an overlay on a file system in memory, then systemd in it.
 _BOOT = r"""
 set -e
 mount -t tmpfs -o size=3g,mode=0755 tmpfs "$HOME_"
@@ -43,7 +43,7 @@ mount -t tmpfs tmpfs /run/systemd/nspawn
 status=133
 while [ "$status" = 133 ]; do
     status=0
-    setpriv --pdeathsig KILL systemd-nspawn --quiet --directory="$root" --machine="$NAME" --register=no \
+    systemd-nspawn --quiet --directory="$root" --machine="$NAME" --register=no \
         --keep-unit --console=pipe --boot || status=$?
 done
 exit "$status"
@@ -68,7 +68,7 @@ class Machine:
         self._group.mkdir()
         with self._console.open("wb") as console:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "private", "sh", "-c", _BOOT],
+                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _BOOT],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
                 env={
                     "PATH": os.environ["PATH"], "HOME_": str(self._home), "NAME": self.name,
@@ -131,8 +131,11 @@ class Machine:
     def leader(self) -> int:
         """The host's init, in our eyes; 0 while there is none."""
         assert self._process is not None
-        nspawn = _child(self._process.pid)
-        return _child(nspawn) if nspawn else 0
+        pid = self._process.pid
+        # unshare, sh, systemd-nspawn, init
+        for _ in range(3):
+            pid = _child(pid) if pid else 0
+        return pid
 
     def processes(self) -> list[int]:
         """All of the host's, in our eyes."""
