@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -21,8 +22,10 @@ from tuned import hosts
 from tuned.claims import Candidate, Claimed, Claims, Duplicate, Holder, Origin, Outcome
 from tuned.database import Database, _migrate
 from tuned.encoding import Encoding
+from tuned.events import Events
 from tuned.experiment import Experiment, parse
 from tuned.history import History
+from tuned.link import Link
 from tuned.schema import t_host
 from tuned.space import Point, Value, Walk
 from tuned.states import Cause, Ending, Failure
@@ -268,3 +271,19 @@ def statements(database: Database) -> Iterator[list[str]]:
     event.listen(database.engine, "before_cursor_execute", listen)
     yield seen
     event.remove(database.engine, "before_cursor_execute", listen)
+
+
+@asynccontextmanager
+async def linked(url: str) -> AsyncIterator[Link]:
+    """A daemon's line to the database, which finds out by itself when that is back."""
+    link = Link(Database(url), Events("h1"), last_retry_seconds=0.3)
+    watching = asyncio.create_task(link.watch())
+    try:
+        await link.prepare()
+        yield link
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await link.landed(20)
+        link.close()

@@ -149,7 +149,7 @@ class Daemon:
 
     async def _join(self, group: asyncio.TaskGroup) -> None:
         """Becomes part of the fleet as soon as the database lets us, and starts the slots."""
-        await self._link.prepare()
+        await self._prepare()
         await self._teller.restore()
         self._background.append(group.create_task(self._teller.run(self._roster.on_told)))
         # Values that an earlier daemon could not tell come before its trials are settled as lost.
@@ -160,6 +160,13 @@ class Daemon:
         self._background.append(group.create_task(self._roster.follow(self._settings.interval_seconds)))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
+
+    async def _prepare(self) -> None:
+        while True:
+            try:
+                return await self._link.prepare()
+            except DatabaseAway:
+                await self._link.back()
 
     def _begin(self) -> None:
         """The socket answers, and files that are dropped from now on are seen."""

@@ -20,6 +20,9 @@ from tuned.states import HostState, PointState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: Key of the advisory lock under which hosts register.
+REGISTER_LOCK = 0x74756E6565
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRow:
@@ -72,6 +75,9 @@ def register(database: Database, name: str, instance: str, info: Mapping[str, An
         t_host.c.instance == instance, t_host.c.name != name, t_host.c.dead.is_(False)
     )
     with database.transaction() as connection:
+        if database.is_postgresql:
+            # Daemons that begin at once must see each other's rows. SQLite has one writer anyway.
+            connection.execute(select(func.pg_advisory_xact_lock(REGISTER_LOCK)))
         if connection.execute(copies).first() is not None:
             return None
         row = connection.execute(select(t_host).where(t_host.c.name == name).with_for_update()).first()

@@ -57,13 +57,12 @@ class Link:
         self._is_prepared = False
 
     async def prepare(self) -> None:
-        """Makes the database ready for calls: whoever asks for one earlier is told that it is away."""
-        while not self._is_prepared:
-            try:
-                await self._run(self._calls, self.database.prepare)
-                self._is_prepared = True
-            except DatabaseAway:
-                await self.back()
+        """Makes the database ready for calls: whoever asks for one earlier is told that it is away.
+
+        Raises DatabaseAway, and what ``Database.prepare`` raises.
+        """
+        await self._run(self._calls, self.database.prepare)
+        self._is_prepared = True
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs a function in a thread. Raises what it raises; DatabaseAway is remembered."""

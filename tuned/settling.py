@@ -47,7 +47,7 @@ async def settle(settings: Settings, state: StateDirectory) -> None:
 
 
 async def _settle(settings: Settings, state: StateDirectory, link: Link) -> None:
-    await link.call(link.database.prepare)
+    await link.prepare()
     teller = Teller(link, Outbox(state.outbox))
     await teller.restore()
     telling = asyncio.create_task(teller.run(_on_told))

@@ -59,7 +59,7 @@ class Teller:
         for name, record in await asyncio.to_thread(self._outbox.pending):
             try:
                 result = _decode(record)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 _log.error("result not understood, left in the outbox", record=name, error=repr(error))
                 continue
             self._add(Letter(result=result, name=name))

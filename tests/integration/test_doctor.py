@@ -39,6 +39,7 @@ def settings(tmp_path: Path) -> Settings:
 @asynccontextmanager
 async def linked(url: str) -> AsyncIterator[Link]:
     link = Link(Database(url), Events("h1"), last_retry_seconds=1.0)
+    await link.prepare()
     yield link
     link.close()
 

@@ -23,7 +23,7 @@ COMMAND_SECONDS = 120
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
-#: In namespaces of its own, whose end is the end of all: an overlay on a file system in memory, then systemd in it.
+#: In namespaces of its own, whose end is the end of all: an overlay in memory, then systemd in it.
 _BOOT = r"""
 set -e
 mount -t tmpfs -o size=3g,mode=0755 tmpfs "$HOME_"
