@@ -50,14 +50,20 @@ def bare(tmp_path: Path) -> Launch:
     )
 
 
-@pytest.fixture(params=["descendants", "cgroup"])
-def launch(bare: Launch, request: pytest.FixtureRequest) -> Iterator[Launch]:
-    """Once with each isolation."""
-    if request.param == "descendants":
-        yield bare
-        return
+@pytest.fixture
+def grouped(bare: Launch) -> Iterator[Launch]:
+    """In a control group."""
     with cgroup_root() as (root, name):
         yield replace(bare, group=root.create(name))
+
+
+@pytest.fixture(params=["descendants", "cgroup"])
+def launch(bare: Launch, request: pytest.FixtureRequest) -> Launch:
+    """Once with each isolation."""
+    if request.param == "descendants":
+        return bare
+    grouped: Launch = request.getfixturevalue("grouped")
+    return grouped
 
 
 async def sh(launch: Launch, script: str) -> Ending:
@@ -341,7 +347,7 @@ async def test_the_end_of_one_trial_leaves_the_others(bare: Launch, tmp_path: Pa
     assert not is_alive(pid)
 
 
-async def test_a_tree_that_keeps_forking_is_gone(launch: Launch, tmp_path: Path) -> None:
+async def test_a_tree_that_keeps_forking_is_gone_with_its_group(grouped: Launch, tmp_path: Path) -> None:
     # Each is the child of the one before, which has ended when the next one forks.
     script = """
 import os, sys
@@ -353,11 +359,11 @@ while True:
 """
     file = tmp_path / "begun"
     argv = ("sh", "-c", f"{sys.executable} -S -c '{script}' {file}; sleep 600")
-    running = asyncio.create_task(process.run(replace(launch, argv=argv)))
+    running = asyncio.create_task(process.run(replace(grouped, argv=argv)))
     await until_async(file.exists, what="the first fork", seconds=60)
     await cancel(running)
-    mark = f"TUNED_TOKEN={launch.token}".encode()
-    assert not [pid for pid in descendants._processes() if descendants._has_mark(pid, mark)]
+    assert grouped.group is not None
+    assert grouped.group.is_empty()
 
 
 # The exact limit without control groups
