@@ -329,7 +329,7 @@ def test_a_state_follows_another_as_the_table_says(
         set_state(database, study_id, then)
         assert standings(database, [study_id])[study_id].state is then
     else:
-        with pytest.raises(Conflict, match=f"cannot make the experiment {then}: it is {now}"):
+        with pytest.raises(Conflict, match=f"cannot [a-z]+ the experiment: it is {now}"):
             set_state(database, study_id, then)
         assert standings(database, [study_id])[study_id].state is now
 
