@@ -1,0 +1,213 @@
+"""Explores every state that a fleet of two hosts can reach, breadth first, and checks each of them.
+
+What is found first is reached by the fewest steps: its story is the shortest. In the end every state must
+have a way, without another disturbance, to one in which the study is done and all is told: so no fair order
+of steps keeps a trial RUNNING for ever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.factories import _prepare
+from tests.fleet.beats import fresh, quieted
+from tests.fleet.program import Program, is_end
+from tests.fleet.steps import Rules, Step
+from tests.fleet.store import SteppedDatabase, Store, Violation
+from tests.fleet.world import Host, Running, World, canonical
+from tuned.experiment import Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a state was reached first."""
+
+    before: int
+    step: tuple[int | None, str]
+    #: The two hosts changed places in the canonical form.
+    is_swapped: bool
+
+
+@dataclass(slots=True)
+class Explored:
+    """All states, by number."""
+
+    worlds: list[World] = field(default_factory=list)
+    origins: list[Origin | None] = field(default_factory=list)
+    #: For each state, those from which it is reached without a disturbance.
+    calm_before: list[list[int]] = field(default_factory=list)
+    steps: int = 0
+    transactions: int = 0
+
+    def add(self, world: World, origin: Origin | None) -> int:
+        self.worlds.append(world)
+        self.origins.append(origin)
+        self.calm_before.append([])
+        return len(self.worlds) - 1
+
+    def story(self, number: int, *last: tuple[int | None, str]) -> str:
+        """How a state comes about, in words, and what follows it."""
+        origins = []
+        while (origin := self.origins[number]) is not None:
+            origins.append(origin)
+            number = origin.before
+        lines, is_swapped = [], False
+        for origin in reversed(origins):
+            lines.append(_line(*origin.step, is_swapped=is_swapped))
+            is_swapped ^= origin.is_swapped
+        lines += [_line(*step, is_swapped=is_swapped) for step in last]
+        return "\n".join(f"{n:3}. {line}" for n, line in enumerate(lines, 1))
+
+    def __str__(self) -> str:
+        return f"{len(self.worlds)} states, {self.steps} steps, {self.transactions} transactions"
+
+
+def explore(experiment: Experiment, rules: Rules) -> Explored:
+    """Raises Violation, with the story of how it comes about."""
+    with _store(experiment) as store:
+        explored = Explored()
+        _search(explored, store, Program(store, rules), rules)
+        stuck = _stuck(explored)
+    if stuck is not None:
+        raise Violation(f"from here nothing leads to an end:\n{explored.story(stuck)}\n({explored})")
+    return explored
+
+
+@contextmanager
+def _store(experiment: Experiment) -> Iterator[Store]:
+    database = SteppedDatabase("sqlite://")
+    try:
+        _prepare(database)
+        yield Store(database, experiment)
+    finally:
+        database.close()
+
+
+def _search(explored: Explored, store: Store, program: Program, rules: Rules) -> None:
+    first = canonical(_beginning(store, rules))[0]
+    numbers = {first: explored.add(first, None)}
+    queue = deque([0])
+    while queue:
+        now = queue.popleft()
+        for step in _steps(explored, program, now):
+            explored.steps += 1
+            explored.transactions = store.transactions
+            if step.world == explored.worlds[now]:
+                continue
+            world, is_swapped = canonical(quieted(step.world))
+            number = numbers.get(world)
+            if number is None:
+                if wrong := _wrong(world, store, rules):
+                    story = explored.story(now, (step.host, step.what))
+                    raise Violation(f"{wrong}:\n{story}\n({explored})")
+                number = explored.add(world, Origin(now, (step.host, step.what), is_swapped))
+                numbers[world] = number
+                queue.append(number)
+            if not step.is_disturbance and number != now:
+                explored.calm_before[number].append(now)
+
+
+def _beginning(store: Store, rules: Rules) -> World:
+    """Both hosts have joined and seen each other."""
+    first = store.register(store.empty, 0)
+    second = store.register(first.tables, 1)
+    one, other = (Host(host, "running", holder=born.value) for host, born in enumerate((first, second)))
+    return World(second.tables, (fresh(one, other), fresh(other, one)), rules.disturbances)
+
+
+def _steps(explored: Explored, program: Program, now: int) -> Iterator[Step]:
+    try:
+        yield from program.steps(explored.worlds[now])
+    except Violation as violation:
+        raise Violation(f"{violation}:\n{explored.story(now, *violation.last)}\n({explored})") from None
+
+
+def _wrong(world: World, store: Store, rules: Rules) -> str | None:
+    """What is wrong with a state, or None."""
+    return (
+        _overlap(world)
+        or _lost_value(world)
+        or _overrun(world, store)
+        or _killed(world, rules)
+        or _bad_end(world, store)
+    )
+
+
+def _overlap(world: World) -> str | None:
+    """Two evaluate a point, and none of them is dead to the fleet without knowing it."""
+    running = [host.slot for host in world.hosts if isinstance(host.slot, Running)]
+    if len(running) < 2 or running[0].x != running[1].x:
+        return None
+    living = {line.incarnation for line in world.tables.hosts if not line.dead}
+    for host, slot in zip(world.hosts, running, strict=True):
+        knows = host.holder != slot.incarnation or host.life != "running"
+        if slot.incarnation not in living and not knows:
+            return None
+    return f"both hosts evaluate point {running[0].x}"
+
+
+def _lost_value(world: World) -> str | None:
+    kept = {row.x for row in world.tables.trials if row.value is not None}
+    kept.update(letter.x for host in world.hosts for letter in host.outbox if letter.has_value)
+    lost = world.finished - kept
+    return f"the value of point {min(lost)} is lost" if lost else None
+
+
+def _overrun(world: World, store: Store) -> str | None:
+    study, budget = world.tables.study, store.budget
+    attempts = {row.trial: row.retried + 1 for row in world.tables.trials if row.is_counted}
+    for host in world.hosts:
+        underway = [letter for letter in host.outbox if letter.trial in attempts]
+        attempts.update({letter.trial: letter.attempt for letter in underway})
+        if isinstance(host.slot, Running) and host.slot.trial in attempts:
+            attempts[host.slot.trial] = host.slot.attempt
+    if budget.trials is not None and max(study.trials, len(attempts)) > budget.trials:
+        return f"{len(attempts)} trials, {study.trials} charged, of {budget.trials}"
+    # A duplicate that was skipped or reused is a trial without an evaluation.
+    evaluated = sum(attempts.values())
+    if budget.evaluations is not None and max(study.evaluations, evaluated) > budget.evaluations:
+        return f"{evaluated} evaluations, {study.evaluations} charged, of {budget.evaluations}"
+    return None
+
+
+def _killed(world: World, rules: Rules) -> str | None:
+    """A host that lives was taken for dead, though the other had not missed it for long."""
+    dead = {line.incarnation for line in world.tables.hosts if line.dead}
+    for host in world.hosts:
+        if host.life == "running" and host.holder in dead and host.missed < rules.expire:
+            return f"a host that lives and has missed {host.missed} beats was taken for dead"
+    return None
+
+
+def _bad_end(world: World, store: Store) -> str | None:
+    """A study that is done has nothing RUNNING, and is not done too early."""
+    if not is_end(world):
+        return None
+    study, budget = world.tables.study, store.budget
+    if any(row.state == "RUNNING" for row in world.tables.trials):
+        return "the study is done, and a trial is RUNNING"
+    visited = {point.x for point in world.tables.points if point.state in ("done", "failed")}
+    is_used_up = study.trials == budget.trials or study.evaluations == budget.evaluations
+    if not is_used_up and len(visited) < len(store.points):
+        return "the study is done, though a point is left, and budget for it"
+    return None
+
+
+def _stuck(explored: Explored) -> int | None:
+    """The first state from which, without another disturbance, no end can be reached."""
+    ends = [number for number, world in enumerate(explored.worlds) if is_end(world)]
+    can_end, queue = set(ends), deque(ends)
+    while queue:
+        for before in explored.calm_before[queue.popleft()]:
+            if before not in can_end:
+                can_end.add(before)
+                queue.append(before)
+    return next((number for number in range(len(explored.worlds)) if number not in can_end), None)
+
+
+def _line(host: int | None, what: str, *, is_swapped: bool) -> str:
+    names = "BA" if is_swapped else "AB"
+    return (what if host is None else f"host {{{host}}} {what}").format(*names)

@@ -1,0 +1,250 @@
+"""What one host does, step by step, and what may happen to it.
+
+It stands for the tasks of a daemon, which take turns with each other in any order:
+
+- ``_join``: ``Daemon._join`` (tell what the outbox has, then ``Fleet.join``: register, settle orphans) and,
+  from the registering on, the second half of ``Daemon._die_and_rise``.
+- ``Beats``: ``Fleet.beat``; a refused beat is the first half of ``_die_and_rise``: ``Scheduler.kill_all``.
+- ``_slot``: ``Scheduler._serve`` with one slot, ``Search.claim_next`` and ``Search._guarded``; the end of an
+  evaluation is ``Teller.put``. Whether a search may start (``may_start``, ``is_idle``, what it knows of freed
+  points) is left out: a slot may ask at any moment, which is more than it does.
+- ``_tell``: ``Teller.run``; the second transaction of ``tell`` is a step of its own.
+- ``_look``: ``Roster.follow`` and ``Search.refresh``, then ``Roster._end`` with ``Scheduler.interrupt``.
+
+What a host does without waiting for anything (the transactions of one beat; to draw, claim and hear of it; to
+tell and forget) is one step, unless it freezes in the middle: then all others take any steps before it goes
+on with what it had in hand. A read and the transaction that looks again at what was read are one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.fleet.beats import Beats
+from tests.fleet.steps import Rules, Step, at_once, disturbed, find, put, transaction
+from tests.fleet.store import Store
+from tests.fleet.world import Drawn, Given, Host, Letter, Running, World
+
+
+class Program:
+    """All steps that can be taken in a world."""
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._store = store
+        self._rules = rules
+        self._beats = Beats(store, rules)
+
+    def steps(self, world: World) -> Iterator[Step]:
+        if is_end(world):
+            return
+        tasks = (self._join, self._beats.go_on, self._beats.settle, self._slots, self._tell, self._look)
+        for host in world.hosts:
+            if host.moves:
+                for task in tasks:
+                    yield from task(world, host)
+            yield from self._recover(world, host)
+            yield from self._disturb(world, host)
+        yield from self._black_out(world)
+        yield from self._beats.tick(world)
+
+    # What may happen to a host
+
+    def _recover(self, world: World, host: Host) -> Iterator[Step]:
+        if host.is_away:
+            yield Step(host.host, "reaches the database again", put(world, host._replace(is_away=False)))
+        if host.is_frozen:
+            yield Step(host.host, "goes on", put(world, host._replace(is_frozen=False)))
+        if not host.is_up:
+            begun = host._replace(life="telling" if host.outbox else "registering")
+            yield Step(host.host, "starts again", put(world, begun))
+
+    def _disturb(self, world: World, host: Host) -> Iterator[Step]:
+        if host.is_up and (less := disturbed(world, self._rules, "crash")):
+            yield Step(host.host, "crashes", put(less, crashed(host)), is_disturbance=True)
+        if host.moves and (less := disturbed(world, self._rules, "freeze")):
+            yield Step(host.host, "freezes", put(less, host._replace(is_frozen=True)), is_disturbance=True)
+        if host.is_up and not host.is_away and (less := disturbed(world, self._rules, "outage")):
+            cut = put(less, host._replace(is_away=True))
+            yield Step(host.host, "is cut off from the database", cut, is_disturbance=True)
+
+    def _black_out(self, world: World) -> Iterator[Step]:
+        less = disturbed(world, self._rules, "blackout")
+        if less is not None and not any(host.is_away for host in world.hosts):
+            first, second = world.hosts
+            dark = less._replace(hosts=(first._replace(is_away=True), second._replace(is_away=True)))
+            yield Step(None, "the database goes away", dark, is_disturbance=True)
+
+    # Join, and rise again
+
+    def _join(self, world: World, host: Host) -> Iterator[Step]:
+        blinked = host._replace(life="registering", newborn="", sightings=())
+        if host.life == "telling" and not host.outbox:
+            yield Step(host.host, "has told all of its outbox", put(world, host._replace(life="registering")))
+        elif host.life == "registering":
+            yield from transaction(
+                world, host, self._rules, "registers",
+                lambda tables: self._store.register(tables, host.host),
+                lambda born: host._replace(life="settling", newborn=born),
+                blinked,
+            )  # fmt: skip
+        elif host.life == "settling":
+            risen = host._replace(
+                life="running", holder=host.newborn, newborn="", beat="resting", rows=(), missed=0
+            )
+            yield from transaction(
+                world, host, self._rules, "settles orphans and joins",
+                self._store.settle_orphans, lambda _: risen, blinked,
+            )  # fmt: skip
+
+    # Claim, run
+
+    def _slots(self, world: World, host: Host) -> Iterator[Step]:
+        for step in self._slot(world, host):
+            yield from at_once(step, host.host, self._slot, self._rules, _is_claiming)
+
+    def _slot(self, world: World, host: Host) -> Iterator[Step]:
+        match host.slot:
+            case None if host.holder and host.search == "active" and world.tables.study.state == "open":
+                yield from self._find(world, host) if host.unknown else self._draw(world, host)
+            case Drawn() as drawn:
+                yield from self._claim(world, host, drawn)
+            case Given() as given:
+                yield self._hear(world, host, given)
+            case Running() as running:
+                yield from self._run(world, host, running)
+
+    def _find(self, world: World, host: Host) -> Iterator[Step]:
+        claim, *rest = host.unknown
+        looked = host._replace(unknown=tuple(rest))
+        yield from transaction(
+            world, host, self._rules, "looks for the claim whose outcome is unknown",
+            lambda tables: self._store.find(tables, host.holder, claim),
+            lambda found: _given(looked, found, host.holder), host,
+        )  # fmt: skip
+
+    def _draw(self, world: World, host: Host) -> Iterator[Step]:
+        def draw(what: str, x: int | None, origin: str) -> Step:
+            drawn = Drawn(x, origin, f"n{host.host}", host.holder)
+            return Step(host.host, what, put(world, host._replace(slot=drawn)))
+
+        freed = None if host.is_away else self._store.next_freed(world.tables).value
+        if freed is not None:
+            yield draw(f"finds that point {freed} is free again", freed, "freed")
+        if not self._rules.is_sampled:
+            yield draw("walks on", None, "walk")
+            return
+        for x in self._store.points:
+            yield draw(f"draws point {x}", x, "sampler")
+
+    def _claim(self, world: World, host: Host, drawn: Drawn) -> Iterator[Step]:
+        free = host._replace(slot=None)
+        yield from transaction(
+            world, host, self._rules, "claims",
+            lambda tables: self._store.claim(
+                tables, drawn.incarnation, drawn.claim, drawn.x, drawn.origin
+            ),
+            lambda outcome: _given(free, outcome, drawn.incarnation),
+            free._replace(unknown=(*host.unknown, drawn.claim)),
+        )  # fmt: skip
+
+    def _hear(self, world: World, host: Host, given: Given) -> Step:
+        if self.is_ours(host, given):
+            begun = host._replace(slot=Running(given.x, given.trial, given.incarnation))
+            return Step(host.host, f"begins with point {given.x}", put(world, begun))
+        late = put(world, host._replace(slot=None))
+        return Step(host.host, f"hears too late that it was given point {given.x}", late)
+
+    def is_ours(self, host: Host, given: Given) -> bool:
+        """``Search.claim_next``, after the answer: ``kill_all`` has made it let go of what was asked."""
+        return host.life == "running" and host.holder == given.incarnation
+
+    def _run(self, world: World, host: Host, running: Running) -> Iterator[Step]:
+        x = running.x
+        if running.has_crashed:
+            again = running._replace(attempt=running.attempt + 1, has_crashed=False)
+            yield from transaction(
+                world, host, self._rules, f"charges another try of point {x}",
+                lambda tables: self._store.charge_retry(tables, running.trial, x),
+                lambda may: host._replace(slot=again) if may else _ended(host, running, has_value=False),
+                host,
+            )  # fmt: skip
+            return
+        finished = world._replace(finished=world.finished | {x})
+        ended = put(finished, _ended(host, running, has_value=True))
+        yield Step(host.host, f"has evaluated point {x}: the value is in its outbox", ended)
+        if self._rules.retries is not None:
+            failed = _ended(host, running, has_value=False)
+            if running.attempt <= self._rules.retries:
+                failed = host._replace(slot=running._replace(has_crashed=True))
+            yield Step(host.host, f"fails to evaluate point {x}", put(world, failed))
+
+    # Tell
+
+    def _tell(self, world: World, host: Host) -> Iterator[Step]:
+        if not host.outbox:
+            return
+        letter, *rest = host.outbox
+        told = host._replace(is_late=False, outbox=tuple(rest))
+        for step in transaction(
+            world, host, self._rules, f"tells of point {letter.x}",
+            lambda tables: self._store.tell(tables, letter, is_late=host.is_late),
+            lambda became: host._replace(is_late=True) if became is None else told,
+            host._replace(is_late=False),
+        ):  # fmt: skip
+            yield step
+            less = disturbed(step.world, self._rules, "crash")
+            if less is not None and find(less, host.host) == told:
+                dead = put(less, crashed(host))
+                yield step.then(Step(host.host, "crashes before it forgets", dead, is_disturbance=True))
+
+    # Look
+
+    def _look(self, world: World, host: Host) -> Iterator[Step]:
+        if host.life != "running" or host.is_away:
+            return
+        if host.search == "active":
+            answer = self._store.look(world.tables)
+            now = host
+            if answer.value == "done":
+                # What runs is killed; who claims just now finishes that first.
+                is_running = isinstance(host.slot, Running)
+                now = host._replace(search="ending", slot=None if is_running else host.slot)
+            seen = put(world._replace(tables=answer.tables), now)
+            yield Step(host.host, f"sees that the study is {answer.value}", seen)
+        elif host.search == "ending" and host.slot is None:
+            kept = frozenset(letter.trial for letter in host.outbox)
+            yield from transaction(
+                world, host, self._rules, "settles what it killed",
+                lambda tables: self._store.settle_own(tables, host.holder, kept),
+                lambda _: host._replace(search="over", unknown=()), host._replace(search="active"),
+            )  # fmt: skip
+
+
+def is_end(world: World) -> bool:
+    """The study is done, and nobody has anything in hand."""
+    return world.tables.study.state == "done" and all(
+        host.slot is None and not host.outbox and not host.is_frozen for host in world.hosts
+    )
+
+
+def crashed(host: Host) -> Host:
+    """What is on its disk. An experiment that was not yet put away is active again after a restart."""
+    search = "over" if host.search == "over" else "active"
+    return Host(host.host, outbox=host.outbox, is_away=host.is_away, search=search)
+
+
+def _is_claiming(host: Host) -> bool:
+    return isinstance(host.slot, Drawn | Given)
+
+
+def _given(host: Host, outcome: Any, incarnation: str) -> Host:
+    if not isinstance(outcome, tuple):
+        return host
+    x, trial = outcome
+    return host._replace(slot=Given(x, trial, incarnation))
+
+
+def _ended(host: Host, running: Running, *, has_value: bool) -> Host:
+    letter = Letter(running.x, running.trial, has_value, running.attempt)
+    return host._replace(slot=None, outbox=(*host.outbox, letter))

@@ -1,0 +1,343 @@
+"""The real transactions, on a database in memory that is set to any state before each of them.
+
+Answers are kept by state and question, so each transaction runs once for each state of the tables. Here too
+it is checked what no single transaction may do: change a finished row, or give what is not to be given.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import Connection, Table
+
+from tests.factories import join
+from tests.fleet.world import HostLine, Letter, PointRow, StudyRow, Tables, TrialRow
+from tuned import hosts
+from tuned.claims import Candidate, Claimed, Claims, Duplicate, Holder, Origin, Outcome
+from tuned.database import Database
+from tuned.experiment import Budget, Experiment
+from tuned.space import Walk
+from tuned.states import POINT_TRANSITIONS, Cause, Ending, Failure, PointState
+from tuned.studies import close_if_over, standings
+from tuned.tells import Result, Told, orphaned_studies, settle_orphans, settle_own, tell
+
+CRASH = Failure(cause=Cause.EXIT, message="exit status 1")
+
+
+class Violation(AssertionError):
+    """What must never be."""
+
+    #: The step in which it came about, if that is known.
+    last: tuple[tuple[int | None, str], ...] = ()
+
+
+class Answer(NamedTuple):
+    tables: Tables
+    value: Any
+
+
+class _Paused(Exception):
+    """The next transaction of this call is a step of its own."""
+
+
+class SteppedDatabase(Database):
+    """Ends a call before its second transaction, where only one is asked for."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.most_transactions: int | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        self._count()
+        with super().transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def locking(self, table: Table, study_id: int) -> Iterator[Connection]:
+        self._count()
+        with super().locking(table, study_id) as connection:
+            yield connection
+
+    def _count(self) -> None:
+        if self.most_transactions is not None:
+            if self.most_transactions == 0:
+                raise _Paused
+            self.most_transactions -= 1
+
+
+class Store:
+    """One study in one database, and what hosts ask of it."""
+
+    def __init__(self, database: SteppedDatabase, experiment: Experiment) -> None:
+        self._database = database
+        self._experiment = experiment
+        member = join(database, experiment)
+        self._encoding, self._standing = member.encoding, member.standing
+        self._study_id, size = member.standing.study_id, member.standing.size
+        assert size is not None
+        self._walk = Walk(size, member.standing.seed)
+        raw = database.engine.raw_connection().driver_connection
+        self._sqlite = cast("sqlite3.Connection", raw)
+        self._points = {x: self._encoding.space.point({"x": x}) for x in range(size)}
+        self._xs = {point.key: x for x, point in self._points.items()}
+        self._answers: dict[tuple[Any, ...], Answer] = {}
+        self._sqlite.execute("DELETE FROM t_host")
+        self.empty = self._now = self._dump()
+
+    @property
+    def budget(self) -> Budget:
+        return self._experiment.budget
+
+    @property
+    def points(self) -> Collection[int]:
+        return self._points.keys()
+
+    @property
+    def transactions(self) -> int:
+        """How many were run."""
+        return len(self._answers)
+
+    # What hosts ask
+
+    def claim(self, tables: Tables, incarnation: str, claim: str, x: int | None, origin: str) -> Answer:
+        def call() -> Any:
+            claims = self._claims(incarnation)
+            if x is None:
+                return self._outcome(claims.claim_unvisited(claim))
+            candidate = Candidate(point=self._points[x], origin=Origin(origin), claim_id=claim)
+            return self._outcome(claims.claim(candidate))
+
+        return self._ask(tables, ("claim", incarnation, claim, x, origin), call)
+
+    def find(self, tables: Tables, incarnation: str, claim: str) -> Answer:
+        def call() -> Any:
+            found = self._claims(incarnation).find(claim, Origin.WALK)
+            return None if found is None else self._outcome(found)
+
+        return self._ask(tables, ("find", incarnation, claim), call)
+
+    def next_freed(self, tables: Tables) -> Answer:
+        def call() -> int | None:
+            candidate = self._claims("").next_freed()
+            return None if candidate is None else self._xs[candidate.point.key]
+
+        return self._ask(tables, ("next freed",), call)
+
+    def charge_retry(self, tables: Tables, trial: int, x: int) -> Answer:
+        claimed = Claimed(
+            study_id=self._study_id, trial_id=trial, number=trial - 1, replica=0, incarnation="",
+            candidate=Candidate(point=self._points[x], origin=Origin.WALK),
+        )  # fmt: skip
+        return self._ask(tables, ("retry", trial), lambda: self._claims("").charge_retry(claimed))
+
+    def tell(self, tables: Tables, letter: Letter, *, is_late: bool) -> Answer:
+        """Told; or None: the trial had ended, and what becomes of the value is the next transaction's."""
+
+        def call() -> Told | None:
+            # The first transaction of a late tell finds out again what it found out before.
+            self._database.most_transactions = None if is_late else 1
+            try:
+                return tell(self._database, self._result(letter))
+            except _Paused:
+                return None
+            finally:
+                self._database.most_transactions = None
+
+        return self._ask(tables, ("tell", letter, is_late), call)
+
+    def register(self, tables: Tables, host: int) -> Answer:
+        name = f"h{host}"
+        return self._ask(tables, ("register", host), lambda: hosts.register(self._database, name, name, {}))
+
+    def beat(self, tables: Tables, incarnation: str) -> Answer:
+        return self._ask(tables, ("beat", incarnation), lambda: hosts.beat(self._database, incarnation, {}))
+
+    def mark_dead(self, tables: Tables, line: HostLine) -> Answer:
+        return self._ask(tables, ("mark", line), lambda: hosts.mark_dead(self._database, host_row(line)))
+
+    def settle_orphans(self, tables: Tables) -> Answer:
+        """Both transactions at once: the second looks again, so what comes in between changes nothing."""
+
+        def call() -> list[int]:
+            return [n for s in orphaned_studies(self._database) for n in settle_orphans(self._database, s)]
+
+        return self._ask(tables, ("settle orphans",), call)
+
+    def settle_own(self, tables: Tables, incarnation: str, but_not: frozenset[int]) -> Answer:
+        def call() -> list[int]:
+            return settle_own(self._database, self._study_id, incarnation, but_not=but_not)
+
+        return self._ask(tables, ("settle own", incarnation, but_not), call)
+
+    def look(self, tables: Tables) -> Answer:
+        """The study's state; closes it if it is over, which is looked at again under the study's lock."""
+
+        def call() -> str:
+            if standings(self._database, [self._study_id])[self._study_id].is_over:
+                close_if_over(self._database, self._study_id)
+            return standings(self._database, [self._study_id])[self._study_id].state.value
+
+        return self._ask(tables, ("look",), call)
+
+    # The database
+
+    def _ask(self, tables: Tables, question: tuple[Any, ...], call: Callable[[], Any]) -> Answer:
+        answer = self._answers.get((tables, question))
+        if answer is None:
+            self._load(tables)
+            value = call()
+            after = self._now = self._dump()
+            check_change(tables, after)
+            answer = self._answers[tables, question] = Answer(tables if after == tables else after, value)
+        return answer
+
+    def _claims(self, incarnation: str) -> Claims:
+        return Claims(
+            self._database,
+            self._study_id,
+            holder=Holder(host="h", incarnation=incarnation),
+            encoding=self._encoding,
+            dedup=self._experiment.dedup,
+            walk=self._walk,
+        )
+
+    def _outcome(self, outcome: Outcome) -> Any:
+        match outcome:
+            case Claimed():
+                return self._xs[outcome.point.key], outcome.trial_id
+            case Duplicate():
+                return outcome.action.value
+            case _:
+                return type(outcome).__name__.lower()
+
+    def _result(self, letter: Letter) -> Result:
+        return Result(
+            study_id=self._study_id,
+            study_uid=self._standing.uid,
+            trial_id=letter.trial,
+            number=letter.trial - 1,
+            key=self._points[letter.x].key,
+            host="h",
+            ending=Ending(
+                values=(float(letter.x),) if letter.has_value else None,
+                failure=None if letter.has_value else CRASH,
+                retried=(CRASH,) * (letter.attempt - 1),
+            ),
+        )
+
+    def _load(self, tables: Tables) -> None:
+        if tables == self._now:
+            return
+        run, many, study, rows = self._sqlite.execute, self._sqlite.executemany, self._study_id, tables.trials
+        run("BEGIN")
+        for table in _EMPTIED:
+            run(f"DELETE FROM {table}")
+        run(_STUDY, tables.study)
+        many(_HOST, [(f"h{h.host}", f"h{h.host}", h.incarnation, h.beat, h.dead) for h in tables.hosts])
+        many(_POINT, [(study, self._points[p.x].key, *_point_columns(p)) for p in tables.points])
+        many(_TRIAL, [(row.trial, row.trial - 1, study, row.state) for row in rows])
+        many(_PARAM, [(row.trial, *self._param(row.x)) for row in rows])
+        many(_VALUE, [(row.trial, row.value) for row in rows if row.value is not None])
+        many(
+            _ATTRIBUTE,
+            [(row.trial, key, json.dumps(value)) for row in rows for key, value in _attributes(row).items()],
+        )
+        run("COMMIT")
+
+    def _param(self, x: int) -> tuple[str, float, str]:
+        [row] = self._encoding.rows(self._points[x])
+        return row.param_name, row.param_value, row.distribution_json
+
+    def _dump(self) -> Tables:
+        run = self._sqlite.execute
+        [study] = run("SELECT state, trials, evaluations, visited, cursor FROM t_study").fetchall()
+        lines = run("SELECT name, incarnation, beat, dead FROM t_host ORDER BY name")
+        points = run("SELECT key, replica, trial_id, incarnation, claim_id, state, losses FROM t_point")
+        return Tables(
+            StudyRow(*study),
+            tuple(HostLine(int(name[1:]), holder, beat, bool(dead)) for name, holder, beat, dead in lines),
+            tuple(sorted(PointRow(self._xs[key], *rest) for key, *rest in points)),
+            tuple(_trial_row(*row) for row in run(_TRIALS)),
+        )
+
+
+def host_row(line: HostLine) -> hosts.HostRow:
+    return hosts.HostRow(
+        name=f"h{line.host}", instance=f"h{line.host}", incarnation=line.incarnation, beat=line.beat,
+        dead=line.dead, info={},
+    )  # fmt: skip
+
+
+def check_change(before: Tables, after: Tables) -> None:
+    """What no transaction may do, whoever asks for it."""
+    now = {row.trial: row for row in after.trials}
+    for row in before.trials:
+        if row.state != "RUNNING" and now.get(row.trial) != row:
+            raise Violation(f"a finished row changed: {row} became {now.get(row.trial)}")
+    started = now.keys() - {row.trial for row in before.trials}
+    living = {line.incarnation for line in before.hosts if not line.dead}
+    done = {row.x for row in before.trials if row.value is not None}
+    for point in after.points:
+        if point.state == PointState.HELD and point.trial in started:
+            if point.x in done:
+                raise Violation(f"point {point.x} is evaluated again, though it has a value")
+            if point.incarnation not in living:
+                raise Violation(f"point {point.x} is given to an incarnation that is dead or replaced")
+    states = {point.x: PointState(point.state) for point in after.points if point.replica == 0}
+    for point in before.points:
+        was = PointState(point.state)
+        if point.replica == 0 and states.get(point.x) not in {was, *POINT_TRANSITIONS[was]}:
+            raise Violation(f"point {point.x} went from {was} to {states.get(point.x)}")
+
+
+_EMPTIED = (
+    "trial_system_attributes", "trial_user_attributes", "trial_intermediate_values", "trial_values",
+    "trial_params", "t_point", "trials", "t_host",
+)  # fmt: skip
+_STUDY = "UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?"
+_HOST = "INSERT INTO t_host (name, instance, incarnation, beat, dead) VALUES (?, ?, ?, ?, ?)"
+_POINT = """
+INSERT INTO t_point (study_id, key, replica, trial_id, incarnation, claim_id, state, losses)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_TRIAL = "INSERT INTO trials (trial_id, number, study_id, state) VALUES (?, ?, ?, ?)"
+_PARAM = """
+INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)
+"""
+_VALUE = "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, 'FINITE')"
+_ATTRIBUTE = "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
+_TRIALS = """
+SELECT trial_id, state, CAST(param_value AS INTEGER), value,
+  coalesce((SELECT json_extract(value_json, '$.cause') FROM trial_user_attributes a
+    WHERE a.trial_id = t.trial_id AND key = 'FAILURE'), ''),
+  EXISTS (SELECT 1 FROM trial_user_attributes a WHERE a.trial_id = t.trial_id AND key = 'LATE_OF'),
+  coalesce((SELECT json_array_length(value_json) FROM trial_user_attributes a
+    WHERE a.trial_id = t.trial_id AND key = 'RETRIED'), 0)
+FROM trials t JOIN trial_params USING (trial_id) LEFT JOIN trial_values USING (trial_id) ORDER BY trial_id
+"""
+
+
+def _point_columns(point: PointRow) -> tuple[Any, ...]:
+    claim = point.claim or f"{point.x}/{point.replica}"
+    return point.replica, point.trial, point.incarnation, claim, point.state, point.losses
+
+
+def _trial_row(trial: int, state: str, x: int, value: float | None, *rest: Any) -> TrialRow:
+    cause, is_late, retried = rest
+    return TrialRow(trial, state, x, value, cause, bool(is_late), retried)
+
+
+def _attributes(row: TrialRow) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"HOST": {"host": "h"}}
+    if row.cause:
+        attributes["FAILURE"] = {"cause": row.cause}
+    if row.is_late:
+        attributes["LATE_OF"] = 0
+    if row.retried:
+        attributes["RETRIED"] = [{}] * row.retried
+    return attributes

@@ -1,0 +1,105 @@
+"""All interleavings of the protocol between two hosts, for small sizes; and that what is wrong is seen.
+
+In one story come at most as many disturbances as ``Rules.disturbances`` says, one where nothing is said: a
+crash, a freeze, an outage of one host or of all, a commit whose outcome is unknown. What ends them may come
+at any time. ``-s`` shows how many states there are, and the shortest story of each rule that was taken out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import Update, bindparam
+
+from tests.factories import line, make_experiment
+from tests.fleet.model import Explored, explore
+from tests.fleet.program import Program
+from tests.fleet.steps import KINDS, Rules
+from tests.fleet.store import Violation
+from tuned import charges, tells
+from tuned.claims import Claims
+from tuned.fleet import Watch
+from tuned.hosts import HostRow
+
+
+def run(points: int, extra: str = "", **rules: Any) -> Explored:
+    explored = explore(make_experiment(extra, space=line(points)), Rules(**rules))
+    say(explored)
+    return explored
+
+
+def story(*kinds: str) -> str:
+    """The shortest one with a bad end, of one point."""
+    with pytest.raises(Violation) as caught:
+        run(1, kinds=frozenset(kinds))
+    say(caught.value)
+    return str(caught.value)
+
+
+def say(what: object) -> None:
+    print(f"\n{what}")  # noqa: T201 (pytest shows it to who asks)
+
+
+def without(statement: Update, word: str) -> Update:
+    """The statement without its condition of which this is a word."""
+    copy: Any = statement.where()
+    [condition] = [each for each in copy._where_criteria if word in str(each)]
+    copy._where_criteria = tuple(each for each in copy._where_criteria if each is not condition)
+    return cast("Update", copy)
+
+
+# What holds
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_two_points_and_one_disturbance(kind: str) -> None:
+    assert len(run(2, kinds=frozenset({kind})).worlds) > 100
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_budget_of_two_trials_while_a_sampler_draws_any_of_two_points(kind: str) -> None:
+    run(2, "[budget]\ntrials = 2", kinds=frozenset({kind}), is_sampled=True)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_budget_of_two_evaluations_while_crashed_ones_are_tried_again(kind: str) -> None:
+    run(2, "[budget]\nevaluations = 2", kinds=frozenset({kind}), retries=1)
+
+
+# What is seen if a rule is taken out
+
+
+def test_without_the_fence_a_finished_row_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tells, "_FINISH", without(tells._FINISH, "trials.state"))
+    assert "a finished row changed" in story("freeze")
+
+
+def test_without_a_new_watch_after_a_gap_an_outage_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Watch.look
+
+    def look_without_gaps(watch: Watch, rows: list[HostRow], now: float) -> list[HostRow]:
+        watch._last_look = None
+        return look(watch, rows, now)
+
+    monkeypatch.setattr(Watch, "look", look_without_gaps)
+    monkeypatch.setattr(Watch, "blink", lambda _: None)
+    assert "was taken for dead" in story("blackout")
+
+
+def test_without_the_look_whether_the_holder_lives_a_dead_host_is_given_points(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unasked = without(charges._CHARGE, "t_host.dead").where(bindparam("holder") != "")
+    monkeypatch.setattr(charges, "_CHARGE", unasked)
+    assert "is given to an incarnation that is dead" in story("freeze")
+
+
+def test_without_finding_an_unknown_claim_its_trial_runs_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Claims, "find", lambda *_: None)
+    assert "nothing leads to an end" in story("unknown")
+
+
+def test_without_letting_go_of_a_claim_under_way_both_hosts_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Program, "is_ours", lambda *_: True)
+    assert "both hosts evaluate point 0" in story("freeze")

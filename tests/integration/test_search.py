@@ -1,0 +1,47 @@
+"""One experiment on one host: what becomes of claims whose answers come late."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.factories import join, kill, line, make_experiment, make_holder, opened
+from tuned.claims import Candidate, Closed, Outcome
+from tuned.events import Events
+from tuned.link import Link
+from tuned.search import Search
+from tuned.tells import settle_orphans
+
+
+@pytest.mark.parametrize("has_risen", [False, True])
+async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_not_evaluated(
+    database_url: str, has_risen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(database_url) as database:
+        link = Link(database, Events("h1"), last_retry_seconds=1.0)
+        member = join(database, make_experiment("[[points]]\nx = 0", space=line(1)))
+        search = Search(
+            link, member.experiment, encoding=member.encoding, standing=member.standing,
+            holder=member.holder, file="exp",
+        )  # fmt: skip
+        given, may_answer, claim = threading.Event(), threading.Event(), search._claims.claim
+
+        def claim_late(candidate: Candidate) -> Outcome:
+            outcome = claim(candidate)
+            given.set()
+            assert may_answer.wait(60)
+            return outcome
+
+        monkeypatch.setattr(search._claims, "claim", claim_late)
+        claiming = asyncio.create_task(search.claim_next(0))
+        assert await asyncio.to_thread(given.wait, 60)
+        kill(database, member.holder)
+        search.let_go()
+        settle_orphans(database, member.standing.study_id)
+        if has_risen:
+            search.hold(make_holder(database))
+        may_answer.set()
+        assert await claiming == Closed()
+        link.close()
