@@ -21,6 +21,7 @@ async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_n
 ) -> None:
     with opened(database_url) as database:
         link = Link(database, Events("h1"), last_retry_seconds=1.0)
+        await link.prepare()
         member = join(database, make_experiment("[[points]]\nx = 0", space=line(1)))
         search = Search(
             link, member.experiment, encoding=member.encoding, standing=member.standing,
