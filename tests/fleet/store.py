@@ -152,13 +152,19 @@ class Store:
 
     def register(self, tables: Tables, host: int) -> Answer:
         name = f"h{host}"
-        return self._ask(tables, ("register", host), lambda: hosts.register(self._database, name, name, {}))
+        return self._run(tables, ("register", host), lambda: hosts.register(self._database, name, name, {}))
 
     def beat(self, tables: Tables, incarnation: str) -> Answer:
-        return self._ask(tables, ("beat", incarnation), lambda: hosts.beat(self._database, incarnation, {}))
+        def call() -> bool:
+            return hosts.beat(self._database, incarnation, {})
+
+        return self._ask_of_hosts(tables, ("beat", incarnation), call)
 
     def mark_dead(self, tables: Tables, line: HostLine) -> Answer:
-        return self._ask(tables, ("mark", line), lambda: hosts.mark_dead(self._database, host_row(line)))
+        def call() -> bool:
+            return hosts.mark_dead(self._database, host_row(line))
+
+        return self._ask_of_hosts(tables, ("mark", line), call)
 
     def settle_orphans(self, tables: Tables) -> Answer:
         """Both transactions at once: the second looks again, so what comes in between changes nothing."""
@@ -187,14 +193,31 @@ class Store:
     # The database
 
     def _ask(self, tables: Tables, question: tuple[Any, ...], call: Callable[[], Any]) -> Answer:
+        """A question whose answer may depend on who lives, but not on how often anybody has beaten."""
+        still = tables._replace(hosts=tuple(line._replace(beat=0) for line in tables.hosts))
+        answer = self._run(still, question, call)
+        if answer.tables is still:
+            return answer._replace(tables=tables)
+        assert answer.tables.hosts == still.hosts
+        return answer._replace(tables=answer.tables._replace(hosts=tables.hosts))
+
+    def _ask_of_hosts(self, tables: Tables, question: tuple[Any, ...], call: Callable[[], Any]) -> Answer:
+        """A question that is about nothing but the hosts."""
+        alone = self.empty._replace(hosts=tables.hosts)
+        answer = self._run(alone, question, call)
+        if answer.tables is alone:
+            return answer._replace(tables=tables)
+        return answer._replace(tables=tables._replace(hosts=answer.tables.hosts))
+
+    def _run(self, tables: Tables, question: tuple[Any, ...], call: Callable[[], Any]) -> Answer:
         answer = self._answers.get((tables, question))
         if answer is None:
             self._load(tables)
             value = call()
             after = self._now = self._dump()
             check_change(tables, after)
-            answer = self._answers[tables, question] = Answer(tables if after == tables else after, value)
-        return answer
+            answer = self._answers[tables, question] = Answer(after, value)
+        return answer._replace(tables=tables) if answer.tables == tables else answer
 
     def _claims(self, incarnation: str) -> Claims:
         return Claims(

@@ -57,14 +57,27 @@ def test_two_points_and_one_disturbance(kind: str) -> None:
     assert len(run(2, kinds=frozenset({kind})).worlds) > 100
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_budget_of_two_trials_while_a_sampler_draws_any_of_two_points(kind: str) -> None:
-    run(2, "[budget]\ntrials = 2", kinds=frozenset({kind}), is_sampled=True)
+#: What makes many states is left to one point.
+SIZES = pytest.mark.parametrize(("points", "kinds"), [(1, KINDS), (2, frozenset({"crash", "unknown"}))])
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_budget_of_two_evaluations_while_crashed_ones_are_tried_again(kind: str) -> None:
-    run(2, "[budget]\nevaluations = 2", kinds=frozenset({kind}), retries=1)
+@SIZES
+def test_a_budget_of_two_trials_while_a_sampler_draws_any_point(points: int, kinds: frozenset[str]) -> None:
+    run(points, "[budget]\ntrials = 2", kinds=kinds, is_sampled=True)
+
+
+@SIZES
+def test_a_budget_of_two_evaluations_while_crashed_ones_are_tried_again(
+    points: int, kinds: frozenset[str]
+) -> None:
+    run(points, "[budget]\nevaluations = 2", kinds=kinds, retries=1)
+
+
+def test_a_point_that_is_failed_by_its_loss_has_its_value_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tells, "MOST_LOSSES", 1)
+    explored = run(1)
+    ends = [world for world in explored.worlds if world.tables.study.state == "done" and world.finished]
+    assert any(row.is_late for world in ends for row in world.tables.trials)
 
 
 # What is seen if a rule is taken out
