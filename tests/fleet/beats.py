@@ -95,7 +95,7 @@ class Beats:
         if find(world, host.host).beat != "beaten":
             return world
         other = next(one for one in world.hosts if one.host != host.host)
-        if other.life != "running":
+        if other.life not in ("settling", "running"):
             return world
         return put(world, other._replace(missed=min(other.missed + 1, self._rules.expire)))
 

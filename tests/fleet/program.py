@@ -85,13 +85,11 @@ class Program:
             yield from transaction(
                 world, host, self._rules, "registers",
                 lambda tables: self._store.register(tables, host.host),
-                lambda born: host._replace(life="settling", newborn=born),
+                lambda born: host._replace(life="settling", newborn=born, missed=0),
                 blinked,
             )  # fmt: skip
         elif host.life == "settling":
-            risen = host._replace(
-                life="running", holder=host.newborn, newborn="", beat="resting", rows=(), missed=0
-            )
+            risen = host._replace(life="running", holder=host.newborn, newborn="", beat="resting", rows=())
             yield from transaction(
                 world, host, self._rules, "settles orphans and joins",
                 self._store.settle_orphans, lambda _: risen, blinked,

@@ -57,6 +57,11 @@ def test_two_points_and_one_disturbance(kind: str) -> None:
     assert len(run(2, kinds=frozenset({kind})).worlds) > 100
 
 
+@pytest.mark.parametrize("other", ["unknown", "freeze"])
+def test_one_point_and_two_disturbances(other: str) -> None:
+    run(1, kinds=frozenset({"crash", other}), disturbances=2)
+
+
 #: What makes many states is left to one point.
 SIZES = pytest.mark.parametrize(("points", "kinds"), [(1, KINDS), (2, frozenset({"crash", "unknown"}))])
 
