@@ -23,6 +23,10 @@ from tuned.fleet import Watch
 from tuned.hosts import HostRow
 
 
+#: They compute for half a minute; on a machine that does much else, for minutes.
+pytestmark = pytest.mark.timeout(600)
+
+
 def run(points: int, extra: str = "", **rules: Any) -> Explored:
     explored = explore(make_experiment(extra, space=line(points)), Rules(**rules))
     say(explored)
@@ -57,9 +61,8 @@ def test_two_points_and_one_disturbance(kind: str) -> None:
     assert len(run(2, kinds=frozenset({kind})).worlds) > 100
 
 
-@pytest.mark.parametrize("other", ["unknown", "freeze"])
-def test_one_point_and_two_disturbances(other: str) -> None:
-    run(1, kinds=frozenset({"crash", other}), disturbances=2)
+def test_one_point_and_two_disturbances() -> None:
+    run(1, kinds=frozenset({"crash", "unknown"}), disturbances=2)
 
 
 #: What makes many states is left to one point.
