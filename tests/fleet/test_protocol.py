@@ -22,7 +22,6 @@ from tuned.claims import Claims
 from tuned.fleet import Watch
 from tuned.hosts import HostRow
 
-
 #: They compute for half a minute; on a machine that does much else, for minutes.
 pytestmark = pytest.mark.timeout(600)
 
