@@ -22,6 +22,9 @@ TOKEN_VARIABLE = "TUNED_TOKEN"  # noqa: S105 (no secret)
 
 _PR_SET_CHILD_SUBREAPER = 36
 
+#: So many looks in a row must find nothing: what forks or becomes another program just then shows no mark.
+QUIET_LOOKS = 2
+
 #: How often the tree is looked at again for what was forked meanwhile.
 MOST_ROUNDS = 50
 
@@ -72,6 +75,7 @@ def kill_instance(instance: str) -> bool:
 
 
 def _kill_until_gone(find: Callable[[dict[int, Process]], set[int]], known: Collection[int]) -> bool:
+    quiet_looks = 0
     for round_ in range(MOST_ROUNDS):
         processes = _processes()
         found = find(processes)
@@ -83,9 +87,10 @@ def _kill_until_gone(find: Callable[[dict[int, Process]], set[int]], known: Coll
                 _signal(pid, signal.SIGSTOP)
         for pid in found:
             _signal(pid, signal.SIGKILL)
-        if all(processes[pid].is_zombie for pid in found):
+        quiet_looks = quiet_looks + 1 if all(processes[pid].is_zombie for pid in found) else 0
+        if quiet_looks == QUIET_LOOKS:
             return True
-        # The kernel needs a moment to take them down.
+        # The kernel needs a moment to take them down, or to finish a fork.
         time.sleep(0.001 * (round_ + 1))
     return False
 

@@ -341,7 +341,9 @@ async def test_the_end_of_one_trial_leaves_the_others(bare: Launch, tmp_path: Pa
     other = replace(bare, token="test/other")
     running = asyncio.create_task(sh(other, f"{double_fork(file)}; sleep 600"))
     pid = await asyncio.to_thread(pid_in, file)
-    await sh(bare, f"{double_fork(tmp_path / 'own')}; echo 1")
+    own = tmp_path / "own"
+    await sh(bare, f"{double_fork(own)}; until [ -e {own} ]; do sleep 0.01; done; echo 1")
+    assert not is_alive(pid_in(own))
     assert is_alive(pid)
     await cancel(running)
     assert not is_alive(pid)

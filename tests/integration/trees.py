@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,24 +13,13 @@ import pytest
 from tests.waiting import until
 from tuned import cgroup
 
-#: A daemon by the book: forks, leaves the session, forks again; then says who it is, and stays.
-DOUBLE_FORK = """
-import os, sys, time
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        with open(sys.argv[1] + ".new", "w") as file:
-            file.write(str(os.getpid()))
-        os.rename(sys.argv[1] + ".new", sys.argv[1])
-        time.sleep(600)
-    os._exit(0)
-os.wait()
-"""
-
 
 def double_fork(pid_file: Path) -> str:
-    """For sh: returns when the second child is on its own, or is about to be."""
-    return shlex.join([sys.executable, "-S", "-c", DOUBLE_FORK, str(pid_file)])
+    """For sh, a daemon by the book: forks, leaves the session, forks again; then says who it is, and stays.
+
+    Of programs that every user may run: our Python may lie where only root looks.
+    """
+    return shlex.join(["setsid", "--fork", "sh", "-c", f"{staying(pid_file)} &"])
 
 
 def staying(pid_file: Path) -> str:
