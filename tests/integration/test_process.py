@@ -350,11 +350,13 @@ async def test_the_end_of_one_trial_leaves_the_others(bare: Launch, tmp_path: Pa
 
 
 async def test_a_tree_that_keeps_forking_is_gone_with_its_group(grouped: Launch, tmp_path: Path) -> None:
-    # Each is the child of the one before, which has ended when the next one forks.
+    # Each is the child of the one before, which has ended when the next one forks. If these tests are killed,
+    # it ends by itself.
     script = """
-import os, sys
+import os, sys, time
 open(sys.argv[1], "w").close()
-while True:
+end = time.monotonic() + 60
+while time.monotonic() < end:
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -362,7 +364,7 @@ while True:
     file = tmp_path / "begun"
     argv = ("sh", "-c", f"{sys.executable} -S -c '{script}' {file}; sleep 600")
     running = asyncio.create_task(process.run(replace(grouped, argv=argv)))
-    await until_async(file.exists, what="the first fork", seconds=60)
+    await until_async(file.exists, what="the first fork", seconds=30)
     await cancel(running)
     assert grouped.group is not None
     assert grouped.group.is_empty()

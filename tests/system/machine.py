@@ -82,7 +82,8 @@ class Machine:
         if self._group.exists():
             (self._group / "cgroup.kill").write_text("1")
             until(self._is_group_empty, what=f"the processes of {self.name} to end")
-            _remove_group(self._group)
+            for groups in _hierarchies():
+                _remove_group(groups / self._group.name)
         if self._process is not None:
             self._process.wait()
         shutil.rmtree(self._home)
@@ -165,23 +166,37 @@ def require_host() -> None:
     missing = [program for program in ("systemd-nspawn", "nsenter", "unshare") if not shutil.which(program)]
     if missing:
         raise CannotBoot(f"there is no {', '.join(missing)} (Debian: apt-get install systemd-container)")
-    remove_old_groups(_unified_groups())
+    _unified_groups()
+    remove_old_groups()
 
 
-def remove_old_groups(groups: Path) -> None:
+def remove_old_groups() -> None:
     """What a run that was killed left: groups without processes."""
-    for group in groups.glob("tuned-test-*"):
-        if not Path("/proc", group.name.split("-")[2]).exists():
-            _remove_group(group)
+    for groups in _hierarchies():
+        for group in groups.glob("tuned-test-*"):
+            if not Path("/proc", group.name.split("-")[2]).exists():
+                _remove_group(group)
 
 
 def _remove_group(group: Path) -> None:
+    """Nothing where there is none."""
     for directory, _, _ in os.walk(group, topdown=False):
         Path(directory).rmdir()
 
 
 def _unified_groups() -> Path:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        if " - cgroup2 " in line:
-            return Path(line.split()[4])
+    for directory, kind in _mounted_hierarchies():
+        if kind == "cgroup2":
+            return directory
     raise CannotBoot("there is no cgroup v2 (mount -t cgroup2 ...)")
+
+
+def _hierarchies() -> list[Path]:
+    """Where there is version 1 too, systemd-nspawn makes the host's group in systemd's hierarchy as well."""
+    return [directory for directory, _ in _mounted_hierarchies()]
+
+
+def _mounted_hierarchies() -> list[tuple[Path, str]]:
+    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    kinds = [(Path(line[4]), line[line.index("-") + 1]) for line in lines]
+    return [(directory, kind) for directory, kind in kinds if kind in {"cgroup", "cgroup2"}]
