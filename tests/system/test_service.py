@@ -158,6 +158,28 @@ def test_trials_have_neither_the_password_nor_the_daemons_rights(alpha: Host) ->
     assert PASSWORD not in (daemon / "cmdline").read_text() + (daemon / "environ").read_text()
 
 
+def test_the_dashboard_is_off_until_it_is_wanted_and_shows_the_daemons_studies(alpha: Host) -> None:
+    alpha.drop("shown", an_experiment(high=0, more=GRID))
+    alpha.until_in("done", "shown")
+    assert (
+        alpha.run("systemctl", "is-enabled", "tuned-dashboard", is_checked=False).stdout.strip() == "disabled"
+    )
+    assert alpha.run("systemd-analyze", "verify", "tuned-dashboard.service").stderr == ""
+    alpha.run("systemctl", "enable", "--now", "tuned-dashboard")
+
+    def studies() -> str:
+        script = (
+            "from urllib.request import urlopen as u; print(u('http://127.0.0.1:8080/api/studies').read())"
+        )
+        return alpha.run("python3", "-c", script, is_checked=False).stdout
+
+    until(lambda: '"study_name": "shown"' in studies(), what="the study in the dashboard", seconds=60)
+    alpha.run("systemctl", "disable", "--now", "tuned-dashboard")
+    assert (
+        alpha.run("systemctl", "is-active", "tuned-dashboard", is_checked=False).stdout.strip() == "inactive"
+    )
+
+
 def test_an_upgrade_leaves_the_running_daemon_and_its_trials_alone(alpha: Host) -> None:
     alpha.drop("upgrade", sleeping("/tmp/no"))
     alpha.until_running(2)
