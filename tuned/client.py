@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from tuned.errors import (
     TunedError,
     Unreachable,
 )
+from tuned.peers import peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -63,6 +65,23 @@ class Client:
         with self._stream("/v1/events", {}) as (connection, answer):
             while line := _next_line(connection, answer, deadline):
                 yield json.loads(line)
+
+    @contextlib.contextmanager
+    def until_daemon_is_gone(self) -> Iterator[None]:
+        """Does not leave the block before the daemon that answers at its beginning has ended.
+
+        A daemon in a container is not seen from outside of it, and not waited for.
+        """
+        with contextlib.closing(self._connect()) as connection:
+            pid = connection.peer_pid()
+        process = _open_process(pid)
+        try:
+            yield
+            if process is not None:
+                select.select([process], [], [])
+        finally:
+            if process is not None:
+                os.close(process)
 
     def text(self, path: str, **options: object) -> Generator[bytes, None, None]:
         """A stream of text, in the pieces in which it comes."""
@@ -109,9 +128,20 @@ class _Connection(http.client.HTTPConnection):
         self.settimeout(ANSWER_SECONDS)
         self.sock.connect(str(self.path))
 
+    def peer_pid(self) -> int:
+        """Who listens; 0 if that is in a namespace that we do not see."""
+        return peer_of(self._socket).pid
+
     def settimeout(self, seconds: float | None) -> None:
         # Not through ``sock``: that is gone once an answer has begun that ends with the connection.
         self._socket.settimeout(seconds)
+
+
+def _open_process(pid: int) -> int | None:
+    """A descriptor that can be read when the process has ended; None if there is none such."""
+    with contextlib.suppress(OSError):
+        return os.pidfd_open(pid)
+    return None
 
 
 def _next_line(connection: _Connection, answer: http.client.HTTPResponse, deadline: float | None) -> bytes:

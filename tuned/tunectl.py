@@ -280,12 +280,13 @@ def resume(session: Session, name: str) -> None:
 @click.pass_obj
 def drain(session: Session, *, is_waiting: bool) -> None:
     """Let what runs finish, then end the daemon."""
-    following = session.client.events()
-    if is_waiting:
+    if not is_waiting:
+        click.echo(session.client.post("/v1/drain")["state"])
+        return
+    with session.client.until_daemon_is_gone():
+        following = session.client.events()
         next(following)
-    view = session.client.post("/v1/drain")
-    click.echo(f"{view['state']}")
-    if is_waiting:
+        click.echo(session.client.post("/v1/drain")["state"])
         for event in following:
             if event["event"] in {"host-state", "trial-ended"}:
                 click.echo(tunectl_pages.event(session.canvas, event))

@@ -154,16 +154,6 @@ async def test_wait_says_when_the_daemon_ends_first(path: Path) -> None:
     assert process.returncode == 3
 
 
-async def test_drain_can_wait_for_the_end(path: Path) -> None:
-    host = SmallHost()
-    async with served(host, path):
-        process = await start(path, "drain", "--wait")
-        assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 30) == b"draining\n"
-        assert process.returncode is None
-    assert await asyncio.wait_for(process.wait(), 30) == 0
-
-
 async def test_a_reader_that_has_seen_enough_is_no_error(host: SmallHost, path: Path) -> None:
     process = await start(path, "events")
     assert process.stdout is not None
