@@ -19,6 +19,7 @@ from tests.fleet.hosts import EXPIRE_SECONDS, Fleet, FleetHost, connect, query
 from tests.fleet.ledger import Evaluation, Ledger, now
 from tests.fleet.verdict import cause_of, host_of
 from tests.postgres import PostgresServer
+from tests.small_disk import small_disk
 from tests.waiting import until
 from tuned.database import Database
 from tuned.errors import DatabaseAway
@@ -160,6 +161,28 @@ def test_a_server_without_free_connections_is_waited_for(
         gate.open()
         until_waiting(host, 4)
     exposed.until_done("exp")
+    once_each(ledger)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_of_the_server_holds_results_up_and_loses_none(ledger: Ledger, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    with (
+        small_disk(megabytes=400) as disk,
+        PostgresServer(below=disk.path) as server,
+        Fleet(tmp_path, server.create_database()) as fleet,
+    ):
+        hosts = fleet.start(2)
+        begun(fleet, ledger, gate)
+        disk.fill()
+        # The first value ever told needs the first page of its table.
+        gate.open()
+        for host in hosts:
+            until_waiting(host, 2)
+            until(lambda host=host: "No space left" in host.log.read_text(), what="the reason to be told")  # type: ignore[misc]
+        disk.clear()
+        fleet.until_done("exp")
+        assert [trial.state for trial in fleet.study("exp").trials] == [TrialState.COMPLETE] * 4
     once_each(ledger)
 
 
