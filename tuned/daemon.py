@@ -229,7 +229,7 @@ class Daemon:
         if self._link.message is not None or self._fleet.holder is None:
             return
         await self._teller.emptied()
-        for search in self._roster.searches.values():
+        for search in list(self._roster.searches.values()):
             numbers = await self._link.call(
                 settle_own, self._link.database, search.standing.study_id,
                 self._fleet.holder.incarnation, but_not=(),

@@ -112,9 +112,11 @@ class Roster:
 
     async def hold(self, holder: Holder) -> None:
         """From now on everything is claimed for this incarnation of the host."""
-        self._holder = holder
-        for search in self.searches.values():
-            await self._link.draw(search.hold, holder)
+        # Not while one is opened for the holder before.
+        async with self._opening:
+            self._holder = holder
+            for search in list(self.searches.values()):
+                await self._link.draw(search.hold, holder)
         await self.open()
 
     async def follow(self, interval_seconds: float) -> None:
@@ -168,11 +170,7 @@ class Roster:
             search.log.warning("result came late", trial=result.number, became=told.value)
         search.note_told(result.trial_id)
         if search.is_idle or search.standing.is_full or search.standing.is_exhausted:
-            try:
-                await self.check(search)
-            except DatabaseAway:
-                # The next beat looks again.
-                search.log.debug("not looked at")
+            await self._look_at(search)
         self._scheduler.wake()
 
     async def set_state(self, name: str, state: StudyState) -> None:
@@ -248,16 +246,21 @@ class Roster:
                 return
             for name, (taken, is_new) in list(self._unopened.items()):
                 try:
-                    await self._open(taken, self._holder, is_new=is_new)
+                    search = await self._open(taken, self._holder, is_new=is_new)
                 except DatabaseAway:
                     return
                 except TunedError as error:
+                    search = None
                     await self._reject(taken, str(error))
+                # Before anything is waited for: who opens it a second time would find its study taken.
                 del self._unopened[name]
+                if search is not None:
+                    await self._look_at(search)
 
-    async def _open(self, taken: Taken, holder: Holder, *, is_new: bool) -> None:
+    async def _open(self, taken: Taken, holder: Holder, *, is_new: bool) -> Search | None:
+        """Begins with an experiment; None if its file has gone meanwhile."""
         if not self._spool.is_active(taken.name):
-            return
+            return None
         experiment = await asyncio.to_thread(parse, taken.content, taken.file)
         if missing := missing_packages(experiment.sampler.name):
             raise Conflict(f"{taken.file}: sampler.name: {missing}")
@@ -283,10 +286,13 @@ class Roster:
         self._ended.pop(standing.study_id, None)
         search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
+        return search
+
+    async def _look_at(self, search: Search) -> None:
+        """As ``check``, but with the database away it is left to the next beat."""
         try:
             await self.check(search)
         except DatabaseAway:
-            # It is open all the same: the next beat looks again.
             search.log.debug("not looked at")
 
     async def _reject(self, taken: Taken, problems: str) -> None:
