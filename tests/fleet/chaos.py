@@ -200,7 +200,7 @@ class Chaos:
 
     def _launch(self, host: FleetHost) -> None:
         if not host.is_up:
-            host.launch()
+            self._start(host)
         elif host.is_stopped:
             # It is still about it: it is started once it has ended.
             self._later(0.2, 0.5, lambda: self._launch(host))
@@ -211,14 +211,20 @@ class Chaos:
         for host in self.hosts:
             self._thaw(host)
             if not host.is_up:
-                host.launch()
+                self._start(host)
 
     def _note_crashes(self) -> None:
-        """A daemon that ends without having been killed or told to has a defect of its own."""
         for host in self.hosts:
             if not host.is_up and not host.is_stopped:
-                self.crashes.append(f"{host.name}: {host.log_tail()}")
-                host.launch()
+                self._start(host)
+
+    def _start(self, host: FleetHost) -> None:
+        """Again. One that ended without having been killed or told to, or not well, has a defect of its own."""
+        assert host.process is not None
+        status = host.process.wait()
+        if not host.is_stopped or status > 0:
+            self.crashes.append(f"{host.name} ended with {status}: {host.log_tail()}")
+        host.launch()
 
     def _is_all_done(self) -> bool:
         states = self._query("SELECT state FROM t_study JOIN studies USING (study_id)")
