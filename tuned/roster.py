@@ -14,15 +14,13 @@ import structlog
 
 from tuned import results
 from tuned.amendments import change_budget, free_failed
-from tuned.encoding import Encoding
-from tuned.errors import Conflict, DatabaseAway, InvalidInput, NotFound, Problem, TunedError
-from tuned.experiment import Experiment, differ_in_budget_only, differences, explained, parse
-from tuned.samplers import missing_packages
+from tuned.errors import DatabaseAway, InvalidInput, NotFound
+from tuned.experiment import differ_in_budget_only, differences, explained, parse
+from tuned.opening import Opening
 from tuned.search import Search
 from tuned.spool import Change, Spool
-from tuned.spool_files import Taken
 from tuned.states import Cause, StudyState
-from tuned.studies import Standing, open_study, set_state, standings
+from tuned.studies import Standing, set_state, standings
 from tuned.tells import Result, Told
 
 if TYPE_CHECKING:
@@ -58,12 +56,9 @@ class Roster:
         self._spool = spool
         self._scheduler = scheduler
         self._events = events
-        self._holder: Holder | None = None
-        #: Taken, but the database could not open them yet; and whether a person submitted them just now.
-        self._unopened: dict[str, tuple[Taken, bool]] = {}
         #: Done since this daemon started, the newest last, by the study's id.
         self._ended: dict[int, _Ended] = {}
-        self._opening = asyncio.Lock()
+        self._opening = Opening(link, spool, events, scheduler, self._begin)
         #: Why nothing new can be taken; empty while it can.
         self.spool_problem = ""
 
@@ -74,13 +69,12 @@ class Roster:
     @property
     def unopened(self) -> list[str]:
         """Files that wait for the database, by name."""
-        return sorted(self._unopened)
+        return self._opening.waiting
 
     async def restore(self) -> None:
         """Takes up what was in ``active/`` when an earlier daemon ended."""
         for taken in await asyncio.to_thread(self._spool.active):
-            # What was just taken lies there too, and is new.
-            self._unopened.setdefault(taken.name, (taken, False))
+            self._opening.add(taken)
 
     async def watch(self, on_watched: Callable[[], None]) -> None:
         """Takes files as they come, for as long as the spool is there.
@@ -105,19 +99,14 @@ class Roster:
         explain = functools.partial(_explain, definitions)
         while taken := await asyncio.to_thread(self._spool.take, explain=explain):
             for one in taken:
-                self._unopened[one.name] = (one, True)
+                self._opening.add_new(one)
         for file, problems in await asyncio.to_thread(self._spool.refusals):
             self._events.publish("experiment-rejected", file=file, message=problems)
-        await self.open()
+        await self._opening.open()
 
     async def hold(self, holder: Holder) -> None:
         """From now on everything is claimed for this incarnation of the host."""
-        # Not while one is opened for the holder before.
-        async with self._opening:
-            self._holder = holder
-            for search in list(self.searches.values()):
-                await self._link.draw(search.hold, holder)
-        await self.open()
+        await self._opening.hold(holder)
 
     async def follow(self, interval_seconds: float) -> None:
         """For ever: sees where all studies stand; what others did to them reaches this host within a beat."""
@@ -235,58 +224,12 @@ class Roster:
             return
         self._ended.pop(standing.study_id, None)
         if taken is not None:
-            # What was just taken lies there too, and is new.
-            self._unopened.setdefault(taken.name, (taken, False))
-            await self.open()
+            self._opening.add(taken)
+            await self._opening.open()
 
-    async def open(self) -> None:
-        """Opens the studies of what was taken; keeps for later what the database does not answer for."""
-        async with self._opening:
-            if self._holder is None:
-                return
-            for name, (taken, is_new) in list(self._unopened.items()):
-                try:
-                    search = await self._open(taken, self._holder, is_new=is_new)
-                except DatabaseAway:
-                    return
-                except TunedError as error:
-                    search = None
-                    await self._reject(taken, str(error))
-                # Before anything is waited for: who opens it a second time would find its study taken.
-                del self._unopened[name]
-                if search is not None:
-                    await self._look_at(search)
-
-    async def _open(self, taken: Taken, holder: Holder, *, is_new: bool) -> Search | None:
-        """Begins with an experiment; None if its file has gone meanwhile."""
-        if not self._spool.is_active(taken.name):
-            return None
-        experiment = await asyncio.to_thread(parse, taken.content, taken.file)
-        if missing := missing_packages(experiment.sampler.name):
-            raise Conflict(f"{taken.file}: sampler.name: {missing}")
-        if experiment.name in self.searches:
-            other = self.searches[experiment.name].file
-            raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")
-        encoding = Encoding(experiment.space)
-        standing = await self._link.call(open_study, self._link.database, experiment, encoding, is_new=is_new)
-        experiment = experiment.adopt(standing.definition)
-        try:
-            search = await self._link.draw(
-                Search,
-                self._link,
-                experiment,
-                encoding=encoding,
-                standing=standing,
-                holder=holder,
-                file=taken.name,
-            )
-        except (ValueError, TypeError, ImportError) as error:
-            raise _bad_sampler(taken.file, experiment, error) from error
-        self.searches[experiment.name] = search
-        self._ended.pop(standing.study_id, None)
-        search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
-        self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
-        return search
+    async def _begin(self, search: Search) -> None:
+        self._ended.pop(search.standing.study_id, None)
+        await self._look_at(search)
 
     async def _look_at(self, search: Search) -> None:
         """As ``check``, but with the database away it is left to the next beat."""
@@ -294,13 +237,6 @@ class Roster:
             await self.check(search)
         except DatabaseAway:
             search.log.debug("not looked at")
-
-    async def _reject(self, taken: Taken, problems: str) -> None:
-        try:
-            await asyncio.to_thread(self._spool.reject, taken.name, problems)
-        except NotFound:
-            return
-        self._events.publish("experiment-rejected", file=taken.file, message=problems)
 
     async def _follow_state(self, search: Search) -> None:
         if search.standing.state is StudyState.DONE:
@@ -317,8 +253,8 @@ class Roster:
             return
         search.is_ending = True
         try:
-            assert self._holder is not None
-            await self._scheduler.interrupt(search, self._holder.incarnation)
+            assert self._opening.holder is not None
+            await self._scheduler.interrupt(search, self._opening.holder.incarnation)
         except DatabaseAway:
             # What was killed is settled when the end is looked at again.
             search.is_ending = False
@@ -387,12 +323,3 @@ def _defines(content: bytes, file: str, definition: str) -> bool:
     except InvalidInput:
         return False
     return differ_in_budget_only(found)
-
-
-def _bad_sampler(file: str, experiment: Experiment, error: Exception) -> InvalidInput:
-    found = f"options that Optuna refuses ({error})"
-    return InvalidInput(
-        Problem(
-            file=file, key="sampler", found=found, expected=f"what sampler {experiment.sampler.name} takes"
-        )
-    )

@@ -219,7 +219,7 @@ class Chaos:
                 self._start(host)
 
     def _start(self, host: FleetHost) -> None:
-        """Again. One that ended without having been killed or told to, or not well, has a defect of its own."""
+        """Again. One that ended without having been told to, or not well, has a defect of its own."""
         assert host.process is not None
         status = host.process.wait()
         if not host.is_stopped or status > 0:

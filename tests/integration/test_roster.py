@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import tuned.roster
+import tuned.opening
 from tests.acceptance.daemon import an_experiment
 from tests.factories import linked, make_holder
 from tuned.claims import Claimed
@@ -60,7 +60,7 @@ async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_on
                 taking.cancel()
                 with suppress(asyncio.CancelledError):
                     await taking
-            await roster.open()
+            await roster._opening.open()
             assert list(roster.searches) == ["exp"]
             assert (tmp_path / "spool" / "active" / "exp.toml").exists()
             assert not list((tmp_path / "spool" / "rejected").iterdir())
@@ -77,7 +77,7 @@ async def test_what_is_opened_while_the_host_rises_anew_is_claimed_for_the_new_i
         assert may_open.wait(60)
         return standing
 
-    monkeypatch.setattr(tuned.roster, "open_study", open_late)
+    monkeypatch.setattr(tuned.opening, "open_study", open_late)
     async with linked(database_url) as link:
         with a_roster(link, tmp_path) as roster:
             await roster.hold(make_holder(link.database))
