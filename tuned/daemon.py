@@ -76,7 +76,7 @@ class Daemon:
             host=settings.host, state=state, cgroups=cgroup.find(), grace_seconds=settings.grace_seconds
         )
         self._teller = Teller(self._link, Outbox(state.outbox))
-        self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings.slots)
+        self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings)
         self._roster = Roster(self._link, spool, self._scheduler, self._events)
         self._fleet = Fleet(
             self._link,
@@ -259,6 +259,7 @@ class Daemon:
         return {
             "state": self._state.value,
             "slots": len(self._scheduler.slots),
+            "gpus": len(self._scheduler.gpus.used),
             "version": __version__,
             "optuna_version": optuna.__version__,
         }
@@ -319,15 +320,16 @@ class Daemon:
         else:
             log.configure(settings.log_format, host=settings.host)
             self._scheduler.resize(settings.slots)
+            self._scheduler.equip(settings.gpus)
             changed = sorted(needs_restart(self._settings, settings))
             if changed:
                 _log.warning("settings changed that need a restart", settings=changed)
-            _log.info("configuration reloaded", slots=settings.slots)
+            _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
         self._notifier.ready()
 
 
 def needs_restart(now: Settings, then: Settings) -> set[str]:
     """The settings that differ and that a running daemon cannot take over."""
-    reloadable = {"slots", "log_format", "warnings"}
+    reloadable = {"slots", "gpus", "log_format", "warnings"}
     names = {field.name for field in dataclasses.fields(Settings)} - reloadable
     return {name for name in names if getattr(now, name) != getattr(then, name)}

@@ -279,10 +279,10 @@ class Roster:
             )
         except (ValueError, TypeError, ImportError) as error:
             raise _bad_sampler(taken.file, experiment, error) from error
-        self.searches[experiment.name] = search
         self._ended.pop(standing.study_id, None)
         search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
+        self._scheduler.admit(search)
         try:
             await self.check(search)
         except DatabaseAway:
