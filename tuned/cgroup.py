@@ -131,12 +131,11 @@ class Root:
         path = self.path / name
         for _ in range(CREATE_TRIES):
             # Another daemon in our group that just ended may have removed the place.
-            with contextlib.suppress(FileExistsError):
-                _make(self.path)
+            self.path.mkdir(exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 if not self.controllers <= _controllers(self.path / "cgroup.subtree_control"):
                     _enable(self.path)
-                _make(path)
+                path.mkdir()
                 return Cgroup(path)
         raise FileNotFoundError(errno.ENOENT, "control groups disappear as they are made", str(self.path))
 
@@ -167,8 +166,7 @@ def find() -> Root | None:
         if _is_delegated(own):
             _move_into(own / "supervisor")
             _enable(own)
-        with contextlib.suppress(FileExistsError):
-            _make(trials)
+        trials.mkdir(exist_ok=True)
         controllers = _enable(trials)
     except OSError:
         return None
@@ -214,16 +212,12 @@ def _controllers(file: Path) -> frozenset[str]:
     return frozenset(CONTROLLERS.values()) & frozenset(file.read_text().split())
 
 
-def _make(group: Path) -> None:
-    group.mkdir()
-
-
 def _write(file: Path, value: str) -> None:
     try:
         file.write_text(value)
     except OSError as error:
         # A refused write does not say of which file.
-        raise OSError(error.errno, f"{error.strerror} (writing {value})", str(file)) from error
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def _is_delegated(group: Path) -> bool:
@@ -235,8 +229,7 @@ def _is_delegated(group: Path) -> bool:
 
 
 def _move_into(group: Path) -> None:
-    with contextlib.suppress(FileExistsError):
-        _make(group)
+    group.mkdir(exist_ok=True)
     _write(group / "cgroup.procs", "0")
 
 
