@@ -174,7 +174,7 @@ def summary(experiment: Experiment, slots: int | None = None) -> list[str]:
     if (parallel := experiment.parallel or slots) is not None:
         lines.append(f"at once: {min(parallel, slots or parallel)} on this host")
     if each := str(experiment.resources):
-        lines.append(f"each: {each}")
+        lines.append(f"each trial: {each}")
     if count := len(experiment.points):
         lines.append(f"first: {count} given point{'' if count == 1 else 's'}")
     return lines

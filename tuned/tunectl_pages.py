@@ -217,7 +217,7 @@ def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]
         return []
     found = {**view, "memory": view["memory"] and format_size(view["memory"])}
     each = ", ".join(f"{key} {amount}" for key, amount in found.items() if amount is not None)
-    return [("  Each", each)] if each else []
+    return [("  Each trial", each)] if each else []
 
 
 def _best_facts(best: BestView | None) -> list[tuple[str, str | Cell]]:

@@ -208,7 +208,7 @@ def test_limits_that_are_not_kept_are_told_and_the_trial_runs(plain_daemon: Daem
     assert plain_daemon.status()["limits"] == []
     shown = " ".join(plain_daemon.tunectl("show", "limited").stdout.split())
     assert expected in shown
-    assert "Each memory 64M, pids 99" in shown
+    assert "Each trial memory 64M, pids 99" in shown
     (plain_daemon.home / "go").touch()
     plain_daemon.until_in("done", "limited")
     assert plain_daemon.summary("limited")["counts"]["complete"] == 1

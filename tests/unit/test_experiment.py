@@ -879,7 +879,7 @@ def test_the_summary_says_what_will_run() -> None:
         "sampler: tpe, seed 42",
         "budget: 100 trials, 60 evaluations, 8h",
         "at once: 2 on this host",
-        "each: memory 1536M, cpus 2, pids 512, gpus 0.1",
+        "each trial: memory 1536M, cpus 2, pids 512, gpus 0.1",
         "first: 1 given point",
     ]
 

@@ -176,7 +176,7 @@ def test_status_and_list_say_why_an_experiment_rests_here() -> None:
 def test_show_says_what_each_trial_may_use() -> None:
     view = an_experiment()
     view["resources"] = {"memory": 2**32, "cpus": 1.5, "pids": None, "gpus": 0.5}
-    assert "  Each       memory 4G, cpus 1.5, gpus 0.5" in tunectl_pages.experiment(PLAIN, view, NOW)
+    assert "  Each trial  memory 4G, cpus 1.5, gpus 0.5" in tunectl_pages.experiment(PLAIN, view, NOW)
     view["resources"] = dict.fromkeys(("memory", "cpus", "pids", "gpus"))  # type: ignore[typeddict-item]
     assert not [line for line in tunectl_pages.experiment(PLAIN, view, NOW) if "Each" in line]
 
