@@ -76,7 +76,7 @@ class Daemon:
             host=settings.host, state=state, cgroups=cgroup.find(), grace_seconds=settings.grace_seconds
         )
         self._teller = Teller(self._link, Outbox(state.outbox))
-        self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings)
+        self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings.slots)
         self._roster = Roster(self._link, spool, self._scheduler, self._events)
         self._fleet = Fleet(
             self._link,
@@ -107,6 +107,7 @@ class Daemon:
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
         self._clear_leftovers()
+        self._scheduler.equip(self._settings.gpus)
         control_mode = self._settings.control_mode
         with self._handlers():
             async with (

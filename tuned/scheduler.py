@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from tuned.config import Settings
     from tuned.events import Events
     from tuned.link import Link
     from tuned.search import Search
@@ -59,17 +58,18 @@ class Running:
 class Scheduler:
     """The slots of one host and the searches that they serve. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, teller: Teller, events: Events, site: Site, settings: Settings) -> None:
+    def __init__(self, link: Link, teller: Teller, events: Events, site: Site, slots: int) -> None:
         self._link = link
         self._teller = teller
         self._events = events
         self._site = site
         self.searches: dict[str, Search] = {}
         #: By slot; None while it is idle.
-        self.slots: list[Running | None] = [None] * settings.slots
-        self.gpus = Gpus(settings.gpus)
+        self.slots: list[Running | None] = [None] * slots
+        #: None until it is equipped.
+        self.gpus = Gpus(())
         #: How many slots there are to be; a busy slot above this ends when its trial has.
-        self._wanted = settings.slots
+        self._wanted = slots
         self._serving: set[int] = set()
         self._group: asyncio.TaskGroup | None = None
         self.is_draining = False
