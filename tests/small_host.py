@@ -88,6 +88,7 @@ def a_host(name: str = "alpha", **changes: object) -> HostView:
         name=name,
         state="running",
         slots=2,
+        gpus=0,
         running=1,
         beat_age_seconds=3.0,
         version="0.1.0",
@@ -118,6 +119,8 @@ def a_status(**changes: object) -> Status:
         pid=4711,
         uptime_seconds=7384.0,
         isolation="cgroup",
+        limits=["memory", "cpus", "pids"],
+        gpus=[],
         spool="/var/spool/tuned",
         database={
             "url": "sqlite:////var/lib/tuned/tuned.db",
@@ -126,7 +129,10 @@ def a_status(**changes: object) -> Status:
             "pending_results": 0,
         },
         slots=[
-            {"slot": 0, "running": {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0}},
+            {
+                "slot": 0,
+                "running": {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0, "gpus": []},
+            },
             {"slot": 1, "running": None},
         ],
         experiments=[a_summary()],
@@ -183,6 +189,7 @@ class SmallHost:
             sampler={"name": "tpe", "seed": 42, "options": {}},
             definition={"direction": "maximize"},
             parallel=None,
+            resources=None,
             file="/var/spool/tuned/active/minima.toml",
             failures=[a_trial(9, state="FAIL", values=None, failure=failure)],
             env={"TOKEN": "sesame"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator
 
 from tuned.errors import InvalidInput, Problem
+from tuned.gpus import VARIABLE, Wanted
+from tuned.gpus import find as find_gpus
 from tuned.kinds import NAME, NAME_EXPECTED, AbsolutePath, Count, Name, Span, SpanOrZero
 from tuned.paths import Paths, default_paths
 from tuned.problems import Problems, Table, load_toml, refuse, refuse_file
@@ -29,11 +32,16 @@ COMMAND_LINE = "command line"
 
 #: WatchdogSec= of the unit: how long a daemon that hangs may live.
 _WATCHDOG_SECONDS = 30.0
+_MOST_GPUS = 1000
 #: sun_path, less its NUL.
 _LONGEST_SOCKET = 107
 _ADVICE = (
     "no password there: it can be read by every user; use PGPASSFILE, service= or the configuration file"
 )
+
+_GPUS_EXPECTED = '"auto", a number of GPUs or an array of their ids such as ["0", "1"]'
+#: CUDA's own: a number, or a UUID such as GPU-8932f937 or MIG-GPU-8932f937/1/0.
+_GPU_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:/_.-]{0,99}")
 
 LogFormat = Literal["auto", "journal", "console", "json"]
 
@@ -49,6 +57,8 @@ class Settings:
     socket: Path
     slots: int
     host: str
+    #: The ids of the cards that trials may be given.
+    gpus: tuple[str, ...] = ()
     interval_seconds: float = 10.0
     expire_seconds: float = 90.0
     #: Between SIGTERM and SIGKILL for a trial's processes; 0: SIGKILL at once.
@@ -77,6 +87,18 @@ def _mode(value: object) -> int:
     return value if value & 0o600 == 0o600 else refuse('permissions that let the owner in, such as "0660"')
 
 
+def _gpus(value: object) -> Wanted:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, list):
+        if not all(isinstance(each, str) and _GPU_ID.fullmatch(each) for each in value):
+            refuse(_GPUS_EXPECTED, "an array of something else")
+        return tuple(value) if len(set(value)) == len(value) else refuse("ids that differ", "an id twice")
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_GPUS:
+        return value
+    return refuse(_GPUS_EXPECTED)
+
+
 class _Heartbeat(Table):
     interval: Span | None = None
     expire: Span | None = None
@@ -100,6 +122,7 @@ class _File(Table):
     spool: AbsolutePath | None = None
     state_dir: AbsolutePath | None = None
     slots: Count | None = None
+    gpus: Annotated[Wanted, BeforeValidator(_gpus)] | None = None
     host: Name | None = None
     heartbeat: _Heartbeat = _Heartbeat()
     stop: _Stop = _Stop()
@@ -113,6 +136,7 @@ _SETTINGS = {
     "spool": "spool",
     "state_dir": "state_dir",
     "slots": "slots",
+    "gpus": "gpus",
     "host": "host",
     "heartbeat.interval": "interval_seconds",
     "heartbeat.expire": "expire_seconds",
@@ -139,7 +163,8 @@ def load(
 
     Raises InvalidInput with all problems; a file that was named must exist, the default one need not.
     """
-    paths = default_paths(os.environ if environ is None else environ)
+    environ = os.environ if environ is None else environ
+    paths = default_paths(environ)
     files = _files(config or paths.config, is_required=config is not None)
     problems: list[Problem] = []
     given: dict[str, _Given] = {}
@@ -152,7 +177,7 @@ def load(
         given |= _command_line(overrides)
     except InvalidInput as error:
         problems += error.problems
-    settings = _settings(given, paths, files)
+    settings = _settings(given, paths, files, environ)
     problems += _contradictions(settings, given)
     if problems:
         raise InvalidInput(*problems)
@@ -222,7 +247,9 @@ def _storage_option(url: str, key: str, problems: Problems) -> str:
         return ""
 
 
-def _settings(given: Mapping[str, _Given], paths: Paths, files: tuple[Path, ...]) -> Settings:
+def _settings(
+    given: Mapping[str, _Given], paths: Paths, files: tuple[Path, ...], environ: Mapping[str, str]
+) -> Settings:
     values = {name: one.value for name, one in given.items()}
     state_dir = Path(values.pop("state_dir", paths.state_dir))
     settings = Settings(
@@ -231,6 +258,7 @@ def _settings(given: Mapping[str, _Given], paths: Paths, files: tuple[Path, ...]
         spool=Path(values.pop("spool", paths.spool)),
         socket=Path(values.pop("socket", paths.socket)),
         slots=values.pop("slots", len(os.sched_getaffinity(0))),
+        gpus=find_gpus(values.pop("gpus", "auto"), environ),
         host=values.pop("host", os.uname().nodename),
         files=files,
         **values,
@@ -257,6 +285,9 @@ def _contradictions(settings: Settings, given: Mapping[str, _Given]) -> list[Pro
     if settings.grace_seconds >= settings.expire_seconds:
         limit = f"less than heartbeat.expire ({format_span(settings.expire_seconds)})"
         refuse_setting("grace_seconds", format_span(settings.grace_seconds), limit)
+    wanted = given["gpus"].value if "gpus" in given else 0
+    if isinstance(wanted, int) and len(settings.gpus) < wanted:
+        refuse_setting("gpus", str(wanted), f"at most {len(settings.gpus)}, as {VARIABLE} says")
     if (length := len(os.fsencode(settings.socket))) > _LONGEST_SOCKET:
         refuse_setting(
             "socket", f"a path of {length} bytes", f"at most {_LONGEST_SOCKET}, the kernel's limit"
@@ -291,6 +322,8 @@ def _toml(name: str, value: object) -> str:
         return _quoted(redacted(str(value)))
     if name == "control_mode":
         return f'"{value:04o}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_quoted, value))}]"
     if isinstance(value, float):
         return _quoted(format_span(value))
     return str(value) if isinstance(value, int) else _quoted(str(value))

@@ -107,6 +107,7 @@ class Daemon:
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
         self._clear_leftovers()
+        self._scheduler.equip(self._settings.gpus)
         control_mode = self._settings.control_mode
         with self._handlers():
             async with (
@@ -259,6 +260,7 @@ class Daemon:
         return {
             "state": self._state.value,
             "slots": len(self._scheduler.slots),
+            "gpus": len(self._scheduler.gpus.used),
             "version": __version__,
             "optuna_version": optuna.__version__,
         }
@@ -319,15 +321,16 @@ class Daemon:
         else:
             log.configure(settings.log_format, host=settings.host)
             self._scheduler.resize(settings.slots)
+            self._scheduler.equip(settings.gpus)
             changed = sorted(needs_restart(self._settings, settings))
             if changed:
                 _log.warning("settings changed that need a restart", settings=changed)
-            _log.info("configuration reloaded", slots=settings.slots)
+            _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
         self._notifier.ready()
 
 
 def needs_restart(now: Settings, then: Settings) -> set[str]:
     """The settings that differ and that a running daemon cannot take over."""
-    reloadable = {"slots", "log_format", "warnings"}
+    reloadable = {"slots", "gpus", "log_format", "warnings"}
     names = {field.name for field in dataclasses.fields(Settings)} - reloadable
     return {name for name in names if getattr(now, name) != getattr(then, name)}

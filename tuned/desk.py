@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tuned import __version__, doctor, results, triallog
+from tuned.cgroup import CONTROLLERS
 from tuned.config import Settings, redacted
 from tuned.errors import DatabaseAway, NotFound
 from tuned.hosts import HostRow, held, hosts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tuned.fleet import Fleet
     from tuned.link import Link
     from tuned.metrics import Metric
+    from tuned.resources import Resources
     from tuned.roster import Roster
     from tuned.scheduler import Running, Scheduler
     from tuned.search import Search
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         FixedView,
         HostStateName,
         HostView,
+        ResourcesView,
         RetryView,
         SlotView,
         Status,
@@ -75,6 +78,8 @@ class Desk:
             "pid": os.getpid(),
             "uptime_seconds": time.monotonic() - self._began,
             "isolation": self._isolation(),
+            "limits": self._limits(),
+            "gpus": [{"id": card, "used": float(used)} for card, used in self.scheduler.gpus.used.items()],
             "spool": str(self.settings.spool),
             "database": self._database(),
             "slots": [_slot(number, running) for number, running in enumerate(self.scheduler.slots)],
@@ -91,6 +96,7 @@ class Desk:
         view["summary"] = self._localized(view["summary"])
         if search := self.roster.searches.get(name):
             view["parallel"] = search.experiment.parallel
+            view["resources"] = _resources(search.experiment.resources)
             view["file"] = str(self.settings.spool / "active" / f"{search.file}.toml")
             view["env"] = dict(search.experiment.objective.env)
         return view
@@ -130,6 +136,7 @@ class Desk:
                 "name": row.name,
                 "state": _host_state(row),
                 "slots": int(row.info.get("slots", 0)),
+                "gpus": int(row.info.get("gpus", 0)),
                 "running": running.get(row.incarnation, 0),
                 "beat_age_seconds": ages.get(row.incarnation),
                 "version": str(row.info.get("version", "")),
@@ -229,6 +236,10 @@ class Desk:
     def _isolation(self) -> Literal["cgroup", "best-effort"]:
         return "best-effort" if self.site.cgroups is None else "cgroup"
 
+    def _limits(self) -> list[str]:
+        there = frozenset() if self.site.cgroups is None else self.site.cgroups.controllers
+        return [key for key, controller in CONTROLLERS.items() if controller in there]
+
     def _warnings(self) -> list[str]:
         found = list(self.settings.warnings)
         if waiting := self.roster.unopened:
@@ -267,6 +278,15 @@ def _host_state(row: HostRow) -> HostStateName:
     return "dead" if row.dead and said != "stopped" else said
 
 
+def _resources(resources: Resources) -> ResourcesView:
+    return {
+        "memory": resources.memory,
+        "cpus": resources.cpus,
+        "pids": resources.pids,
+        "gpus": None if resources.gpus is None else float(resources.gpus),
+    }
+
+
 def _slot(number: int, running: Running | None) -> SlotView:
     if running is None:
         return {"slot": number, "running": None}
@@ -277,5 +297,6 @@ def _slot(number: int, running: Running | None) -> SlotView:
             "trial": running.evaluation.claimed.number,
             "attempt": running.evaluation.attempt,
             "seconds": running.seconds,
+            "gpus": list(running.evaluation.cards),
         },
     }

@@ -1,8 +1,8 @@
 """One experiment: what a file says, parsed and checked, with all defaults filled in.
 
 An experiment has two halves. Its *definition* is one for the whole fleet and is kept in the database; its
-local keys (``parallel``, and ``workdir``, ``path`` and ``env`` of the objective) each host reads from its own
-file.
+local keys (``parallel``, ``[resources]``, and ``workdir``, ``path`` and ``env`` of the objective) each host
+reads from its own file.
 Nothing here reads files or knows the database.
 """
 
@@ -17,9 +17,10 @@ from typing import Any
 
 from tuned import samplers
 from tuned.experiment_checks import check, substitute
-from tuned.experiment_file import BudgetTable, ObjectiveTable, Tables
+from tuned.experiment_file import BudgetTable, ObjectiveTable, ResourcesTable, Tables
 from tuned.kinds import NAME, NAME_EXPECTED
 from tuned.problems import Problems, describe, load_toml, printable, refuse_file, shorten
+from tuned.resources import Resources, parse_gpus
 from tuned.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Point, Space, Value
 from tuned.spans import format_span
 
@@ -91,6 +92,7 @@ class Experiment:
     budget: Budget
     dedup: Dedup
     retry: Retry
+    resources: Resources
     #: Evaluated first.
     points: tuple[Point, ...]
 
@@ -106,7 +108,7 @@ class Experiment:
         theirs = defined(definition, self.name)
         mine = self.objective
         objective = replace(theirs.objective, workdir=mine.workdir, path=mine.path, env=mine.env)
-        return replace(theirs, parallel=self.parallel, objective=objective)
+        return replace(theirs, parallel=self.parallel, resources=self.resources, objective=objective)
 
     def argv(self, point: Point) -> tuple[str, ...]:
         """The command for a point: ``{name}`` replaced, ``{{`` and ``}}`` as braces."""
@@ -171,6 +173,8 @@ def summary(experiment: Experiment, slots: int | None = None) -> list[str]:
     ]
     if (parallel := experiment.parallel or slots) is not None:
         lines.append(f"at once: {min(parallel, slots or parallel)} on this host")
+    if each := str(experiment.resources):
+        lines.append(f"each trial: {each}")
     if count := len(experiment.points):
         lines.append(f"first: {count} given point{'' if count == 1 else 's'}")
     return lines
@@ -191,6 +195,7 @@ def _build(document: dict[str, Any], file: str) -> Experiment:
     assert tables.budget is not None
     assert tables.dedup is not None
     assert tables.retry is not None
+    assert tables.resources is not None
     assert tables.points is not None
     return Experiment(
         name=name,
@@ -202,6 +207,7 @@ def _build(document: dict[str, Any], file: str) -> Experiment:
         budget=_budget(tables.budget),
         dedup=Dedup(**tables.dedup.model_dump()),
         retry=Retry(**tables.retry.model_dump()),
+        resources=_resources(tables.resources),
         points=tuple(map(space.point, tables.points)),
     )
 
@@ -229,6 +235,11 @@ def _objective(table: ObjectiveTable) -> Objective:
 
 def _budget(table: BudgetTable) -> Budget:
     return Budget(trials=table.trials, evaluations=table.evaluations, time=table.time)
+
+
+def _resources(table: ResourcesTable) -> Resources:
+    gpus = None if table.gpus is None else parse_gpus(table.gpus)
+    return Resources(memory=table.memory, cpus=table.cpus, pids=table.pids, gpus=gpus)
 
 
 def _document(experiment: Experiment) -> dict[str, Any]:

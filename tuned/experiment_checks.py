@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tuned import samplers
+from tuned import gpus, samplers
 from tuned.experiment_file import (
     FloatTable,
     HeadTable,
@@ -72,6 +72,12 @@ def _check_objective(objective: ObjectiveTable, tables: Tables, problems: Proble
         problems.add("objective.metric", "a pattern for a Python function", "it only with command")
     elif objective.command and objective.path:
         problems.add("objective.path", describe(objective.path), "it only with python (use workdir or env)")
+    if tables.resources and tables.resources.gpus and gpus.VARIABLE in objective.env:
+        problems.add(
+            f"objective.env.{gpus.VARIABLE}",
+            "resources.gpus beside it",
+            "one of them: tuned sets it for trials that are given GPUs",
+        )
     if objective.metric:
         _check_pattern(objective.metric.pattern, problems)
         if tables.head and len(tables.head.directions or ()) > 1:

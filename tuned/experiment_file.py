@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from tuned import samplers
-from tuned.kinds import AbsolutePath, Count, Name, Span
+from tuned.kinds import AbsolutePath, Cards, Count, Name, Size, Span
 from tuned.problems import Problems, Table, alternatives, describe, dotted, instead_of, refuse
 from tuned.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
 
@@ -224,6 +224,25 @@ class RetryTable(Table):
     )
 
 
+class ResourcesTable(Table):
+    """What each trial may use. Each host has its own."""
+
+    memory: Size | None = Field(
+        default=None, description='At most so much memory: bytes, or as "4G", "512M". Default: no limit.'
+    )
+    cpus: Annotated[float, Field(ge=0.01, le=100_000)] | None = Field(
+        default=None, description="At most so many CPUs' time, also a part of one. Default: no limit."
+    )
+    pids: Annotated[int, Field(ge=1, le=2**22)] | None = Field(
+        default=None, description="At most so many processes and threads at once. Default: no limit."
+    )
+    gpus: Cards | None = Field(
+        default=None,
+        description="So many GPUs for itself, named in CUDA_VISIBLE_DEVICES; 0.5: two trials share one. "
+        "Default: none, and the environment is left as it is.",
+    )
+
+
 class HeadTable(Table):
     """The keys above the first table."""
 
@@ -250,6 +269,7 @@ class FileTable(HeadTable):
     budget: BudgetTable = Field(default_factory=BudgetTable)
     dedup: DedupTable = Field(default_factory=DedupTable)
     retry: RetryTable = Field(default_factory=RetryTable)
+    resources: ResourcesTable = Field(default_factory=ResourcesTable)
     points: list[dict[str, Scalar]] = Field(
         default_factory=list, description="Points that are evaluated first: a value for every parameter."
     )
@@ -272,6 +292,7 @@ class Tables:
         self.budget = self._section(BudgetTable, "budget")
         self.dedup = self._section(DedupTable, "dedup")
         self.retry = self._section(RetryTable, "retry")
+        self.resources = self._section(ResourcesTable, "resources")
         self.points = self._points()
 
     @property

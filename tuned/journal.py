@@ -30,6 +30,8 @@ MESSAGE_IDS = {
     "experiment open": "fcf479f2067b40fe9251d7369ade6c48",
     "experiment over": "e36de07790094403b236bf4562b56166",
     "experiment paused on this host": "1910409818e44628ab44a3605c89351c",
+    "experiment rests on this host": "70d5b5213eb94c899448d14bc0e8a752",
+    "limits not kept": "1a480934f7e34445931da1a3df27a36b",
     "trial started": "1f200352193f40c8a2f8c7ad624cc544",
     "trial complete": "ecaed2d687d8400896440bd9b9eade17",
     "trial failed": "9219bb3a553a466693148aa53ecf38cd",

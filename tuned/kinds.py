@@ -1,4 +1,4 @@
-"""Kinds of values that the experiment file and the configuration share, with what is said of a wrong one."""
+"""Kinds of values in the experiment file and the configuration, with what is said of a wrong one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from tuned.problems import refuse
+from tuned.resources import parse_gpus, parse_size
 from tuned.spans import parse_span
 
 #: A name of an experiment or a host: safe as a file name and in a URL.
@@ -30,6 +31,21 @@ def _span(value: object) -> float:
     return _span_or_zero(value) or refuse("a time span of more than 0")
 
 
+def _size(value: object) -> int:
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        refuse(str(error))
+
+
+def _cards(value: float) -> float:
+    try:
+        parse_gpus(value)
+    except ValueError as error:
+        refuse(str(error))
+    return value
+
+
 def _absolute(value: str) -> str:
     return value if value.startswith("/") else refuse('an absolute path, such as "/srv/minima"')
 
@@ -42,3 +58,11 @@ Span = Annotated[float, BeforeValidator(_span), _SPAN_SCHEMA]
 SpanOrZero = Annotated[float, BeforeValidator(_span_or_zero), _SPAN_SCHEMA]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 Count = Annotated[int, Field(ge=1)]
+#: In bytes.
+Size = Annotated[
+    int, BeforeValidator(_size), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+]
+#: So many GPUs, or a part of one.
+Cards = Annotated[
+    float, Field(allow_inf_nan=False, json_schema_extra={"exclusiveMinimum": 0}), AfterValidator(_cards)
+]

@@ -113,9 +113,9 @@ class Opening:
             )
         except (ValueError, TypeError, ImportError) as error:
             raise _bad_sampler(taken.file, experiment, error) from error
-        self._scheduler.searches[experiment.name] = search
         search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
+        self._scheduler.admit(search)
         return search
 
     async def _reject(self, taken: Taken, problems: str) -> None:

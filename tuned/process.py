@@ -22,13 +22,13 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import structlog
 
-from tuned import descendants
+from tuned import descendants, gpus
 from tuned.experiment import Experiment, text
 from tuned.output import Lines, Reports, TrialLog
 from tuned.states import Cause, Ending, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -106,8 +106,12 @@ def environment(
     slot: int,
     attempt: int,
     point_directory: Path,
+    cards: Sequence[str] = (),
 ) -> dict[str, str]:
-    """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters."""
+    """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters.
+
+    Without ``cards`` of its own, what is said of GPUs is left as it is.
+    """
     ours = {
         name: value
         for name, value in os.environ.items()
@@ -121,6 +125,7 @@ def environment(
         **ours,
         **experiment.objective.env,
         **parameters,
+        **({gpus.VARIABLE: ",".join(cards)} if cards else {}),
         "TUNED_PARAMS": json.dumps(dict(point.values)),
         "TUNED_EXPERIMENT": experiment.name,
         "TUNED_TRIAL": str(trial),

@@ -85,6 +85,7 @@ def experiment(database: Database, name: str) -> ExperimentView:
             "sampler": _sampler(definition),
             "definition": definition,
             "parallel": None,
+            "resources": None,
             "file": None,
             "failures": results_trials.newest_failures(connection, row.study_id, MOST_FAILURES),
         }

@@ -2,6 +2,9 @@
 
 Each slot is one task. A free slot takes the experiment that has the fewest slots of this host, so
 experiments share them fairly; a slot that finds nothing waits until something changes.
+
+GPUs are granted before a point is claimed: no point is held while its trial waits for a card. In the queue
+for cards nobody overtakes, or who needs many would never find them free at once.
 """
 
 from __future__ import annotations
@@ -14,15 +17,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from tuned import log
+from tuned import cgroup, log
 from tuned.claims import Action, Claimed, Duplicate, Outcome
 from tuned.errors import DatabaseAway
+from tuned.gpus import Gpus, Grant
+from tuned.search import Provision
 from tuned.states import Cause, Ending
 from tuned.tells import Result, give_back, settle_own
 from tuned.trial import Evaluation, Site, evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -61,6 +66,8 @@ class Scheduler:
         self.searches: dict[str, Search] = {}
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots
+        #: None until it is equipped.
+        self.gpus = Gpus(())
         #: How many slots there are to be; a busy slot above this ends when its trial has.
         self._wanted = slots
         self._serving: set[int] = set()
@@ -95,6 +102,30 @@ class Scheduler:
                 self._serving.add(slot)
                 self._group.create_task(self._serve(slot), name=f"slot-{slot}")
         self.wake()
+
+    def admit(self, search: Search) -> None:
+        """From now on slots serve it too."""
+        self.searches[search.name] = search
+        if unkept := self._provide(search).unkept:
+            search.log.warning("limits not kept", reason=unkept)
+
+    def equip(self, cards: Sequence[str]) -> None:
+        """From now on these GPUs; what runs on another one goes on."""
+        self.gpus.equip(cards)
+        for search in self.searches.values():
+            self._provide(search)
+        self.wake()
+
+    def _provide(self, search: Search) -> Provision:
+        """Looks what a search can be given here, and tells what became different."""
+        wanted, before = search.experiment.resources, search.provision
+        lack, unkept = self.gpus.lack(wanted.gpus), cgroup.unkept(wanted, self._site.cgroups)
+        search.provision = Provision(lack=lack, unkept=unkept)
+        if lack and lack != before.lack:
+            search.log.warning("experiment rests on this host", reason=lack)
+        if search.provision != before:
+            self._publish_note(search)
+        return search.provision
 
     def running(self, name: str) -> list[Running]:
         return [running for running in self.slots if running is not None and running.search.name == name]
@@ -137,17 +168,19 @@ class Scheduler:
         while slot < self._wanted and not self.is_draining:
             # Taken before the look, so that no change after the look is missed.
             changed = self._changed
-            search = self._choose()
-            if search is None:
+            chosen = self._choose()
+            if chosen is None:
                 await changed.wait()
                 continue
+            search, grant = chosen
             search.busy += 1
             try:
-                await self._turn_of(slot, search)
+                await self._turn_of(slot, search, grant)
             except DatabaseAway:
                 await self._link.back()
             finally:
                 search.busy -= 1
+                self.gpus.give_back(grant)
                 self.wake()
 
         self._serving.discard(slot)
@@ -157,20 +190,27 @@ class Scheduler:
         while len(self.slots) > self._wanted and self.slots[-1] is None:
             self.slots.pop()
 
-    def _choose(self) -> Search | None:
+    def _choose(self) -> tuple[Search, Grant] | None:
+        """The search whose turn it is, and the GPUs for its next trial."""
         ready = [search for search in self.searches.values() if search.may_start(len(self.slots))]
-        if not ready:
-            return None
-        chosen = min(ready, key=lambda search: (search.busy, self._last_turn.get(search.name, 0)))
-        self._turn += 1
-        self._last_turn[chosen.name] = self._turn
-        return chosen
+        is_queued = False
+        for search in sorted(ready, key=lambda each: (each.busy, self._last_turn.get(each.name, 0))):
+            wanted = search.experiment.resources.gpus
+            if wanted is not None and is_queued:
+                continue
+            grant = self.gpus.grant(wanted)
+            if grant is not None:
+                self._turn += 1
+                self._last_turn[search.name] = self._turn
+                return search, grant
+            is_queued = True
+        return None
 
-    async def _turn_of(self, slot: int, search: Search) -> None:
+    async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
         outcome = await search.claim_next(slot)
         self._publish_duplicate(search, outcome)
         if isinstance(outcome, Claimed):
-            await self._evaluate(slot, search, outcome)
+            await self._evaluate(slot, search, outcome, grant.ids)
 
     def _publish_duplicate(self, search: Search, outcome: Outcome) -> None:
         if isinstance(outcome, Duplicate) and outcome.number is not None:
@@ -183,13 +223,14 @@ class Scheduler:
                 duplicate_of={"number": outcome.twin.number, "host": outcome.twin.host},
             )
 
-    async def _evaluate(self, slot: int, search: Search, claimed: Claimed) -> None:
+    async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
         evaluation = Evaluation(
             experiment=search.experiment,
             study_uid=search.standing.uid,
             claimed=claimed,
             site=self._site,
             slot=slot,
+            cards=cards,
         )
         with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
             _log.info(
@@ -225,11 +266,11 @@ class Scheduler:
 
     def _pause_here(self, search: Search) -> None:
         search.log.error("experiment paused on this host", reason=search.trouble)
+        self._publish_note(search)
+
+    def _publish_note(self, search: Search) -> None:
         self._events.publish(
-            "experiment-state",
-            experiment=search.name,
-            state=search.standing.state.value,
-            note=search.trouble,
+            "experiment-state", experiment=search.name, state=search.standing.state.value, note=search.note
         )
 
     async def _charge_retry(self, search: Search, claimed: Claimed) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -48,6 +48,16 @@ R = TypeVar("R")
 
 #: A search whose evaluations fail so often in a row pauses itself on this host.
 MOST_FAILURES_IN_A_ROW = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provision:
+    """What this host cannot give to an experiment's trials, for people; empty if it can."""
+
+    #: Why none can run here.
+    lack: str = ""
+    #: Which limits are not kept, and why.
+    unkept: str = ""
 
 
 class Search:
@@ -91,6 +101,8 @@ class Search:
         self._told = 0
         #: Why this host evaluates nothing more of it, until a person resumes it.
         self.trouble = ""
+        #: The scheduler knows.
+        self.provision = Provision()
         #: Slots that claim or evaluate for this search now.
         self.busy = 0
         #: Nothing can be drawn until something changes: a trial ends, or the study does.
@@ -107,8 +119,10 @@ class Search:
 
     @property
     def note(self) -> str:
-        """Why this host does not evaluate, where the study's state does not say it."""
-        return self.trouble or ("withdrawn on this host" if self.is_withdrawn else "")
+        """Why this host does not evaluate, if the study's state does not say it, or without which limits."""
+        withdrawn = "withdrawn on this host" if self.is_withdrawn else ""
+        reason = self.trouble or withdrawn or self.provision.lack
+        return "; ".join(filter(None, (reason, self.provision.unkept)))
 
     @property
     def was_found_over(self) -> bool:
@@ -125,7 +139,8 @@ class Search:
             self.standing.state is StudyState.OPEN
             and not (self.standing.is_full or self.standing.is_exhausted)
             and self.busy < (self.experiment.parallel or slots)
-            and not (self.is_idle or self.is_withdrawn or self.is_ending or self.trouble)
+            and not (self.is_idle or self.is_withdrawn or self.is_ending)
+            and not (self.trouble or self.provision.lack)
         )
 
     def let_go(self) -> None:

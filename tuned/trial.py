@@ -61,6 +61,8 @@ class Evaluation:
     claimed: Claimed
     site: Site
     slot: int
+    #: The GPUs that it has, by id.
+    cards: tuple[str, ...] = ()
     #: 1 for the first attempt.
     attempt: int = 1
     #: Intermediate values of the running attempt, by step.
@@ -105,6 +107,7 @@ def _launch(evaluation: Evaluation) -> process.Launch:
     site = evaluation.site
     claim_id = evaluation.claimed.candidate.claim_id
     directory = evaluation.directory
+    resources, cgroups = evaluation.experiment.resources, site.cgroups
     make_directory(directory.parent, 0o700)
     make_directory(directory, 0o700)
     if objective.workdir is None:
@@ -121,7 +124,7 @@ def _launch(evaluation: Evaluation) -> process.Launch:
         objectives=len(evaluation.experiment.directions),
         pattern=objective.pattern,
         token=f"{site.state.instance}/{claim_id}",
-        group=None if site.cgroups is None else site.cgroups.create(f"{site.state.instance}-{claim_id}"),
+        group=None if cgroups is None else cgroups.create(f"{site.state.instance}-{claim_id}", resources),
         grace_seconds=site.grace_seconds,
     )
 
@@ -146,4 +149,5 @@ def _environment(evaluation: Evaluation) -> dict[str, str]:
         slot=evaluation.slot,
         attempt=evaluation.attempt,
         point_directory=points,
+        cards=evaluation.cards,
     )

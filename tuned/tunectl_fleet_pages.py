@@ -31,7 +31,8 @@ _ORIGINS = {
 def hosts(canvas: Canvas, views: Sequence[HostView]) -> list[str]:
     if not views:
         return ["No hosts: none has joined this database yet."]
-    columns = [Column("HOST", least=12), Column("STATE"), Column("SLOTS", is_right=True)]
+    columns = [Column("HOST", least=8), Column("STATE"), Column("SLOTS", is_right=True)]
+    columns += [Column("GPUS", is_right=True)]
     columns += [Column("RUNNING", is_right=True), Column("LAST BEAT", is_right=True)]
     return canvas.table([*columns, Column("TUNED"), Column("OPTUNA")], [_host_row(each) for each in views])
 
@@ -41,6 +42,7 @@ def _host_row(view: HostView) -> list[str | Cell]:
         view["name"],
         Cell(view["state"], STATE_COLOURS.get(view["state"], Colour.NONE)),
         str(view["slots"]),
+        str(view["gpus"]),
         str(view["running"]),
         _beat_text(view),
         view["version"] or "–",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from tuned.resources import format_size
 from tuned.tables import Canvas, Cell, Colour, Column, bar, cut, number, percent, printable, span
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
         FailureView,
         HostCounts,
         Params,
+        ResourcesView,
+        SlotView,
         Status,
         TrialView,
     )
@@ -86,8 +89,6 @@ def status(canvas: Canvas, view: Status, now: datetime) -> list[str]:
     lines = [_headline(canvas, view), *canvas.facts(_host_facts(view))]
     found = experiments(canvas, view["experiments"], now) if view["experiments"] else [_NOTHING_OPEN]
     lines += ["", *found]
-    notes = [(each["name"], each["note"]) for each in view["experiments"] if each["note"]]
-    lines += canvas.facts((f"  {cut(name, 20)}", Cell(note, Colour.YELLOW)) for name, note in notes)
     return [*lines, "", *_slots(canvas, view)]
 
 
@@ -103,6 +104,9 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
     facts.append(
         ("  Daemon", Cell(f"tuned {view['version']}, pid {view['pid']}, isolation {view['isolation']}"))
     )
+    facts.append(("  Limits", Cell(", ".join(view["limits"]) or "none can be kept here")))
+    if gpus := view["gpus"]:
+        facts.append(("  GPUs", Cell(", ".join(f"{each['id']} {_used_text(each['used'])}" for each in gpus))))
     facts.append(("  Spool", Cell(view["spool"])))
     facts.append(("  Database", Cell(database["url"])))
     if not database["reachable"]:
@@ -113,17 +117,24 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
     return [*facts]
 
 
+def _used_text(used: float) -> str:
+    return "free" if not used else "busy" if used == 1 else f"{used:.0%} busy"
+
+
 def _slots(canvas: Canvas, view: Status) -> list[str]:
     columns = [Column("SLOT", is_right=True), Column("EXPERIMENT", least=12), Column("TRIAL", is_right=True)]
     columns += [Column("ATTEMPT", is_right=True), Column("SINCE", is_right=True)]
-    rows: list[Sequence[str | Cell]] = []
-    for slot in view["slots"]:
-        if (run := slot["running"]) is None:
-            rows.append([str(slot["slot"]), Cell("idle", Colour.DIM), "", "", ""])
-        else:
-            name, trial, attempt = run["experiment"], str(run["trial"]), str(run["attempt"])
-            rows.append([str(slot["slot"]), name, trial, attempt, span(run["seconds"])])
-    return canvas.table(columns, rows)
+    if view["gpus"]:
+        columns.append(Column("GPUS", least=6))
+    return canvas.table(columns, [_slot_row(slot)[: len(columns)] for slot in view["slots"]])
+
+
+def _slot_row(slot: SlotView) -> list[str | Cell]:
+    run = slot["running"]
+    if run is None:
+        return [str(slot["slot"]), Cell("idle", Colour.DIM), "", "", "", ""]
+    trial, attempt, gpus = str(run["trial"]), str(run["attempt"]), ", ".join(run["gpus"])
+    return [str(slot["slot"]), run["experiment"], trial, attempt, span(run["seconds"]), gpus]
 
 
 def experiments(canvas: Canvas, views: Sequence[ExperimentSummary], now: datetime) -> list[str]:
@@ -132,7 +143,10 @@ def experiments(canvas: Canvas, views: Sequence[ExperimentSummary], now: datetim
     columns = [Column("EXPERIMENT", least=10), Column("STATE"), Column("PROGRESS"), Column("")]
     columns += [Column("RUN", is_right=True), Column("FAILED", is_right=True)]
     columns += [Column("BEST", is_right=True, least=6), Column("LEFT", is_right=True)]
-    return canvas.table(columns, [_experiment_row(each, now) for each in views])
+    notes = [
+        (f"  {cut(each['name'], 20)}", Cell(each["note"], Colour.YELLOW)) for each in views if each["note"]
+    ]
+    return [*canvas.table(columns, [_experiment_row(each, now) for each in views]), *canvas.facts(notes)]
 
 
 def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
@@ -190,11 +204,20 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
         ("  Space", f"{size}, {summary['visited']} visited"),
         ("  Sampler", f"{sampler['name']}{seed}"),
         ("  Slots", f"{summary['running']} busy here, at most {view['parallel'] or 'all'}"),
+        *_resources_facts(view["resources"]),
         ("  Started", time_of_day(summary["started"]) if summary["started"] else "not yet"),
         ("  File", view["file"] or "none on this host"),
     ]
     facts += [("  Environment", f"{key}={value}") for key, value in view.get("env", {}).items()]
     return [*facts, *_best_facts(summary["best"])]
+
+
+def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]:
+    if view is None:
+        return []
+    found = {**view, "memory": view["memory"] and format_size(view["memory"])}
+    each = ", ".join(f"{key} {amount}" for key, amount in found.items() if amount is not None)
+    return [("  Each trial", each)] if each else []
 
 
 def _best_facts(best: BestView | None) -> list[tuple[str, str | Cell]]:

@@ -127,6 +127,8 @@ def hints(parsed: Experiment, point: Point, ending: Ending) -> Iterator[str]:
     ]
     for place in dict.fromkeys(places):
         yield from _out_of_reach(place)
+    if each := str(parsed.resources):
+        yield f"this ran without [resources] ({each}): no limits, and the GPUs that you see"
     if ending.failure is not None:
         yield from _value(parsed, ending.failure)
     elif objective.timeout is None:

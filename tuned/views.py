@@ -154,12 +154,24 @@ class ExperimentView(TypedDict):
     definition: dict[str, Any]
     #: At most so many at once on this host; None: all slots.
     parallel: int | None
+    #: This host's ``[resources]``; None if it has no part in it.
+    resources: ResourcesView | None
     #: Where this host's file is now; None if this host has none.
     file: str | None
     #: The newest ones, newest first; at most 5.
     failures: list[TrialView]
     #: This host's ``[objective] env``. Only for readers who may change something.
     env: NotRequired[dict[str, str]]
+
+
+class ResourcesView(TypedDict):
+    """What one trial may use; None: as much as there is, of GPUs none of its own."""
+
+    #: In bytes.
+    memory: int | None
+    cpus: float | None
+    pids: int | None
+    gpus: float | None
 
 
 class SlotView(TypedDict):
@@ -174,6 +186,17 @@ class RunView(TypedDict):
     trial: int
     attempt: int
     seconds: float
+    #: The ids of the cards that it was given.
+    gpus: list[str]
+
+
+class GpuView(TypedDict):
+    """One card that this host gives out."""
+
+    #: As in CUDA_VISIBLE_DEVICES.
+    id: str
+    #: From 0, free, to 1.
+    used: float
 
 
 class DatabaseView(TypedDict):
@@ -195,6 +218,9 @@ class Status(TypedDict):
     pid: int
     uptime_seconds: float
     isolation: Literal["cgroup", "best-effort"]
+    #: The limits that this host can keep: of memory, cpus and pids.
+    limits: list[str]
+    gpus: list[GpuView]
     #: Absolute path: where ``tunectl submit`` puts files.
     spool: str
     database: DatabaseView
@@ -211,6 +237,8 @@ class HostView(TypedDict):
     name: str
     state: HostStateName
     slots: int
+    #: The cards that it gives out.
+    gpus: int
     #: Its trials that are RUNNING in the database; of a dead host: those that nobody has settled yet.
     running: int
     #: How long ago the answering host saw its counter move; None: it has not looked since it started.

@@ -39,6 +39,25 @@ def test_whatever_draws_the_points_the_fleet_evaluates_each_once(fleet: Fleet, l
     assert {e.host for e in everything} == {host.name for host in hosts}
 
 
+def test_hosts_without_the_cards_that_are_needed_leave_the_points_to_those_that_have_them(
+    fleet: Fleet, ledger: Ledger
+) -> None:
+    hosts = fleet.add(2)
+    for host, gpus in zip(hosts, ("0", '["0", "1"]'), strict=True):
+        host.config.write_text(f"gpus = {gpus}\n{host.config.read_text()}")
+        host.start()
+    without, equipped = hosts
+    text = ledger.objective() + SPACE.format(high=9) + POLICIES["grid"] + "[resources]\ngpus = 2\n"
+    without.drop("exp", text)
+    until(lambda: without.status()["experiments"], what="the first host to take it", seconds=60)
+    assert without.status()["experiments"][0]["note"] == "needs 2 GPUs, this host has none"
+    equipped.run("exp", text)
+    without.until_in("done", "exp")
+    evaluations = ledger.evaluations("exp")
+    assert sorted(e.x for e in evaluations) == list(range(10))
+    assert {e.host for e in evaluations} == {equipped.name}
+
+
 def test_the_fleet_spends_its_budgets_to_the_last_trial(fleet: Fleet, ledger: Ledger) -> None:
     fleet.start(2, slots=8)
     budgets = {"trials": "trials = 37\n", "evaluations": "evaluations = 23\n"}

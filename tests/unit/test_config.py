@@ -17,6 +17,7 @@ from tuned.storage_url import has_password, normalised, redacted
 
 _USER = {"HOME": "/home/eva", "XDG_RUNTIME_DIR": "/run/user/1000"}
 _MODE = 'permissions that let the owner in, such as "0660"'
+_GPUS = '"auto", a number of GPUs or an array of their ids such as ["0", "1"]'
 _PASSWORD_URL = "postgresql://tuned:secret@db/tuned"
 
 
@@ -115,6 +116,7 @@ def test_a_file_says_everything(config: Path) -> None:
         spool = "/s"
         state_dir = "/l"
         slots = 3
+        gpus = ["0", "GPU-8932f937-d72c"]
         host = "gpu-1.example"
         heartbeat = { interval = "5s", expire = "2min" }
         stop.grace = 1.5
@@ -130,6 +132,7 @@ def test_a_file_says_everything(config: Path) -> None:
     )
     assert (settings.slots, settings.host, settings.log_format) == (3, "gpu-1.example", "json")
     assert (settings.interval_seconds, settings.expire_seconds, settings.grace_seconds) == (5, 120, 1.5)
+    assert settings.gpus == ("0", "GPU-8932f937-d72c")
     assert settings.control_mode == 0o660
     assert settings.files == (config,)
 
@@ -161,12 +164,18 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, host, "
-            "heartbeat, "
+        ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, gpus, "
+            "host, heartbeat, "
             "stop, control or log (did you mean slots?)")),
         ("slots = 0", "slots: found 0, expected at least 1"),
         ('slots = "4"', 'slots: found "4", expected an integer'),
         ('spool = "s"', 'spool: found "s", expected an absolute path, such as "/srv/minima"'),
+        ("gpus = -1", f"gpus: found -1, expected {_GPUS}"),
+        ("gpus = true", f"gpus: found true, expected {_GPUS}"),
+        ('gpus = "0,1"', f'gpus: found "0,1", expected {_GPUS}'),
+        ("gpus = [0]", f"gpus: found an array of something else, expected {_GPUS}"),
+        ('gpus = ["0,1"]', f"gpus: found an array of something else, expected {_GPUS}"),
+        ('gpus = ["0", "0"]', "gpus: found an id twice, expected ids that differ"),
         ('host = "a b"', ("host: found \"a b\", expected 1 to 100 letters, digits, '.', '_' or '-', "
             "the first one a letter or digit")),
         ('heartbeat.interval = "0s"', 'heartbeat.interval: found "0s", expected a time span of more than 0'),
@@ -218,6 +227,16 @@ def test_a_host_that_would_take_points_of_the_living_is_warned(config: Path) -> 
     (warning,) = _load(config, "heartbeat.expire = 40\nstop.grace = 10").warnings
     assert warning.startswith("heartbeat.expire is 40s: above 40s")
     assert _load(config, "heartbeat.expire = 41\nstop.grace = 10").warnings == ()
+
+
+def test_what_is_visible_to_the_daemon_is_what_it_gives_out(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "2,3"}
+    assert load(None, environ).gpus == ("2", "3")
+    (config := tmp_path / "tuned.toml").write_text("gpus = 1")
+    assert load(config, environ).gpus == ("2",)
+    config.write_text("gpus = 3")
+    with pytest.raises(InvalidInput, match="gpus: found 3, expected at most 2, as CUDA_VISIBLE_DEVICES says"):
+        load(config, environ)
 
 
 # --- secrets ---------------------------------------------------------------------------------------
@@ -291,7 +310,11 @@ def test_other_urls_are_refused(url: str) -> None:
 
 
 def test_the_description_is_a_file_that_says_the_same(config: Path) -> None:
-    settings = _load(config, 'host = "h"\nspool = "/ü \\u007f\\"x"\nstop.grace = 0.5\ncontrol.mode = "0600"')
+    settings = _load(
+        config,
+        'host = "h"\ngpus = ["1", "MIG-8932f937/1/0"]\n'
+        'spool = "/ü \\u007f\\"x"\nstop.grace = 0.5\ncontrol.mode = "0600"',
+    )
     again = _load(config, describe(settings))
     assert again == settings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import string
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tuned import samplers
 from tuned.errors import InvalidInput
 from tuned.experiment import Experiment, differences, parse, summary, text
 from tuned.experiment_file import json_schema
+from tuned.resources import Resources
 
 _HEAD = """
 [objective]
@@ -85,6 +87,12 @@ patience = 5
 [retry]
 attempts = 1
 
+[resources]
+memory = "1.5G"
+cpus = 2
+pids = 512
+gpus = 0.1
+
 [[points]]
 size = 16
 lr = 1e-3
@@ -117,6 +125,7 @@ def test_a_file_means_what_it_says() -> None:
     )
     assert (experiment.dedup.on_complete, experiment.dedup.on_running) == ("resample", "wait")
     assert (experiment.dedup.patience, experiment.retry.attempts) == (5, 1)
+    assert experiment.resources == Resources(memory=3 * 2**29, cpus=2, pids=512, gpus=Fraction(1, 10))
     assert experiment.points[0].values == {"size": 16, "lr": 1e-3, "optimizer": "adam"}
 
 
@@ -127,6 +136,7 @@ def test_what_is_left_out_has_the_documented_default() -> None:
     assert experiment.budget.trials is experiment.budget.evaluations is experiment.budget.time is None
     assert (experiment.dedup.on_complete, experiment.dedup.on_running) == ("reuse", "skip")
     assert (experiment.dedup.patience, experiment.retry.attempts, experiment.points) == (3, 0, ())
+    assert experiment.resources == Resources()
 
 
 def test_an_integer_does_for_a_float() -> None:
@@ -169,15 +179,26 @@ def _python(keys: str) -> str:
     return _with(head=f"[objective]\n{keys}")
 
 
+def _resources(keys: str) -> str:
+    return _with(resources=f"[resources]\n{keys}")
+
+
 def _sampler(keys: str, space: str = _LR, top: str = "") -> str:
     return _with(top=top, space=space, sampler=f"[sampler]\n{keys}")
 
 
-_TOP_KEYS = "name, direction, directions, parallel, objective, space, sampler, budget, dedup, retry or points"
+_TOP_KEYS = (
+    "name, direction, directions, parallel, objective, space, sampler, budget, dedup, retry, resources "
+    "or points"
+)
+_SIZE = 'bytes, or a number with K, M, G or T such as "4G", from 1M'
+_GPUS = "a whole number of GPUs, or a part of one such as 0.5"
 _NAME = "1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit"
 _SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'
 _EXACT = "an integer from -2**53 to 2**53 (the database holds floats)"
-_HEADINGS = {"objective", "space", "sampler", "budget", "dedup", "retry", "points", "metric"}
+_HEADINGS = {
+    "objective", "space", "sampler", "budget", "dedup", "retry", "resources", "points", "metric",
+}  # fmt: skip
 _ARGV = 'a program and its arguments, such as ["./train.sh"]'
 _TWO = 'directions = ["minimize", "maximize"]'
 _BOTH_CASES = _LR + _LR.replace("lr", "LR")
@@ -206,6 +227,29 @@ _REFUSED = {
         "directions: found an empty array, expected an array that is not empty",
     ),
     "parallel": (_with(top="parallel = 0"), "parallel: found 0, expected at least 1"),
+    "memory": (_resources("memory = 4"), f"resources.memory: found 4, expected {_SIZE}"),
+    "memory unit": (_resources('memory = "4GB"'), f'resources.memory: found "4GB", expected {_SIZE}'),
+    "memory float": (_resources("memory = 4e9"), f"resources.memory: found 4000000000.0, expected {_SIZE}"),
+    "cpus": (_resources("cpus = 0"), "resources.cpus: found 0, expected at least 0.01"),
+    "cpus inf": (_resources("cpus = inf"), "resources.cpus: found inf, expected at most 100000.0"),
+    "pids": (_resources("pids = 0"), "resources.pids: found 0, expected at least 1"),
+    "gpus": (_resources("gpus = 1.5"), f"resources.gpus: found 1.5, expected {_GPUS}"),
+    "no gpus": (_resources("gpus = 0"), f"resources.gpus: found 0, expected {_GPUS}"),
+    "gpus text": (_resources('gpus = "1"'), 'resources.gpus: found "1", expected a number'),
+    "resource": (
+        _resources("gpu = 1"),
+        "resources.gpu: found an unknown key, expected memory, cpus, pids or gpus (did you mean gpus?)",
+    ),
+    "two kinds of gpus": (
+        _with(
+            head='[objective]\ncommand = ["a"]\nenv = { CUDA_VISIBLE_DEVICES = "0" }',
+            resources="[resources]\ngpus = 1",
+        ),
+        (
+            "objective.env.CUDA_VISIBLE_DEVICES: found resources.gpus beside it, expected one of them: "
+            "tuned sets it for trials that are given GPUs"
+        ),
+    ),
     "parallel bool": (_with(top="parallel = true"), "parallel: found true, expected an integer"),
     # the objective
     "no objective": (_LR, "objective: found nothing, expected a table [objective] with a command"),
@@ -698,10 +742,16 @@ def test_the_definition_wins_over_the_file_but_local_keys_stay() -> None:
     assert adopted.budget.trials == 7
     assert (adopted.parallel, adopted.objective.workdir) == (4, "/srv/minima")
     assert adopted.objective.env == mine.objective.env
+    assert adopted.resources == mine.resources
 
 
 def test_local_keys_are_no_difference() -> None:
-    theirs = _parse(_FULL.replace("/srv", "/elsewhere").replace("parallel = 4", "").replace('"4"', '"8"'))
+    theirs = _parse(
+        _FULL.replace("/srv", "/elsewhere")
+        .replace("parallel = 4", "")
+        .replace('"4"', '"8"')
+        .replace("512", "8")
+    )
     assert _parse(_FULL).definition() == theirs.definition()
 
 
@@ -798,6 +848,7 @@ def _parses_or_tells(source: bytes) -> None:
 _DOCUMENT: dict[str, Any] = {
     **json.loads(_parse(_FULL).definition()),
     "parallel": 4,
+    "resources": {"memory": "4G", "cpus": 0.5, "gpus": 2},
 }
 
 
@@ -828,6 +879,7 @@ def test_the_summary_says_what_will_run() -> None:
         "sampler: tpe, seed 42",
         "budget: 100 trials, 60 evaluations, 8h",
         "at once: 2 on this host",
+        "each trial: memory 1536M, cpus 2, pids 512, gpus 0.1",
         "first: 1 given point",
     ]
 

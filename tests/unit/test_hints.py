@@ -49,6 +49,11 @@ def test_nothing_is_said_of_what_runs_the_same_at_the_daemon() -> None:
     assert not hints("sh", "-c", "true")
 
 
+def test_what_each_trial_may_use_is_not_limited_here() -> None:
+    found = hints("sh", "-c", "true", head='[resources]\nmemory = "4G"\ngpus = 0.5')
+    assert found.startswith("this ran without [resources] (memory 4G, gpus 0.5)")
+
+
 def test_a_file_beside_the_reader_is_not_beside_the_trial(here: Path) -> None:
     assert f'workdir = "{here}"' in hints("sh", "train.py")
     assert f"write {here}/train.py" in hints("sh", "--config=train.py")

@@ -121,6 +121,7 @@ def test_status_as_a_person_sees_it() -> None:
         == """
 ● running  alpha for 2h 3min, 1 of 2 slots busy
   Daemon    tuned 0.1.0, pid 4711, isolation cgroup
+  Limits    memory, cpus, pids
   Spool     /var/spool/tuned
   Database  sqlite:////var/lib/tuned/tuned.db
 
@@ -143,6 +144,41 @@ def test_status_says_what_is_wrong() -> None:
     assert "            3 results wait on this host's disk" in lines
     assert "  Warning   the clock stands still" in lines
     assert "  minima  paused after 10 failures in a row on this host" in lines
+
+
+def test_status_says_who_has_which_gpu() -> None:
+    run = {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0, "gpus": ["0", "2"]}
+    gpus = [
+        {"id": "0", "used": 1.0},
+        {"id": "1", "used": 0.5},
+        {"id": "2", "used": 1.0},
+        {"id": "3", "used": 0.0},
+    ]
+    view = a_status(gpus=gpus, slots=[{"slot": 0, "running": run}, {"slot": 1, "running": None}])
+    lines = tunectl_pages.status(PLAIN, view, NOW)
+    assert "  GPUs      0 busy, 1 50% busy, 2 busy, 3 free" in lines
+    assert lines[-3:] == [
+        "SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE  GPUS",
+        "   0  minima         46        1  1min 15s  0, 2",
+        "   1  idle",
+    ]
+
+
+def test_status_and_list_say_why_an_experiment_rests_here() -> None:
+    view = a_summary(note="needs 4 GPUs, this host has 2")
+    for lines in (
+        tunectl_pages.status(PLAIN, a_status(experiments=[view]), NOW),
+        tunectl_pages.experiments(PLAIN, [view], NOW),
+    ):
+        assert "  minima  needs 4 GPUs, this host has 2" in lines
+
+
+def test_show_says_what_each_trial_may_use() -> None:
+    view = an_experiment()
+    view["resources"] = {"memory": 2**32, "cpus": 1.5, "pids": None, "gpus": 0.5}
+    assert "  Each trial  memory 4G, cpus 1.5, gpus 0.5" in tunectl_pages.experiment(PLAIN, view, NOW)
+    view["resources"] = dict.fromkeys(("memory", "cpus", "pids", "gpus"))  # type: ignore[typeddict-item]
+    assert not [line for line in tunectl_pages.experiment(PLAIN, view, NOW) if "Each" in line]
 
 
 def test_show_as_a_person_sees_it() -> None:
@@ -187,6 +223,7 @@ def an_experiment() -> ExperimentView:
         sampler={"name": "tpe", "seed": 42, "options": {}},
         definition={},
         parallel=None,
+        resources=None,
         file=None,
         failures=[failed],
     )
@@ -202,11 +239,11 @@ def test_hosts_as_a_person_sees_them() -> None:
     assert (
         text(tunectl_fleet_pages.hosts(PLAIN, views))
         == """
-HOST   STATE     SLOTS  RUNNING         LAST BEAT  TUNED  OPTUNA
-alpha  running       2        1            3s ago  0.1.0  5.0.0
-beta   dead          2        1  over 2h 3min ago  0.1.0  5.0.1
-gamma  stopped       2        0                 –  0.1.0  5.0.0
-new    starting      2        0                 –  0.1.0  5.0.0
+HOST   STATE     SLOTS  GPUS  RUNNING         LAST BEAT  TUNED  OPTUNA
+alpha  running       2     0        1            3s ago  0.1.0  5.0.0
+beta   dead          2     0        1  over 2h 3min ago  0.1.0  5.0.1
+gamma  stopped       2     0        0                 –  0.1.0  5.0.0
+new    starting      2     0        0                 –  0.1.0  5.0.0
 """
     )
 
@@ -327,8 +364,10 @@ def test_every_page_fits_eighty_columns_with_the_longest_of_everything() -> None
     summary = a_summary(LONG, state="cancelled", note=LONG * 3, best=best, counts=counts, **most)
     failure = {"cause": "no-value", "message": f"\x1b[31m{LONG}\n{LONG}"}
     trial = a_trial(2**31, host=LONG, params=best["params"], values=best["values"], failure=failure)
-    slot = {"slot": 999, "running": {"experiment": LONG, "trial": 2**31, "attempt": 100, "seconds": 1e9}}
-    status = a_status(host="h" * 20, experiments=[summary], slots=[slot], warnings=[LONG * 3])
+    run = {"experiment": LONG, "trial": 2**31, "attempt": 100, "seconds": 1e9, "gpus": [LONG] * 9}
+    gpus = [{"id": LONG, "used": 1 / 3}] * 9
+    slot = {"slot": 999, "running": run}
+    status = a_status(host="h" * 20, experiments=[summary], slots=[slot], warnings=[LONG * 3], gpus=gpus)
     shown = an_experiment()
     shown["summary"], shown["failures"] = summary, [trial]
     shown["file"], shown["env"] = f"/{LONG}", {"TOKEN": LONG}
