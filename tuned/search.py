@@ -7,6 +7,7 @@ stood at the last look; who must be exact asks the claim.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -28,6 +29,7 @@ from tuned.claims import (
 )
 from tuned.enqueued import fail_waiting, fixed_params
 from tuned.errors import DatabaseAway, InvalidInput
+from tuned.parking import Parking
 from tuned.space import Walk
 from tuned.states import Ending, StudyState
 from tuned.studies import Standing, close_if_over, standings
@@ -48,6 +50,9 @@ R = TypeVar("R")
 
 #: A search whose evaluations fail so often in a row pauses itself on this host.
 MOST_FAILURES_IN_A_ROW = 10
+
+#: How long a claim waits for the result of the same point: more only passes where the database is slow.
+UNTOLD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +90,7 @@ class Search:
         self._encoding = encoding
         self._walk = None if standing.size is None else Walk(standing.size, standing.seed)
         self._forced = deque(experiment.points)
-        #: Duplicates of held points that wait for their twins, and those whose twins have ended.
-        self._parked: list[Duplicate] = []
-        self._ready: deque[Candidate] = deque()
+        self._parking = Parking()
         #: Claims whose commit had an unknown outcome.
         self._unknown: deque[tuple[str, Origin]] = deque()
         #: The next point, drawn while trials run so that no slot waits for a sampler.
@@ -99,6 +102,9 @@ class Search:
         self._incarnation: str | None = None
         #: How many results the database has of this host.
         self._told = 0
+        #: Points, by trial, whose results it does not have yet: to it they are still held.
+        self._untold: dict[int, str] = {}
+        self._was_told = asyncio.Event()
         #: Why this host evaluates nothing more of it, until a person resumes it.
         self.trouble = ""
         #: The scheduler knows.
@@ -131,7 +137,7 @@ class Search:
 
     @property
     def parked(self) -> int:
-        return len(self._parked) + len(self._ready)
+        return len(self._parking)
 
     def may_start(self, slots: int) -> bool:
         """Whether a free slot may ask this search for a point."""
@@ -169,7 +175,7 @@ class Search:
             self._adopt(standing.definition)
         self.standing = standing
         self.is_idle = False
-        self._unpark(self._parked)
+        self._parking.release_all()
 
     def _adopt(self, definition: str) -> None:
         """A person gave the study another budget, here or on another host."""
@@ -197,15 +203,17 @@ class Search:
         self.trouble = f"paused after {MOST_FAILURES_IN_A_ROW} failures in a row on this host"
         return True
 
+    def note_ended(self, claimed: Claimed) -> None:
+        """Takes note that a trial has ended, and that the database will be told."""
+        self._untold[claimed.trial_id] = claimed.point.key
+
     def note_told(self, trial_id: int) -> None:
         """Takes note that the database has the result of a trial."""
         self._told += 1
-        self._unpark([duplicate for duplicate in self._parked if duplicate.twin.trial_id == trial_id])
-
-    def _unpark(self, ended: list[Duplicate]) -> None:
-        """Claims these again. Those whose twins still run are parked again, and not counted twice."""
-        self._ready.extend(replace(duplicate.candidate, was_parked=True) for duplicate in ended)
-        self._parked = [duplicate for duplicate in self._parked if duplicate not in ended]
+        self._untold.pop(trial_id, None)
+        self._was_told.set()
+        self._was_told = asyncio.Event()
+        self._parking.release(trial_id)
 
     async def refresh(self) -> bool:
         """Looks where the study stands, and closes it if it is over. False if it was deleted.
@@ -261,7 +269,7 @@ class Search:
         if origin is Origin.SAMPLER and not duplicate.candidate.was_parked:
             self._duplicates[slot] += 1
         if duplicate.action is Action.WAIT:
-            self._parked.append(duplicate)
+            self._parking.park(duplicate)
             return
         # Without a trial of its own there is none to name.
         trial = {} if duplicate.number is None else {"trial": duplicate.number}
@@ -300,8 +308,8 @@ class Search:
 
     async def _owed(self) -> Candidate | None:
         """What goes ahead of the sampler: parked duplicates, ``[[points]]``, and what was aborted or lost."""
-        if self._ready:
-            return self._ready.popleft()
+        if ready := self._parking.next_ready():
+            return ready
         if self._forced:
             return Candidate(point=self._forced.popleft(), origin=Origin.POINTS)
         if self.standing.free:
@@ -312,9 +320,8 @@ class Search:
         return None
 
     def _next_waiting(self) -> int | None:
-        """An enqueued trial that is not parked already: it stays WAITING until its twin has ended."""
-        candidates = [*(duplicate.candidate for duplicate in self._parked), *self._ready]
-        parked = {candidate.waiting_trial for candidate in candidates}
+        """An enqueued trial that is not parked already."""
+        parked = self._parking.enqueued
         return next((trial_id for trial_id in self.standing.waiting if trial_id not in parked), None)
 
     async def _claim_waiting(self, trial_id: int) -> Outcome:
@@ -360,6 +367,7 @@ class Search:
             self._drawer.release(draft)
 
     async def _claim(self, candidate: Candidate) -> Outcome:
+        await self._until_told(candidate.point.key)
         try:
             return await self._guarded(
                 candidate.claim_id, candidate.origin, self._link.call(self._claims.claim, candidate)
@@ -369,6 +377,13 @@ class Search:
                 # Claiming it again finds out whether it was claimed.
                 self._forced.appendleft(candidate.point)
             raise
+
+    async def _until_told(self, key: str) -> None:
+        """What was evaluated here a moment ago is no longer running, and must not be taken for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNTOLD_SECONDS):
+                while key in self._untold.values():
+                    await self._was_told.wait()
 
     async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[R]) -> R:
         try:

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from tests.factories import join, kill, line, make_experiment, make_holder, opened
-from tuned.claims import Candidate, Closed, Outcome
+from tuned.claims import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
 from tuned.events import Events
 from tuned.link import Link
 from tuned.search import Search
-from tuned.tells import settle_orphans
+from tuned.tells import Told, settle_orphans
 
 
 @pytest.mark.parametrize("has_risen", [False, True])
@@ -45,4 +45,29 @@ async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_n
             search.hold(make_holder(database))
         may_answer.set()
         assert await claiming == Closed()
+        link.close()
+
+
+async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_running(
+    database_url: str,
+) -> None:
+    with opened(database_url) as database:
+        link = Link(database, Events("h1"), last_retry_seconds=1.0)
+        await link.prepare()
+        member = join(database, make_experiment(space=line(2)))
+        search = Search(
+            link, member.experiment, encoding=member.encoding, standing=member.standing,
+            holder=member.holder, file="exp",
+        )  # fmt: skip
+        claimed = await search.claim_next(0)
+        assert isinstance(claimed, Claimed)
+        search.note_ended(claimed)
+        again = Candidate(point=claimed.point, origin=Origin.SAMPLER)
+        claiming = asyncio.create_task(search._claim(again))
+        told = await asyncio.to_thread(member.tell, claimed, 0.5)
+        assert told is Told.TOLD
+        search.note_told(claimed.trial_id)
+        outcome = await claiming
+        assert isinstance(outcome, Duplicate)
+        assert outcome.action is Action.REUSE
         link.close()
