@@ -49,7 +49,7 @@ async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_n
 
 
 async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_running(
-    database_url: str,
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(database_url) as database:
         link = Link(database, Events("h1"), last_retry_seconds=1.0)
@@ -62,8 +62,16 @@ async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_
         claimed = await search.claim_next(0)
         assert isinstance(claimed, Claimed)
         search.note_ended(claimed)
+        is_asked, claim = threading.Event(), search._claims.claim
+
+        def ask(candidate: Candidate) -> Outcome:
+            is_asked.set()
+            return claim(candidate)
+
+        monkeypatch.setattr(search._claims, "claim", ask)
         again = Candidate(point=claimed.point, origin=Origin.SAMPLER)
         claiming = asyncio.create_task(search._claim(again))
+        assert not await asyncio.to_thread(is_asked.wait, 0.3)
         told = await asyncio.to_thread(member.tell, claimed, 0.5)
         assert told is Told.TOLD
         search.note_told(claimed.trial_id)
