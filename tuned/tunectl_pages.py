@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from tuned import __version__
 from tuned.resources import format_size
 from tuned.tables import Canvas, Cell, Colour, Column, bar, cut, number, percent, printable, span
 
@@ -104,6 +105,11 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
     facts.append(
         ("  Daemon", Cell(f"tuned {view['version']}, pid {view['pid']}, isolation {view['isolation']}"))
     )
+    if view["version"] != __version__:
+        due = (
+            f"{__version__} is installed and runs from the next start: tunectl drain --wait, then start tuned"
+        )
+        facts.append(("", Cell(due, Colour.YELLOW)))
     facts.append(("  Limits", Cell(", ".join(view["limits"]) or "none can be kept here")))
     if gpus := view["gpus"]:
         facts.append(("  GPUs", Cell(", ".join(f"{each['id']} {_used_text(each['used'])}" for each in gpus))))

@@ -49,6 +49,19 @@ class Host(Machine):
         self.write("/etc/tuned/pgpass", f"127.0.0.1:{self._server.port}:tuned:tuned:{PASSWORD}\n")
         self.configure()
 
+    def install_newer(self, version: str) -> str:
+        """The same package as another version of itself; returns what the installation says."""
+        code = "usr/lib/tuned-hpo/lib/python3.*/site-packages/tuned"
+        script = f"""
+            cd /var/tmp && rm -rf newer && dpkg-deb --raw-extract tuned.deb newer
+            sed -i 's/^Version: .*/Version: {version}/' newer/DEBIAN/control
+            sed -i 's/^__version__ = .*/__version__ = "{version}"/' newer/{code}/__init__.py
+            rm newer/{code}/__pycache__/__init__.*.pyc
+            dpkg-deb --build -Znone newer newer.deb
+            exec dpkg --install newer.deb
+        """
+        return self.run("sh", "-e", "-c", script).stdout
+
     def configure(self, *, slots: int = 2) -> None:
         storage = f"postgresql://tuned@127.0.0.1:{self._server.port}/tuned"
         self.write(

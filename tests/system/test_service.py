@@ -7,6 +7,13 @@ import json
 from tests.acceptance.daemon import an_experiment
 from tests.system.fleet import GRID, PASSWORD, Fleet, Host, sleeping, stubborn
 from tests.waiting import until
+from tuned import __version__
+
+#: Reads our file as needrestart does, and prints whom it leaves alone.
+_NEEDRESTART = (
+    'our %nrconf; do "/etc/needrestart/conf.d/tuned-hpo.conf"; '
+    "print grep { $nrconf{override_rc}{$_} == 0 } keys %{$nrconf{override_rc}};"
+)
 
 
 def test_an_installation_starts_nothing_and_makes_a_sticky_spool(fleet: Fleet) -> None:
@@ -180,13 +187,24 @@ def test_the_dashboard_is_off_until_it_is_wanted_and_shows_the_daemons_studies(a
     )
 
 
-def test_an_upgrade_leaves_the_running_daemon_and_its_trials_alone(alpha: Host) -> None:
+def test_an_upgrade_leaves_the_running_daemon_and_its_trials_alone(fleet: Fleet, alpha: Host) -> None:
     alpha.drop("upgrade", sleeping("/tmp/no"))
     alpha.until_running(2)
     before = alpha.main_pid()
-    alpha.run("dpkg", "--install", "/var/tmp/tuned.deb")
+    said = alpha.install_newer("99.0")
     assert (alpha.main_pid(), alpha.is_active()) == (before, "active")
     alpha.until_running(2)
+    assert "tunectl drain --wait && systemctl start tuned" in said
+    status = alpha.tunectl("status")
+    assert f"tuned {__version__}, pid {before}" in status
+    assert "99.0 is installed" in status
+    assert "tuned" in alpha.run("perl", "-e", _NEEDRESTART).stdout
+    alpha.tunectl("abort")
+    until(lambda: alpha.is_active() == "inactive", what="the old daemon to end")
+    alpha.run("systemctl", "start", "tuned")
+    assert "tuned 99.0, pid" in alpha.tunectl("status")
+    alpha.until_running(2)
+    assert set(fleet.causes("upgrade")) == {"aborted"}
 
 
 def test_a_purge_keeps_what_was_found_and_asked_for_unless_told(fleet: Fleet) -> None:

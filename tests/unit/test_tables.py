@@ -115,6 +115,12 @@ def test_wrapped_text_loses_nothing_but_spaces(written: str, width: int) -> None
 # Pages
 
 
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed is what runs."""
+    monkeypatch.setattr(tunectl_pages, "__version__", a_status()["version"])
+
+
 def test_status_as_a_person_sees_it() -> None:
     assert (
         text(tunectl_pages.status(PLAIN, a_status(), NOW))
@@ -133,6 +139,12 @@ SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE
    1  idle
 """
     )
+
+
+def test_status_says_that_another_version_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tunectl_pages, "__version__", "0.2.0")
+    said = text(tunectl_pages.status(PLAIN, a_status(), NOW))
+    assert "0.2.0 is installed and runs from the next start" in said
 
 
 def test_status_says_what_is_wrong() -> None:
