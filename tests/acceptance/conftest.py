@@ -21,6 +21,8 @@ MakeDaemon = Callable[..., Daemon]
 @pytest.fixture(scope="session")
 def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon = Daemon(tmp_path_factory.mktemp("shared"), slots=4).start()
+    # Tests may use its database by themselves.
+    daemon.until_joined()
     yield daemon
     daemon.close()
 

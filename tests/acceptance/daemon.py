@@ -78,6 +78,14 @@ class Daemon:
         until(self._answers, what="the daemon to answer", seconds=60)
         return self
 
+    def until_joined(self) -> None:
+        """Until it has found the database, made its tables, and is a host of the fleet."""
+
+        def has_joined() -> bool:
+            return any(record["event"] == "host joined" for record in self.logged())
+
+        until(has_joined, what="the daemon to join the fleet", seconds=60)
+
     def launch(self, *options: str) -> subprocess.Popen[bytes]:
         """Only starts the process."""
         places = {"--config": self.config, "--spool": self.spool, "--state-dir": self.state}

@@ -47,11 +47,7 @@ def test_a_host_under_load_holds_no_more_connections_than_documented(
 ) -> None:
     with Fleet(tmp_path, postgresql_url) as fleet:
         [host] = fleet.start(1, slots=8)
-        until(
-            lambda: any(r["event"] == "host joined" for r in host.logged()),
-            what="the host to join",
-            seconds=60,
-        )
+        host.until_joined()
         fleet.drop("exp", ledger.objective(pause="echo 0.02") + GRID)
         seen = []
         while host.place_of("exp") != "done":
