@@ -99,11 +99,9 @@ async def run(
 
 def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
     """What is executed for a point."""
-    objective = experiment.objective
-    if objective.python is None:
+    if experiment.objective.python is None:
         return experiment.argv(point)
-    path = () if objective.path is None else (objective.path,)
-    return (sys.executable, "-m", "tuned.worker", objective.python, *path)
+    return (sys.executable, "-m", "tuned.worker", *experiment.worker_arguments)
 
 
 def environment(
@@ -207,7 +205,7 @@ def _ending(launch: Launch, status: int, reports: Reports, tail: Tail) -> Ending
     outcome = reports.finish()
     if status == 0 and not isinstance(outcome, Failure):
         # Whoever lost a child for want of memory and got over it has a value all the same.
-        return Ending(values=outcome, intermediate=reports.intermediate)
+        return Ending(values=outcome, intermediate=reports.intermediate, user_attrs=reports.user_attrs)
     if launch.group is not None and launch.group.oom_kills():
         return _failed(Cause.OOM, tail.after("killed for want of memory"), reports)
     if status < 0:
@@ -216,7 +214,7 @@ def _ending(launch: Launch, status: int, reports: Reports, tail: Tail) -> Ending
     if status > 0:
         return _failed(Cause.EXIT, tail.after(f"exit status {status}"), reports, status=status)
     assert isinstance(outcome, Failure)
-    return Ending(failure=outcome, intermediate=reports.intermediate)
+    return _failing(outcome, reports)
 
 
 def _signal_name(number: int) -> str:
@@ -229,7 +227,11 @@ def _signal_name(number: int) -> str:
 
 def _failed(cause: Cause, message: str, reports: Reports | None = None, **detail: object) -> Ending:
     failure = Failure(cause=cause, message=message, detail=detail)
-    return Ending(failure=failure, intermediate={} if reports is None else reports.intermediate)
+    return Ending(failure=failure) if reports is None else _failing(failure, reports)
+
+
+def _failing(failure: Failure, reports: Reports) -> Ending:
+    return Ending(failure=failure, intermediate=reports.intermediate, user_attrs=reports.user_attrs)
 
 
 async def _completely(work: Coroutine[Any, Any, None] | asyncio.Future[None]) -> None:
