@@ -12,17 +12,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuned import descendants
 from tuned.experiment import Experiment, text
 from tuned.output import Reports, TrialLog
 from tuned.pipes import Pipe, Tail, Told
 from tuned.states import Cause, Ending, Failure
-from tuned.tree import Tree
+from tuned.tree import Tree, completely
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +115,20 @@ def environment(
     point_directory: Path,
 ) -> dict[str, str]:
     """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters."""
+    parameters = {f"TUNED_PARAM_{name.upper()}": text(value) for name, value in point.values.items()}
+    return {
+        **common_environment(experiment, host),
+        **parameters,
+        "TUNED_PARAMS": json.dumps(dict(point.values)),
+        "TUNED_TRIAL": str(trial),
+        "TUNED_SLOT": str(slot),
+        "TUNED_ATTEMPT": str(attempt),
+        "TUNED_POINT_DIR": str(point_directory),
+    }
+
+
+def common_environment(experiment: Experiment, host: str) -> dict[str, str]:
+    """What all trials of an experiment on a host have in their environment."""
     ours = {
         name: value
         for name, value in os.environ.items()
@@ -122,20 +136,8 @@ def environment(
     }
     # Otherwise what a Python program prints is seen only when its buffer is full.
     unbuffered = {"PYTHONUNBUFFERED": "1"}
-    parameters = {f"TUNED_PARAM_{name.upper()}": text(value) for name, value in point.values.items()}
-    return {
-        **unbuffered,
-        **ours,
-        **experiment.objective.env,
-        **parameters,
-        "TUNED_PARAMS": json.dumps(dict(point.values)),
-        "TUNED_EXPERIMENT": experiment.name,
-        "TUNED_TRIAL": str(trial),
-        "TUNED_HOST": host,
-        "TUNED_SLOT": str(slot),
-        "TUNED_ATTEMPT": str(attempt),
-        "TUNED_POINT_DIR": str(point_directory),
-    }
+    names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
+    return {**unbuffered, **ours, **experiment.objective.env, **names}
 
 
 def _problem(launch: Launch) -> str | None:
@@ -193,7 +195,7 @@ async def _watch(
             pass
         finally:
             if tree is not None:
-                await _completely(tree.kill(launch.grace_seconds))
+                await completely(tree.kill(launch.grace_seconds))
     if status is None:
         seconds = launch.timeout_seconds
         message = f"still running after {seconds:g} s"
@@ -232,14 +234,3 @@ def _failed(cause: Cause, message: str, reports: Reports | None = None, **detail
 
 def _failing(failure: Failure, reports: Reports) -> Ending:
     return Ending(failure=failure, intermediate=reports.intermediate, user_attrs=reports.user_attrs)
-
-
-async def _completely(work: Coroutine[Any, Any, None] | asyncio.Future[None]) -> None:
-    """Carries it out whole: a cancellation that comes meanwhile goes on only then."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
-            await _completely(task)
-        raise

@@ -128,6 +128,12 @@ class Search:
             and not (self.is_idle or self.is_withdrawn or self.is_ending or self.trouble)
         )
 
+    @property
+    def is_at_work(self) -> bool:
+        """A trial runs for it here and others may follow, or one may be started."""
+        is_open = self.standing.state is StudyState.OPEN and not self.trouble
+        return is_open and (self.busy > 0 or self.may_start(slots=1))
+
     def let_go(self) -> None:
         """The fleet took this host for dead: what is just being claimed is not ours when it comes."""
         self._incarnation = None

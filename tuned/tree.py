@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -19,6 +19,7 @@ from tuned import descendants
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Coroutine
 
     from structlog.typing import FilteringBoundLogger
 
@@ -96,6 +97,17 @@ class Tree:
                 return
             for member in self.group.processes():
                 os.kill(member, signal.SIGTERM)
+
+
+async def completely(work: Coroutine[Any, Any, None] | asyncio.Future[None]) -> None:
+    """Carries it out whole: a cancellation that comes meanwhile goes on only then."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await completely(task)
+        raise
 
 
 async def _readable(pidfd: int) -> None:

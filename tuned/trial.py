@@ -61,6 +61,7 @@ class Evaluation:
     claimed: Claimed
     site: Site
     slot: int
+    start: process.Start
     #: 1 for the first attempt.
     attempt: int = 1
     #: Intermediate values of the running attempt, by step.
@@ -93,7 +94,9 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
 async def _attempt(evaluation: Evaluation) -> Ending:
     launch = _launch(evaluation)
     try:
-        return await process.run(launch, evaluation.reports.__setitem__, log.trial_output)
+        return await process.run(
+            launch, evaluation.reports.__setitem__, log.trial_output, start=evaluation.start
+        )
     finally:
         if launch.group is not None:
             launch.group.remove()

@@ -1,0 +1,221 @@
+"""The warm process of one Python objective: imports its module once, and forks every trial from there.
+
+``python -m tuned.forkserver DESCRIPTOR MODULE:FUNCTION DIRECTORY SPACE`` (the rest as for tuned.worker) is
+a child of the daemon, which holds the other end of the socket DESCRIPTOR. What the import prints, and how it
+fails, is that of the trial for which it was begun, whose output it has until then. Then it says READY, or why
+it cannot be forked. Each message with descriptors asks for a trial; the answer is its process id. When nobody
+holds the other end any more, it ends.
+
+A trial is forked by a child that ends at once, so that the daemon, which adopts orphans, becomes its parent
+and learns how it ends from the kernel, whatever becomes of this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tuned.descendants import TOKEN_VARIABLE
+from tuned.space import Parameter
+from tuned.worker import Objective, evaluate, load, parameters
+
+READY = b"ready"
+
+#: With a request come these: the order (JSON), a socket to wait at, standard output, standard error.
+DESCRIPTORS = 4
+
+#: As a shell has it where it cannot run what it was told to.
+CANNOT_BEGIN = 125
+
+_GO = b"."
+
+
+def main(arguments: Sequence[str]) -> None:
+    descriptor, name, directory, space = arguments
+    daemon = socket.socket(fileno=int(descriptor))
+    # What the module starts must not hold it.
+    daemon.set_inheritable(False)
+    objective, declared = load(name, directory), parameters(space)
+    _let_go_of_output()
+    if (hindrance := _hindrance()) is not None:
+        daemon.send(hindrance.encode())
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # What is there now is not looked through, and so not copied, by the collector of every trial.
+    gc.collect()
+    gc.freeze()
+    daemon.send(READY)
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(daemon, 1, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        if not descriptors:
+            return
+        trial = _fork()
+        if trial == 0:
+            daemon.close()
+            _be_trial(objective, declared, descriptors)
+        for each in descriptors:
+            os.close(each)
+        daemon.send(str(trial).encode())
+
+
+def confirm(waiting: socket.socket) -> None:
+    """From the daemon: the trial may begin. Not an error if it has ended already."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        waiting.send(_GO)
+
+
+def _let_go_of_output() -> None:
+    """The output of the trial that had us begun is not ours any more."""
+    _flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def _hindrance() -> str | None:
+    """Why a fork of this process would not be what the module made of it."""
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if others:
+        return f"its import leaves threads running ({', '.join(others)})"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return "its import initialises CUDA"
+    return None
+
+
+def _fork() -> int:
+    """The process id of a trial, which is no child of ours when we have it; 0 in the trial."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Libraries for numbers have threads of their own, and see to their forks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        between = os.fork()
+        if between == 0:
+            try:
+                trial = os.fork()
+            except OSError:
+                os._exit(1)
+            if trial:
+                os.write(writer, str(trial).encode())
+                os._exit(0)
+    os.close(writer)
+    if between == 0:
+        os.close(reader)
+        return 0
+    answer = os.read(reader, 20)
+    os.close(reader)
+    os.waitpid(between, 0)
+    if not answer:
+        raise SystemExit("the system allows no further process")
+    return int(answer)
+
+
+def _be_trial(
+    objective: Objective, declared: Mapping[str, Parameter], descriptors: Sequence[int]
+) -> NoReturn:
+    status = CANNOT_BEGIN
+    try:
+        if _begins(*descriptors):
+            status = _conclude(objective, declared)
+    finally:
+        # Not the interpreter's own end: it would take down, module by module, what was imported once for all.
+        os._exit(status)
+
+
+def _begins(order: int, waiting: int, stdout: int, stderr: int) -> bool:
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    with socket.socket(fileno=waiting) as daemon:
+        try:
+            _settle_in(json.loads(os.pread(order, os.fstat(order).st_size, 0)))
+        except (OSError, ValueError) as error:
+            os.write(2, f"tuned: cannot begin the trial: {error}\n".encode())
+            return False
+        for each in (order, stdout, stderr):
+            os.close(each)
+        daemon.send(_GO)
+        # Nothing comes if the daemon does not know of us, because the server was killed just now.
+        return daemon.recv(1) == _GO
+
+
+def _settle_in(order: Mapping[str, Any]) -> None:
+    """Becomes what a command is when it begins: session, control group, environment, directory."""
+    os.setsid()
+    if order["group"] is not None:
+        Path(order["group"], "cgroup.procs").write_text("0")
+    _wear(order["environment"][TOKEN_VARIABLE])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["workdir"])
+    if (random := sys.modules.get("numpy.random")) is not None:
+        # Python's own generator sees to that by itself.
+        random.seed()
+
+
+def _wear(token: str) -> None:
+    """Puts the trial's mark in place of ours where the kernel shows what environment a process began with."""
+    stat = Path("/proc/self/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+    # env_start and env_end of proc(5), which counts from 1 and has two fields before the parenthesis.
+    start, end = int(stat[50 - 3]), int(stat[51 - 3])
+    shown = ctypes.string_at(start, end - start)
+    place = shown.index(f"{TOKEN_VARIABLE}=".encode()) + len(TOKEN_VARIABLE) + 1
+    if shown.index(b"\0", place) - place != len(token):
+        raise ValueError(f"the mark {token} is not as long as the server's")
+    ctypes.memmove(start + place, token.encode(), len(token))
+
+
+def _conclude(objective: Objective, declared: Mapping[str, Parameter]) -> int:
+    """Evaluates, and ends as the interpreter would; returns the exit status."""
+    # What was registered at the import is for the process that imported; and as multiprocessing does it.
+    atexit._clear()
+    if (multiprocessing := sys.modules.get("multiprocessing.util")) is not None:
+        atexit.register(multiprocessing._exit_function)
+    status = 0
+    try:
+        evaluate(objective, declared)
+    except SystemExit as end:
+        status = _status(end.code)
+    except BaseException as error:  # noqa: BLE001 (whatever it is, it ends the trial)
+        sys.excepthook(type(error), error, error.__traceback__)
+        status = 1
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+    # Waits for threads that are no daemons.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    _flush()
+    return status
+
+
+def _status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # What libraries in C have printed.
+    ctypes.CDLL(None).fflush(None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
