@@ -24,6 +24,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,13 +42,29 @@ CANNOT_BEGIN = 125
 
 _GO = b"."
 
+_libc = ctypes.CDLL(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Imported:
+    """What is there once for all trials."""
+
+    objective: Objective
+    space: Mapping[str, Parameter]
+    #: The address at which the kernel shows our mark to those who ask what environment a process began with.
+    mark: int
+    mark_bytes: int
+
 
 def main(arguments: Sequence[str]) -> None:
     descriptor, name, directory, space = arguments
     daemon = socket.socket(fileno=int(descriptor))
     # What the module starts must not hold it.
     daemon.set_inheritable(False)
-    objective, declared = load(name, directory), parameters(space)
+    mark, mark_bytes = _find_mark()
+    imported = _Imported(
+        objective=load(name, directory), space=parameters(space), mark=mark, mark_bytes=mark_bytes
+    )
     _let_go_of_output()
     if (hindrance := _hindrance()) is not None:
         daemon.send(hindrance.encode())
@@ -57,6 +74,16 @@ def main(arguments: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()
     daemon.send(READY)
+    _serve(daemon, imported)
+
+
+def confirm(waiting: socket.socket) -> None:
+    """From the daemon: the trial may begin. Not an error if it has ended already."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        waiting.send(_GO)
+
+
+def _serve(daemon: socket.socket, imported: _Imported) -> None:
     while True:
         _, descriptors, _, _ = socket.recv_fds(daemon, 1, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         if not descriptors:
@@ -64,16 +91,19 @@ def main(arguments: Sequence[str]) -> None:
         trial = _fork()
         if trial == 0:
             daemon.close()
-            _be_trial(objective, declared, descriptors)
+            _be_trial(imported, descriptors)
         for each in descriptors:
             os.close(each)
         daemon.send(str(trial).encode())
 
 
-def confirm(waiting: socket.socket) -> None:
-    """From the daemon: the trial may begin. Not an error if it has ended already."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        waiting.send(_GO)
+def _find_mark() -> tuple[int, int]:
+    stat = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    # env_start and env_end of proc(5), which counts from 1 and has two fields before the parenthesis.
+    start, end = int(stat[50 - 3]), int(stat[51 - 3])
+    shown = ctypes.string_at(start, end - start)
+    place = shown.index(f"{TOKEN_VARIABLE}=".encode()) + len(TOKEN_VARIABLE) + 1
+    return start + place, shown.index(b"\0", place) - place
 
 
 def _let_go_of_output() -> None:
@@ -123,24 +153,22 @@ def _fork() -> int:
     return int(answer)
 
 
-def _be_trial(
-    objective: Objective, declared: Mapping[str, Parameter], descriptors: Sequence[int]
-) -> NoReturn:
+def _be_trial(imported: _Imported, descriptors: Sequence[int]) -> NoReturn:
     status = CANNOT_BEGIN
     try:
-        if _begins(*descriptors):
-            status = _conclude(objective, declared)
+        if _begins(imported, *descriptors):
+            status = _conclude(imported)
     finally:
         # Not the interpreter's own end: it would take down, module by module, what was imported once for all.
         os._exit(status)
 
 
-def _begins(order: int, waiting: int, stdout: int, stderr: int) -> bool:
+def _begins(imported: _Imported, order: int, waiting: int, stdout: int, stderr: int) -> bool:
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     with socket.socket(fileno=waiting) as daemon:
         try:
-            _settle_in(json.loads(os.pread(order, os.fstat(order).st_size, 0)))
+            _settle_in(imported, json.loads(os.pread(order, os.fstat(order).st_size, 0)))
         except (OSError, ValueError) as error:
             os.write(2, f"tuned: cannot begin the trial: {error}\n".encode())
             return False
@@ -151,33 +179,29 @@ def _begins(order: int, waiting: int, stdout: int, stderr: int) -> bool:
         return daemon.recv(1) == _GO
 
 
-def _settle_in(order: Mapping[str, Any]) -> None:
-    """Becomes what a command is when it begins: session, control group, environment, directory."""
+def _settle_in(imported: _Imported, order: Mapping[str, Any]) -> None:
+    """Becomes what a command is when it begins: session, control group, mark, environment, directory."""
     os.setsid()
     if order["group"] is not None:
         Path(order["group"], "cgroup.procs").write_text("0")
-    _wear(order["environment"][TOKEN_VARIABLE])
-    os.environ.clear()
-    os.environ.update(order["environment"])
+    environment: dict[str, str] = order["environment"]
+    token = environment[TOKEN_VARIABLE].encode()
+    if len(token) != imported.mark_bytes:
+        raise ValueError(f"the mark {token.decode()} is not as long as the server's")
+    ctypes.memmove(imported.mark, token, len(token))
+    # Most of it is the server's, and every page that is left alone is one that need not be copied.
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    for name, value in environment.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
     os.chdir(order["workdir"])
     if (random := sys.modules.get("numpy.random")) is not None:
         # Python's own generator sees to that by itself.
         random.seed()
 
 
-def _wear(token: str) -> None:
-    """Puts the trial's mark in place of ours where the kernel shows what environment a process began with."""
-    stat = Path("/proc/self/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
-    # env_start and env_end of proc(5), which counts from 1 and has two fields before the parenthesis.
-    start, end = int(stat[50 - 3]), int(stat[51 - 3])
-    shown = ctypes.string_at(start, end - start)
-    place = shown.index(f"{TOKEN_VARIABLE}=".encode()) + len(TOKEN_VARIABLE) + 1
-    if shown.index(b"\0", place) - place != len(token):
-        raise ValueError(f"the mark {token} is not as long as the server's")
-    ctypes.memmove(start + place, token.encode(), len(token))
-
-
-def _conclude(objective: Objective, declared: Mapping[str, Parameter]) -> int:
+def _conclude(imported: _Imported) -> int:
     """Evaluates, and ends as the interpreter would; returns the exit status."""
     # What was registered at the import is for the process that imported; and as multiprocessing does it.
     atexit._clear()
@@ -185,7 +209,7 @@ def _conclude(objective: Objective, declared: Mapping[str, Parameter]) -> int:
         atexit.register(multiprocessing._exit_function)
     status = 0
     try:
-        evaluate(objective, declared)
+        evaluate(imported.objective, imported.space)
     except SystemExit as end:
         status = _status(end.code)
     except BaseException as error:  # noqa: BLE001 (whatever it is, it ends the trial)
@@ -214,7 +238,7 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     # What libraries in C have printed.
-    ctypes.CDLL(None).fflush(None)
+    _libc.fflush(None)
 
 
 if __name__ == "__main__":
