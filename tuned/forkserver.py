@@ -3,11 +3,12 @@
 ``python -m tuned.forkserver DESCRIPTOR MODULE:FUNCTION DIRECTORY SPACE`` (the rest as for tuned.worker) is
 a child of the daemon, which holds the other end of the socket DESCRIPTOR. What the import prints, and how it
 fails, is that of the trial for which it was begun, whose output it has until then. Then it says READY, or why
-it cannot be forked. Each message with descriptors asks for a trial; the answer is its process id. When nobody
-holds the other end any more, it ends.
+it cannot be forked. Each message with sockets asks for as many trials; the answer is their process ids. When
+nobody holds the other end any more, it ends.
 
-A trial is forked by a child that ends at once, so that the daemon, which adopts orphans, becomes its parent
-and learns how it ends from the kernel, whatever becomes of this process.
+Trials are forked by a child that ends at once, so that the daemon, which adopts orphans, becomes their parent
+and learns how they end from the kernel, whatever becomes of this process. Some are forked in advance: each
+waits at its socket until it is told what to evaluate, and ends if nobody holds the other end any more.
 """
 
 from __future__ import annotations
@@ -34,13 +35,17 @@ from tuned.worker import Objective, evaluate, load, parameters
 
 READY = b"ready"
 
-#: With a request come these: the order (JSON), a socket to wait at, standard output, standard error.
-DESCRIPTORS = 4
+#: So many trials are asked for at a time: the process in between costs as much as one of them.
+TRIALS = 4
+
+#: What a trial is given: its order (JSON), standard output, standard error.
+DESCRIPTORS = 3
 
 #: As a shell has it where it cannot run what it was told to.
 CANNOT_BEGIN = 125
 
-_GO = b"."
+#: What a trial says when it is no part of this process any more.
+SETTLED = b"."
 
 _libc = ctypes.CDLL(None)
 
@@ -77,24 +82,17 @@ def main(arguments: Sequence[str]) -> None:
     _serve(daemon, imported)
 
 
-def confirm(waiting: socket.socket) -> None:
-    """From the daemon: the trial may begin. Not an error if it has ended already."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        waiting.send(_GO)
-
-
 def _serve(daemon: socket.socket, imported: _Imported) -> None:
+    # Libraries for numbers have threads of their own, and see to their forks.
+    warnings.filterwarnings("ignore", r"This process .*is multi-threaded, use of fork", DeprecationWarning)
     while True:
-        _, descriptors, _, _ = socket.recv_fds(daemon, 1, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-        if not descriptors:
+        _, sockets, _, _ = socket.recv_fds(daemon, 1, TRIALS, socket.MSG_CMSG_CLOEXEC)
+        if not sockets:
             return
-        trial = _fork()
-        if trial == 0:
-            daemon.close()
-            _be_trial(imported, descriptors)
-        for each in descriptors:
+        answer = _fork(daemon, imported, sockets)
+        for each in sockets:
             os.close(each)
-        daemon.send(str(trial).encode())
+        daemon.send(answer)
 
 
 def _find_mark() -> tuple[int, int]:
@@ -126,57 +124,58 @@ def _hindrance() -> str | None:
     return None
 
 
-def _fork() -> int:
-    """The process id of a trial, which is no child of ours when we have it; 0 in the trial."""
+def _fork(daemon: socket.socket, imported: _Imported, sockets: Sequence[int]) -> bytes:
+    """The process ids of trials, which are no children of ours when we have them."""
     reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        # Libraries for numbers have threads of their own, and see to their forks.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        between = os.fork()
-        if between == 0:
-            try:
-                trial = os.fork()
-            except OSError:
-                os._exit(1)
-            if trial:
-                os.write(writer, str(trial).encode())
-                os._exit(0)
-    os.close(writer)
+    between = os.fork()
     if between == 0:
-        os.close(reader)
-        return 0
-    answer = os.read(reader, 20)
+        pids: list[str] = []
+        with contextlib.suppress(OSError):
+            for each in sockets:
+                if (pid := os.fork()) == 0:
+                    for other in {reader, writer, *sockets} - {each}:
+                        os.close(other)
+                    daemon.close()
+                    _be_trial(imported, each)
+                pids.append(str(pid))
+        os.write(writer, " ".join(pids).encode())
+        os._exit(0)
+    os.close(writer)
+    answer = os.read(reader, 1024)
     os.close(reader)
     os.waitpid(between, 0)
     if not answer:
         raise SystemExit("the system allows no further process")
-    return int(answer)
+    return answer
 
 
-def _be_trial(imported: _Imported, descriptors: Sequence[int]) -> NoReturn:
+def _be_trial(imported: _Imported, waiting: int) -> NoReturn:
     status = CANNOT_BEGIN
     try:
-        if _begins(imported, *descriptors):
+        if _begins(imported, waiting):
             status = _conclude(imported)
     finally:
         # Not the interpreter's own end: it would take down, module by module, what was imported once for all.
         os._exit(status)
 
 
-def _begins(imported: _Imported, order: int, waiting: int, stdout: int, stderr: int) -> bool:
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
+def _begins(imported: _Imported, waiting: int) -> bool:
     with socket.socket(fileno=waiting) as daemon:
+        _, given, _, _ = socket.recv_fds(daemon, 1, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        if not given:
+            return False
+        order, stdout, stderr = given
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
         try:
             _settle_in(imported, json.loads(os.pread(order, os.fstat(order).st_size, 0)))
         except (OSError, ValueError) as error:
             os.write(2, f"tuned: cannot begin the trial: {error}\n".encode())
             return False
-        for each in (order, stdout, stderr):
+        for each in given:
             os.close(each)
-        daemon.send(_GO)
-        # Nothing comes if the daemon does not know of us, because the server was killed just now.
-        return daemon.recv(1) == _GO
+        daemon.send(SETTLED)
+        return True
 
 
 def _settle_in(imported: _Imported, order: Mapping[str, Any]) -> None:

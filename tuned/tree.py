@@ -62,7 +62,9 @@ class Tree:
         """Waits for the main process, takes its status and returns it."""
         if self.main.returncode is None:
             await _readable(os.pidfd_open(self.main.pid))
-        return self.main.wait() if self.main.returncode is None else self.main.returncode
+        status = self.main.wait() if self.main.returncode is None else self.main.returncode
+        _mains.discard(self.main.pid)
+        return status
 
     async def kill(self, grace_seconds: float = 0.0) -> None:
         """Kills what is left and waits until it is gone; SIGTERM comes first if there is some grace."""
@@ -81,7 +83,6 @@ class Tree:
             # Killed before it joined its group, perhaps. Popen's own kill would take its status.
             os.kill(self.main.pid, signal.SIGKILL)
             await self.ended()
-        _mains.discard(self.main.pid)
         is_gone = (
             descendants.kill_tree(self.main.pid, self.token, _mains)
             if self.group is None

@@ -7,11 +7,14 @@ notice what becomes of that, and a server that is gone is made anew for the next
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -19,7 +22,7 @@ import structlog
 
 from tuned import process
 from tuned.descendants import TOKEN_VARIABLE
-from tuned.forkserver import READY, confirm
+from tuned.forkserver import READY, SETTLED, TRIALS
 from tuned.journal import open_memory
 from tuned.tree import Adopted, Tree, completely
 
@@ -43,23 +46,88 @@ END_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Process:
-    """A server that has begun, and our end of the socket between us."""
+class _Spare:
+    """A trial that was forked already, and waits at its socket to be told what to evaluate."""
 
     tree: Tree
     socket: socket.socket
 
+
+@dataclass(slots=True, kw_only=True)
+class _Process:
+    """A server that has begun, our end of the socket between us, and trials that it has forked in advance."""
+
+    tree: Tree
+    socket: socket.socket
+    spares: list[_Spare] = field(default_factory=list)
+
+    async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
+        """A trial that has begun; None if the process is gone."""
+        while self.spares or await self._fork():
+            tree = await _give(self.spares.pop(), launch, stdout, stderr)
+            if tree is None:
+                continue
+            if not self.spares:
+                # Now that one runs: the next one does not wait for a fork.
+                try:
+                    await self._fork()
+                except BaseException:
+                    await completely(tree.kill())
+                    raise
+            return tree
+        return None
+
     async def end(self, patience_seconds: float) -> None:
-        """Lets it end by itself for so long, and kills what is left. What was forked from it goes on."""
+        """Lets it end by itself for so long, and kills what is left. Trials that have begun go on."""
         self.socket.close()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
                 await self.tree.ended()
-        except TimeoutError:
-            _log.debug("a warm process is killed", pid=self.tree.main.pid)
         await self.tree.kill()
+        for spare in self.spares:
+            spare.socket.close()
+            # It is gone with the group or the session of its server; its end is ours to take all the same.
+            os.kill(spare.tree.main.pid, signal.SIGKILL)
+            await spare.tree.ended()
         if self.tree.group is not None:
             self.tree.group.remove()
+
+    async def _fork(self) -> bool:
+        """Has it fork some trials. False if it is gone."""
+        pairs = [socket.socketpair() for _ in range(TRIALS)]
+        with contextlib.ExitStack() as stack:
+            for ours, theirs in pairs:
+                ours.setblocking(False)
+                stack.enter_context(theirs)
+                stack.enter_context(ours)
+            try:
+                socket.send_fds(self.socket, [b"."], [theirs.fileno() for _, theirs in pairs])
+                answer = await asyncio.get_running_loop().sock_recv(self.socket, MESSAGE_BYTES)
+            except (BrokenPipeError, ConnectionResetError):
+                answer = b""
+            for (ours, _), pid in zip(pairs, answer.split(), strict=False):
+                tree = Tree(main=Adopted(int(pid)), token=self.tree.token, group=self.tree.group)
+                self.spares.append(_Spare(tree=tree, socket=ours.dup()))
+        if not answer:
+            _log.warning("the process with the imported module is gone", pid=self.tree.main.pid)
+        return bool(answer)
+
+
+async def _give(spare: _Spare, launch: Launch, stdout: int, stderr: int) -> Tree | None:
+    """Tells a trial what to evaluate, and returns when it has begun; None if it was gone."""
+    tree = Tree(main=spare.tree.main, token=launch.token, group=launch.group)
+    try:
+        with spare.socket, open_memory(_order(launch)) as order:
+            socket.send_fds(spare.socket, [b"."], [order.fileno(), stdout, stderr])
+            # Once it is in its own group and session, the server can end without it.
+            await asyncio.get_running_loop().sock_recv(spare.socket, len(SETTLED))
+    except (BrokenPipeError, ConnectionResetError):
+        await spare.tree.ended()
+        return None
+    except BaseException:
+        await completely(tree.kill())
+        raise
+    return tree
 
 
 class Server:
@@ -79,12 +147,13 @@ class Server:
         """
         async with self._lock:
             try:
-                if self._process is not None and (tree := await self._fork(launch, stdout, stderr)):
+                if self._process is not None and (tree := await self._process.start(launch, stdout, stderr)):
                     return tree
                 await self._end(0)
                 if failed := await self._begin(launch, stdout, stderr):
                     return failed
-                if tree := await self._fork(launch, stdout, stderr):
+                assert self._process is not None
+                if tree := await self._process.start(launch, stdout, stderr):
                     return tree
             except BaseException:
                 # It may answer later what nobody waits for: the next trial gets another one.
@@ -152,33 +221,6 @@ class Server:
         """A mark as long as those of trials, and a group, both such that the next daemon finds them."""
         instance, cgroups, own = self._site.state.instance, self._site.cgroups, uuid4().hex
         return f"{instance}/{own}", None if cgroups is None else cgroups.create(f"{instance}-{own}")
-
-    async def _fork(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
-        """A trial that has begun; None if the process is gone."""
-        assert self._process is not None
-        loop, server = asyncio.get_running_loop(), self._process.socket
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        with ours, theirs, open_memory(_order(launch)) as order:
-            try:
-                given = [order.fileno(), theirs.fileno(), stdout, stderr]
-                socket.send_fds(server, [b"."], given)
-                theirs.close()
-                answer = await loop.sock_recv(server, MESSAGE_BYTES)
-            except (BrokenPipeError, ConnectionResetError):
-                answer = b""
-            if not answer:
-                _log.warning("the process with the imported module is gone", pid=self._process.tree.main.pid)
-                return None
-            tree = Tree(main=Adopted(int(answer)), token=launch.token, group=launch.group)
-            try:
-                # Once it is in its own group and session, the server can end without it.
-                await loop.sock_recv(ours, 1)
-            except BaseException:
-                await completely(tree.kill())
-                raise
-            confirm(ours)
-        return tree
 
 
 class Servers:

@@ -185,12 +185,12 @@ def test_a_pause_ends_the_server_and_what_runs_goes_on(daemon: Daemon, module: M
 
 def test_a_server_that_was_killed_is_made_anew(daemon: Daemon, module: Module) -> None:
     module.write(WAITING)
-    daemon.drop("replaced", module.experiment(xs=4))
+    daemon.drop("replaced", module.experiment(xs=9))
     until(module.file("begun-1").exists, what="two trials to run", seconds=60)
     os.kill(module.imports()[0], signal.SIGKILL)
     module.file("go").touch()
     daemon.until_in("done", "replaced")
-    assert [trial.value for trial in daemon.study("replaced").trials] == [1.0] * 4
+    assert [trial.value for trial in daemon.study("replaced").trials] == [1.0] * 9
     assert len(module.imports()) == 2
 
 

@@ -23,6 +23,7 @@ from tuned import process
 from tuned.cgroup import Root
 from tuned.experiment import parse
 from tuned.files import make_directory
+from tuned.forkserver import TRIALS
 from tuned.instance import StateDirectory
 from tuned.process import Launch
 from tuned.states import Cause, Ending, Failure
@@ -365,8 +366,22 @@ async def test_a_killed_server_hurts_no_trial_and_the_next_one_gets_another(host
     os.kill(int(host.imports()[0]), signal.SIGKILL)
     go.touch()
     assert (await running).values == (float(os.getpid()),)
-    assert await host.value(1) == float(os.getpid())
+    # Some were forked before it was killed.
+    for x in range(1, 1 + TRIALS):
+        assert await host.value(x) == float(os.getpid())
     assert len(host.imports()) == 2
+
+
+async def test_trials_that_were_forked_in_advance_and_are_killed_are_not_used(host: Host) -> None:
+    host.write("def objective(trial): return os.getpid()")
+    before = set(left(host.site.state.instance))
+    await host.value(0)
+    waiting = set(left(host.site.state.instance)) - before
+    assert len(waiting) == TRIALS
+    for pid in waiting:
+        os.kill(pid, signal.SIGKILL)
+    await until_async(lambda: not any(map(is_alive, waiting)), what="them to be gone")
+    assert await host.value(1) not in waiting
 
 
 async def test_when_its_server_ends_a_trial_goes_on(host: Host) -> None:
