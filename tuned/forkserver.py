@@ -96,7 +96,7 @@ def _serve(daemon: socket.socket, imported: _Imported) -> None:
 
 
 def _find_mark() -> tuple[int, int]:
-    stat = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    stat = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
     # env_start and env_end of proc(5), which counts from 1 and has two fields before the parenthesis.
     start, end = int(stat[50 - 3]), int(stat[51 - 3])
     shown = ctypes.string_at(start, end - start)

@@ -61,6 +61,7 @@ class Evaluation:
     claimed: Claimed
     site: Site
     slot: int
+    #: How an attempt begins: as a program of its own, or forked from one that is warm.
     start: process.Start
     #: 1 for the first attempt.
     attempt: int = 1
