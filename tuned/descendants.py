@@ -48,11 +48,15 @@ def become_subreaper() -> None:
 
 
 def kill_tree(pid: int, token: str, known: Collection[int]) -> bool:
-    """Kills what one trial started, but not its main process ``pid``, which its caller waits for.
+    """Kills what one trial started and left when its main process ``pid`` ended, whose end its caller took.
 
     ``known`` are the main processes of all trials: their ends belong to their callers. False if something is
     left.
     """
+    children = _children()
+    if children is not None and children <= set(known):
+        # Its main process has ended: whatever it left would have come to us.
+        return True
     mark = f"{TOKEN_VARIABLE}={token}".encode()
 
     def of_trial(processes: dict[int, Process]) -> set[int]:
@@ -105,6 +109,16 @@ def _reap(process: Process, known: Collection[int]) -> None:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
+
+
+def _children() -> set[int] | None:
+    """Ours, dead or alive, and none is missed, for only we take them off; None if the kernel does not say."""
+    try:
+        lists = [path.read_bytes() for path in Path("/proc/self/task").glob("*/children")]
+    except OSError:
+        # A thread has ended meanwhile, and another one has its children.
+        return None
+    return {int(pid) for each in lists for pid in each.split()} if lists else None
 
 
 def _processes() -> dict[int, Process]:

@@ -1,8 +1,8 @@
 """One experiment: what a file says, parsed and checked, with all defaults filled in.
 
 An experiment has two halves. Its *definition* is one for the whole fleet and is kept in the database; its
-local keys (``parallel``, ``[resources]``, and ``workdir``, ``path`` and ``env`` of the objective) each host
-reads from its own file.
+local keys (``parallel``, ``[resources]``, and ``workdir``, ``path``, ``fork`` and ``env`` of the objective)
+each host reads from its own file.
 Nothing here reads files or knows the database.
 """
 
@@ -21,7 +21,7 @@ from tuned.experiment_file import BudgetTable, ObjectiveTable, ResourcesTable, T
 from tuned.kinds import NAME, NAME_EXPECTED
 from tuned.problems import Problems, describe, load_toml, printable, refuse_file, shorten
 from tuned.resources import Resources, parse_gpus
-from tuned.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Point, Space, Value
+from tuned.space import CategoricalParameter, Point, Space, Value, document
 from tuned.spans import format_span
 
 _LONGEST_SHOWN_ARGV = 200
@@ -34,6 +34,8 @@ class Objective:
     command: tuple[str, ...] | None
     python: str | None
     path: str | None
+    #: Whether a Python function is called in a process that is forked from one that has imported it.
+    fork: bool
     workdir: str | None
     #: In seconds.
     timeout: float | None
@@ -107,13 +109,23 @@ class Experiment:
         """What the database says, with this file's local keys. Raises InvalidInput if it cannot be read."""
         theirs = defined(definition, self.name)
         mine = self.objective
-        objective = replace(theirs.objective, workdir=mine.workdir, path=mine.path, env=mine.env)
+        objective = replace(
+            theirs.objective, workdir=mine.workdir, path=mine.path, fork=mine.fork, env=mine.env
+        )
         return replace(theirs, parallel=self.parallel, resources=self.resources, objective=objective)
 
     def argv(self, point: Point) -> tuple[str, ...]:
         """The command for a point: ``{name}`` replaced, ``{{`` and ``}}`` as braces."""
         texts = {name: text(value) for name, value in point.values.items()}
         return tuple(substitute(argument, texts) for argument in self.objective.command or ())
+
+    @property
+    def worker_arguments(self) -> tuple[str, ...]:
+        """What a process that calls a Python function is told of it: its name, place and space (JSON)."""
+        objective = self.objective
+        assert objective.python is not None
+        place = objective.path or objective.workdir or ""
+        return objective.python, place, json.dumps(_space(self.space), separators=(",", ":"))
 
 
 def parse(content: bytes, file: str) -> Experiment:
@@ -226,6 +238,7 @@ def _objective(table: ObjectiveTable) -> Objective:
         command=None if table.command is None else tuple(table.command),
         python=table.python,
         path=table.path,
+        fork=table.fork,
         workdir=table.workdir,
         timeout=table.timeout,
         env=MappingProxyType(table.env),
@@ -255,7 +268,7 @@ def _document(experiment: Experiment) -> dict[str, Any]:
             timeout=objective.timeout,
             metric=None if objective.pattern is None else {"pattern": objective.pattern},
         ),
-        "space": {parameter.name: _parameter(parameter) for parameter in experiment.space.parameters},
+        "space": _space(experiment.space),
         "sampler": _set(name=sampler.name, seed=sampler.seed) | dict(sorted(sampler.options.items())),
         "budget": _set(trials=budget.trials, evaluations=budget.evaluations, time=budget.time),
         "dedup": {
@@ -268,14 +281,8 @@ def _document(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
-    match parameter:
-        case CategoricalParameter():
-            return {"type": "categorical", "choices": list(parameter.choices)}
-        case IntParameter() | FloatParameter():
-            kind = "int" if isinstance(parameter, IntParameter) else "float"
-            bounds = _set(low=parameter.low, high=parameter.high, step=parameter.step)
-            return {"type": kind, **bounds, "log": parameter.log}
+def _space(space: Space) -> dict[str, Any]:
+    return {parameter.name: document(parameter) for parameter in space.parameters}
 
 
 def _set(**values: object) -> dict[str, Any]:

@@ -72,6 +72,8 @@ def _check_objective(objective: ObjectiveTable, tables: Tables, problems: Proble
         problems.add("objective.metric", "a pattern for a Python function", "it only with command")
     elif objective.command and objective.path:
         problems.add("objective.path", describe(objective.path), "it only with python (use workdir or env)")
+    if objective.command and "fork" in objective.model_fields_set:
+        problems.add("objective.fork", describe(objective.fork), "it only with python")
     if tables.resources and tables.resources.gpus and gpus.VARIABLE in objective.env:
         problems.add(
             f"objective.env.{gpus.VARIABLE}",

@@ -98,6 +98,11 @@ class ObjectiveTable(Table):
         default=None,
         description="The directory from which the module of `python` is imported. Each host has its own.",
     )
+    fork: bool = Field(
+        default=True,
+        description="Whether the module of `python` is imported once on a host, and each trial forked from "
+        "the process that did; otherwise each trial imports it anew. Each host has its own.",
+    )
     workdir: AbsolutePath | None = Field(
         default=None,
         description="Where the program runs. Default: a private directory per trial. Each host has its own.",

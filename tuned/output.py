@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import re2
 import structlog
 
+from tuned.reporting import LINE_BYTES, attribute_problem
 from tuned.states import Cause, Failure
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-#: Longer lines are cut.
-LINE_BYTES = 64 * 1024
-
 #: More distinct steps than this are not kept, so that a trial that reports in a tight loop stays small.
 MOST_STEPS = 10_000
+
+#: Further user attributes are not kept.
+MOST_ATTRIBUTES = 256
 
 #: A log that grows beyond this is set aside as ``.1`` and begun anew.
 LOG_BYTES = 16 * 2**20
@@ -65,7 +66,7 @@ class _Report:
 
 
 class Reports:
-    """Finds the values in a trial's standard output."""
+    """Finds the values in a trial's standard output, and what else it says of itself there."""
 
     def __init__(
         self, objectives: int, pattern: str | None, on_report: Callable[[int, float], object] | None = None
@@ -79,6 +80,9 @@ class Reports:
         self._last_line = b""
         #: By step, in the order in which they were first reported.
         self.intermediate: dict[int, float] = {}
+        #: JSON, by name.
+        self.user_attrs: dict[str, str] = {}
+        self._was_warned = False
 
     def feed(self, chunk: bytes) -> None:
         self._read(self._lines.feed(chunk))
@@ -103,7 +107,7 @@ class Reports:
             return
         for line in lines:
             # In a flood of short lines a look into each is all that there is time for.
-            if b'"value' in line:
+            if b'"value' in line or b'"user_attrs"' in line:
                 self._parse(line)
 
     def _match(self, line: str) -> None:
@@ -124,10 +128,13 @@ class Reports:
             found = json.loads(line) if line.lstrip().startswith(b"{") else None
         except (ValueError, RecursionError):
             return
-        if not isinstance(found, dict) or not ("value" in found or "values" in found):
+        if not isinstance(found, dict):
             return
-        values = found["values"] if "values" in found else [found["value"]]
-        self._note(self._report(values), found.get("step"))
+        if "user_attrs" in found:
+            self._note_attributes(found["user_attrs"])
+        if "value" in found or "values" in found:
+            values = found["values"] if "values" in found else [found["value"]]
+            self._note(self._report(values), found.get("step"))
 
     def _report(self, values: object) -> _Report:
         if not isinstance(values, list) or not all(_is_number(value) for value in values):
@@ -154,6 +161,25 @@ class Reports:
                 self.intermediate[index] = report.values[0]
             if self._on_report is not None:
                 self._on_report(index, report.values[0])
+
+    def _note_attributes(self, found: object) -> None:
+        if not isinstance(found, dict):
+            self._warn(f"found {_short(found)}, expected an object")
+            return
+        for name, value in found.items():
+            if name not in self.user_attrs and len(self.user_attrs) == MOST_ATTRIBUTES:
+                self._warn(f"found more than {MOST_ATTRIBUTES} of them")
+            elif (problem := attribute_problem(name)) is not None:
+                self._warn(problem)
+            else:
+                # As text: what was just read in can be written now, at whatever depth it is nested.
+                self.user_attrs[name] = json.dumps(value)
+
+    def _warn(self, reason: str) -> None:
+        # A value is worth more than what stands beside it; and a flood of them is told once.
+        if not self._was_warned:
+            _log.warning("user attribute not kept", reason=reason)
+        self._was_warned = True
 
     def _bare_number(self) -> _Report | None:
         if self._pattern is not None or self._objectives != 1 or len(self._last_line) > 64:

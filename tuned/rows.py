@@ -220,6 +220,17 @@ def insert_intermediate(connection: Connection, trial_id: int, reports: Mapping[
         connection.execute(insert(trial_intermediate_values), rows)
 
 
+def set_user_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, str]) -> None:
+    """Sets attributes, given as JSON, of which there may be hundreds; what a person enqueued gives way."""
+    if attributes:
+        table = trial_user_attributes
+        connection.execute(
+            delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(list(attributes)))
+        )
+        rows = [{"trial_id": trial_id, "key": key, "value_json": json_} for key, json_ in attributes.items()]
+        connection.execute(insert(table), rows)
+
+
 def user_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
     return insertion(trial_user_attributes, _attributes(trial_id, attributes))
 

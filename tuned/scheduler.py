@@ -25,6 +25,7 @@ from tuned.search import Provision
 from tuned.states import Cause, Ending
 from tuned.tells import Result, give_back, settle_own
 from tuned.trial import Evaluation, Site, evaluate
+from tuned.warm import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -63,6 +64,7 @@ class Scheduler:
         self._teller = teller
         self._events = events
         self._site = site
+        self._servers = Servers(site)
         self.searches: dict[str, Search] = {}
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots
@@ -78,7 +80,8 @@ class Scheduler:
         self._last_turn: dict[str, int] = {}
 
     def wake(self) -> None:
-        """Something changed: idle slots look again."""
+        """Something changed: idle slots look again, and what no slot needs any more ends."""
+        self._servers.keep({s.standing.uid for s in self.searches.values() if s.is_at_work})
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -89,8 +92,11 @@ class Scheduler:
 
     async def run(self) -> None:
         """Runs all slots until they are drained. Cancelled: kills what runs and tells nothing of it."""
-        async with asyncio.TaskGroup() as self._group:
-            self.resize(self._wanted)
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self.resize(self._wanted)
+        finally:
+            await self._servers.close()
 
     def resize(self, slots: int) -> None:
         """From now on so many slots; what runs in one too many finishes first."""
@@ -230,6 +236,7 @@ class Scheduler:
             claimed=claimed,
             site=self._site,
             slot=slot,
+            start=self._servers.start_of(search.experiment, search.standing.uid),
             cards=cards,
         )
         with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):

@@ -149,6 +149,12 @@ class Search:
             and not (self.trouble or self.provision.lack)
         )
 
+    @property
+    def is_at_work(self) -> bool:
+        """A trial runs for it here and others may follow, or one may be started."""
+        is_open = self.standing.state is StudyState.OPEN and not self.trouble
+        return is_open and (self.busy > 0 or self.may_start(slots=1))
+
     def let_go(self) -> None:
         """The fleet took this host for dead: what is just being claimed is not ours when it comes."""
         self._incarnation = None

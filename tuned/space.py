@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import random
@@ -144,6 +144,29 @@ class CategoricalParameter:
 
 
 Parameter = IntParameter | FloatParameter | CategoricalParameter
+
+_KINDS: dict[str, type[Parameter]] = {
+    "int": IntParameter,
+    "float": FloatParameter,
+    "categorical": CategoricalParameter,
+}
+
+
+def document(parameter: Parameter) -> dict[str, Any]:
+    """The parameter's table as a file has it; a step that is not set is left out."""
+    if isinstance(parameter, CategoricalParameter):
+        return {"type": "categorical", "choices": list(parameter.choices)}
+    kind = "int" if isinstance(parameter, IntParameter) else "float"
+    step = {} if parameter.step is None else {"step": parameter.step}
+    return {"type": kind, "low": parameter.low, "high": parameter.high, **step, "log": parameter.log}
+
+
+def documented(name: str, table: Mapping[str, Any]) -> Parameter:
+    """The parameter of which ``document`` made this table."""
+    rest: dict[str, Any] = {
+        key: tuple(value) if key == "choices" else value for key, value in table.items() if key != "type"
+    }
+    return _KINDS[table["type"]](name=name, **rest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,8 @@ class Ending:
     failure: Failure | None = None
     #: Intermediate values by step, in the order in which they were reported.
     intermediate: dict[int, float] = field(default_factory=dict)
+    #: User attributes that the trial gave itself: JSON, by name.
+    user_attrs: dict[str, str] = field(default_factory=dict)
     #: Why earlier attempts at the same trial crashed, oldest first.
     retried: tuple[Failure, ...] = ()
 

@@ -122,6 +122,7 @@ def _encode(result: Result) -> dict[str, Any]:
         "failure": None if ending.failure is None else _encode_failure(ending.failure),
         # Pairs, because JSON's keys are strings.
         "intermediate": list(ending.intermediate.items()),
+        "user_attrs": ending.user_attrs,
         "retried": [_encode_failure(failure) for failure in ending.retried],
     }
 
@@ -143,6 +144,7 @@ def _decode(record: dict[str, Any]) -> Result:
             values=None if values is None else tuple(float(value) for value in values),
             failure=None if failure is None else _decode_failure(failure),
             intermediate={int(step): float(value) for step, value in record["intermediate"]},
+            user_attrs={str(name): str(value) for name, value in record["user_attrs"].items()},
             retried=tuple(_decode_failure(earlier) for earlier in record["retried"]),
         ),
     )

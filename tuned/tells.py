@@ -132,6 +132,7 @@ def _end(connection: Connection, result: Result) -> None:
         rows.user_attributes(result.trial_id, _attributes(ending)),
     )
     rows.insert_intermediate(connection, result.trial_id, ending.intermediate)
+    rows.set_user_attributes(connection, result.trial_id, ending.user_attrs)
 
 
 def _refund(count: int) -> dict[str, Any]:
@@ -224,6 +225,7 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
         rows.system_attributes(given.trial_id, {ORIGIN_ATTRIBUTE: "late"}),
     )
     rows.insert_intermediate(connection, given.trial_id, result.ending.intermediate)
+    rows.set_user_attributes(connection, given.trial_id, result.ending.user_attrs)
 
 
 def _make_repetition(connection: Connection, point: Row[Any]) -> None:

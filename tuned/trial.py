@@ -61,6 +61,8 @@ class Evaluation:
     claimed: Claimed
     site: Site
     slot: int
+    #: How an attempt begins: as a program of its own, or forked from one that is warm.
+    start: process.Start
     #: The GPUs that it has, by id.
     cards: tuple[str, ...] = ()
     #: 1 for the first attempt.
@@ -95,7 +97,9 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
 async def _attempt(evaluation: Evaluation) -> Ending:
     launch = _launch(evaluation)
     try:
-        return await process.run(launch, evaluation.reports.__setitem__, log.trial_output)
+        return await process.run(
+            launch, evaluation.reports.__setitem__, log.trial_output, start=evaluation.start
+        )
     finally:
         if launch.group is not None:
             launch.group.remove()

@@ -140,7 +140,7 @@ def test_several_objectives_have_several_values(shared: Daemon) -> None:
 
 def test_a_python_objective_is_called(shared: Daemon, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(
-        "def objective(trial):\n    trial.report(4, 1)\n    return trial.suggest_int('x', 0, 9) + 0.5\n"
+        "def objective(trial):\n    trial.report(4, 1)\n    return trial.suggest_int('x', 0, 0) + 0.5\n"
     )
     command = an_experiment("true").replace('command = ["sh", "-c", "true"]', 'python = "train:objective"')
     trial = run(shared, "python", command.replace("[space", f'path = "{tmp_path}"\n[space', 1))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.factories import line
 from tests.integration.made_up import MadeUp
-from tuned import cgroup
+from tuned import cgroup, process
 from tuned.cgroup import Cgroup, Root
 from tuned.claims import Candidate, Claimed, Origin
 from tuned.experiment import parse
@@ -165,7 +165,9 @@ async def evaluated(tmp_path: Path, script: str) -> Ending:
     claimed = Claimed(study_id=1, trial_id=1, number=0, replica=0, candidate=candidate, incarnation="i")
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h1", state=state, cgroups=found(), grace_seconds=0)
-        evaluation = Evaluation(experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0)
+        evaluation = Evaluation(
+            experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=process.spawn
+        )
         return await evaluate(evaluation, AsyncMock(return_value=False))
 
 

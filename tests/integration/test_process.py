@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -16,22 +15,18 @@ import pytest
 
 from tests.acceptance.daemon import is_alive, resident_megabytes
 from tests.factories import MIXED
-from tests.integration.trees import cgroup_root, double_fork, pid_in, staying
+from tests.integration.trees import cgroup_root, double_fork, pid_in, staying, subreaper
 from tests.waiting import until, until_async
-from tuned import cgroup, descendants, process
+from tuned import cgroup, process
 from tuned.experiment import parse
 from tuned.process import Launch
 from tuned.states import Cause, Ending, Failure
 
-PR_SET_CHILD_SUBREAPER = 36
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _subreaper() -> Iterator[None]:
-    """What trials leave behind comes to us, as it comes to the daemon."""
-    descendants.become_subreaper()
-    yield
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    with subreaper():
+        yield
 
 
 @pytest.fixture

@@ -108,6 +108,22 @@ def test_why_earlier_attempts_crashed_is_kept_oldest_first(member: Member) -> No
     assert member.trial(0).user_attrs["RETRIED"] == [CRASH.attribute(), killed.attribute()]
 
 
+@pytest.mark.parametrize("values", [(0.5,), ()], ids=["value", "failure"])
+def test_user_attributes_are_told_beside_our_own(member: Member, values: tuple[float, ...]) -> None:
+    member.tell(member.take(5), *values, user_attrs={"epochs": "3", "path": '["a", NaN]'})
+    found = member.trial(0).user_attrs
+    assert (found["epochs"], found["path"][0], found["HOST"]) == (3, "a", {"host": "h1"})
+
+
+def test_a_user_attribute_that_was_enqueued_gives_way(database: Database) -> None:
+    with plain_optuna(database) as study:
+        study.enqueue_trial({"x": 5}, user_attrs={"from": "a person", "kept": 1})
+    member = join(database, make_experiment())
+    claimed = member.take(5, waiting=member.now().waiting[0])
+    member.tell(claimed, 0.5, user_attrs={"from": '"the trial"'})
+    assert member.trial(0).user_attrs.items() >= {"from": "the trial", "kept": 1}.items()
+
+
 def test_the_values_of_several_objectives_keep_their_order(database: Database) -> None:
     member = join(database, make_experiment('directions = ["minimize", "maximize"]'))
     member.evaluate(5, 3.5, -math.inf)
@@ -181,7 +197,10 @@ def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly
 def late(member: Member, claimed: Claimed, *values: float) -> FrozenTrial:
     """The trial that a value becomes whose own has ended."""
     before = member.trials()
-    assert member.tell(claimed, *values, intermediate={3: 0.75}, retried=(CRASH,)) is Told.LATE
+    assert (
+        member.tell(claimed, *values, intermediate={3: 0.75}, user_attrs={"a": "1"}, retried=(CRASH,))
+        is Told.LATE
+    )
     *earlier, trial = member.trials()
     assert earlier == before
     return trial
@@ -195,7 +214,8 @@ def test_a_late_value_of_a_free_point_becomes_a_trial_of_its_own(database: Datab
     trial = late(member, claimed, 0.25)
     assert (trial.number, trial.state, trial.values) == (1, TrialState.COMPLETE, [0.25])
     assert (trial.params, trial.distributions) == (params, member.encoding.distributions)
-    assert trial.user_attrs == {"HOST": {"host": "h1"}, "LATE_OF": 0, "RETRIED": [CRASH.attribute()]}
+    ours = {"HOST": {"host": "h1"}, "LATE_OF": 0, "RETRIED": [CRASH.attribute()]}
+    assert trial.user_attrs == {**ours, "a": 1}
     assert (trial.system_attrs, trial.intermediate_values) == ({"tuned:origin": "late"}, {3: 0.75})
     assert charged(member) == (1, 1, 1)
     assert member.claims.next_freed() is None

@@ -145,9 +145,73 @@ async def test_it_imports_what_lies_beside_it(objective: Objective) -> None:
     assert ending.values == (6.0,)
 
 
-async def test_a_parameter_that_is_not_in_the_space_is_told(objective: Objective) -> None:
-    failure = await objective.failure("def objective(trial): return trial.suggest_float('z', 0, 1)")
-    assert "'z'" in failure.message
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (
+            "trial.suggest_float('z', 0, 1)",
+            "no parameter 'z' in the experiment file, which declares x, kind",
+        ),
+        (
+            "trial.suggest_int('x', 0, 8)",
+            "x: the objective asks for high = 8, the experiment file says high = 9",
+        ),
+        (
+            "trial.suggest_int('x', 1, 9, step=2)",
+            "x: the objective asks for low = 1, step = 2, the experiment file says low = 0, step = 1",
+        ),
+        (
+            "trial.suggest_float('x', 0, 9)",
+            'x: the objective asks for type = "float", the experiment file says type = "int"',
+        ),
+        (
+            "trial.suggest_categorical('kind', ['a', None])",
+            'asks for choices = ["a", null], the experiment file says choices = ["a", true]',
+        ),
+    ],
+)
+async def test_what_is_asked_for_otherwise_than_declared_is_told(
+    objective: Objective, call: str, expected: str
+) -> None:
+    failure = await objective.failure(f"def objective(trial): return {call}")
+    assert failure.message.startswith("exit status 1: ValueError: ")
+    assert expected in failure.message
+
+
+async def test_its_parameters_are_there_before_they_are_asked_for(objective: Objective) -> None:
+    ending = await objective.run("""
+        def objective(trial):
+            assert trial.params == {"x": 3, "kind": True}
+            return trial.params["x"]
+    """)
+    assert ending.values == (3.0,)
+
+
+async def test_its_user_attributes_are_told(objective: Objective) -> None:
+    ending = await objective.run("""
+        def objective(trial):
+            trial.set_user_attr("epochs", [1, "ä"])
+            return len(trial.user_attrs["epochs"])
+    """)
+    assert ending == Ending(values=(2.0,), user_attrs={"epochs": r'[1, "\u00e4"]'})
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("('HOST', 1)", "ValueError: cannot set a user attribute: found HOST, expected another name"),
+        (
+            "('a', 'x' * 70000)",
+            "cannot set user attribute a: found 70025 bytes as JSON, expected at most 65536",
+        ),
+        ("('a', {1, 2})", "TypeError: Object of type set is not JSON serializable"),
+    ],
+)
+async def test_a_user_attribute_that_cannot_be_is_told(
+    objective: Objective, call: str, expected: str
+) -> None:
+    failure = await objective.failure(f"def objective(trial): trial.set_user_attr{call}")
+    assert expected in failure.message
 
 
 async def test_a_module_that_the_objective_wants_is_told_with_who_wants_it(objective: Objective) -> None:

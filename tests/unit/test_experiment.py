@@ -292,6 +292,10 @@ _REFUSED = {
         _command('["a"]', 'path = "/srv"'),
         'objective.path: found "/srv", expected it only with python (use workdir or env)',
     ),
+    "fork": (
+        _command('["a"]', "fork = true"),
+        "objective.fork: found true, expected it only with python",
+    ),
     "workdir": (
         _command('["a"]', 'workdir = "srv"'),
         'objective.workdir: found "srv", expected an absolute path, such as "/srv/minima"',
@@ -753,6 +757,13 @@ def test_local_keys_are_no_difference() -> None:
         .replace("512", "8")
     )
     assert _parse(_FULL).definition() == theirs.definition()
+
+
+def test_whether_trials_are_forked_is_for_each_host_to_say() -> None:
+    mine, theirs = (_parse(_python(f'python = "a:b"\nfork = {word}')) for word in ("false", "true"))
+    assert mine.definition() == theirs.definition() == _parse(_python('python = "a:b"')).definition()
+    assert not mine.adopt(theirs.definition()).objective.fork
+    assert theirs.adopt(mine.definition()).objective.fork
 
 
 def test_a_default_and_the_same_value_written_out_are_no_difference() -> None:

@@ -7,11 +7,13 @@ import math
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tuned import output
-from tuned.output import LINE_BYTES, MOST_STEPS, Lines, Reports, TrialLog, rotated
+from tuned.output import MOST_ATTRIBUTES, MOST_STEPS, Lines, Reports, TrialLog, rotated
+from tuned.reporting import LINE_BYTES
 from tuned.states import Cause, Failure
 
 RESULT = '{"value": 7}'
@@ -340,3 +342,52 @@ def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
 
 def test_a_full_disk_does_no_harm() -> None:
     write(Path("/dev/full"), b"one\n", b"two\n")
+
+
+# User attributes
+
+
+def attributes(*lines: str) -> tuple[dict[str, object], list[str]]:
+    """Those that are kept, and why others are not."""
+    with structlog.testing.capture_logs() as logs:
+        reports = Reports(1, None)
+        reports.feed("".join(f"{line}\n" for line in lines).encode())
+    found = {name: json.loads(value) for name, value in reports.user_attrs.items()}
+    return found, [log["reason"] for log in logs]
+
+
+def test_user_attributes_are_kept_and_the_last_of_a_name_wins() -> None:
+    lines = [
+        '{"user_attrs": {"a": [1, {"b": null}], "c": 1}}',
+        '{"user_attrs": {"c": "\\u0000"}, "value": 3}',
+    ]
+    assert attributes(*lines) == ({"a": [1, {"b": None}], "c": "\0"}, [])
+    assert read(*lines) == (3.0,)
+    assert problem(lines[0]).startswith("no value on standard output")
+
+
+@pytest.mark.parametrize("name", ["HOST", "FAILURE", "RETRIED", "LATE_OF"])
+def test_an_attribute_that_is_tuneds_own_is_not_overwritten_and_that_is_told(name: str) -> None:
+    kept, warnings = attributes(json.dumps({"user_attrs": {name: 1, "mine": 2}}))
+    assert kept == {"mine": 2}
+    assert warnings == [
+        f"found {name}, expected another name, for tuned itself writes FAILURE, HOST, LATE_OF, RETRIED"
+    ]
+
+
+@pytest.mark.parametrize("found", ["3", '["a"]', '{"": 1}', '{"a\\u0000": 1}', '{"\\ud800": 1}'])
+def test_what_can_be_no_attribute_is_told_and_does_no_harm(found: str) -> None:
+    kept, warnings = attributes(f'{{"user_attrs": {found}}}')
+    assert (kept, len(warnings)) == ({}, 1)
+    assert read(f'{{"user_attrs": {found}, "value": 1}}') == (1.0,)
+
+
+def test_names_of_attributes_are_as_long_as_the_database_takes_them() -> None:
+    kept, warnings = attributes(json.dumps({"user_attrs": {"a" * 512: 1, "b" * 513: 1}}))
+    assert (list(kept), len(warnings)) == (["a" * 512], 1)
+
+
+def test_a_flood_of_attributes_is_bounded_and_told_once() -> None:
+    kept, warnings = attributes(*(f'{{"user_attrs": {{"a{n}": 1}}}}' for n in range(MOST_ATTRIBUTES + 9)))
+    assert len(kept) == MOST_ATTRIBUTES
+    assert warnings == [f"found more than {MOST_ATTRIBUTES} of them"]

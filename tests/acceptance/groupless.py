@@ -1,0 +1,10 @@
+"""Runs the daemon as on a host where control groups cannot be written. For tests; no user gets it."""
+
+from __future__ import annotations
+
+from tuned import cgroup
+from tuned.cli import main
+
+if __name__ == "__main__":
+    cgroup.find = lambda: None
+    main()

@@ -1,0 +1,262 @@
+"""Warm processes for Python objectives: one for each experiment that needs it, from which trials are forked.
+
+The other side of ``tuned.forkserver``. A trial is a child of the daemon, not of its server: it does not
+notice what becomes of that, and a server that is gone is made anew for the next trial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import structlog
+
+from tuned import process
+from tuned.descendants import TOKEN_VARIABLE
+from tuned.forkserver import READY, SETTLED, TRIALS
+from tuned.journal import open_memory
+from tuned.tree import Adopted, Tree, completely
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.cgroup import Cgroup
+    from tuned.experiment import Experiment
+    from tuned.process import Launch, Start
+    from tuned.trial import Site
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+#: Longer than anything that a server says.
+MESSAGE_BYTES = 64 * 1024
+
+#: How long a server that is not needed any more may take to end by itself.
+END_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spare:
+    """A trial that was forked already, and waits at its socket to be told what to evaluate."""
+
+    tree: Tree
+    socket: socket.socket
+
+
+@dataclass(slots=True, kw_only=True)
+class _Process:
+    """A server that has begun, our end of the socket between us, and trials that it has forked in advance."""
+
+    tree: Tree
+    socket: socket.socket
+    spares: list[_Spare] = field(default_factory=list)
+
+    async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
+        """A trial that has begun; None if the process is gone."""
+        while self.spares or await self._fork():
+            tree = await _give(self.spares.pop(), launch, stdout, stderr)
+            if tree is None:
+                continue
+            if not self.spares:
+                # Now that one runs: the next one does not wait for a fork.
+                try:
+                    await self._fork()
+                except BaseException:
+                    await completely(tree.kill())
+                    raise
+            return tree
+        return None
+
+    async def end(self, patience_seconds: float) -> None:
+        """Lets it end by itself for so long, and kills what is left. Trials that have begun go on."""
+        self.socket.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self.tree.ended()
+        await self.tree.kill()
+        for spare in self.spares:
+            spare.socket.close()
+            # It is gone with the group or the session of its server; its end is ours to take all the same.
+            os.kill(spare.tree.main.pid, signal.SIGKILL)
+            await spare.tree.ended()
+        if self.tree.group is not None:
+            self.tree.group.remove()
+
+    async def _fork(self) -> bool:
+        """Has it fork some trials. False if it is gone."""
+        pairs = [socket.socketpair() for _ in range(TRIALS)]
+        with contextlib.ExitStack() as stack:
+            for ours, theirs in pairs:
+                ours.setblocking(False)
+                stack.enter_context(theirs)
+                stack.enter_context(ours)
+            try:
+                socket.send_fds(self.socket, [b"."], [theirs.fileno() for _, theirs in pairs])
+                answer = await asyncio.get_running_loop().sock_recv(self.socket, MESSAGE_BYTES)
+            except (BrokenPipeError, ConnectionResetError):
+                answer = b""
+            for (ours, _), pid in zip(pairs, answer.split(), strict=False):
+                tree = Tree(main=Adopted(int(pid)), token=self.tree.token, group=self.tree.group)
+                self.spares.append(_Spare(tree=tree, socket=ours.dup()))
+        if not answer:
+            _log.warning("the process with the imported module is gone", pid=self.tree.main.pid)
+        return bool(answer)
+
+
+async def _give(spare: _Spare, launch: Launch, stdout: int, stderr: int) -> Tree | None:
+    """Tells a trial what to evaluate, and returns when it has begun; None if it was gone."""
+    tree = Tree(main=spare.tree.main, token=launch.token, group=launch.group)
+    try:
+        with spare.socket, open_memory(_order(launch)) as order:
+            socket.send_fds(spare.socket, [b"."], [order.fileno(), stdout, stderr])
+            # Once it is in its own group and session, the server can end without it.
+            await asyncio.get_running_loop().sock_recv(spare.socket, len(SETTLED))
+    except (BrokenPipeError, ConnectionResetError):
+        await spare.tree.ended()
+        return None
+    except BaseException:
+        await completely(tree.kill())
+        raise
+    return tree
+
+
+class Server:
+    """Where the trials of one experiment are forked: a process that is made when a trial needs one."""
+
+    def __init__(self, experiment: Experiment, site: Site) -> None:
+        self._experiment = experiment
+        self._site = site
+        self._process: _Process | None = None
+        #: One at a time asks for a trial; the others would wait for the same import anyway.
+        self._lock = asyncio.Lock()
+
+    async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree:
+        """Forks a trial. If its import failed, that is the trial.
+
+        Raises OSError if the module cannot be forked, or this host has no more processes.
+        """
+        async with self._lock:
+            try:
+                if self._process is not None and (tree := await self._process.start(launch, stdout, stderr)):
+                    return tree
+                await self._end(0)
+                if failed := await self._begin(launch, stdout, stderr):
+                    return failed
+                assert self._process is not None
+                if tree := await self._process.start(launch, stdout, stderr):
+                    return tree
+            except BaseException:
+                # It may answer later what nobody waits for: the next trial gets another one.
+                await completely(self._end(0))
+                raise
+            raise OSError(f"the process that imported {self._name} ended as it was asked for a trial")
+
+    async def end(self, patience_seconds: float = END_SECONDS) -> None:
+        """Ends the process, if there is one, once the trial that is just being started has begun."""
+        async with self._lock:
+            await self._end(patience_seconds)
+
+    @property
+    def _name(self) -> str | None:
+        return self._experiment.objective.python
+
+    async def _end(self, patience_seconds: float) -> None:
+        ended, self._process = self._process, None
+        if ended is not None:
+            await ended.end(patience_seconds)
+
+    async def _begin(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
+        """Imports the module, with the output of the trial that needs it; if that fails, how it ended."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            try:
+                tree = self._spawn(theirs, stdout, stderr)
+            except BaseException:
+                ours.close()
+                raise
+        self._process = _Process(tree=tree, socket=ours)
+        answer = await asyncio.get_running_loop().sock_recv(ours, MESSAGE_BYTES)
+        if answer == READY:
+            _log.debug("module imported", pid=tree.main.pid)
+            return None
+        if answer:
+            raise OSError(f"{self._name} cannot be forked: {answer.decode()}; set [objective] fork = false")
+        await tree.ended()
+        await self._end(0)
+        return Tree(main=tree.main, token=launch.token, group=launch.group)
+
+    def _spawn(self, theirs: socket.socket, stdout: int, stderr: int) -> Tree:
+        arguments = (str(theirs.fileno()), *self._experiment.worker_arguments)
+        argv = (sys.executable, "-m", "tuned.forkserver", *arguments)
+        token, group = self._place()
+        try:
+            main = subprocess.Popen(
+                argv if group is None else group.joining(argv),
+                cwd=self._experiment.objective.workdir or self._site.state.trials,
+                env={**process.common_environment(self._experiment, self._site.host), TOKEN_VARIABLE: token},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except BaseException:
+            if group is not None:
+                group.remove()
+            raise
+        return Tree(main=main, token=token, group=group)
+
+    def _place(self) -> tuple[str, Cgroup | None]:
+        """A mark as long as those of trials, and a group, both such that the next daemon finds them."""
+        instance, cgroups, own = self._site.state.instance, self._site.cgroups, uuid4().hex
+        return f"{instance}/{own}", None if cgroups is None else cgroups.create(f"{instance}-{own}")
+
+
+class Servers:
+    """The servers of one host, by the studies' uids. Belongs to the event loop's thread."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._servers: dict[str, Server] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def start_of(self, experiment: Experiment, uid: str) -> Start:
+        """How a trial of this experiment begins."""
+        if experiment.objective.python is None or not experiment.objective.fork:
+            return process.spawn
+
+        async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
+            server = self._servers.setdefault(uid, Server(experiment, self._site))
+            return await server.start(launch, stdout, stderr)
+
+        return start
+
+    def keep(self, uids: Collection[str]) -> None:
+        """Ends the servers of all other studies."""
+        for uid in self._servers.keys() - uids:
+            # Who waits for it just now does so ahead of its end, and who comes later makes another one.
+            task = asyncio.create_task(self._servers.pop(uid).end())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """Kills all of them, once no trial is started any more."""
+        servers, self._servers = self._servers, {}
+        await asyncio.gather(*self._ending, *(server.end(0) for server in servers.values()))
+
+
+def _order(launch: Launch) -> bytes:
+    group = None if launch.group is None else str(launch.group.path)
+    environment = {**launch.environment, TOKEN_VARIABLE: launch.token}
+    return json.dumps({"environment": environment, "workdir": str(launch.workdir), "group": group}).encode()
