@@ -29,6 +29,10 @@ QUIET_LOOKS = 2
 MOST_ROUNDS = 50
 
 
+#: Whom ``reap_adopted`` saw.
+_adopted: set[int] = set()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """One line of the system's table."""
@@ -65,6 +69,19 @@ def kill_tree(pid: int, token: str, known: Collection[int]) -> bool:
         return (_below(processes, pid) | marked) - {pid}
 
     return _kill_until_gone(of_trial, known)
+
+
+def reap_adopted(known: Collection[int]) -> None:
+    """Takes from the table what trials left to us and has ended since the last call.
+
+    Not what is new among our children: somebody may be about to be told that it is theirs, and known then.
+    """
+    adopted = (_children() or set()) - set(known)
+    for pid in adopted & _adopted:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    _adopted.clear()
+    _adopted.update(adopted)
 
 
 def kill_all() -> bool:

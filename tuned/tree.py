@@ -83,11 +83,11 @@ class Tree:
             # Killed before it joined its group, perhaps. Popen's own kill would take its status.
             os.kill(self.main.pid, signal.SIGKILL)
             await self.ended()
-        is_gone = (
-            descendants.kill_tree(self.main.pid, self.token, _mains)
-            if self.group is None
-            else await self.group.wait_empty()
-        )
+        if self.group is None:
+            is_gone = descendants.kill_tree(self.main.pid, self.token, _mains)
+        else:
+            is_gone = await self.group.wait_empty()
+            descendants.reap_adopted(_mains)
         if not is_gone:
             _log.error("processes of a trial could not be killed", pid=self.main.pid)
 

@@ -365,6 +365,17 @@ while time.monotonic() < end:
     assert grouped.group.is_empty()
 
 
+async def test_what_trials_left_does_not_pile_up_as_zombies(grouped: Launch, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    left = []
+    for _ in range(4):
+        await sh(
+            grouped, f"rm -f {file}; {double_fork(file)}; until [ -e {file} ]; do sleep 0.01; done; echo 1"
+        )
+        left.append(pid_in(file))
+    assert set(map(str, left[:-1])).isdisjoint(os.listdir("/proc"))
+
+
 # The exact limit without control groups
 
 
