@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.daemon import is_alive, resident_megabytes
+from tests.acceptance.daemon import all_processes, is_alive, resident_megabytes
 from tests.factories import MIXED
 from tests.integration.trees import cgroup_root, double_fork, pid_in, staying, subreaper
 from tests.waiting import until, until_async
