@@ -9,6 +9,9 @@ nobody holds the other end any more, it ends.
 Trials are forked by a child that ends at once, so that the daemon, which adopts orphans, becomes their parent
 and learns how they end from the kernel, whatever becomes of this process. Some are forked in advance: each
 waits at its socket until it is told what to evaluate, and ends if nobody holds the other end any more.
+
+An upgrade puts its version of this file, and of tuned.worker, under a daemon that goes on running: what a daemon
+of the version before asks for must be understood.
 """
 
 from __future__ import annotations
