@@ -10,8 +10,8 @@ Trials are forked by a child that ends at once, so that the daemon, which adopts
 and learns how they end from the kernel, whatever becomes of this process. Some are forked in advance: each
 waits at its socket until it is told what to evaluate, and ends if nobody holds the other end any more.
 
-An upgrade puts its version of this file, and of tuned.worker, under a daemon that goes on running: what a daemon
-of the version before asks for must be understood.
+An upgrade puts its version of this file, and of tuned.worker, under a daemon that goes on running: what the
+daemon of the version before asks for must be understood.
 """
 
 from __future__ import annotations
