@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 
-from benchmarks import central, duplicates
+from benchmarks import central, duplicates, growth, slots
 from benchmarks.ground import Ground, ground
 from benchmarks.report import Report
 
@@ -20,6 +20,8 @@ Measure = Callable[[Ground, Report], None]
 
 SUBJECTS: dict[str, Measure] = {
     "central": central.measure,
+    "growth": growth.measure,
+    "slots": slots.measure,
     "duplicates": duplicates.measure,
 }
 
