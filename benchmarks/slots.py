@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 from dataclasses import dataclass
 from functools import partial
@@ -9,11 +10,10 @@ from functools import partial
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
 
 from benchmarks import host
 from benchmarks.central import SPACE, suggest
-from benchmarks.crew import Crew, Lap, crew, lap, seconds
+from benchmarks.crew import Crew, Lap, crew, lap
 from benchmarks.filling import fill, vacuum
 from benchmarks.ground import Ground
 from benchmarks.report import Cell, Report
@@ -21,7 +21,7 @@ from benchmarks.rounds import take_turns
 from tests.factories import join, opened
 from tuned.experiment import parse
 
-ROUNDS = 3
+ROUNDS = 2
 SLOTS = 4
 
 
@@ -45,8 +45,9 @@ class Load:
     def command(self) -> list[str]:
         return ["sh", "-c", f"sleep {self.command_seconds}; echo 0.5"]
 
-    def percent(self, wall_seconds: float) -> float:
-        return 100 * self.trials * self.command_seconds / (SLOTS * wall_seconds)
+    def percent(self, slots: list[Lap]) -> float:
+        """Of each slot's own time, from its first trial's beginning to its last one's end."""
+        return 100 * self.trials * self.command_seconds / sum(ended - began for began, ended in slots)
 
 
 LOADS = (
@@ -102,17 +103,18 @@ def _tuned(daemon: host.Host, load: Load, number: int) -> float:
     name = f"{load.name}-{number}"
     text = _prefill(daemon.storage, load, name)
     daemon.run(name, text, seconds=300)
-    ours = [trial for trial in daemon.study(name).get_trials(deepcopy=False) if trial.number >= load.history]
-    began = min(trial.datetime_start for trial in ours if trial.datetime_start is not None)
-    ended = max(trial.datetime_complete for trial in ours if trial.datetime_complete is not None)
-    assert len([trial for trial in ours if trial.state is TrialState.COMPLETE]) == load.trials
-    return load.percent((ended - began).total_seconds())
+    times: dict[int, list[float]] = {}
+    for record in daemon.logged():
+        if record.get("experiment") == name and record["event"] in ("trial started", "trial complete"):
+            at = dt.datetime.fromisoformat(record["timestamp"]).timestamp()
+            times.setdefault(record["slot"], []).append(at)
+    return load.percent([(min(found), max(found)) for found in times.values()])
 
 
 def _optuna(ground: Ground, workers: Crew, load: Load, _: int) -> float:
     with ground.database("postgresql") as url:
         _prefill(url, load, "plain")
-        return load.percent(seconds(workers.run(_optimize, url, load)))
+        return load.percent(workers.run(_optimize, url, load))
 
 
 def _optimize(_: int, url: str, load: Load) -> Lap:
@@ -131,7 +133,7 @@ def _optimize(_: int, url: str, load: Load) -> Lap:
 
 def _bare(workers: Crew, load: Load, _: int) -> float:
     """What the machine can do: the same processes one after the other, and nothing else."""
-    return load.percent(seconds(workers.run(_run, load)))
+    return load.percent(workers.run(_run, load))
 
 
 def _run(_: int, load: Load) -> Lap:
