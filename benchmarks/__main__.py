@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 
-from benchmarks import central, duplicates, growth, slots, small, spawn, stop
+from benchmarks import central, duplicates, growth, quality, slots, small, spawn, stop
 from benchmarks.ground import Ground, ground
 from benchmarks.report import Report
 
@@ -22,6 +22,7 @@ SUBJECTS: dict[str, Measure] = {
     "central": central.measure,
     "growth": growth.measure,
     "slots": slots.measure,
+    "quality": quality.measure,
     "spawn": spawn.measure,
     "stop": stop.measure,
     "small": small.measure,
