@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 
-from benchmarks import central, duplicates, growth, quality, slots, small, spawn, stop
+from benchmarks import central, duplicates, fleet, growth, quality, slots, small, spawn, stop, warm
 from benchmarks.ground import Ground, ground
 from benchmarks.report import Report
 
@@ -24,9 +24,11 @@ SUBJECTS: dict[str, Measure] = {
     "slots": slots.measure,
     "quality": quality.measure,
     "spawn": spawn.measure,
+    "warm": warm.measure,
     "stop": stop.measure,
     "small": small.measure,
     "duplicates": duplicates.measure,
+    "fleet": fleet.measure,
 }
 
 #: What is the same on every machine.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.acceptance.daemon import Daemon
 
@@ -31,12 +33,19 @@ def running(home: Path, storage: str | None = None, *, slots: int) -> Iterator[H
 def experiment(
     command: Sequence[str], space: str, *, sampler: str = "random", trials: int | None = None, more: str = ""
 ) -> str:
-    """The text of an experiment file."""
+    """The text of an experiment file that runs a command."""
     budget = "" if trials is None else f"[budget]\ntrials = {trials}\n"
-    return (
-        f'direction = "minimize"\n[objective]\ncommand = {json.dumps(list(command))}\n'
-        f'{space}\n[sampler]\nname = "{sampler}"\n{budget}{more}'
-    )
+    return _file(f"command = {json.dumps(list(command))}", space, f"{budget}{more}", sampler=sampler)
+
+
+def python_experiment(module: Path, space: str, budget: str, *, slots: int) -> str:
+    """The text of one that runs the function ``objective`` of a module."""
+    objective = f'python = "{module.stem}:objective"\npath = "{module.parent}"'
+    return f"parallel = {slots}\n{_file(objective, space, budget)}"
+
+
+def _file(objective: str, space: str, more: str, *, sampler: str = "random") -> str:
+    return f'direction = "minimize"\n[objective]\n{objective}\n{space}\n[sampler]\nname = "{sampler}"\n{more}'
 
 
 def cpu_seconds(pid: int) -> tuple[float, float]:
@@ -44,3 +53,8 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
     own, children = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
     return own * _TICK_SECONDS, children * _TICK_SECONDS
+
+
+def seconds(record: Mapping[str, Any]) -> float:
+    """When a record was logged, in seconds since 1970."""
+    return dt.datetime.fromisoformat(record["timestamp"]).timestamp()

@@ -1,8 +1,8 @@
 """Quality: whether drawing ahead finds worse points than ``study.optimize`` with the same number of workers.
 
-Both searches run by a clock that only counts: an evaluation takes a random time, and the one that ends first is
-told first. tuned's is the real Search on a real database, so what is drawn ahead was drawn at the moment at which
-the daemon draws it: right after the last claim, not knowing what ends before the next one.
+Both searches run by a clock that only counts: an evaluation takes a random time, and what ends first is told
+first. tuned's is the real Search on a real database. What is drawn ahead was drawn when the daemon draws it:
+right after the last claim, not knowing what ends before the next one.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def measure(ground: Ground, report: Report) -> None:
                 }
             )
     report.table(
-        f"Quality: best value after {TRIALS} trials of TPE, {WORKERS} workers: median (quartiles) of {SEEDS} seeds;"
+        f"Quality: best after {TRIALS} trials of TPE, {WORKERS} workers: median (quartiles) of {SEEDS} seeds;"
         " p: Mann-Whitney, one-sided",
         rows,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import subprocess
 from dataclasses import dataclass
 from functools import partial
@@ -106,8 +105,7 @@ def _tuned(daemon: host.Host, load: Load, number: int) -> float:
     times: dict[int, list[float]] = {}
     for record in daemon.logged():
         if record.get("experiment") == name and record["event"] in ("trial started", "trial complete"):
-            at = dt.datetime.fromisoformat(record["timestamp"]).timestamp()
-            times.setdefault(record["slot"], []).append(at)
+            times.setdefault(record["slot"], []).append(host.seconds(record))
     return load.percent([(min(found), max(found)) for found in times.values()])
 
 
