@@ -122,9 +122,8 @@ async def _simulate(number: int, plan: Plan, begun: Collection[tuple[str, int]])
         began = time.monotonic()
         for host in hosts:
             host.begin()
-        await until_async(
-            lambda: all(host.is_busy for host in hosts), what="busy slots", seconds=BEGIN_SECONDS
-        )
+        every = plan.hosts * plan.slots
+        await until_async(lambda: len(begun) == every, what="slots to have a trial", seconds=BEGIN_SECONDS)
         begin_seconds = time.monotonic() - began
         await asyncio.to_thread(meet)
         sent, claims, told, away = _sent(hosts), len(observed.claims), observed.told, observed.away
