@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 import uuid
@@ -102,13 +103,19 @@ def _evaluator(speed: float, begun: set[tuple[str, int]]) -> Evaluate:
 
     async def evaluate(evaluation: Evaluation, _: object) -> Ending:
         slot = (evaluation.site.host, evaluation.slot)
-        # The first one of a slot is under way already, so that not all end at once.
-        shortest = SHORTEST_SECONDS if slot in begun else 0.0
+        seconds = _left_seconds() if slot not in begun else random.uniform(SHORTEST_SECONDS, LONGEST_SECONDS)
         begun.add(slot)
-        await asyncio.sleep(random.uniform(shortest, LONGEST_SECONDS) / speed)
+        await asyncio.sleep(seconds / speed)
         return Ending(values=(random.random(),))
 
     return evaluate
+
+
+def _left_seconds() -> float:
+    """Of a trial that one meets at any moment: so the fleet has its pace from the beginning."""
+    shortest, longest = SHORTEST_SECONDS**2, LONGEST_SECONDS**2
+    # One meets a long trial more often than a short one, anywhere between its beginning and its end.
+    return random.random() * math.sqrt(random.uniform(shortest, longest))
 
 
 async def _simulate(number: int, plan: Plan, begun: Collection[tuple[str, int]]) -> Observed:
