@@ -7,10 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import text
-
 from benchmarks.crew import crew
-from benchmarks.ground import Ground
+from benchmarks.ground import UNFLUSHED, Ground
 from benchmarks.report import Cell, Report
 from benchmarks.simulated import LONGEST_SECONDS, SHORTEST_SECONDS, Observed, Plan, simulate
 from tests.factories import opened
@@ -60,14 +58,11 @@ def _measure_step(ground: Ground, step: Step) -> dict[str, Cell]:
     memory = Path("/dev/shm")
     with (
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home,
-        ground.database("postgresql") as url,
+        ground.database("postgresql" if step.flushes else UNFLUSHED) as url,
         crew(PROCESSES) as workers,
     ):
-        with opened(url) as database:
-            if not step.flushes:
-                name = database.engine.url.database
-                with database.transaction() as connection:
-                    connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
+        with opened(url):
+            pass
         plan = Plan(
             url=url,
             home=Path(home),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.fleet.hosts import query
 from tests.postgres import PostgresServer
 
 #: As a server that is meant to keep what it was told; the tests' own does not flush.
@@ -21,6 +22,9 @@ SETTINGS = {
 }
 
 KINDS = ("postgresql", "sqlite")
+
+#: A commit does not wait for the disk: what is left is what the software costs.
+UNFLUSHED = "postgresql, no flush"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,8 @@ class Ground:
             yield f"sqlite:///{self.directory() / 'tuned.db'}"
             return
         url = self.postgres.create_database()
+        if kind == UNFLUSHED:
+            query(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
         yield url
         self.postgres.drop_database(url)
 
