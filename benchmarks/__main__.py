@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +47,8 @@ def main() -> int:
     if unknown := set(options.subjects) - set(subjects):
         parser.error(f"found {', '.join(sorted(unknown))}, expected some of {', '.join(subjects)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # A run that is told to end takes its server and its files along.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report(show=lambda text: print(text, flush=True))
     with ground() as here:
         for name in options.subjects or subjects:
