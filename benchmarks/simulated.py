@@ -47,6 +47,8 @@ INTERVAL_SECONDS, EXPIRE_SECONDS = 10.0, 90.0
 #: Of an evaluation.
 SHORTEST_SECONDS, LONGEST_SECONDS = 20.0, 60.0
 
+SETTLE_SECONDS = 5.0
+
 #: How long all slots may take to have their first trial.
 BEGIN_SECONDS = 60.0
 
@@ -132,6 +134,8 @@ async def _simulate(number: int, plan: Plan, begun: Collection[tuple[str, int]])
         every = plan.hosts * plan.slots
         await until_async(lambda: len(begun) == every, what="slots to have a trial", seconds=BEGIN_SECONDS)
         begin_seconds = time.monotonic() - began
+        # Those that had to ask twice while all asked at once are through by then.
+        await asyncio.sleep(SETTLE_SECONDS)
         await asyncio.to_thread(meet)
         sent, claims, told, away = _sent(hosts), len(observed.claims), observed.told, observed.away
         cpu, server_cpu = time.process_time(), _server_cpu_seconds(plan.server_pid)
