@@ -23,7 +23,7 @@ SOURCES := $(shell find tuned packaging systemd docs requirements -type f ! -pat
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos test-system check format schema lock clean install deb
+.PHONY: help demo test chaos bench bench-quick test-system check format schema lock clean install deb
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,12 @@ test: $(VENV)/.dev  ## all tests but those that boot systemd hosts
 
 chaos: $(VENV)/.dev  ## a fleet under faults for CHAOS_SECONDS (600), the same again with CHAOS_SEED
 	@$(BIN)/python -m tests.fleet.chaos
+
+bench: $(VENV)/.dev  ## measure against plain Optuna, a few minutes; make bench ARGS="central growth" for some of it
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.dev  ## only count statements, transactions and duplicates, in under a minute
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
 test-system: $(VENV)/.dev deb  ## tests that boot systemd hosts (root, systemd-nspawn)
 	TUNED_TEST_DEB="$(abspath $(DEB))" $(BIN)/python -m pytest -n 0 --timeout 600 tests/system $(ARGS)

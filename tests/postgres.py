@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -58,7 +58,9 @@ class PostgresServer:
     The server ends with the thread that started it: start it from a main thread.
     """
 
-    def __init__(self, *, below: Path | None = None) -> None:
+    def __init__(self, *, below: Path | None = None, settings: Mapping[str, str] = SETTINGS) -> None:
+        """``settings`` change some of ours."""
+        self._settings = {**SETTINGS, **settings}
         self.home = Path(tempfile.mkdtemp(prefix="tuned-pg-", dir=below))
         self._owner = _unprivileged_owner()
         self._data = self.home / "data"
@@ -87,7 +89,7 @@ class PostgresServer:
         """Returns when the server answers."""
         if not self._data.exists():
             self._create()
-        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
+        settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._program("postgres"), "-D", self._data, *(f"--{k}={v}" for k, v in settings.items())],

@@ -58,6 +58,9 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
         endowment.keep_capabilities()
         endowment.take_password_file(os.environ)
         asyncio.run(_settle(settings) if is_settling else _run(settings, load))
+    # All of ours is closed. To take the interpreter down would cost more than the whole stop, and wait for a
+    # sampler that still thinks.
+    _leave()
 
 
 async def _settle(settings: Settings) -> None:

@@ -70,6 +70,8 @@ class SamplerEntry:
     shares_seed: bool = False
     #: Categorical parameters are drawn at random, whatever the sampler has learned.
     ignores_categorical: bool = False
+    #: What other trials found makes no difference: they need not be read.
+    ignores_trials: bool = False
 
     @property
     def is_walk(self) -> bool:
@@ -115,7 +117,7 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
         },
         conflicts=({"group": True, "multivariate": False},),
     ),
-    "random": SamplerEntry(class_name="RandomSampler"),
+    "random": SamplerEntry(class_name="RandomSampler", ignores_trials=True),
     "grid": SamplerEntry(class_name=None),
     "bruteforce": SamplerEntry(class_name=None),
     "cmaes": SamplerEntry(

@@ -155,6 +155,7 @@ class _DraftStorage(BaseStorage):
         self._study_id = standing.study_id
         self._directions = [StudyDirection[direction.upper()] for direction in experiment.directions]
         self._history = History(database, standing.study_id)
+        self._ignores_trials = samplers.SAMPLERS[experiment.sampler.name].ignores_trials
         self._is_synced = False
         self._fixed: Mapping[str, Value] = {}
         self._ids = itertools.count(FIRST_DRAFT)
@@ -169,6 +170,9 @@ class _DraftStorage(BaseStorage):
         return self._next_id
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if not self._ignores_trials:
+            # First: samplers leave out the trial that has the draft's number, taking it for the draft.
+            self._sync()
         number = max([self._history.last_number, *(draft.number for draft in self.drafts.values())]) + 1
         draft = optuna.trial.create_trial(
             state=TrialState.RUNNING, system_attrs={FIXED_PARAMS: dict(self._fixed)} if self._fixed else {}
@@ -184,9 +188,7 @@ class _DraftStorage(BaseStorage):
         if states == (TrialState.WAITING,):
             # Enqueued trials are claimed like any other point, not popped by an ask.
             return []
-        if not self._is_synced:
-            self._history.sync()
-            self._is_synced = True
+        self._sync()
         trials = self._history.trials + list(self.drafts.values())
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
@@ -225,6 +227,12 @@ class _DraftStorage(BaseStorage):
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         return {}
+
+    def _sync(self) -> None:
+        """Once for each ask."""
+        if not self._is_synced:
+            self._history.sync()
+            self._is_synced = True
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         _refuse()

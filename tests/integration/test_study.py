@@ -127,6 +127,16 @@ def test_a_grid_is_walked_and_not_drawn(database: Database) -> None:
 # Drafts
 
 
+def test_a_draft_has_a_number_that_no_trial_has(database: Database) -> None:
+    member = search(database, "tpe")
+    drawer = member.drawer()
+    first = drawer.draw()
+    assert isinstance(member.claims.claim(first.candidate), Claimed)
+    drawer.release(first)
+    drawer.draw()
+    assert [trial.number for trial in visible(drawer, TrialState.RUNNING)] == [0, 1]
+
+
 def test_a_draft_is_running_for_later_draws_until_it_is_released(database: Database) -> None:
     drawer = search(database, "random").drawer()
     drafts = [drawer.draw() for _ in range(3)]

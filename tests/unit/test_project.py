@@ -16,7 +16,7 @@ import pytest
 import tuned
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted((ROOT / "tuned").glob("*.py"))
+MODULES = sorted([*(ROOT / "tuned").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
 SCHEMA = ROOT / "tuned" / "experiment.schema.json"
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
@@ -40,14 +40,14 @@ def tracked_files() -> list[Path]:
     return [path for name in answer.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_no_module_is_over_400_lines_and_no_function_over_50(module: Path) -> None:
     assert len(module.read_text().splitlines()) <= 400
     lengths = {f.name: (f.end_lineno or f.lineno) - f.lineno + 1 for f in functions(module)}
     assert {name: lines for name, lines in lengths.items() if lines > 50} == {}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_every_function_is_fully_typed(module: Path) -> None:
     def is_typed(function: Function) -> bool:
         parts = function.args
@@ -58,7 +58,7 @@ def test_every_function_is_fully_typed(module: Path) -> None:
     assert [f.name for f in functions(module) if not is_typed(f)] == []
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_every_module_says_what_it_is_for(module: Path) -> None:
     assert ast.get_docstring(ast.parse(module.read_text()))
 

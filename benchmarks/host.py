@@ -1,0 +1,60 @@
+"""The real daemon as operators run it, and what its process costs."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.daemon import Daemon
+
+_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Host(Daemon):
+    """With the beats of the defaults, not of the tests."""
+
+    interval, expire = "10s", "90s"
+
+
+@contextlib.contextmanager
+def running(home: Path, storage: str | None = None, *, slots: int) -> Iterator[Host]:
+    host = Host(home / "host", storage=storage, slots=slots)
+    try:
+        yield host.start()
+    finally:
+        host.close()
+
+
+def experiment(
+    command: Sequence[str], space: str, *, sampler: str = "random", trials: int | None = None, more: str = ""
+) -> str:
+    """The text of an experiment file that runs a command."""
+    budget = "" if trials is None else f"[budget]\ntrials = {trials}\n"
+    return _file(f"command = {json.dumps(list(command))}", space, f"{budget}{more}", sampler=sampler)
+
+
+def python_experiment(module: Path, space: str, budget: str, *, slots: int) -> str:
+    """The text of one that runs the function ``objective`` of a module."""
+    objective = f'python = "{module.stem}:objective"\npath = "{module.parent}"'
+    return f"parallel = {slots}\n{_file(objective, space, budget)}"
+
+
+def _file(objective: str, space: str, more: str, *, sampler: str = "random") -> str:
+    return f'direction = "minimize"\n[objective]\n{objective}\n{space}\n[sampler]\nname = "{sampler}"\n{more}'
+
+
+def cpu_seconds(pid: int) -> tuple[float, float]:
+    """Of the process itself, and of its children that have ended."""
+    fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    own, children = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+    return own * _TICK_SECONDS, children * _TICK_SECONDS
+
+
+def seconds(record: Mapping[str, Any]) -> float:
+    """When a record was logged, in seconds since 1970."""
+    return dt.datetime.fromisoformat(record["timestamp"]).timestamp()
