@@ -195,6 +195,7 @@ class Daemon:
         if self._work is not None:
             await asyncio.wait([self._work])
         descendants.kill_all()
+        await self._teller.written()
         # With the database away the results are safe in the outbox: the next start tells them.
         told = asyncio.ensure_future(self._teller.emptied())
         lost = asyncio.ensure_future(self._link.lost())
@@ -218,6 +219,7 @@ class Daemon:
             self._work.cancel()
             await asyncio.wait([self._work])
         descendants.kill_all()
+        await self._teller.written()
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
                 await self._settle()

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import json
 import re
-import threading
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -33,7 +32,7 @@ _NUMBERED = re.compile(r"[0-9]{12}")
 
 
 class Outbox:
-    """Records in the order in which they were put, across restarts. Any thread may put."""
+    """Records in the order of their names, across restarts. Any thread may put."""
 
     def __init__(self, directory: Path) -> None:
         """The caller holds the state directory's lock: nobody else writes here."""
@@ -43,16 +42,15 @@ class Outbox:
         # Records that were set aside count too, so that no later one takes their number.
         numbers = [int(match[0]) for path in directory.iterdir() if (match := _NUMBERED.match(path.name))]
         self._numbers = itertools.count(max(numbers, default=0) + 1)
-        self._order = threading.Lock()
 
-    def put(self, record: Mapping[str, Any]) -> str:
-        """Writes it durably and returns its name. Raises OSError when it cannot, such as on a full disk."""
-        content = json.dumps(dict(record)).encode()
-        with self._order:
-            name = f"{next(self._numbers):012d}.json"
-            # Two fsyncs: one makes the content durable, one the name.
-            files.write(self._directory / name, content, mode=0o600)
-        return name
+    def new_name(self) -> str:
+        """For the next record."""
+        return f"{next(self._numbers):012d}.json"
+
+    def put(self, name: str, record: Mapping[str, Any]) -> None:
+        """Writes it durably. Raises OSError when it cannot, such as on a full disk."""
+        # Two fsyncs: one makes the content durable, one the name.
+        files.write(self._directory / name, json.dumps(dict(record)).encode(), mode=0o600)
 
     def pending(self) -> list[tuple[str, dict[str, Any]]]:
         """What was put and not yet discarded, oldest first; what is no record is set aside."""

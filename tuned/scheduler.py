@@ -260,7 +260,7 @@ class Scheduler:
                     _log.warning("trial aborted", attempt=evaluation.attempt)
             if ending is not None:
                 search.note_ended(claimed)
-                await self._teller.put(self._result(search, claimed, ending))
+                self._teller.put(self._result(search, claimed, ending))
                 _log_ending(ending, evaluation.attempt)
                 if search.count_ending(ending):
                     self._pause_here(search)

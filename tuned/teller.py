@@ -1,7 +1,7 @@
 """Tells results to the database: on this host's disk first, then told in order until it is done.
 
-Slots hand over their results here and go on. While the database is away results wait; what a stopped
-daemon could not tell, the next one tells before anything else.
+Slots hand over their results here and go on, and do not wait for the disk. While the database is away results
+wait; what a stopped daemon could not tell, the next one tells before anything else.
 """
 
 from __future__ import annotations
@@ -28,12 +28,23 @@ if TYPE_CHECKING:
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Letter:
-    """A result on its way; without a name if the disk would not take it."""
+    """A result on its way."""
 
     result: Result
-    name: str | None
+    #: Of its file in the outbox.
+    name: str
+    #: Puts it there; None if it was found there. The result is whether the disk took it.
+    writing: asyncio.Task[bool] | None = None
+
+    async def is_on_disk(self) -> bool:
+        """Once that is decided."""
+        if self.writing is None:
+            return True
+        # Who stops waiting does not stop the writing.
+        await asyncio.wait([self.writing])
+        return self.writing.result()
 
 
 class Teller:
@@ -64,22 +75,25 @@ class Teller:
                 continue
             self._add(Letter(result=result, name=name))
 
-    async def put(self, result: Result) -> None:
-        """Takes a result over. Once this returns it survives the daemon, unless the disk is full."""
-        try:
-            name = await asyncio.to_thread(self._outbox.put, _encode(result))
-        except OSError as error:
-            _log.error("result not on disk, kept in memory", trial_id=result.trial_id, error=str(error))
-            name = None
-        self._add(Letter(result=result, name=name))
+    def put(self, result: Result) -> None:
+        """Takes a result over. From ``written`` on it survives the daemon, unless the disk is full."""
+        letter = Letter(result=result, name=self._outbox.new_name())
+        letter.writing = asyncio.create_task(self._write(letter))
+        self._add(letter)
+
+    async def written(self) -> None:
+        """Waits until all that was put is on disk."""
+        for letter in list(self._letters):
+            await letter.is_on_disk()
 
     async def run(self, on_told: Callable[[Result, Told], Awaitable[None]]) -> None:
         """For ever: tells what is there, oldest first, and calls ``on_told`` for each."""
         while True:
             while self._letters:
                 letter = self._letters[0]
+                is_on_disk = await letter.is_on_disk()
                 told = await self._tell(letter.result)
-                if told is not None and letter.name is not None:
+                if told is not None and is_on_disk:
                     await asyncio.to_thread(self._outbox.discard, letter.name)
                 self._letters.popleft()
                 await on_told(letter.result, told or Told.DROPPED)
@@ -95,6 +109,15 @@ class Teller:
         self._letters.append(letter)
         self._is_empty.clear()
         self._changed.set()
+
+    async def _write(self, letter: Letter) -> bool:
+        try:
+            await asyncio.to_thread(self._outbox.put, letter.name, _encode(letter.result))
+        except OSError as error:
+            trial_id = letter.result.trial_id
+            _log.error("result not on disk, kept in memory", trial_id=trial_id, error=str(error))
+            return False
+        return True
 
     async def _tell(self, result: Result) -> Told | None:
         """None if the database will not have it, whatever we do: it stays in the outbox."""

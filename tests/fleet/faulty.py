@@ -84,11 +84,10 @@ def commit(_dialect: PGDialect_psycopg2, connection: Any) -> None:
     reach(doing, "committed", line)
 
 
-def put(outbox: Outbox, record: Mapping[str, Any]) -> str:
+def put(outbox: Outbox, name: str, record: Mapping[str, Any]) -> None:
     reach("outbox", "put")
-    name = _put(outbox, record)
+    _put(outbox, name, record)
     reach("outbox", "kept")
-    return name
 
 
 _put = Outbox.put

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def put(outbox: Outbox, record: dict[str, Any]) -> str:
+    name = outbox.new_name()
+    outbox.put(name, record)
+    return name
+
+
 def records(outbox: Outbox) -> list[dict[str, Any]]:
     return [record for _, record in outbox.pending()]
 
@@ -30,7 +36,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_what_was_put_is_pending_in_order_until_discarded(directory: Path) -> None:
     outbox = Outbox(directory)
-    first, second = outbox.put({"trial": 1}), outbox.put({"trial": 2})
+    first, second = put(outbox, {"trial": 1}), put(outbox, {"trial": 2})
     assert outbox.pending() == [(first, {"trial": 1}), (second, {"trial": 2})]
     outbox.discard(first)
     outbox.discard(first)
@@ -39,20 +45,20 @@ def test_what_was_put_is_pending_in_order_until_discarded(directory: Path) -> No
 
 def test_order_survives_a_restart(directory: Path) -> None:
     for number in range(12):
-        Outbox(directory).put({"trial": number})
+        put(Outbox(directory), {"trial": number})
     assert records(Outbox(directory)) == [{"trial": number} for number in range(12)]
 
 
 def test_values_come_back_exactly(directory: Path) -> None:
     outbox = Outbox(directory)
-    outbox.put({"values": [0.1 + 0.2, math.inf, -0.0, 5e-324], "text": "\ud800 é"})
+    put(outbox, {"values": [0.1 + 0.2, math.inf, -0.0, 5e-324], "text": "\ud800 é"})
     assert records(outbox) == [{"values": [0.1 + 0.2, math.inf, -0.0, 5e-324], "text": "\ud800 é"}]
 
 
 def test_what_threads_put_at_once_is_all_there(directory: Path) -> None:
     outbox = Outbox(directory)
     with ThreadPoolExecutor(8) as pool:
-        names = list(pool.map(lambda number: outbox.put({"trial": number}), range(50)))
+        names = list(pool.map(lambda number: put(outbox, {"trial": number}), range(50)))
     assert sorted(record["trial"] for record in records(outbox)) == list(range(50))
     assert len(set(names)) == 50
 
@@ -60,7 +66,7 @@ def test_what_threads_put_at_once_is_all_there(directory: Path) -> None:
 def test_what_was_put_outlives_a_kill(directory: Path) -> None:
     code = (
         "import pathlib, sys; from tuned.outbox import Outbox; box = Outbox(pathlib.Path(sys.argv[1]))\n"
-        "for number in range(10**9): box.put({'trial': number}); print(number, flush=True)"
+        "for number in range(10**9): box.put(box.new_name(), {'trial': number}); print(number, flush=True)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(directory)], stdout=subprocess.PIPE, text=True
@@ -79,7 +85,7 @@ def test_a_corrupt_record_is_set_aside_and_does_not_hold_up_the_others(
     directory: Path, content: bytes
 ) -> None:
     outbox = Outbox(directory)
-    corrupt, sound = outbox.put({"trial": 1}), outbox.put({"trial": 2})
+    corrupt, sound = put(outbox, {"trial": 1}), put(outbox, {"trial": 2})
     (directory / corrupt).write_bytes(content)
     assert outbox.pending() == [(sound, {"trial": 2})]
     assert (directory / f"{corrupt}.corrupt").read_bytes() == content
@@ -95,9 +101,9 @@ def test_what_does_not_belong_is_set_aside(directory: Path) -> None:
 
 def test_no_record_takes_the_number_of_one_that_was_set_aside(directory: Path) -> None:
     outbox = Outbox(directory)
-    (directory / outbox.put({"trial": 1})).write_bytes(b"")
+    (directory / put(outbox, {"trial": 1})).write_bytes(b"")
     outbox.pending()
-    assert Outbox(directory).put({"trial": 2}) == "000000000002.json"
+    assert put(Outbox(directory), {"trial": 2}) == "000000000002.json"
 
 
 def test_a_full_disk_is_told_to_the_caller_and_leaves_nothing(directory: Path) -> None:
@@ -106,7 +112,7 @@ def test_a_full_disk_is_told_to_the_caller_and_leaves_nothing(directory: Path) -
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            outbox.put({"intermediate": list(range(10_000))})
+            put(outbox, {"intermediate": list(range(10_000))})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(directory.iterdir()) == []
