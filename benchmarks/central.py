@@ -179,11 +179,16 @@ def _race(ground: Ground, kind: str, workers: Crew) -> dict[str, Spread]:
 
 
 def _optuna(_: int, url: str, name: str, trials: int) -> Lap:
+    return optimize(url, name, n_trials=trials)
+
+
+def optimize(url: str, name: str, *, n_trials: int | None = None, timeout: float | None = None) -> Lap:
+    """What plain Optuna does in one process, for so many trials or seconds."""
     storage = RDBStorage(url)
     study = optuna.create_study(
         storage=storage, study_name=name, load_if_exists=True, sampler=RandomSampler()
     )
-    found = lap(lambda: study.optimize(suggest, n_trials=trials))
+    found = lap(lambda: study.optimize(suggest, n_trials=n_trials, timeout=timeout))
     storage.engine.dispose()
     return found
 

@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import optuna
-from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage
 
 from benchmarks import host
-from benchmarks.central import SPACE, suggest
-from benchmarks.crew import Crew, Lap, crew, lap, seconds
+from benchmarks.central import SPACE, optimize
+from benchmarks.crew import Crew, Lap, crew, seconds
 from benchmarks.ground import Ground
 from benchmarks.report import Cell, Report, Spread
 from benchmarks.rounds import ratio, take_turns
@@ -88,13 +86,7 @@ def _optuna(workers: Crew, url: str, number: int) -> float:
 
 
 def _optimize(_: int, url: str, name: str) -> Lap:
-    storage = RDBStorage(url)
-    study = optuna.create_study(
-        storage=storage, study_name=name, load_if_exists=True, sampler=RandomSampler()
-    )
-    found = lap(lambda: study.optimize(suggest, timeout=SECONDS))
-    storage.engine.dispose()
-    return found
+    return optimize(url, name, timeout=SECONDS)
 
 
 def _tuned(daemon: host.Host, module: Path, number: int) -> float:

@@ -350,17 +350,21 @@ async def test_a_cancelled_trial_is_gone_and_the_next_one_begins(host: Host) -> 
 # When the server goes
 
 
+def waiting_for(file: Path, value: str) -> str:
+    """Says that it has begun, and returns the value once the file is there."""
+    return f"""{COUNTED}
+import time
+def objective(trial):
+    print("begun", flush=True)
+    while not os.path.exists({str(file)!r}):
+        time.sleep(0.01)
+    return {value}
+"""
+
+
 async def test_a_killed_server_hurts_no_trial_and_the_next_one_gets_another(host: Host) -> None:
     go = host.directory / "go"
-    host.write(f"""
-        {COUNTED.replace(chr(10), chr(10) + "        ")}
-        import time
-        def objective(trial):
-            print("begun", flush=True)
-            while not os.path.exists({str(go)!r}):
-                time.sleep(0.01)
-            return os.getppid()
-    """)
+    host.write(waiting_for(go, "os.getppid()"))
     running = asyncio.create_task(host.run(0))
     await until_async(lambda: host.log().exists() and "begun" in host.log().read_text(), what="the trial")
     os.kill(int(host.imports()[0]), signal.SIGKILL)
@@ -386,15 +390,7 @@ async def test_trials_that_were_forked_in_advance_and_are_killed_are_not_used(ho
 
 async def test_when_its_server_ends_a_trial_goes_on(host: Host) -> None:
     go = host.directory / "go"
-    host.write(f"""
-        {COUNTED.replace(chr(10), chr(10) + "        ")}
-        import time
-        def objective(trial):
-            print("begun", flush=True)
-            while not os.path.exists({str(go)!r}):
-                time.sleep(0.01)
-            return 1
-    """)
+    host.write(waiting_for(go, "1"))
     running = asyncio.create_task(host.run(0))
     await until_async(lambda: host.log().exists() and "begun" in host.log().read_text(), what="the trial")
     await host.server.end()
