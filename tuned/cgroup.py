@@ -174,10 +174,16 @@ def find() -> Root | None:
     return Root(trials, controllers) if os.access(trials / "cgroup.kill", os.W_OK) else None
 
 
+def kept(root: Root | None) -> list[str]:
+    """The keys of ``[resources]`` whose limits are kept on this host."""
+    there = frozenset() if root is None else root.controllers
+    return [key for key, controller in CONTROLLERS.items() if controller in there]
+
+
 def unkept(resources: Resources, root: Root | None) -> str:
     """Which limits are not kept on this host, and why, for people; empty if all are."""
-    there = frozenset() if root is None else root.controllers
-    missing = {key: text for key, text in resources.limits.items() if CONTROLLERS[key] not in there}
+    known = kept(root)
+    missing = {key: text for key, text in resources.limits.items() if key not in known}
     if not missing:
         return ""
     names = ", ".join(CONTROLLERS[key] for key in missing)

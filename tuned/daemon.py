@@ -192,10 +192,7 @@ class Daemon:
             drained.cancel()
 
     async def _drained(self) -> None:
-        if self._work is not None:
-            await asyncio.wait([self._work])
-        descendants.kill_all()
-        await self._teller.written()
+        await self._slots_ended()
         # With the database away the results are safe in the outbox: the next start tells them.
         told = asyncio.ensure_future(self._teller.emptied())
         lost = asyncio.ensure_future(self._link.lost())
@@ -207,6 +204,13 @@ class Daemon:
         with contextlib.suppress(DatabaseAway):
             await self._fleet.leave()
 
+    async def _slots_ended(self) -> None:
+        """Nothing runs any more, and what was found is on disk."""
+        if self._work is not None:
+            await asyncio.wait([self._work])
+        descendants.kill_all()
+        await self._teller.written()
+
     async def _aborted(self) -> None:
         self._wanted.clear()
         while self._state is not HostState.ABORTING:
@@ -217,9 +221,7 @@ class Daemon:
         """Kills what runs and settles it. Without the database that is left to the next start."""
         if self._work is not None:
             self._work.cancel()
-            await asyncio.wait([self._work])
-        descendants.kill_all()
-        await self._teller.written()
+        await self._slots_ended()
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
                 await self._settle()

@@ -55,15 +55,13 @@ def main(config_file: Path | None, port: int) -> None:
         url = config.load(config_file, os.environ).storage
         Database(url).prepare()
     except TunedError as error:
-        click.echo(f"tuned-dashboard: {error}", err=True)
-        sys.exit(1)
+        sys.exit(f"tuned-dashboard: {error}")
     # Connections that a restarted database has closed are noticed before they are used.
     application = optuna_dashboard.wsgi(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
     try:
         server = make_server(HOST, port, application, server_class=_Server, handler_class=_Handler)
     except OSError as error:
-        click.echo(f"tuned-dashboard: cannot listen on {HOST}:{port}: {error.strerror}", err=True)
-        sys.exit(1)
+        sys.exit(f"tuned-dashboard: cannot listen on {HOST}:{port}: {error.strerror}")
     click.echo(f"tuned-dashboard: http://{HOST}:{server.server_port}/", err=True)
     server.serve_forever()
 

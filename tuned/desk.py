@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tuned import __version__, doctor, results, triallog
-from tuned.cgroup import CONTROLLERS
+from tuned import __version__, cgroup, doctor, results, triallog
 from tuned.config import Settings, redacted
 from tuned.errors import DatabaseAway, NotFound
 from tuned.hosts import HostRow, held, hosts
@@ -78,7 +77,7 @@ class Desk:
             "pid": os.getpid(),
             "uptime_seconds": time.monotonic() - self._began,
             "isolation": self._isolation(),
-            "limits": self._limits(),
+            "limits": cgroup.kept(self.site.cgroups),
             "gpus": [{"id": card, "used": float(used)} for card, used in self.scheduler.gpus.used.items()],
             "spool": str(self.settings.spool),
             "database": self._database(),
@@ -235,10 +234,6 @@ class Desk:
 
     def _isolation(self) -> Literal["cgroup", "best-effort"]:
         return "best-effort" if self.site.cgroups is None else "cgroup"
-
-    def _limits(self) -> list[str]:
-        there = frozenset() if self.site.cgroups is None else self.site.cgroups.controllers
-        return [key for key, controller in CONTROLLERS.items() if controller in there]
 
     def _warnings(self) -> list[str]:
         found = list(self.settings.warnings)

@@ -191,8 +191,12 @@ def delete_details(
 ) -> None:
     """Removes all parameters of a trial, and these of its attributes."""
     connection.execute(delete(trial_params).where(trial_params.c.trial_id == trial_id))
-    for table, keys in ((trial_user_attributes, user_keys), (trial_system_attributes, system_keys)):
-        connection.execute(delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(list(keys))))
+    _delete_attributes(connection, trial_user_attributes, trial_id, user_keys)
+    _delete_attributes(connection, trial_system_attributes, trial_id, system_keys)
+
+
+def _delete_attributes(connection: Connection, table: Table, trial_id: int, keys: Iterable[str]) -> None:
+    connection.execute(delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(list(keys))))
 
 
 def values(trial_id: int, found: Sequence[float]) -> Statement | None:
@@ -223,12 +227,9 @@ def insert_intermediate(connection: Connection, trial_id: int, reports: Mapping[
 def set_user_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, str]) -> None:
     """Sets attributes, given as JSON, of which there may be hundreds; what a person enqueued gives way."""
     if attributes:
-        table = trial_user_attributes
-        connection.execute(
-            delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(list(attributes)))
-        )
+        _delete_attributes(connection, trial_user_attributes, trial_id, attributes)
         rows = [{"trial_id": trial_id, "key": key, "value_json": json_} for key, json_ in attributes.items()]
-        connection.execute(insert(table), rows)
+        connection.execute(insert(trial_user_attributes), rows)
 
 
 def user_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
