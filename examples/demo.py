@@ -117,7 +117,7 @@ def show() -> None:
     print(f"""
 What it left in {HOME}/ can be looked at with Optuna's own tools:
   .venv/bin/optuna trials --storage sqlite:///{STATE}/tuned.db --study-name {EXPERIMENT}
-  optuna-dashboard sqlite:///{STATE}/tuned.db        (pip install optuna-dashboard)
+  .venv/bin/optuna-dashboard sqlite:///{STATE}/tuned.db
 or by the daemon, started again:
   .venv/bin/tuned --state-dir {STATE} --spool {SPOOL} --socket {SOCKET} &
   .venv/bin/tunectl --socket {SOCKET} show {EXPERIMENT}

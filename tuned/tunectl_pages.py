@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tuned import __version__
-from tuned.resources import format_size
+from tuned.resources import Resources, parse_gpus
 from tuned.tables import Canvas, Cell, Colour, Column, bar, cut, number, percent, printable, span
 
 if TYPE_CHECKING:
@@ -221,8 +221,8 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
 def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]:
     if view is None:
         return []
-    found = {**view, "memory": view["memory"] and format_size(view["memory"])}
-    each = ", ".join(f"{key} {amount}" for key, amount in found.items() if amount is not None)
+    gpus = None if view["gpus"] is None else parse_gpus(view["gpus"])
+    each = str(Resources(memory=view["memory"], cpus=view["cpus"], pids=view["pids"], gpus=gpus))
     return [("  Each trial", each)] if each else []
 
 
