@@ -130,13 +130,15 @@ class Root:
     def _create(self, name: str) -> Cgroup:
         path = self.path / name
         for _ in range(CREATE_TRIES):
-            # Another daemon in our group that just ended may have removed the place.
-            self.path.mkdir(exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                if not self.controllers <= _controllers(self.path / "cgroup.subtree_control"):
-                    _enable(self.path)
+            try:
                 path.mkdir()
-                return Cgroup(path)
+            except FileNotFoundError:
+                # Another daemon in our group that just ended has removed the place.
+                self.path.mkdir(exist_ok=True)
+                continue
+            if self.controllers - _controllers(self.path / "cgroup.subtree_control"):
+                _enable(self.path)
+            return Cgroup(path)
         raise FileNotFoundError(errno.ENOENT, "control groups disappear as they are made", str(self.path))
 
     def kill_leftovers(self, prefix: str) -> None:

@@ -76,12 +76,20 @@ def reap_adopted(known: Collection[int]) -> None:
 
     Not what is new among our children: somebody may be about to be told that it is theirs, and known then.
     """
+    if not _is_any_child_dead():
+        return
     adopted = (_children() or set()) - set(known)
     for pid in adopted & _adopted:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
     _adopted.clear()
     _adopted.update(adopted)
+
+
+def _is_any_child_dead() -> bool:
+    with contextlib.suppress(ChildProcessError):
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
 
 
 def kill_all() -> bool:

@@ -248,7 +248,7 @@ class Scheduler:
                 params=dict(claimed.point.values),
             )  # fmt: skip
             task = asyncio.create_task(evaluate(evaluation, lambda: self._charge_retry(search, claimed)))
-            self.slots[slot] = Running(search=search, evaluation=evaluation, task=task)
+            running = self.slots[slot] = Running(search=search, evaluation=evaluation, task=task)
             try:
                 ending = await _outcome(task)
             except OSError as error:
@@ -259,7 +259,7 @@ class Scheduler:
                 if task.cancelled():
                     _log.warning("trial aborted", attempt=evaluation.attempt)
             if ending is not None:
-                search.note_ended(claimed)
+                search.note_ended(claimed, running.seconds)
                 self._teller.put(self._result(search, claimed, ending))
                 _log_ending(ending, evaluation.attempt)
                 if search.count_ending(ending):

@@ -6,14 +6,13 @@ stood at the last look; who must be exact asks the claim.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections import Counter, deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from tuned.ahead import Drafts
 from tuned.claims import (
     Action,
     Candidate,
@@ -33,7 +32,8 @@ from tuned.parking import Parking
 from tuned.space import Walk
 from tuned.states import Ending, StudyState
 from tuned.studies import Standing, close_if_over, standings
-from tuned.study import Draft, Drawer
+from tuned.study import Drawer
+from tuned.untold import Untold
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tuned.encoding import Encoding
     from tuned.experiment import Experiment
     from tuned.link import Link
+    from tuned.study import Draft
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -93,18 +94,12 @@ class Search:
         self._parking = Parking()
         #: Claims whose commit had an unknown outcome.
         self._unknown: deque[tuple[str, Origin]] = deque()
-        #: The next point, drawn while trials run so that no slot waits for a sampler.
-        self._ahead: asyncio.Future[Draft] | None = None
         #: By slot: duplicates since its last real evaluation.
         self._duplicates: Counter[int] = Counter()
         self._failures_in_a_row = 0
         #: Of the host; None while it is dead to the fleet and has not yet risen.
         self._incarnation: str | None = None
-        #: How many results the database has of this host.
-        self._told = 0
-        #: Points, by trial, whose results it does not have yet: to it they are still held.
-        self._untold: dict[int, str] = {}
-        self._was_told = asyncio.Event()
+        self._untold = Untold()
         #: Why this host evaluates nothing more of it, until a person resumes it.
         self.trouble = ""
         #: The scheduler knows.
@@ -173,7 +168,7 @@ class Search:
             walk=self._walk,
         )
         self._drawer = Drawer(database, self.experiment, self._encoding, self.standing, holder)
-        self._ahead = None
+        self._drafts = Drafts(self._link, self._drawer, self._untold)
 
     def look(self, standing: Standing) -> None:
         """Takes note of where the study stands now; the next claims find out whether that helps."""
@@ -209,17 +204,17 @@ class Search:
         self.trouble = f"paused after {MOST_FAILURES_IN_A_ROW} failures in a row on this host"
         return True
 
-    def note_ended(self, claimed: Claimed) -> None:
-        """Takes note that a trial has ended, and that the database will be told."""
-        self._untold[claimed.trial_id] = claimed.point.key
+    def note_ended(self, claimed: Claimed, seconds: float) -> None:
+        """Takes note that a trial has ended after so long, and that the database will be told."""
+        self._untold.add(claimed.trial_id, claimed.point.key)
+        self._drafts.note_evaluated(seconds)
 
     def note_told(self, trial_id: int) -> None:
         """Takes note that the database has the result of a trial."""
-        self._told += 1
-        self._untold.pop(trial_id, None)
-        self._was_told.set()
-        self._was_told = asyncio.Event()
+        self._untold.settle(trial_id)
         self._parking.release(trial_id)
+        if self.busy:
+            self._drafts.draw_ahead(self.busy)
 
     async def refresh(self) -> bool:
         """Looks where the study stands, and closes it if it is over. False if it was deleted.
@@ -264,11 +259,11 @@ class Search:
 
     async def _rest(self) -> None:
         """Looks whether the study is over; else nothing is to be found out until a trial ends or the beat."""
-        told = self._told
+        told = self._untold.told
         self.is_idle = True
         await self.refresh()
         # A result that came while we looked may have freed or finished what we did not see.
-        self.is_idle = told == self._told
+        self.is_idle = told == self._untold.told
 
     def _note_duplicate(self, slot: int, duplicate: Duplicate) -> None:
         origin = duplicate.candidate.origin
@@ -344,27 +339,12 @@ class Search:
         return outcome
 
     async def _claim_drawn(self) -> Outcome:
-        """Claims what was drawn while trials ran, or a point drawn now; either way the next is drawn then."""
-        ahead, self._ahead = self._ahead, None
-        draft = await (ahead or self._draw())
-        if not self._is_drawing:
-            self._ahead = self._draw()
-        if ahead is None:
-            return await self._claim_draft(draft)
-        outcome = await self._claim_draft(replace(draft, candidate=replace(draft.candidate, is_ahead=True)))
-        # What became a duplicate since it was drawn is nobody's choice.
-        return await self._claim_draft(await self._draw()) if isinstance(outcome, Duplicate) else outcome
-
-    @property
-    def _is_drawing(self) -> bool:
-        """Another slot has had the next point drawn already."""
-        return self._ahead is not None
-
-    def _draw(self) -> asyncio.Future[Draft]:
-        drawing = asyncio.ensure_future(self._link.draw(self._drawer.draw))
-        # Looked at: a draw that nobody needs any more may fail as it likes.
-        drawing.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return drawing
+        draft = await self._drafts.next(self.busy)
+        outcome = await self._claim_draft(draft)
+        if isinstance(outcome, Duplicate) and draft.candidate.is_ahead:
+            # What became a duplicate since it was drawn is nobody's choice.
+            return await self._claim_draft(await self._drafts.fresh(self.busy))
+        return outcome
 
     async def _claim_draft(self, draft: Draft) -> Outcome:
         try:
@@ -373,7 +353,8 @@ class Search:
             self._drawer.release(draft)
 
     async def _claim(self, candidate: Candidate) -> Outcome:
-        await self._until_told(candidate.point.key)
+        # What was evaluated here a moment ago is no longer running, and must not be taken for it.
+        await self._untold.arrival_of(candidate.point.key, UNTOLD_SECONDS)
         try:
             return await self._guarded(
                 candidate.claim_id, candidate.origin, self._link.call(self._claims.claim, candidate)
@@ -383,13 +364,6 @@ class Search:
                 # Claiming it again finds out whether it was claimed.
                 self._forced.appendleft(candidate.point)
             raise
-
-    async def _until_told(self, key: str) -> None:
-        """What was evaluated here a moment ago is no longer running, and must not be taken for it."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(UNTOLD_SECONDS):
-                while key in self._untold.values():
-                    await self._was_told.wait()
 
     async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[R]) -> R:
         try:

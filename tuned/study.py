@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import random
 import threading
+import time
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -49,6 +50,8 @@ class Draft:
 
     draft_id: int
     candidate: Candidate
+    #: What the draw took.
+    seconds: float = 0.0
 
 
 class Drawer:
@@ -78,6 +81,11 @@ class Drawer:
     def samples(self) -> bool:
         """False if the space is walked instead."""
         return self._study is not None
+
+    @property
+    def learns(self) -> bool:
+        """Whether what was found before makes a difference to what is drawn."""
+        return not self._storage.ignores_trials
 
     def draw(self) -> Draft:
         """Asks the sampler for a point. Raises DatabaseAway."""
@@ -111,6 +119,7 @@ class Drawer:
         with self._lock, warnings.catch_warnings():
             # What Optuna calls experimental is not the user's doing, and nobody reads it here.
             warnings.simplefilter("ignore")
+            began = time.monotonic()
             before = self._storage.begin(fixed)
             try:
                 study.ask(fixed_distributions=self._encoding.distributions)
@@ -121,7 +130,7 @@ class Drawer:
                 raise
         attributes = {key: value for key, value in drawn.system_attrs.items() if key != FIXED_PARAMS}
         candidate = Candidate(point=point, origin=origin, attributes=attributes, waiting_trial=waiting_trial)
-        return Draft(draft_id=before, candidate=candidate)
+        return Draft(draft_id=before, candidate=candidate, seconds=time.monotonic() - began)
 
 
 def _stream_seed(seed: int, holder: Holder) -> int:
@@ -155,7 +164,7 @@ class _DraftStorage(BaseStorage):
         self._study_id = standing.study_id
         self._directions = [StudyDirection[direction.upper()] for direction in experiment.directions]
         self._history = History(database, standing.study_id)
-        self._ignores_trials = samplers.SAMPLERS[experiment.sampler.name].ignores_trials
+        self.ignores_trials = samplers.SAMPLERS[experiment.sampler.name].ignores_trials
         self._is_synced = False
         self._fixed: Mapping[str, Value] = {}
         self._ids = itertools.count(FIRST_DRAFT)
@@ -170,7 +179,7 @@ class _DraftStorage(BaseStorage):
         return self._next_id
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        if not self._ignores_trials:
+        if not self.ignores_trials:
             # First: samplers leave out the trial that has the draft's number, taking it for the draft.
             self._sync()
         number = max([self._history.last_number, *(draft.number for draft in self.drafts.values())]) + 1

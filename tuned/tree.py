@@ -73,8 +73,9 @@ class Tree:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds):
                     await self.ended()
+        is_gone = self.group is not None and self.main.returncode is not None and self.group.is_empty()
         if self.group is not None:
-            if not self.group.is_empty():
+            if not is_gone:
                 self.group.kill()
         elif self.main.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -86,7 +87,7 @@ class Tree:
         if self.group is None:
             is_gone = descendants.kill_tree(self.main.pid, self.token, _mains)
         else:
-            is_gone = await self.group.wait_empty()
+            is_gone = is_gone or await self.group.wait_empty()
             descendants.reap_adopted(_mains)
         if not is_gone:
             _log.error("processes of a trial could not be killed", pid=self.main.pid)

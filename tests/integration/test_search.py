@@ -61,7 +61,7 @@ async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_
         )  # fmt: skip
         claimed = await search.claim_next(0)
         assert isinstance(claimed, Claimed)
-        search.note_ended(claimed)
+        search.note_ended(claimed, 0.1)
         is_asked, claim = threading.Event(), search._claims.claim
 
         def ask(candidate: Candidate) -> Outcome:

@@ -1,0 +1,49 @@
+"""What was evaluated here and the database does not know yet: to it those points are still held."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Untold:
+    """Ended trials of one search whose results are on their way. Belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        #: Of the points, by trial.
+        self._keys: dict[int, str] = {}
+        self._was_told = asyncio.Event()
+        #: How many results have arrived.
+        self.told = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, trial_id: int, key: str) -> None:
+        self._keys[trial_id] = key
+
+    def settle(self, trial_id: int) -> None:
+        """The database has the result of a trial, also of one that ended before this daemon began."""
+        self.told += 1
+        self._keys.pop(trial_id, None)
+        self._was_told.set()
+        self._was_told = asyncio.Event()
+
+    async def arrival(self, seconds: float) -> None:
+        """Waits until the database has all results that there are now; at most so long."""
+        ours = set(self._keys)
+        await self._until(lambda: ours.isdisjoint(self._keys), seconds)
+
+    async def arrival_of(self, key: str, seconds: float) -> None:
+        """Waits until no result of this point is on its way; at most so long."""
+        await self._until(lambda: key not in self._keys.values(), seconds)
+
+    async def _until(self, is_met: Callable[[], bool], seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not is_met():
+                    await self._was_told.wait()
