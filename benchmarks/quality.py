@@ -36,7 +36,7 @@ PROCESSES = 2
 WORKERS = 4
 TRIALS = 60
 
-#: What evaluations take: so long that a point is drawn when a slot asks, or so short that all are drawn ahead.
+#: What evaluations take: so long that a point is drawn as a slot asks, or so short that all are drawn ahead.
 SECONDS = {"tuned": 3600.0, "tuned, ahead": 0.001}
 
 #: Half of all pairs, less twice the error of so many seeds on three functions.

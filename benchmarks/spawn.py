@@ -83,7 +83,6 @@ def _run_bare() -> None:
 def _run_spawned(groups: cgroup.Root | None, home: Path) -> None:
     async def run() -> None:
         for number in range(TRIALS):
-            group = None if groups is None else groups.create(f"bench-{os.getpid()}-{number}")
             launch = process.Launch(
                 argv=tuple(COMMAND),
                 environment=os.environ,
@@ -92,13 +91,11 @@ def _run_spawned(groups: cgroup.Root | None, home: Path) -> None:
                 timeout_seconds=None,
                 objectives=1,
                 pattern=None,
-                token=f"bench/{number}",
-                group=group,
+                token=f"bench-{os.getpid()}/{number}",
+                cgroups=groups,
             )
             ending = await process.run(launch)
             assert ending.values == (0.5,), ending
-            if group is not None:
-                group.remove()
 
     asyncio.run(run())
 

@@ -3,12 +3,12 @@
 ``python -m tuned.forkserver DESCRIPTOR MODULE:FUNCTION DIRECTORY SPACE`` (the rest as for tuned.worker) is
 a child of the daemon, which holds the other end of the socket DESCRIPTOR. What the import prints, and how it
 fails, is that of the trial for which it was begun, whose output it has until then. Then it says READY, or why
-it cannot be forked. Each message with sockets asks for as many trials; the answer is their process ids. When
-nobody holds the other end any more, it ends.
+it cannot be forked. Each message with sockets asks for as many trials, in the control groups that it names;
+the answer is their process ids. When nobody holds the other end any more, it ends.
 
 Trials are forked by a child that ends at once, so that the daemon, which adopts orphans, becomes their parent
 and learns how they end from the kernel, whatever becomes of this process. Some are forked in advance: each
-waits at its socket until it is told what to evaluate, and ends if nobody holds the other end any more.
+joins its group and waits at its socket until it is told what to evaluate, or nobody holds the other end.
 
 An upgrade puts its version of this file, and of tuned.worker, under a daemon that goes on running: what the
 daemon of the version before asks for must be understood.
@@ -47,8 +47,8 @@ DESCRIPTORS = 3
 #: As a shell has it where it cannot run what it was told to.
 CANNOT_BEGIN = 125
 
-#: What a trial says when it is no part of this process any more.
-SETTLED = b"."
+#: Longer than anything that the daemon says.
+MESSAGE_BYTES = 64 * 1024
 
 _libc = ctypes.CDLL(None)
 
@@ -89,10 +89,10 @@ def _serve(daemon: socket.socket, imported: _Imported) -> None:
     # Libraries for numbers have threads of their own, and see to their forks.
     warnings.filterwarnings("ignore", r"This process .*is multi-threaded, use of fork", DeprecationWarning)
     while True:
-        _, sockets, _, _ = socket.recv_fds(daemon, 1, TRIALS, socket.MSG_CMSG_CLOEXEC)
+        groups, sockets, _, _ = socket.recv_fds(daemon, MESSAGE_BYTES, TRIALS, socket.MSG_CMSG_CLOEXEC)
         if not sockets:
             return
-        answer = _fork(daemon, imported, sockets)
+        answer = _fork(daemon, imported, sockets, json.loads(groups))
         for each in sockets:
             os.close(each)
         daemon.send(answer)
@@ -127,19 +127,21 @@ def _hindrance() -> str | None:
     return None
 
 
-def _fork(daemon: socket.socket, imported: _Imported, sockets: Sequence[int]) -> bytes:
+def _fork(
+    daemon: socket.socket, imported: _Imported, sockets: Sequence[int], groups: Sequence[str | None]
+) -> bytes:
     """The process ids of trials, which are no children of ours when we have them."""
     reader, writer = os.pipe()
     between = os.fork()
     if between == 0:
         pids: list[str] = []
         with contextlib.suppress(OSError):
-            for each in sockets:
+            for each, group in zip(sockets, groups, strict=True):
                 if (pid := os.fork()) == 0:
                     for other in {reader, writer, *sockets} - {each}:
                         os.close(other)
                     daemon.close()
-                    _be_trial(imported, each)
+                    _be_trial(imported, each, group)
                 pids.append(str(pid))
         os.write(writer, " ".join(pids).encode())
         os._exit(0)
@@ -152,40 +154,49 @@ def _fork(daemon: socket.socket, imported: _Imported, sockets: Sequence[int]) ->
     return answer
 
 
-def _be_trial(imported: _Imported, waiting: int) -> NoReturn:
+def _be_trial(imported: _Imported, waiting: int, group: str | None) -> NoReturn:
     status = CANNOT_BEGIN
     try:
-        if _begins(imported, waiting):
+        os.setsid()
+        hindrance = None if group is None else _join(group)
+        if _begins(imported, waiting, hindrance):
             status = _conclude(imported)
     finally:
         # Not the interpreter's own end: it would take down, module by module, what was imported once for all.
         os._exit(status)
 
 
-def _begins(imported: _Imported, waiting: int) -> bool:
+def _join(group: str) -> OSError | None:
+    """Joins a control group; if it cannot, why, for there is no output yet to say it on."""
+    try:
+        Path(group, "cgroup.procs").write_text("0")
+    except OSError as error:
+        return error
+    return None
+
+
+def _begins(imported: _Imported, waiting: int, hindrance: OSError | None) -> bool:
     with socket.socket(fileno=waiting) as daemon:
         _, given, _, _ = socket.recv_fds(daemon, 1, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-        if not given:
-            return False
-        order, stdout, stderr = given
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        try:
-            _settle_in(imported, json.loads(os.pread(order, os.fstat(order).st_size, 0)))
-        except (OSError, ValueError) as error:
-            os.write(2, f"tuned: cannot begin the trial: {error}\n".encode())
-            return False
-        for each in given:
-            os.close(each)
-        daemon.send(SETTLED)
-        return True
+    if not given:
+        return False
+    order, stdout, stderr = given
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    try:
+        if hindrance is not None:
+            raise hindrance
+        _settle_in(imported, json.loads(os.pread(order, os.fstat(order).st_size, 0)))
+    except (OSError, ValueError) as error:
+        os.write(2, f"tuned: cannot begin the trial: {error}\n".encode())
+        return False
+    for each in given:
+        os.close(each)
+    return True
 
 
 def _settle_in(imported: _Imported, order: Mapping[str, Any]) -> None:
-    """Becomes what a command is when it begins: session, control group, mark, environment, directory."""
-    os.setsid()
-    if order["group"] is not None:
-        Path(order["group"], "cgroup.procs").write_text("0")
+    """Becomes what a command is when it begins: mark, environment, directory."""
     environment: dict[str, str] = order["environment"]
     token = environment[TOKEN_VARIABLE].encode()
     if len(token) != imported.mark_bytes:

@@ -21,13 +21,14 @@ from tuned import descendants, gpus
 from tuned.experiment import Experiment, text
 from tuned.output import Reports, TrialLog
 from tuned.pipes import Pipe, Tail, Told
+from tuned.resources import UNLIMITED, Resources
 from tuned.states import Cause, Ending, Failure
 from tuned.tree import Tree, completely
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tuned.cgroup import Cgroup
+    from tuned.cgroup import Cgroup, Root
     from tuned.space import Point
 
 #: What is the daemon's own, or would let a trial speak in its name: never in a trial's environment.
@@ -56,9 +57,16 @@ class Launch:
     pattern: str | None
     #: ``<instance>/<claim>``
     token: str
-    group: Cgroup | None
+    #: Where its group is made, and what that allows it.
+    cgroups: Root | None
+    resources: Resources = UNLIMITED
     #: Between SIGTERM and SIGKILL when the tree is killed.
     grace_seconds: float = 0.0
+
+    def create_group(self) -> Cgroup | None:
+        """A control group for its tree; None where there are none. Raises OSError."""
+        name = self.token.replace("/", "-")
+        return None if self.cgroups is None else self.cgroups.create(name, self.resources)
 
 
 #: Begins what a launch says, with these descriptors as its standard output and standard error.
@@ -66,12 +74,15 @@ Start = Callable[[Launch, int, int], Awaitable[Tree]]
 
 
 async def spawn(launch: Launch, stdout: int, stderr: int) -> Tree:
-    """Starts the program of a launch. Raises NotStarted."""
+    """Starts the program of a launch. Raises NotStarted, and OSError if it can have no group."""
+    group = launch.create_group()
     try:
-        main = _popen(launch, stdout, stderr)
+        main = _popen(launch, group, stdout, stderr)
     except (OSError, ValueError) as error:
+        if group is not None:
+            group.remove()
         raise NotStarted(f"cannot run {launch.argv[0]!r}: {error}") from error
-    return Tree(main=main, token=launch.token, group=launch.group)
+    return Tree(main=main, token=launch.token, group=group)
 
 
 async def run(
@@ -167,9 +178,9 @@ def _problem(launch: Launch) -> str | None:
     )
 
 
-def _popen(launch: Launch, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+def _popen(launch: Launch, group: Cgroup | None, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # what a member of the spool's group asked for
-        launch.argv if launch.group is None else launch.group.joining(launch.argv),
+        launch.argv if group is None else group.joining(launch.argv),
         cwd=launch.workdir,
         env={**launch.environment, descendants.TOKEN_VARIABLE: launch.token},
         stdin=subprocess.DEVNULL,
@@ -205,15 +216,16 @@ async def _watch(
         seconds = launch.timeout_seconds
         message = f"still running after {seconds:g} s"
         return _failed(Cause.TIMEOUT, message, reports, timeout=seconds)
-    return _ending(launch, status, reports, tail)
+    assert tree is not None
+    return _ending(tree, status, reports, tail)
 
 
-def _ending(launch: Launch, status: int, reports: Reports, tail: Tail) -> Ending:
+def _ending(tree: Tree, status: int, reports: Reports, tail: Tail) -> Ending:
     outcome = reports.finish()
     if status == 0 and not isinstance(outcome, Failure):
         # Whoever lost a child for want of memory and got over it has a value all the same.
         return Ending(values=outcome, intermediate=reports.intermediate, user_attrs=reports.user_attrs)
-    if launch.group is not None and launch.group.oom_kills():
+    if tree.oom_kills:
         return _failed(Cause.OOM, tail.after("killed for want of memory"), reports)
     if status < 0:
         name = _signal_name(-status)

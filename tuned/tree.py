@@ -45,14 +45,17 @@ class Adopted:
         return self.returncode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Tree:
     """One process tree. Whoever has one must kill it, however it ended."""
 
     main: subprocess.Popen[bytes] | Adopted
     #: ``<instance>/<claim>``: the mark in the environment of all that belongs to it.
     token: str
+    #: Its own; gone once the tree has been killed.
     group: Cgroup | None
+    #: How many of its processes the kernel killed for want of memory, as far as that is known.
+    oom_kills: int = 0
 
     def __post_init__(self) -> None:
         if self.main.returncode is None:
@@ -67,7 +70,7 @@ class Tree:
         return status
 
     async def kill(self, grace_seconds: float = 0.0) -> None:
-        """Kills what is left and waits until it is gone; SIGTERM comes first if there is some grace."""
+        """Kills what is left, waits until it is gone, removes its group; SIGTERM first if there is grace."""
         if self.main.returncode is None and grace_seconds:
             self._terminate()
             with contextlib.suppress(TimeoutError):
@@ -89,6 +92,9 @@ class Tree:
         else:
             is_gone = is_gone or await self.group.wait_empty()
             descendants.reap_adopted(_mains)
+            self.oom_kills = self.group.oom_kills()
+            self.group.remove()
+            self.group = None
         if not is_gone:
             _log.error("processes of a trial could not be killed", pid=self.main.pid)
 

@@ -101,17 +101,13 @@ async def _attempt(evaluation: Evaluation) -> Ending:
             launch, evaluation.reports.__setitem__, log.trial_output, start=evaluation.start
         )
     finally:
-        if launch.group is not None:
-            launch.group.remove()
         _remove_empty(evaluation)
 
 
 def _launch(evaluation: Evaluation) -> process.Launch:
     objective = evaluation.experiment.objective
     site = evaluation.site
-    claim_id = evaluation.claimed.candidate.claim_id
     directory = evaluation.directory
-    resources, cgroups = evaluation.experiment.resources, site.cgroups
     make_directory(directory.parent, 0o700)
     make_directory(directory, 0o700)
     if objective.workdir is None:
@@ -127,8 +123,9 @@ def _launch(evaluation: Evaluation) -> process.Launch:
         timeout_seconds=objective.timeout,
         objectives=len(evaluation.experiment.directions),
         pattern=objective.pattern,
-        token=f"{site.state.instance}/{claim_id}",
-        group=None if cgroups is None else cgroups.create(f"{site.state.instance}-{claim_id}", resources),
+        token=f"{site.state.instance}/{evaluation.claimed.candidate.claim_id}",
+        cgroups=site.cgroups,
+        resources=evaluation.experiment.resources,
         grace_seconds=site.grace_seconds,
     )
 

@@ -94,7 +94,7 @@ def _launch(parsed: Experiment, point: Point, scratch: Path) -> process.Launch:
         objectives=len(parsed.directions),
         pattern=objective.pattern,
         token=f"try/{os.getpid()}",
-        group=None,
+        cgroups=None,
         grace_seconds=2.0,
     )
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -22,8 +20,9 @@ import structlog
 
 from tuned import process
 from tuned.descendants import TOKEN_VARIABLE
-from tuned.forkserver import READY, SETTLED, TRIALS
+from tuned.forkserver import READY, TRIALS
 from tuned.journal import open_memory
+from tuned.resources import UNLIMITED
 from tuned.tree import Adopted, Tree, completely
 
 if TYPE_CHECKING:
@@ -47,7 +46,10 @@ END_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Spare:
-    """A trial that was forked already, and waits at its socket to be told what to evaluate."""
+    """A trial that was forked already, in a group of its own, and waits at its socket for what to evaluate.
+
+    To join a group takes the kernel some 10 ms, in which a slot would wait.
+    """
 
     tree: Tree
     socket: socket.socket
@@ -62,19 +64,20 @@ class _Process:
     spares: list[_Spare] = field(default_factory=list)
 
     async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
-        """A trial that has begun; None if the process is gone."""
-        while self.spares or await self._fork():
-            tree = await _give(self.spares.pop(), launch, stdout, stderr)
-            if tree is None:
+        """A trial that has begun; None if the process is gone. Raises OSError if it can have no group."""
+        while self.spares or await self._fork(launch):
+            spare = self.spares.pop()
+            if not _give(spare, launch, stdout, stderr):
+                await spare.tree.kill()
                 continue
             if not self.spares:
                 # Now that one runs: the next one does not wait for a fork.
                 try:
-                    await self._fork()
+                    await self._fork(launch)
                 except BaseException:
-                    await completely(tree.kill())
+                    await completely(spare.tree.kill())
                     raise
-            return tree
+            return spare.tree
         return None
 
     async def end(self, patience_seconds: float) -> None:
@@ -86,48 +89,57 @@ class _Process:
         await self.tree.kill()
         for spare in self.spares:
             spare.socket.close()
-            # It is gone with the group or the session of its server; its end is ours to take all the same.
-            os.kill(spare.tree.main.pid, signal.SIGKILL)
-            await spare.tree.ended()
-        if self.tree.group is not None:
-            self.tree.group.remove()
+            await spare.tree.kill()
 
-    async def _fork(self) -> bool:
-        """Has it fork some trials. False if it is gone."""
-        pairs = [socket.socketpair() for _ in range(TRIALS)]
+    async def _fork(self, launch: Launch) -> bool:
+        """Has it fork some trials such as this one. False if it is gone."""
+        groups: list[Cgroup | None] = []
+        try:
+            while len(groups) < TRIALS:
+                groups.append(replace(launch, token=_token(launch)).create_group())
+            return await self._ask_for(groups)
+        finally:
+            for group in groups:
+                await completely(_discard(group))
+
+    async def _ask_for(self, groups: list[Cgroup | None]) -> bool:
+        """Has it fork a trial for each of these groups, and takes out those that have one."""
+        pairs = [socket.socketpair() for _ in groups]
         with contextlib.ExitStack() as stack:
             for ours, theirs in pairs:
                 ours.setblocking(False)
                 stack.enter_context(theirs)
                 stack.enter_context(ours)
+            paths = [None if group is None else str(group.path) for group in groups]
             try:
-                socket.send_fds(self.socket, [b"."], [theirs.fileno() for _, theirs in pairs])
+                socket.send_fds(self.socket, [json.dumps(paths).encode()], [it.fileno() for _, it in pairs])
                 answer = await asyncio.get_running_loop().sock_recv(self.socket, MESSAGE_BYTES)
             except (BrokenPipeError, ConnectionResetError):
                 answer = b""
             for (ours, _), pid in zip(pairs, answer.split(), strict=False):
-                tree = Tree(main=Adopted(int(pid)), token=self.tree.token, group=self.tree.group)
+                tree = Tree(main=Adopted(int(pid)), token=self.tree.token, group=groups.pop(0))
                 self.spares.append(_Spare(tree=tree, socket=ours.dup()))
         if not answer:
             _log.warning("the process with the imported module is gone", pid=self.tree.main.pid)
         return bool(answer)
 
 
-async def _give(spare: _Spare, launch: Launch, stdout: int, stderr: int) -> Tree | None:
-    """Tells a trial what to evaluate, and returns when it has begun; None if it was gone."""
-    tree = Tree(main=spare.tree.main, token=launch.token, group=launch.group)
-    try:
-        with spare.socket, open_memory(_order(launch)) as order:
+def _give(spare: _Spare, launch: Launch, stdout: int, stderr: int) -> bool:
+    """Tells a trial what to evaluate, which it then does; False if it was gone."""
+    spare.tree.token = launch.token
+    with spare.socket, open_memory(_order(launch)) as order:
+        try:
             socket.send_fds(spare.socket, [b"."], [order.fileno(), stdout, stderr])
-            # Once it is in its own group and session, the server can end without it.
-            await asyncio.get_running_loop().sock_recv(spare.socket, len(SETTLED))
-    except (BrokenPipeError, ConnectionResetError):
-        await spare.tree.ended()
-        return None
-    except BaseException:
-        await completely(tree.kill())
-        raise
-    return tree
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+    return True
+
+
+async def _discard(group: Cgroup | None) -> None:
+    if group is not None:
+        group.kill()
+        await group.wait_empty()
+        group.remove()
 
 
 class Server:
@@ -181,7 +193,7 @@ class Server:
         ours.setblocking(False)
         with theirs:
             try:
-                tree = self._spawn(theirs, stdout, stderr)
+                tree = self._spawn(launch, theirs, stdout, stderr)
             except BaseException:
                 ours.close()
                 raise
@@ -194,12 +206,13 @@ class Server:
             raise OSError(f"{self._name} cannot be forked: {answer.decode()}; set [objective] fork = false")
         await tree.ended()
         await self._end(0)
-        return Tree(main=tree.main, token=launch.token, group=launch.group)
+        return tree
 
-    def _spawn(self, theirs: socket.socket, stdout: int, stderr: int) -> Tree:
+    def _spawn(self, launch: Launch, theirs: socket.socket, stdout: int, stderr: int) -> Tree:
         arguments = (str(theirs.fileno()), *self._experiment.worker_arguments)
         argv = (sys.executable, "-m", "tuned.forkserver", *arguments)
-        token, group = self._place()
+        token = _token(launch)
+        group = replace(launch, token=token, resources=UNLIMITED).create_group()
         try:
             main = subprocess.Popen(
                 argv if group is None else group.joining(argv),
@@ -216,11 +229,6 @@ class Server:
                 group.remove()
             raise
         return Tree(main=main, token=token, group=group)
-
-    def _place(self) -> tuple[str, Cgroup | None]:
-        """A mark as long as those of trials, and a group, both such that the next daemon finds them."""
-        instance, cgroups, own = self._site.state.instance, self._site.cgroups, uuid4().hex
-        return f"{instance}/{own}", None if cgroups is None else cgroups.create(f"{instance}-{own}")
 
 
 class Servers:
@@ -256,7 +264,12 @@ class Servers:
         await asyncio.gather(*self._ending, *(server.end(0) for server in servers.values()))
 
 
+def _token(launch: Launch) -> str:
+    """A mark as long as those of trials, such that the next daemon finds what has it."""
+    instance, _, _ = launch.token.partition("/")
+    return f"{instance}/{uuid4().hex}"
+
+
 def _order(launch: Launch) -> bytes:
-    group = None if launch.group is None else str(launch.group.path)
     environment = {**launch.environment, TOKEN_VARIABLE: launch.token}
-    return json.dumps({"environment": environment, "workdir": str(launch.workdir), "group": group}).encode()
+    return json.dumps({"environment": environment, "workdir": str(launch.workdir)}).encode()

@@ -41,7 +41,7 @@ def bare(tmp_path: Path) -> Launch:
         objectives=1,
         pattern=None,
         token=f"test/{tmp_path.name}",
-        group=None,
+        cgroups=None,
     )
 
 
@@ -49,7 +49,7 @@ def bare(tmp_path: Path) -> Launch:
 def grouped(bare: Launch) -> Iterator[Launch]:
     """In a control group."""
     with cgroup_root() as (root, name):
-        yield replace(bare, group=root.create(name))
+        yield replace(bare, cgroups=root, token=f"{name}/test")
 
 
 @pytest.fixture(params=["descendants", "cgroup"])
@@ -115,7 +115,7 @@ async def test_where_the_kernel_killed_for_want_of_memory_that_is_the_cause(
     # As if memory were accounted here, and the kernel had killed.
     monkeypatch.setattr(cgroup.Cgroup, "oom_kills", lambda _: 1)
     with cgroup_root() as (root, name):
-        launch = replace(bare, group=root.create(name))
+        launch = replace(bare, cgroups=root, token=f"{name}/test")
         found = failure(await sh(launch, "echo big >&2; kill -KILL $$"))
         assert (found.cause, found.message) == (Cause.OOM, "killed for want of memory: big")
         assert failure(await sh(launch, "true")).cause is Cause.OOM
@@ -361,8 +361,9 @@ while time.monotonic() < end:
     running = asyncio.create_task(process.run(replace(grouped, argv=argv)))
     await until_async(file.exists, what="the first fork", seconds=30)
     await cancel(running)
-    assert grouped.group is not None
-    assert grouped.group.is_empty()
+    assert grouped.cgroups is not None
+    # A group that still has processes cannot be removed.
+    assert list(grouped.cgroups.path.glob(f"{grouped.token.replace('/', '-')}*")) == []
 
 
 async def test_what_trials_left_does_not_pile_up_as_zombies(grouped: Launch, tmp_path: Path) -> None:
@@ -392,7 +393,9 @@ async def test_what_escaped_neither_delays_the_end_nor_spoils_the_value(bare: La
 async def test_from_a_control_group_nothing_escapes(bare: Launch, tmp_path: Path) -> None:
     file = tmp_path / "pid"
     with cgroup_root() as (root, name):
-        assert (await sh(replace(bare, group=root.create(name)), f"{escape(file)}; echo 1")).values == (1.0,)
+        assert (
+            await sh(replace(bare, cgroups=root, token=f"{name}/test"), f"{escape(file)}; echo 1")
+        ).values == (1.0,)
     assert not is_alive(pid_in(file))
 
 

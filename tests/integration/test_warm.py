@@ -65,7 +65,6 @@ class Host:
         experiment = parse(self.experiment.encode(), "exp.toml")
         point = experiment.space.point({"x": x})
         claim = uuid.uuid4().hex
-        instance, cgroups = self.site.state.instance, self.site.cgroups
         work = self.directory / f"work-{x}"
         make_directory(work, 0o700)
         return Launch(
@@ -78,20 +77,15 @@ class Host:
             timeout_seconds=timeout_seconds,
             objectives=1,
             pattern=None,
-            token=f"{instance}/{claim}",
-            group=None if cgroups is None else cgroups.create(f"{instance}-{claim}"),
+            token=f"{self.site.state.instance}/{claim}",
+            cgroups=self.site.cgroups,
         )
 
     def log(self, x: int = 0) -> Path:
         return self.directory / f"{x}.log"
 
     async def run(self, x: int = 0, timeout_seconds: float | None = 60) -> Ending:
-        launch = self.launch(x, timeout_seconds)
-        try:
-            return await process.run(launch, start=self.server.start)
-        finally:
-            if launch.group is not None:
-                launch.group.remove()
+        return await process.run(self.launch(x, timeout_seconds), start=self.server.start)
 
     async def value(self, x: int = 0) -> float:
         ending = await self.run(x)
@@ -175,8 +169,6 @@ async def test_a_trial_has_its_own_environment_and_directory_and_no_input(host: 
     assert ending.values == (14.0,), host.log(7).read_text()
     found = json.loads(host.log(7).read_text().splitlines()[0])
     assert found == {**launch.environment, "TUNED_TOKEN": launch.token}
-    if launch.group is not None:
-        launch.group.remove()
 
 
 async def test_a_trial_shows_its_own_mark_to_whoever_looks_for_it(host: Host) -> None:
@@ -482,5 +474,3 @@ async def test_a_mark_of_another_length_lets_no_trial_begin(host: Host) -> None:
     assert ending.failure.message == (
         "exit status 125: tuned: cannot begin the trial: the mark short is not as long as the server's"
     )
-    if launch.group is not None:
-        launch.group.remove()

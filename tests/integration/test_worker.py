@@ -51,7 +51,7 @@ class Objective:
                 objectives=directions,
                 pattern=None,
                 token="test/worker",
-                group=None,
+                cgroups=None,
             )
         )
 
