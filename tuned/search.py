@@ -52,9 +52,6 @@ R = TypeVar("R")
 #: A search whose evaluations fail so often in a row pauses itself on this host.
 MOST_FAILURES_IN_A_ROW = 10
 
-#: How long a claim waits for the result of the same point: more only passes where the database is slow.
-UNTOLD_SECONDS = 1.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provision:
@@ -354,7 +351,7 @@ class Search:
 
     async def _claim(self, candidate: Candidate) -> Outcome:
         # What was evaluated here a moment ago is no longer running, and must not be taken for it.
-        await self._untold.arrival_of(candidate.point.key, UNTOLD_SECONDS)
+        await self._untold.arrival_of(candidate.point.key)
         try:
             return await self._guarded(
                 candidate.claim_id, candidate.origin, self._link.call(self._claims.claim, candidate)

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+#: How long anybody waits for a result to arrive: more only passes where the database is slow or away.
+MOST_SECONDS = 1.0
+
+
 class Untold:
     """Ended trials of one search whose results are on their way. Belongs to the event loop's thread."""
 
@@ -34,13 +38,13 @@ class Untold:
         self._was_told = asyncio.Event()
 
     async def arrival(self, seconds: float) -> None:
-        """Waits until the database has all results that there are now; at most so long."""
+        """Waits until the database has all results that there are now; at most so long, and not for long."""
         ours = set(self._keys)
-        await self._until(lambda: ours.isdisjoint(self._keys), seconds)
+        await self._until(lambda: ours.isdisjoint(self._keys), min(seconds, MOST_SECONDS))
 
-    async def arrival_of(self, key: str, seconds: float) -> None:
-        """Waits until no result of this point is on its way; at most so long."""
-        await self._until(lambda: key not in self._keys.values(), seconds)
+    async def arrival_of(self, key: str) -> None:
+        """Waits until no result of this point is on its way; not for long."""
+        await self._until(lambda: key not in self._keys.values(), MOST_SECONDS)
 
     async def _until(self, is_met: Callable[[], bool], seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

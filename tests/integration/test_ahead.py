@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import join, linked, make_experiment
+from tuned import untold
 from tuned.ahead import Drafts
 from tuned.untold import Untold
 
@@ -32,10 +33,17 @@ async def drafts_of(directory: Path, sampler: str) -> AsyncIterator[Bench]:
     async with linked(f"sqlite:///{directory / 'tuned.db'}") as link:
         member = await asyncio.to_thread(join, link.database, experiment)
         drawer = member.drawer()
-        untold = Untold()
-        yield Bench(drafts=Drafts(link, drawer, untold), untold=untold)
+        results = Untold()
+        yield Bench(drafts=Drafts(link, drawer, results), untold=results)
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result is waited for as long as its evaluation allows."""
+    monkeypatch.setattr(untold, "MOST_SECONDS", LONG)
+
+
+@pytest.mark.usefixtures("_patient")
 async def test_a_point_for_long_evaluations_is_drawn_when_all_that_was_found_is_known(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe") as bench:
         await bench.drafts.next(SLOTS)
@@ -51,7 +59,8 @@ async def test_a_point_for_long_evaluations_is_drawn_when_all_that_was_found_is_
         assert not (await bench.drafts.next(SLOTS)).candidate.is_ahead
 
 
-async def test_a_point_is_not_waited_for_longer_than_its_share_of_an_evaluation(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_patient")
+async def test_a_result_is_not_waited_for_longer_than_its_share_of_an_evaluation(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe") as bench:
         await bench.drafts.next(SLOTS)
         bench.drafts.note_evaluated(100.0)
@@ -60,6 +69,15 @@ async def test_a_point_is_not_waited_for_longer_than_its_share_of_an_evaluation(
         assert not draft.candidate.is_ahead
 
 
+async def test_a_result_that_cannot_be_told_is_not_waited_for_long(tmp_path: Path) -> None:
+    async with drafts_of(tmp_path, "tpe") as bench:
+        await bench.drafts.next(SLOTS)
+        bench.drafts.note_evaluated(1000 * LONG)
+        bench.untold.add(1, "a")
+        await asyncio.wait_for(bench.drafts.next(SLOTS), 20)
+
+
+@pytest.mark.usefixtures("_patient")
 async def test_a_sampler_that_does_not_learn_waits_for_no_result(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "random") as bench:
         await bench.drafts.next(SLOTS)
