@@ -68,7 +68,7 @@ class _Process:
         while self.spares or await self._fork(launch):
             spare = self.spares.pop()
             if not _give(spare, launch, stdout, stderr):
-                await spare.tree.kill()
+                await completely(spare.tree.kill())
                 continue
             if not self.spares:
                 # Now that one runs: the next one does not wait for a fork.
