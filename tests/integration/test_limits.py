@@ -12,14 +12,17 @@ import pytest
 
 from tests.factories import line
 from tests.integration.made_up import MadeUp
-from tuned import cgroup, process
+from tests.integration.trees import subreaper
+from tuned import cgroup
 from tuned.cgroup import Cgroup, Root
 from tuned.claims import Candidate, Claimed, Origin
 from tuned.experiment import parse
+from tuned.forkserver import TRIALS
 from tuned.instance import StateDirectory
 from tuned.resources import Resources
 from tuned.states import Cause, Ending
 from tuned.trial import Evaluation, Site, evaluate
+from tuned.warm import Servers
 
 ALL = ("memory", "cpu", "pids", "io")
 LIMITED = Resources(memory=2**32, cpus=1.5, pids=512, gpus=Fraction(1))
@@ -159,16 +162,25 @@ async def evaluated(tmp_path: Path, script: str) -> Ending:
     """A trial with limits; to its script, $1 is its group."""
     group = f"{tmp_path}/own/trials/*/"
     argv = json.dumps(["sh", "-c", f"set -- {group}; {script}"])
-    text = f'[resources]\nmemory = "64M"\npids = 9\n[objective]\ncommand = {argv}\n{line(1)}'
+    return await _evaluated(tmp_path, f"command = {argv}")
+
+
+async def _evaluated(tmp_path: Path, objective: str) -> Ending:
+    text = f'[resources]\nmemory = "64M"\npids = 9\n[objective]\n{objective}\n{line(1)}'
     experiment = parse(text.replace("{", "{{").replace("}", "}}").encode(), "limited.toml")
     candidate = Candidate(point=experiment.space.at(0), origin=Origin.WALK)
     claimed = Claimed(study_id=1, trial_id=1, number=0, replica=0, candidate=candidate, incarnation="i")
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h1", state=state, cgroups=found(), grace_seconds=0)
+        servers = Servers(site)
+        start = servers.start_of(experiment, "u")
         evaluation = Evaluation(
-            experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=process.spawn
+            experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=start
         )
-        return await evaluate(evaluation, AsyncMock(return_value=False))
+        try:
+            return await evaluate(evaluation, AsyncMock(return_value=False))
+        finally:
+            await servers.close()
 
 
 def printed(tmp_path: Path) -> str:
@@ -186,6 +198,21 @@ async def test_a_trial_begins_within_its_limits_and_leaves_no_group(made_up: Mad
     )
     assert ending.values == (64 * 2**20 + 0.9,)
     assert printed(tmp_path)
+    assert groups(made_up) == []
+
+
+async def test_what_is_forked_for_a_python_objective_has_its_limits_and_the_import_has_none(
+    made_up: MadeUp, tmp_path: Path
+) -> None:
+    (tmp_path / "train.py").write_text(f"""
+from pathlib import Path
+def objective(trial):
+    limits = [file.read_text().strip() for file in Path({str(tmp_path)!r}).glob("own/trials/*/pids.max")]
+    return limits.count("9") + limits.count("max") / 10
+""")
+    with subreaper():
+        ending = await _evaluated(tmp_path, f'python = "train:objective"\npath = "{tmp_path}"')
+    assert ending.values == (TRIALS + 0.1,)
     assert groups(made_up) == []
 
 
