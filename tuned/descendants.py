@@ -76,7 +76,9 @@ def reap_adopted(known: Collection[int]) -> None:
 
     Not what is new among our children: somebody may be about to be told that it is theirs, and known then.
     """
-    if not _is_any_child_dead():
+    dead = _dead_child()
+    if dead is None or dead in known:
+        # Somebody is about to take that one, and whatever may be behind it comes to us next time.
         return
     adopted = (_children() or set()) - set(known)
     for pid in adopted & _adopted:
@@ -86,10 +88,13 @@ def reap_adopted(known: Collection[int]) -> None:
     _adopted.update(adopted)
 
 
-def _is_any_child_dead() -> bool:
-    with contextlib.suppress(ChildProcessError):
-        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    return False
+def _dead_child() -> int | None:
+    """One that has ended and stays in the table, if there is any."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
 
 
 def kill_all() -> bool:
