@@ -47,7 +47,7 @@ DESCRIPTORS = 3
 #: As a shell has it where it cannot run what it was told to.
 CANNOT_BEGIN = 125
 
-#: Longer than anything that the daemon says.
+#: Longer than anything that the daemon says, or that we answer.
 MESSAGE_BYTES = 64 * 1024
 
 _libc = ctypes.CDLL(None)

@@ -20,7 +20,7 @@ import structlog
 
 from tuned import process
 from tuned.descendants import TOKEN_VARIABLE
-from tuned.forkserver import READY, TRIALS
+from tuned.forkserver import MESSAGE_BYTES, READY, TRIALS
 from tuned.journal import open_memory
 from tuned.resources import UNLIMITED
 from tuned.tree import Adopted, Tree, completely
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from tuned.trial import Site
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-#: Longer than anything that a server says.
-MESSAGE_BYTES = 64 * 1024
 
 #: How long a server that is not needed any more may take to end by itself.
 END_SECONDS = 1.0

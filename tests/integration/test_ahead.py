@@ -28,13 +28,16 @@ class Bench:
 
 
 @asynccontextmanager
-async def drafts_of(directory: Path, sampler: str) -> AsyncIterator[Bench]:
+async def drafts_of(directory: Path, sampler: str, evaluation_seconds: float) -> AsyncIterator[Bench]:
+    """One point has been drawn, and its evaluation took so long."""
     experiment = make_experiment(f'[sampler]\nname = "{sampler}"\n')
     async with linked(f"sqlite:///{directory / 'tuned.db'}") as link:
         member = await asyncio.to_thread(join, link.database, experiment)
-        drawer = member.drawer()
         results = Untold()
-        yield Bench(drafts=Drafts(link, drawer, results), untold=results)
+        drafts = Drafts(link, member.drawer(), results)
+        await drafts.next(SLOTS)
+        drafts.note_evaluated(evaluation_seconds)
+        yield Bench(drafts=drafts, untold=results)
 
 
 @pytest.fixture
@@ -45,9 +48,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_patient")
 async def test_a_point_for_long_evaluations_is_drawn_when_all_that_was_found_is_known(tmp_path: Path) -> None:
-    async with drafts_of(tmp_path, "tpe") as bench:
-        await bench.drafts.next(SLOTS)
-        bench.drafts.note_evaluated(LONG)
+    async with drafts_of(tmp_path, "tpe", LONG) as bench:
         bench.untold.add(1, "a")
         asked = asyncio.create_task(bench.drafts.next(SLOTS))
         finished, _ = await asyncio.wait([asked], timeout=0.2)
@@ -61,27 +62,21 @@ async def test_a_point_for_long_evaluations_is_drawn_when_all_that_was_found_is_
 
 @pytest.mark.usefixtures("_patient")
 async def test_a_result_is_not_waited_for_longer_than_its_share_of_an_evaluation(tmp_path: Path) -> None:
-    async with drafts_of(tmp_path, "tpe") as bench:
-        await bench.drafts.next(SLOTS)
-        bench.drafts.note_evaluated(100.0)
+    async with drafts_of(tmp_path, "tpe", 100.0) as bench:
         bench.untold.add(1, "a")
         draft = await asyncio.wait_for(bench.drafts.next(SLOTS), 20)
         assert not draft.candidate.is_ahead
 
 
 async def test_a_result_that_cannot_be_told_is_not_waited_for_long(tmp_path: Path) -> None:
-    async with drafts_of(tmp_path, "tpe") as bench:
-        await bench.drafts.next(SLOTS)
-        bench.drafts.note_evaluated(1000 * LONG)
+    async with drafts_of(tmp_path, "tpe", 1000 * LONG) as bench:
         bench.untold.add(1, "a")
         await asyncio.wait_for(bench.drafts.next(SLOTS), 20)
 
 
 @pytest.mark.usefixtures("_patient")
 async def test_a_sampler_that_does_not_learn_waits_for_no_result(tmp_path: Path) -> None:
-    async with drafts_of(tmp_path, "random") as bench:
-        await bench.drafts.next(SLOTS)
-        bench.drafts.note_evaluated(1000 * LONG)
+    async with drafts_of(tmp_path, "random", 1000 * LONG) as bench:
         bench.untold.add(1, "a")
         await asyncio.wait_for(bench.drafts.next(SLOTS), 60)
 
@@ -90,9 +85,7 @@ async def test_a_sampler_that_does_not_learn_waits_for_no_result(tmp_path: Path)
 async def test_a_point_for_short_evaluations_is_at_hand_when_a_slot_asks(
     tmp_path: Path, sampler: str
 ) -> None:
-    async with drafts_of(tmp_path, sampler) as bench:
-        await bench.drafts.next(SLOTS)
-        bench.drafts.note_evaluated(SHORT)
+    async with drafts_of(tmp_path, sampler, SHORT) as bench:
         # As when a result has become known.
         bench.drafts.draw_ahead(SLOTS)
         for _ in range(3):
@@ -101,9 +94,7 @@ async def test_a_point_for_short_evaluations_is_at_hand_when_a_slot_asks(
 
 
 async def test_points_are_drawn_ahead_only_once_a_result_on_its_way_is_known(tmp_path: Path) -> None:
-    async with drafts_of(tmp_path, "tpe") as bench:
-        await bench.drafts.next(SLOTS)
-        bench.drafts.note_evaluated(SHORT)
+    async with drafts_of(tmp_path, "tpe", SHORT) as bench:
         bench.drafts.draw_ahead(SLOTS)
         bench.untold.add(1, "a")
         for _ in range(SLOTS):

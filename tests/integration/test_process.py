@@ -110,17 +110,15 @@ async def test_what_was_reported_before_a_crash_is_kept(bare: Launch) -> None:
 
 
 async def test_where_the_kernel_killed_for_want_of_memory_that_is_the_cause(
-    bare: Launch, monkeypatch: pytest.MonkeyPatch
+    grouped: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if memory were accounted here, and the kernel had killed.
     monkeypatch.setattr(cgroup.Cgroup, "oom_kills", lambda _: 1)
-    with cgroup_root() as (root, name):
-        launch = replace(bare, cgroups=root, token=f"{name}/test")
-        found = failure(await sh(launch, "echo big >&2; kill -KILL $$"))
-        assert (found.cause, found.message) == (Cause.OOM, "killed for want of memory: big")
-        assert failure(await sh(launch, "true")).cause is Cause.OOM
-        # Who lost a child and got over it has a value.
-        assert (await sh(launch, "echo 1")).values == (1.0,)
+    found = failure(await sh(grouped, "echo big >&2; kill -KILL $$"))
+    assert (found.cause, found.message) == (Cause.OOM, "killed for want of memory: big")
+    assert failure(await sh(grouped, "true")).cause is Cause.OOM
+    # Who lost a child and got over it has a value.
+    assert (await sh(grouped, "echo 1")).values == (1.0,)
 
 
 # What it prints
@@ -390,12 +388,9 @@ async def test_what_escaped_neither_delays_the_end_nor_spoils_the_value(bare: La
     until(lambda: not is_alive(pid), what="the escaped process to end")
 
 
-async def test_from_a_control_group_nothing_escapes(bare: Launch, tmp_path: Path) -> None:
+async def test_from_a_control_group_nothing_escapes(grouped: Launch, tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    with cgroup_root() as (root, name):
-        assert (
-            await sh(replace(bare, cgroups=root, token=f"{name}/test"), f"{escape(file)}; echo 1")
-        ).values == (1.0,)
+    assert (await sh(grouped, f"{escape(file)}; echo 1")).values == (1.0,)
     assert not is_alive(pid_in(file))
 
 
