@@ -7,6 +7,7 @@ once, but does not know what ended since. So as few are drawn ahead as slots nee
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import statistics
 from collections import deque
@@ -14,6 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tuned.link import Link
     from tuned.study import Draft, Drawer
     from tuned.untold import Untold
@@ -38,6 +41,23 @@ class Drafts:
         #: In seconds, the latest.
         self._draws: deque[float] = deque(maxlen=_LATEST)
         self._evaluations: deque[float] = deque(maxlen=_LATEST)
+        #: So many slots are on their way to a claim.
+        self._claiming = 0
+
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[None]:
+        """While a slot is on its way from the wish for a point to its claim."""
+        self._claiming += 1
+        try:
+            yield
+        finally:
+            self._claiming -= 1
+
+    def note_claimed(self, slots: int) -> None:
+        """Takes note that one of so many slots at work has its point."""
+        if not (self._drawer.learns and self._untold):
+            # Else the arrival of that result is the better time.
+            self.draw_ahead(slots)
 
     def note_evaluated(self, seconds: float) -> None:
         """Takes note of how long an evaluation took."""
@@ -49,12 +69,8 @@ class Drafts:
             self._drop()
         if self._ahead:
             draft = await self._ahead.popleft()
-            draft = replace(draft, candidate=replace(draft.candidate, is_ahead=True))
-        else:
-            draft = await self.fresh(slots)
-        if not (self._drawer.learns and self._untold):
-            self.draw_ahead(slots)
-        return draft
+            return replace(draft, candidate=replace(draft.candidate, is_ahead=True))
+        return await self.fresh(slots)
 
     async def fresh(self, slots: int) -> Draft:
         """A point that knows what was found here, if there is time to wait for that. Raises DatabaseAway."""
@@ -64,7 +80,13 @@ class Drafts:
         return await self._draw()
 
     def draw_ahead(self, slots: int) -> None:
-        """Begins to draw what so many slots need. The time for it is when a result has become known."""
+        """Begins to draw what so many slots need. The time for it is when a result has become known.
+
+        But not while one claims: that holds the study's lock, and would do so for longer while a draw keeps
+        the interpreter busy.
+        """
+        if self._claiming:
+            return
         for _ in range(self._needed(slots) - len(self._ahead)):
             draw = asyncio.create_task(self._draw())
             # Looked at: a draw that nobody needs any more may fail as it likes.

@@ -240,7 +240,8 @@ class Search:
         Anything but Claimed means that the slot has nothing to run yet; it may ask again while
         ``may_start`` says so.
         """
-        outcome = await self._claim_next(slot)
+        with self._drafts.claim():
+            outcome = await self._claim_next(slot)
         if isinstance(outcome, Claimed) and outcome.incarnation != self._incarnation:
             # While we waited for the answer the fleet took us for dead: others may have it by now.
             self.log.warning("claim came too late", trial=outcome.number)
@@ -248,6 +249,7 @@ class Search:
         match outcome:
             case Claimed():
                 self._duplicates[slot] = 0
+                self._drafts.note_claimed(self.busy)
             case Duplicate():
                 self._note_duplicate(slot, outcome)
             case Idle() | Closed():

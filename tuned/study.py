@@ -14,6 +14,7 @@ import random
 import threading
 import time
 import warnings
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -55,7 +56,7 @@ class Draft:
 
 
 class Drawer:
-    """Draws points for one experiment. Thread-safe: draws of one study come one after the other."""
+    """Draws points for one experiment, one at a time, in threads. What else it does waits for no draw."""
 
     def __init__(
         self,
@@ -66,7 +67,10 @@ class Drawer:
         holder: Holder,
     ) -> None:
         self._encoding = encoding
+        #: Held for as long as a draw takes.
         self._lock = threading.Lock()
+        #: Drafts that the next draw is not to see.
+        self._released: deque[int] = deque()
         stream = _stream_seed(standing.seed, holder)
         self._random = random.Random(stream)  # noqa: S311 (a reproducible search, not a secret)
         self._storage = _DraftStorage(database, experiment, standing)
@@ -100,13 +104,11 @@ class Drawer:
 
     def uniform(self) -> Candidate:
         """A uniformly random point, for a space that cannot be walked."""
-        with self._lock:
-            return Candidate(point=self._encoding.space.uniform(self._random), origin=Origin.WALK)
+        return Candidate(point=self._encoding.space.uniform(self._random), origin=Origin.WALK)
 
     def release(self, draft: Draft) -> None:
         """Forgets a draft once it was claimed or dropped."""
-        with self._lock:
-            self._storage.drafts.pop(draft.draft_id, None)
+        self._released.append(draft.draft_id)
 
     def _ask(self, fixed: Mapping[str, Value], origin: Origin, waiting_trial: int | None) -> Draft:
         study = self._study
@@ -120,6 +122,8 @@ class Drawer:
             # What Optuna calls experimental is not the user's doing, and nobody reads it here.
             warnings.simplefilter("ignore")
             began = time.monotonic()
+            while self._released:
+                self._storage.drafts.pop(self._released.popleft(), None)
             before = self._storage.begin(fixed)
             try:
                 study.ask(fixed_distributions=self._encoding.distributions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,7 +147,25 @@ def test_a_draft_is_running_for_later_draws_until_it_is_released(database: Datab
     for draft in drafts:
         drawer.release(draft)
         drawer.release(draft)
-    assert visible(drawer, TrialState.RUNNING) == []
+    last = drawer.draw()
+    seen = visible(drawer, TrialState.RUNNING)
+    assert [trial.params for trial in seen] == [dict(last.candidate.point.values)]
+
+
+def test_only_a_draw_waits_for_a_draw(database: Database) -> None:
+    # Who calls the rest is the event loop: a draw may take seconds.
+    drawer = search(database, "random").drawer()
+    draft = drawer.draw()
+
+    def use() -> None:
+        drawer.release(draft)
+        drawer.uniform()
+
+    with drawer._lock:
+        using = threading.Thread(target=use, daemon=True)
+        using.start()
+        using.join(60)
+        assert not using.is_alive()
 
 
 def test_a_draft_comes_after_all_trials_that_are_there(database: Database) -> None:
