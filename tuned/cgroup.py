@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-#: Joins the group given as $0, then becomes the program; a failure to join must not run it outside.
-JOIN = (
-    'echo 0 > "$0/cgroup.procs" || { echo "tuned: cannot join the trial\'s control group" >&2; exit 125; }; '
-    'exec "$@"'
-)
-
 CREATE_TRIES = 10
 
 #: The controllers that we use, by the key of ``[resources]`` that needs them.
@@ -54,10 +48,6 @@ class Cgroup:
     """The group of one trial."""
 
     path: Path
-
-    def joining(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        """The command that joins the group and becomes ``argv``."""
-        return ("/bin/sh", "-c", JOIN, str(self.path), *argv)
 
     def processes(self) -> list[int]:
         return [int(line) for line in (self.path / "cgroup.procs").read_text().split()]

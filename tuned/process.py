@@ -10,14 +10,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuned import descendants, gpus
+from tuned import gpus
 from tuned.experiment import Experiment, text
 from tuned.output import Reports, TrialLog
 from tuned.pipes import Pipe, Tail, Told
@@ -37,10 +36,6 @@ _WITHHELD_PREFIXES = ("LISTEN_", "PG", "TUNED_", "WATCHDOG_")
 
 OnReport = Callable[[int, float], object]
 OnLine = Callable[[bytes], object]
-
-
-class NotStarted(Exception):
-    """The program of a trial cannot be run, and why: the trial has failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,28 +68,12 @@ class Launch:
 Start = Callable[[Launch, int, int], Awaitable[Tree]]
 
 
-async def spawn(launch: Launch, stdout: int, stderr: int) -> Tree:
-    """Starts the program of a launch. Raises NotStarted, and OSError if it can have no group."""
-    group = launch.create_group()
-    try:
-        main = _popen(launch, group, stdout, stderr)
-    except (OSError, ValueError) as error:
-        if group is not None:
-            group.remove()
-        raise NotStarted(f"cannot run {launch.argv[0]!r}: {error}") from error
-    return Tree(main=main, token=launch.token, group=group)
-
-
 async def run(
-    launch: Launch,
-    on_report: OnReport | None = None,
-    on_line: OnLine | None = None,
-    *,
-    start: Start = spawn,
+    launch: Launch, start: Start, on_report: OnReport | None = None, on_line: OnLine | None = None
 ) -> Ending:
     """Runs to the end, or to the timeout. Cancelled: kills the whole tree, then the cancellation goes on.
 
-    Raises what ``start`` raises, but NotStarted.
+    Raises what ``start`` raises.
     """
     if problem := _problem(launch):
         return _failed(Cause.EXIT, problem)
@@ -102,8 +81,6 @@ async def run(
     kept = TrialLog(launch.log)
     try:
         return await _watch(launch, start, reports, kept, on_line)
-    except NotStarted as error:
-        return _failed(Cause.EXIT, str(error))
     finally:
         kept.close()
 
@@ -145,15 +122,19 @@ def environment(
 
 def common_environment(experiment: Experiment, host: str) -> dict[str, str]:
     """What all trials of an experiment on a host have in their environment."""
-    ours = {
+    # Otherwise what a Python program prints is seen only when its buffer is full.
+    unbuffered = {"PYTHONUNBUFFERED": "1"}
+    names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
+    return {**unbuffered, **own_environment(), **experiment.objective.env, **names}
+
+
+def own_environment() -> dict[str, str]:
+    """The daemon's environment without its secrets."""
+    return {
         name: value
         for name, value in os.environ.items()
         if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIXES)
     }
-    # Otherwise what a Python program prints is seen only when its buffer is full.
-    unbuffered = {"PYTHONUNBUFFERED": "1"}
-    names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
-    return {**unbuffered, **ours, **experiment.objective.env, **names}
 
 
 def _problem(launch: Launch) -> str | None:
@@ -175,18 +156,6 @@ def _problem(launch: Launch) -> str | None:
         None
         if shutil.which(program, path=search)
         else f"cannot run {program!r}: not found in PATH ({search})"
-    )
-
-
-def _popen(launch: Launch, group: Cgroup | None, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # what a member of the spool's group asked for
-        launch.argv if group is None else group.joining(launch.argv),
-        cwd=launch.workdir,
-        env={**launch.environment, descendants.TOKEN_VARIABLE: launch.token},
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=True,
     )
 
 

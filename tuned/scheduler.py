@@ -64,7 +64,7 @@ class Scheduler:
         self._teller = teller
         self._events = events
         self._site = site
-        self._servers = Servers(site)
+        self._servers = Servers(site.host, site.state.trials)
         self.searches: dict[str, Search] = {}
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots

@@ -61,7 +61,7 @@ class Evaluation:
     claimed: Claimed
     site: Site
     slot: int
-    #: How an attempt begins: as a program of its own, or forked from one that is warm.
+    #: How an attempt begins.
     start: process.Start
     #: The GPUs that it has, by id.
     cards: tuple[str, ...] = ()
@@ -97,9 +97,7 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
 async def _attempt(evaluation: Evaluation) -> Ending:
     launch = _launch(evaluation)
     try:
-        return await process.run(
-            launch, evaluation.reports.__setitem__, log.trial_output, start=evaluation.start
-        )
+        return await process.run(launch, evaluation.start, evaluation.reports.__setitem__, log.trial_output)
     finally:
         _remove_empty(evaluation)
 

@@ -24,6 +24,7 @@ import click
 from tuned import descendants, process, triallog
 from tuned.tables import Colour, number, span
 from tuned.tunectl_files import example_point, load, point_text
+from tuned.warm import Program, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,7 +65,8 @@ async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
     descendants.become_subreaper()
     launch = _launch(parsed, point, scratch)
     launch.log.touch()
-    running = asyncio.ensure_future(process.run(launch, on_report=_tell_report))
+    server = Server(Program.of_commands())
+    running = asyncio.ensure_future(process.run(launch, server.start, _tell_report))
     for end in (signal.SIGTERM, signal.SIGHUP):
         # What runs is in a session of its own: it would outlive us.
         asyncio.get_running_loop().add_signal_handler(end, running.cancel)
@@ -76,6 +78,7 @@ async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
     finally:
         running.cancel()
         await asyncio.wait([running])
+        await server.end()
 
 
 def _launch(parsed: Experiment, point: Point, scratch: Path) -> process.Launch:

@@ -1,7 +1,8 @@
-"""Warm processes for Python objectives: one for each experiment that needs it, from which trials are forked.
+"""Warm processes, one for each experiment that needs it, from which trials are forked: the daemon's side.
 
-The other side of ``tuned.forkserver``. A trial is a child of the daemon, not of its server: it does not
-notice what becomes of that, and a server that is gone is made anew for the next trial.
+Of ``tuned.commands`` and ``tuned.objectives`` there is one process for an experiment that has trials to begin
+here. A trial is a child of the daemon, not of its server: it does not notice what becomes of that, and a
+server that is gone is made anew for the next trial.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 import structlog
 
 from tuned import process
 from tuned.descendants import TOKEN_VARIABLE
-from tuned.forkserver import MESSAGE_BYTES, READY, TRIALS
+from tuned.forkserver import MESSAGE_BYTES, READY, TRIALS, Order
 from tuned.journal import open_memory
 from tuned.resources import UNLIMITED
 from tuned.tree import Adopted, Tree, completely
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
 
     from tuned.cgroup import Cgroup
     from tuned.experiment import Experiment
     from tuned.process import Launch, Start
-    from tuned.trial import Site
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -43,7 +44,7 @@ END_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Spare:
-    """A trial that was forked already, in a group of its own, and waits at its socket for what to evaluate.
+    """A trial that was forked already, in a group of its own, and waits at its socket for what it is to be.
 
     To join a group takes the kernel some 10 ms, in which a slot would wait.
     """
@@ -83,10 +84,9 @@ class _Process:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
                 await self.tree.ended()
-        await self.tree.kill()
         for spare in self.spares:
             spare.socket.close()
-            await spare.tree.kill()
+        await asyncio.gather(self.tree.kill(), *(spare.tree.kill() for spare in self.spares))
 
     async def _fork(self, launch: Launch) -> bool:
         """Has it fork some trials such as this one. False if it is gone."""
@@ -117,12 +117,12 @@ class _Process:
                 tree = Tree(main=Adopted(int(pid)), token=self.tree.token, group=groups.pop(0))
                 self.spares.append(_Spare(tree=tree, socket=ours.dup()))
         if not answer:
-            _log.warning("the process with the imported module is gone", pid=self.tree.main.pid)
+            _log.warning("the process from which trials are forked is gone", pid=self.tree.main.pid)
         return bool(answer)
 
 
 def _give(spare: _Spare, launch: Launch, stdout: int, stderr: int) -> bool:
-    """Tells a trial what to evaluate, which it then does; False if it was gone."""
+    """Tells a trial what it is to be, which it then is; False if it was gone."""
     spare.tree.token = launch.token
     with spare.socket, open_memory(_order(launch)) as order:
         try:
@@ -139,12 +139,45 @@ async def _discard(group: Cgroup | None) -> None:
         group.remove()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What trials are forked from."""
+
+    #: Before the socket and the group, which come first among its arguments.
+    argv: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+    #: Complete but for the mark.
+    environment: Mapping[str, str]
+    workdir: str | Path
+    #: The function whose module it imports, if it does.
+    imports: str | None = None
+
+    @classmethod
+    def of_commands(cls) -> Self:
+        """Whatever their experiment sets: that might not suit our Python."""
+        argv = (sys.executable, "-P", "-m", "tuned.commands")
+        return cls(argv=argv, environment=process.own_environment(), workdir="/")
+
+    @classmethod
+    def of(cls, experiment: Experiment, host: str, workdir: Path) -> Self:
+        """For trials of an experiment; ``workdir`` is for an import that has no directory of its own."""
+        objective = experiment.objective
+        if objective.python is None or not objective.fork:
+            return cls.of_commands()
+        return cls(
+            argv=(sys.executable, "-m", "tuned.objectives"),
+            arguments=experiment.worker_arguments,
+            environment=process.common_environment(experiment, host),
+            workdir=objective.workdir or workdir,
+            imports=objective.python,
+        )
+
+
 class Server:
     """Where the trials of one experiment are forked: a process that is made when a trial needs one."""
 
-    def __init__(self, experiment: Experiment, site: Site) -> None:
-        self._experiment = experiment
-        self._site = site
+    def __init__(self, program: Program) -> None:
+        self._program = program
         self._process: _Process | None = None
         #: One at a time asks for a trial; the others would wait for the same import anyway.
         self._lock = asyncio.Lock()
@@ -168,16 +201,12 @@ class Server:
                 # It may answer later what nobody waits for: the next trial gets another one.
                 await completely(self._end(0))
                 raise
-            raise OSError(f"the process that imported {self._name} ended as it was asked for a trial")
+            raise OSError("the process from which trials are forked ended as it was asked for one")
 
     async def end(self, patience_seconds: float = END_SECONDS) -> None:
         """Ends the process, if there is one, once the trial that is just being started has begun."""
         async with self._lock:
             await self._end(patience_seconds)
-
-    @property
-    def _name(self) -> str | None:
-        return self._experiment.objective.python
 
     async def _end(self, patience_seconds: float) -> None:
         ended, self._process = self._process, None
@@ -185,36 +214,42 @@ class Server:
             await ended.end(patience_seconds)
 
     async def _begin(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
-        """Imports the module, with the output of the trial that needs it; if that fails, how it ended."""
+        """Has it ready to fork; if it imports, then with the output of the trial that needs it.
+
+        If the import failed, how it ended.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
+        name = self._program.imports
         with theirs:
             try:
-                tree = self._spawn(launch, theirs, stdout, stderr)
+                # What else it has to say is for the daemon's own log.
+                outputs = (stdout, stderr) if name else (subprocess.DEVNULL, None)
+                tree = self._spawn(launch, theirs, *outputs)
             except BaseException:
                 ours.close()
                 raise
         self._process = _Process(tree=tree, socket=ours)
         answer = await asyncio.get_running_loop().sock_recv(ours, MESSAGE_BYTES)
         if answer == READY:
-            _log.debug("module imported", pid=tree.main.pid)
             return None
         if answer:
-            raise OSError(f"{self._name} cannot be forked: {answer.decode()}; set [objective] fork = false")
-        await tree.ended()
+            raise OSError(f"{name} cannot be forked: {answer.decode()}; set [objective] fork = false")
+        status = await tree.ended()
+        if name is None:
+            raise OSError(f"the process from which commands are begun ended with status {status}")
         await self._end(0)
         return tree
 
-    def _spawn(self, launch: Launch, theirs: socket.socket, stdout: int, stderr: int) -> Tree:
-        arguments = (str(theirs.fileno()), *self._experiment.worker_arguments)
-        argv = (sys.executable, "-m", "tuned.forkserver", *arguments)
+    def _spawn(self, launch: Launch, theirs: socket.socket, stdout: int, stderr: int | None) -> Tree:
         token = _token(launch)
         group = replace(launch, token=token, resources=UNLIMITED).create_group()
+        place = "" if group is None else str(group.path)
         try:
             main = subprocess.Popen(
-                argv if group is None else group.joining(argv),
-                cwd=self._experiment.objective.workdir or self._site.state.trials,
-                env={**process.common_environment(self._experiment, self._site.host), TOKEN_VARIABLE: token},
+                (*self._program.argv, str(theirs.fileno()), place, *self._program.arguments),
+                cwd=self._program.workdir,
+                env={**self._program.environment, TOKEN_VARIABLE: token},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -231,18 +266,17 @@ class Server:
 class Servers:
     """The servers of one host, by the studies' uids. Belongs to the event loop's thread."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, host: str, workdir: Path) -> None:
+        self._host = host
+        self._workdir = workdir
         self._servers: dict[str, Server] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     def start_of(self, experiment: Experiment, uid: str) -> Start:
         """How a trial of this experiment begins."""
-        if experiment.objective.python is None or not experiment.objective.fork:
-            return process.spawn
 
         async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
-            server = self._servers.setdefault(uid, Server(experiment, self._site))
+            server = self._servers.setdefault(uid, Server(Program.of(experiment, self._host, self._workdir)))
             return await server.start(launch, stdout, stderr)
 
         return start
@@ -269,4 +303,5 @@ def _token(launch: Launch) -> str:
 
 def _order(launch: Launch) -> bytes:
     environment = {**launch.environment, TOKEN_VARIABLE: launch.token}
-    return json.dumps({"environment": environment, "workdir": str(launch.workdir)}).encode()
+    order = Order(argv=list(launch.argv), environment=environment, workdir=str(launch.workdir))
+    return json.dumps(order).encode()

@@ -15,12 +15,14 @@ import pytest
 
 from tests.acceptance.daemon import all_processes, is_alive, resident_megabytes
 from tests.factories import MIXED
+from tests.integration.starting import run
 from tests.integration.trees import cgroup_root, double_fork, pid_in, staying, subreaper
 from tests.waiting import until, until_async
 from tuned import cgroup, process
 from tuned.experiment import parse
 from tuned.process import Launch
 from tuned.states import Cause, Ending, Failure
+from tuned.warm import Program, Server
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -62,7 +64,11 @@ def launch(bare: Launch, request: pytest.FixtureRequest) -> Launch:
 
 
 async def sh(launch: Launch, script: str) -> Ending:
-    return await process.run(replace(launch, argv=("sh", "-c", script)))
+    return await run(replace(launch, argv=("sh", "-c", script)))
+
+
+def lines(launch: Launch) -> list[str]:
+    return launch.log.read_text().splitlines()
 
 
 def failure(ending: Ending) -> Failure:
@@ -138,7 +144,7 @@ async def test_the_log_has_both_outputs(launch: Launch) -> None:
 async def test_intermediate_values_are_told_while_it_runs(bare: Launch) -> None:
     seen: dict[int, float] = {}
     script = """echo '{"step": 1, "value": 4}'; sleep 600"""
-    running = asyncio.create_task(process.run(replace(bare, argv=("sh", "-c", script)), seen.__setitem__))
+    running = asyncio.create_task(run(replace(bare, argv=("sh", "-c", script)), seen.__setitem__))
     await until_async(lambda: seen == {1: 4.0}, what="the report")
     await cancel(running)
 
@@ -172,14 +178,14 @@ async def test_a_trial_has_no_standard_input(bare: Launch) -> None:
 async def test_arguments_reach_the_program_as_they_are(launch: Launch) -> None:
     argument = "$HOME; `date` 'quoted' \n *"
     script = "import sys, json; print(json.dumps(sys.argv[1:]))"
-    await process.run(replace(launch, argv=(sys.executable, "-c", script, argument, "")))
+    await run(replace(launch, argv=(sys.executable, "-c", script, argument, "")))
     assert json.loads(launch.log.read_text()) == [argument, ""]
 
 
 async def test_the_environment_is_the_given_one_and_the_mark(launch: Launch) -> None:
     given = {"PATH": os.environ["PATH"], "ONLY": "this", "TUNED_TRIAL": "4"}
     script = "import os, json; print(json.dumps(dict(os.environ)))"
-    await process.run(replace(launch, environment=given, argv=(sys.executable, "-c", script)))
+    await run(replace(launch, environment=given, argv=(sys.executable, "-c", script)))
     found = json.loads(launch.log.read_text())
     # sh adds these two when it has them not, Python the third.
     assert (
@@ -189,6 +195,39 @@ async def test_the_environment_is_the_given_one_and_the_mark(launch: Launch) -> 
             "TUNED_TOKEN": launch.token,
         }.items()
     )
+
+
+async def test_it_is_in_its_control_group_before_its_program_begins(grouped: Launch) -> None:
+    await run(replace(grouped, argv=("cat", "/proc/self/cgroup")))
+    instance = grouped.token.partition("/")[0]
+    assert any(line.startswith("0::") and f"/trials/{instance}-" in line for line in lines(grouped))
+
+
+async def test_it_has_no_descriptors_and_signals_of_ours(launch: Launch) -> None:
+    ours = await asyncio.to_thread(Path("/proc/self/status").read_text)
+    await sh(launch, "ls -l /proc/$$/fd; cat /proc/self/status")
+    found = lines(launch)
+    assert {line.split()[-3] for line in found if "->" in line} == {"0", "1", "2"}
+    # What Python ignores for itself.
+    pythons = sum(1 << each - 1 for each in (signal.SIGPIPE, signal.SIGXFSZ))
+    for name, without in {"SigIgn": pythons, "SigBlk": 0}.items():
+        assert signals(found, name) == signals(ours.splitlines(), name) & ~without
+
+
+def signals(status: list[str], name: str) -> int:
+    return next(int(line.split()[1], 16) for line in status if line.startswith(name))
+
+
+async def test_what_an_experiment_sets_is_for_its_program_and_not_for_what_begins_it(launch: Launch) -> None:
+    setting = {"PYTHONHOME": "/no/where"}
+    content = f'[objective]\ncommand = ["true"]\nenv = {{ PYTHONHOME = "/no/where" }}\n{MIXED}'
+    server = Server(Program.of(parse(content.encode(), "exp.toml"), "h", launch.workdir))
+    argv = ("sh", "-c", "test $PYTHONHOME = /no/where && echo 1")
+    begun = replace(launch, argv=argv, environment={**launch.environment, **setting})
+    try:
+        assert (await process.run(begun, server.start)).values == (1.0,)
+    finally:
+        await server.end()
 
 
 async def test_it_runs_in_its_working_directory(launch: Launch, tmp_path: Path) -> None:
@@ -201,7 +240,7 @@ async def test_a_program_is_found_relative_to_the_working_directory(launch: Laun
     program = tmp_path / "train.sh"
     program.write_text("#!/bin/sh\necho 0.5\n")
     program.chmod(0o755)
-    assert (await process.run(replace(launch, argv=("./train.sh",)))).values == (0.5,)
+    assert (await run(replace(launch, argv=("./train.sh",)))).values == (0.5,)
 
 
 def test_a_trial_has_the_daemons_environment_without_what_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +305,7 @@ async def test_a_program_that_cannot_be_run_is_told(
 ) -> None:
     (tmp_path / "plain").touch(mode=0o644)
     (tmp_path / "directory").mkdir()
-    ending = await process.run(replace(launch, argv=(program,), environment={"PATH": "/no/where"}))
+    ending = await run(replace(launch, argv=(program,), environment={"PATH": "/no/where"}))
     assert failure(ending) == Failure(cause=Cause.EXIT, message=expected.format(here=tmp_path))
 
 
@@ -279,12 +318,12 @@ async def test_a_program_that_the_system_refuses_is_told(bare: Launch, tmp_path:
     program = tmp_path / "text"
     program.write_text("no program\n")
     program.chmod(0o755)
-    found = failure(await process.run(replace(bare, argv=(str(program),))))
-    assert found.message == f"cannot run '{program}': [Errno 8] Exec format error: '{program}'"
+    found = failure(await run(replace(bare, argv=(str(program),))))
+    assert found.message == f"exit status 126: tuned: cannot run '{program}': Exec format error"
 
 
 async def test_arguments_that_are_too_long_are_told(launch: Launch) -> None:
-    ending = await process.run(replace(launch, argv=("echo", "x" * 200_000)))
+    ending = await run(replace(launch, argv=("echo", "x" * 200_000)))
     assert "Argument list too long" in failure(ending).message
 
 
@@ -356,7 +395,7 @@ while time.monotonic() < end:
 """
     file = tmp_path / "begun"
     argv = ("sh", "-c", f"{sys.executable} -S -c '{script}' {file}; sleep 600")
-    running = asyncio.create_task(process.run(replace(grouped, argv=argv)))
+    running = asyncio.create_task(run(replace(grouped, argv=argv)))
     await until_async(file.exists, what="the first fork", seconds=30)
     await cancel(running)
     assert grouped.cgroups is not None

@@ -28,7 +28,7 @@ from tuned.instance import StateDirectory
 from tuned.process import Launch
 from tuned.states import Cause, Ending, Failure
 from tuned.trial import Site
-from tuned.warm import Server
+from tuned.warm import Program, Server
 
 SPACE = '[space.x]\ntype = "int"\nlow = 0\nhigh = 99\n'
 
@@ -58,7 +58,8 @@ class Host:
     @property
     def server(self) -> Server:
         if self._server is None:
-            self._server = Server(parse(self.experiment.encode(), "exp.toml"), self.site)
+            experiment = parse(self.experiment.encode(), "exp.toml")
+            self._server = Server(Program.of(experiment, self.site.host, self.site.state.trials))
         return self._server
 
     def launch(self, x: int = 0, timeout_seconds: float | None = 60) -> Launch:
@@ -85,7 +86,7 @@ class Host:
         return self.directory / f"{x}.log"
 
     async def run(self, x: int = 0, timeout_seconds: float | None = 60) -> Ending:
-        return await process.run(self.launch(x, timeout_seconds), start=self.server.start)
+        return await process.run(self.launch(x, timeout_seconds), self.server.start)
 
     async def value(self, x: int = 0) -> float:
         ending = await self.run(x)
@@ -165,7 +166,7 @@ async def test_a_trial_has_its_own_environment_and_directory_and_no_input(host: 
     host.env = 'OURS = "set"'
     await host.value(3)
     launch = host.launch(7)
-    ending = await process.run(launch, start=host.server.start)
+    ending = await process.run(launch, host.server.start)
     assert ending.values == (14.0,), host.log(7).read_text()
     found = json.loads(host.log(7).read_text().splitlines()[0])
     assert found == {**launch.environment, "TUNED_TOKEN": launch.token}
@@ -469,7 +470,7 @@ async def test_what_cannot_be_forked_is_this_hosts_trouble_and_says_what_to_do(
 async def test_a_mark_of_another_length_lets_no_trial_begin(host: Host) -> None:
     host.write("def objective(trial): return 1")
     launch = replace(host.launch(), token="short")
-    ending = await process.run(launch, start=host.server.start)
+    ending = await process.run(launch, host.server.start)
     assert ending.failure is not None
     assert ending.failure.message == (
         "exit status 125: tuned: cannot begin the trial: the mark short is not as long as the server's"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.starting import run
+from tests.integration.trees import subreaper
 from tuned import process
 from tuned.experiment import parse
 from tuned.process import Launch
@@ -22,6 +25,12 @@ high = 9
 type = "categorical"
 choices = ["a", true]
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _subreaper() -> Iterator[None]:
+    with subreaper():
+        yield
 
 
 class Objective:
@@ -41,7 +50,7 @@ class Objective:
         environment = process.environment(
             experiment, point, trial=7, host="h", slot=0, attempt=1, point_directory=self.directory
         )
-        return await process.run(
+        return await run(
             Launch(
                 argv=process.command(experiment, point),
                 environment={**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
