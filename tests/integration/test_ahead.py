@@ -99,8 +99,20 @@ async def test_points_are_drawn_ahead_only_once_a_result_on_its_way_is_known(tmp
         bench.untold.add(1, "a")
         for _ in range(SLOTS):
             assert (await bench.drafts.next(SLOTS)).candidate.is_ahead
+            bench.drafts.note_claimed(SLOTS)
         # None was begun: whoever asks now has one drawn, with what is known.
         assert not (await bench.drafts.next(SLOTS)).candidate.is_ahead
         bench.untold.settle(1)
         bench.drafts.draw_ahead(SLOTS)
+        assert (await bench.drafts.next(SLOTS)).candidate.is_ahead
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+async def test_nothing_is_drawn_ahead_while_a_slot_claims(tmp_path: Path, sampler: str) -> None:
+    async with drafts_of(tmp_path, sampler, SHORT) as bench:
+        with bench.drafts.claim():
+            bench.drafts.note_claimed(SLOTS)
+            bench.drafts.draw_ahead(SLOTS)
+            assert not (await bench.drafts.next(SLOTS)).candidate.is_ahead
+        bench.drafts.note_claimed(SLOTS)
         assert (await bench.drafts.next(SLOTS)).candidate.is_ahead
