@@ -30,7 +30,7 @@ TRIALS = 4
 #: What a trial is given: its order (JSON), standard output, standard error.
 DESCRIPTORS = 3
 
-#: As a shell has it where it cannot run what it was told to.
+#: As env(1) and nohup(1) have it where they fail by themselves.
 CANNOT_BEGIN = 125
 
 #: Longer than anything that the daemon says, or that we answer.

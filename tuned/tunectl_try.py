@@ -134,6 +134,8 @@ def hints(parsed: Experiment, point: Point, ending: Ending) -> Iterator[str]:
         yield f"this ran without [resources] ({each}): no limits, and the GPUs that you see"
     if ending.failure is not None:
         yield from _value(parsed, ending.failure)
+        if "Exec format error" in ending.failure.message:
+            yield "the first line of a script says what runs it, such as #!/bin/sh"
     elif objective.timeout is None:
         yield f'without [objective] timeout = "{span(3600)}" or so, a trial that hangs keeps its slot'
 

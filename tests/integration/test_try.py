@@ -76,6 +76,16 @@ def test_an_exit_status(reader: Reader) -> None:
     assert "FAIL exit: exit status 3: no data" in done.stderr
 
 
+def test_a_script_without_its_first_line(reader: Reader) -> None:
+    script = reader.here / "train.sh"
+    script.write_text("echo 1\n")
+    script.chmod(0o755)
+    done = reader.tries(str(script))
+    assert done.returncode == 1
+    assert f"FAIL exit: exit status 126: tuned: cannot run '{script}': Exec format error" in done.stderr
+    assert "the first line of a script says what runs it, such as #!/bin/sh" in done.stderr
+
+
 def test_a_timeout(reader: Reader) -> None:
     done = reader.tries("sleep", "600", objective='timeout = "200ms"')
     assert done.returncode == 1
