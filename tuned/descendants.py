@@ -40,6 +40,8 @@ class Process:
     pid: int
     parent: int
     session: int
+    #: When it began: with its id, what nothing else has.
+    began: int
     is_zombie: bool
 
 
@@ -110,9 +112,14 @@ def kill_instance(instance: str) -> bool:
 
 def _kill_until_gone(find: Callable[[dict[int, Process]], set[int]], known: Collection[int]) -> bool:
     quiet_looks = 0
+    killed: set[tuple[int, int]] = set()
     for round_ in range(MOST_ROUNDS):
         processes = _processes()
-        found = find(processes)
+        # What was killed shows no mark any more, long before it is gone if it has much memory to give back.
+        found = find(processes) | {
+            each.pid for each in processes.values() if (each.pid, each.began) in killed
+        }
+        killed.update((pid, processes[pid].began) for pid in found)
         for pid in found:
             if processes[pid].is_zombie:
                 _reap(processes[pid], known)
@@ -159,7 +166,11 @@ def _processes() -> dict[int, Process]:
                 # The command's name, in parentheses, may hold anything.
                 stat = Path("/proc", name, "stat").read_text(encoding="latin-1").rpartition(")")[2].split()
                 found[int(name)] = Process(
-                    pid=int(name), parent=int(stat[1]), session=int(stat[3]), is_zombie=stat[0] in "ZX"
+                    pid=int(name),
+                    parent=int(stat[1]),
+                    session=int(stat[3]),
+                    began=int(stat[19]),
+                    is_zombie=stat[0] in "ZX",
                 )
     return found
 

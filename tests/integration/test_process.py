@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -359,6 +360,24 @@ async def test_what_a_trial_leaves_behind_ends_with_it(launch: Launch, tmp_path:
     ending = await sh(launch, f"{double_fork(file)}; until [ -e {file} ]; do sleep 0.01; done; echo 1")
     assert ending.values == (1.0,)
     assert not is_alive(pid_in(file))
+
+
+async def test_what_is_still_giving_back_its_memory_is_waited_for(launch: Launch, tmp_path: Path) -> None:
+    # It runs no more, and has no environment any more that would show its mark.
+    file = tmp_path / "pid"
+    program = (
+        f"import os, time; big = b'x' * 2**29; open('{file}.new', 'w').write(str(os.getpid())); "
+        f"os.rename('{file}.new', '{file}'); time.sleep(600)"
+    )
+    leave = shlex.join(["setsid", "--fork", sys.executable, "-S", "-c", program])
+    script = f"{leave}; until [ -e {file} ]; do sleep 0.01; done; echo 1"
+    server = Server(Program.of_commands())
+    try:
+        ending = await process.run(replace(launch, argv=("sh", "-c", script)), server.start)
+        assert not is_alive(pid_in(file))
+    finally:
+        await server.end(0)
+    assert ending.values == (1.0,)
 
 
 async def test_a_tree_past_its_timeout_is_gone(launch: Launch, tmp_path: Path) -> None:
