@@ -16,8 +16,10 @@ running: what the daemon of the version before asks for must be understood.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn, TypedDict
@@ -63,6 +65,8 @@ def connect(descriptor: str, group: str) -> socket.socket:
 
 def serve(daemon: socket.socket, become: Become) -> None:
     """Forks what the daemon asks for, until it is gone."""
+    # Whoever ignores it cannot wait for a child.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     daemon.send(READY)
     while True:
         groups, sockets, _, _ = socket.recv_fds(daemon, MESSAGE_BYTES, TRIALS, socket.MSG_CMSG_CLOEXEC)
@@ -129,11 +133,8 @@ def _hindrance(group: str) -> OSError | None:
 
 def _join(group: str) -> None:
     # Not with a buffer: a refused write would be tried again.
-    file = os.open(f"{group}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(file, str(os.getpid()).encode())
-    finally:
-        os.close(file)
+    with io.FileIO(f"{group}/cgroup.procs", "w") as file:
+        file.write(str(os.getpid()).encode())
 
 
 def _receive(waiting: int) -> Order | None:

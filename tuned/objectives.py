@@ -1,8 +1,8 @@
 """The warm process of one Python objective: imports its module once, and forks every trial from there.
 
-``python -m tuned.objectives DESCRIPTOR GROUP MODULE:FUNCTION DIRECTORY SPACE``: the first two as told in
-``forkserver``, the rest as for ``worker``. What the import prints, and how it fails, is that of the trial for
-which it was begun, whose output it has until then.
+``python -m tuned.objectives MODULE:FUNCTION DIRECTORY SPACE DESCRIPTOR GROUP``: the last two as told in
+``forkserver``, the others as for ``worker``. What the import prints, and how it fails, is that of the trial
+for which it was begun, whose output it has until then.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Imported:
 
 
 def main(arguments: Sequence[str]) -> None:
-    descriptor, group, name, directory, space = arguments
+    name, directory, space, descriptor, group = arguments
     daemon = connect(descriptor, group)
     mark, mark_bytes = _find_mark()
     imported = _Imported(
@@ -50,7 +50,6 @@ def main(arguments: Sequence[str]) -> None:
     if (hindrance := _hindrance()) is not None:
         daemon.send(hindrance.encode())
         return
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Libraries for numbers have threads of their own, and see to their forks.
     warnings.filterwarnings("ignore", r"This process .*is multi-threaded, use of fork", DeprecationWarning)
     # What is there now is not looked through, and so not copied, by the collector of every trial.

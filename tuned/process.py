@@ -27,7 +27,7 @@ from tuned.tree import Tree, completely
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tuned.cgroup import Cgroup, Root
+    from tuned.cgroup import Root
     from tuned.space import Point
 
 #: What is the daemon's own, or would let a trial speak in its name: never in a trial's environment.
@@ -57,11 +57,6 @@ class Launch:
     resources: Resources = UNLIMITED
     #: Between SIGTERM and SIGKILL when the tree is killed.
     grace_seconds: float = 0.0
-
-    def create_group(self) -> Cgroup | None:
-        """A control group for its tree; None where there are none. Raises OSError."""
-        name = self.token.replace("/", "-")
-        return None if self.cgroups is None else self.cgroups.create(name, self.resources)
 
 
 #: Begins what a launch says, with these descriptors as its standard output and standard error.

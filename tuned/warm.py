@@ -13,7 +13,7 @@ import json
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ from tuned import process
 from tuned.descendants import TOKEN_VARIABLE
 from tuned.forkserver import MESSAGE_BYTES, READY, TRIALS, Order
 from tuned.journal import open_memory
-from tuned.resources import UNLIMITED
+from tuned.resources import UNLIMITED, Resources
 from tuned.tree import Adopted, Tree, completely
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class _Process:
         groups: list[Cgroup | None] = []
         try:
             while len(groups) < TRIALS:
-                groups.append(replace(launch, token=_token(launch)).create_group())
+                groups.append(_create_group(launch, _token(launch), launch.resources))
             return await self._ask_for(groups)
         finally:
             for group in groups:
@@ -132,6 +132,12 @@ def _give(spare: _Spare, launch: Launch, stdout: int, stderr: int) -> bool:
     return True
 
 
+def _create_group(launch: Launch, token: str, resources: Resources) -> Cgroup | None:
+    """A control group for what has this mark; None where there are none. Raises OSError."""
+    name = token.replace("/", "-")
+    return None if launch.cgroups is None else launch.cgroups.create(name, resources)
+
+
 async def _discard(group: Cgroup | None) -> None:
     if group is not None:
         group.kill()
@@ -143,9 +149,8 @@ async def _discard(group: Cgroup | None) -> None:
 class Program:
     """What trials are forked from."""
 
-    #: Before the socket and the group, which come first among its arguments.
+    #: The socket and the group come last.
     argv: tuple[str, ...]
-    arguments: tuple[str, ...] = ()
     #: Complete but for the mark.
     environment: Mapping[str, str]
     workdir: str | Path
@@ -165,8 +170,7 @@ class Program:
         if objective.python is None or not objective.fork:
             return cls.of_commands()
         return cls(
-            argv=(sys.executable, "-m", "tuned.objectives"),
-            arguments=experiment.worker_arguments,
+            argv=(sys.executable, "-m", "tuned.objectives", *experiment.worker_arguments),
             environment=process.common_environment(experiment, host),
             workdir=objective.workdir or workdir,
             imports=objective.python,
@@ -243,11 +247,11 @@ class Server:
 
     def _spawn(self, launch: Launch, theirs: socket.socket, stdout: int, stderr: int | None) -> Tree:
         token = _token(launch)
-        group = replace(launch, token=token, resources=UNLIMITED).create_group()
+        group = _create_group(launch, token, UNLIMITED)
         place = "" if group is None else str(group.path)
         try:
             main = subprocess.Popen(
-                (*self._program.argv, str(theirs.fileno()), place, *self._program.arguments),
+                (*self._program.argv, str(theirs.fileno()), place),
                 cwd=self._program.workdir,
                 env={**self._program.environment, TOKEN_VARIABLE: token},
                 stdin=subprocess.DEVNULL,
@@ -276,8 +280,9 @@ class Servers:
         """How a trial of this experiment begins."""
 
         async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
-            server = self._servers.setdefault(uid, Server(Program.of(experiment, self._host, self._workdir)))
-            return await server.start(launch, stdout, stderr)
+            if uid not in self._servers:
+                self._servers[uid] = Server(Program.of(experiment, self._host, self._workdir))
+            return await self._servers[uid].start(launch, stdout, stderr)
 
         return start
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from tuned import process
 from tuned.process import Launch, OnReport
 from tuned.states import Ending
 from tuned.warm import Program, Server
 
 
-async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
-    server = Server(Program.of_commands())
+@asynccontextmanager
+async def serving(program: Program) -> AsyncIterator[Server]:
+    server = Server(program)
     try:
-        return await process.run(launch, server.start, on_report)
+        yield server
     finally:
         await server.end(0)
+
+
+async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
+    async with serving(Program.of_commands()) as server:
+        return await process.run(launch, server.start, on_report)

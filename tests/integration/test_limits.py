@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from unittest.mock import AsyncMock
@@ -13,7 +12,6 @@ import pytest
 
 from tests.factories import line
 from tests.integration.made_up import MadeUp
-from tests.integration.trees import subreaper
 from tuned import cgroup
 from tuned.cgroup import Cgroup, Root
 from tuned.claims import Candidate, Claimed, Origin
@@ -25,14 +23,10 @@ from tuned.states import Cause, Ending
 from tuned.trial import Evaluation, Site, evaluate
 from tuned.warm import Servers
 
+pytestmark = pytest.mark.usefixtures("_subreaper")
+
 ALL = ("memory", "cpu", "pids", "io")
 LIMITED = Resources(memory=2**32, cpus=1.5, pids=512, gpus=Fraction(1))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _subreaper() -> Iterator[None]:
-    with subreaper():
-        yield
 
 
 @pytest.fixture

@@ -16,20 +16,16 @@ import pytest
 
 from tests.acceptance.daemon import all_processes, is_alive, resident_megabytes
 from tests.factories import MIXED
-from tests.integration.starting import run
-from tests.integration.trees import cgroup_root, double_fork, pid_in, staying, subreaper
+from tests.integration.starting import run, serving
+from tests.integration.trees import cgroup_root, double_fork, pid_in, staying
 from tests.waiting import until, until_async
 from tuned import cgroup, process
 from tuned.experiment import parse
 from tuned.process import Launch
 from tuned.states import Cause, Ending, Failure
-from tuned.warm import Program, Server
+from tuned.warm import Program
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _subreaper() -> Iterator[None]:
-    with subreaper():
-        yield
+pytestmark = pytest.mark.usefixtures("_subreaper")
 
 
 @pytest.fixture
@@ -222,13 +218,11 @@ def signals(status: list[str], name: str) -> int:
 async def test_what_an_experiment_sets_is_for_its_program_and_not_for_what_begins_it(launch: Launch) -> None:
     setting = {"PYTHONHOME": "/no/where"}
     content = f'[objective]\ncommand = ["true"]\nenv = {{ PYTHONHOME = "/no/where" }}\n{MIXED}'
-    server = Server(Program.of(parse(content.encode(), "exp.toml"), "h", launch.workdir))
+    program = Program.of(parse(content.encode(), "exp.toml"), "h", launch.workdir)
     argv = ("sh", "-c", "test $PYTHONHOME = /no/where && echo 1")
     begun = replace(launch, argv=argv, environment={**launch.environment, **setting})
-    try:
+    async with serving(program) as server:
         assert (await process.run(begun, server.start)).values == (1.0,)
-    finally:
-        await server.end()
 
 
 async def test_it_runs_in_its_working_directory(launch: Launch, tmp_path: Path) -> None:
@@ -371,12 +365,9 @@ async def test_what_is_still_giving_back_its_memory_is_waited_for(launch: Launch
     )
     leave = shlex.join(["setsid", "--fork", sys.executable, "-S", "-c", program])
     script = f"{leave}; until [ -e {file} ]; do sleep 0.01; done; echo 1"
-    server = Server(Program.of_commands())
-    try:
+    async with serving(Program.of_commands()) as server:
         ending = await process.run(replace(launch, argv=("sh", "-c", script)), server.start)
         assert not is_alive(pid_in(file))
-    finally:
-        await server.end(0)
     assert ending.values == (1.0,)
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import textwrap
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from tests.acceptance.daemon import all_processes, environment_of, is_alive
-from tests.integration.trees import cgroup_root, double_fork, pid_in, subreaper
+from tests.integration.trees import cgroup_root, double_fork, pid_in
 from tests.waiting import until_async
 from tuned import process
 from tuned.cgroup import Root
@@ -30,13 +30,9 @@ from tuned.states import Cause, Ending, Failure
 from tuned.trial import Site
 from tuned.warm import Program, Server
 
+pytestmark = pytest.mark.usefixtures("_subreaper")
+
 SPACE = '[space.x]\ntype = "int"\nlow = 0\nhigh = 99\n'
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _subreaper() -> Iterator[None]:
-    with subreaper():
-        yield
 
 
 class Host:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.starting import run
-from tests.integration.trees import subreaper
 from tuned import process
 from tuned.experiment import parse
 from tuned.process import Launch
 from tuned.states import Cause, Ending, Failure
+
+pytestmark = pytest.mark.usefixtures("_subreaper")
 
 SPACE = """
 [space.x]
@@ -25,12 +25,6 @@ high = 9
 type = "categorical"
 choices = ["a", true]
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _subreaper() -> Iterator[None]:
-    with subreaper():
-        yield
 
 
 class Objective:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import shlex
 import uuid
 from collections.abc import Iterator
@@ -12,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import until
-from tuned import cgroup, descendants
-
-_PR_SET_CHILD_SUBREAPER = 36
+from tuned import cgroup
 
 
 def double_fork(pid_file: Path) -> str:
@@ -35,14 +32,6 @@ def pid_in(file: Path) -> int:
     return int(
         until(lambda: file.exists() and file.read_text(), what=f"a process to write {file}", seconds=60)
     )
-
-
-@contextmanager
-def subreaper() -> Iterator[None]:
-    """What trials leave behind comes to us, as it comes to the daemon."""
-    descendants.become_subreaper()
-    yield
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 @contextmanager

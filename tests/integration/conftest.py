@@ -1,0 +1,20 @@
+"""What these tests share: a process that stands in for the daemon."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+
+import pytest
+
+from tuned import descendants
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@pytest.fixture(scope="module")
+def _subreaper() -> Iterator[None]:
+    """What trials leave behind comes to us, as it comes to the daemon."""
+    descendants.become_subreaper()
+    yield
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
