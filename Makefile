@@ -59,8 +59,8 @@ format: $(VENV)/.dev  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 schema: $(VENV)/.dev  ## write the JSON Schema of the experiment file anew
-	$(BIN)/python -c 'import json; from tuned import experiment_file; \
-		print(json.dumps(experiment_file.json_schema(), indent=2))' > tuned/experiment.schema.json
+	$(BIN)/python -c 'import json; from tuned.experiment import json_schema; \
+		print(json.dumps(json_schema.json_schema(), indent=2))' > tuned/experiment/schema.json
 
 lock: $(VENV)/.dev  ## choose the newest versions of all dependencies and lock them
 	$(LOCK) pyproject.toml requirements/run.in --output-file requirements/run.txt

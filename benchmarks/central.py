@@ -18,9 +18,9 @@ from benchmarks.ground import KINDS, UNFLUSHED, Ground
 from benchmarks.report import Cell, Report, Spread
 from benchmarks.rounds import ratio, take_turns
 from tests.factories import Member, join, make_experiment, opened
-from tuned.claims import Claimed
-from tuned.database import Database
-from tuned.experiment import Experiment
+from tuned.domain.claim import Claimed
+from tuned.experiment.experiment import Experiment
+from tuned.storage.database import Database
 
 ROUNDS = 5
 #: Of all processes together in each round, so that both take about as long.

@@ -6,9 +6,9 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
 from tests.factories import Member
-from tuned.database import Database
-from tuned.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
-from tuned.states import PointState
+from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
+from tuned.domain.states import PointState
+from tuned.storage.database import Database
 
 #: Numbers from 0 to below 1 that are spread evenly, by the trial's number and a factor.
 _SPREAD = "((CAST(number AS BIGINT) * {factor}) % 99991) / 99991.0"

@@ -24,10 +24,10 @@ from benchmarks.report import Cell, Report, Spread
 from benchmarks.rounds import ratio, take_turns
 from tests.acceptance.daemon import resident_megabytes
 from tests.factories import Member, join, opened
-from tuned.claims import Claimed, Holder
-from tuned.database import Database
-from tuned.history import History
-from tuned.study import Drawer
+from tuned.domain.claim import Claimed, Holder
+from tuned.search.sampling import Drawer
+from tuned.storage.database import Database
+from tuned.storage.history import History
 
 ROUNDS = 9
 #: Of each size in each round.

@@ -25,10 +25,10 @@ from benchmarks.crew import Crew, crew
 from benchmarks.ground import Ground
 from benchmarks.report import Cell, Report
 from tests.factories import join, linked, make_experiment
-from tuned.claims import Claimed
-from tuned.encoding import Encoding
-from tuned.link import Link
-from tuned.search import Search
+from tuned.domain.claim import Claimed
+from tuned.search.search import Search
+from tuned.storage.encoding import Encoding
+from tuned.storage.link import Link
 
 SEEDS = 24
 #: That share the seeds; a search has nothing to do with it.

@@ -24,23 +24,23 @@ from benchmarks.crew import meet
 from benchmarks.host import cpu_seconds
 from tests.factories import make_experiment
 from tests.waiting import until_async
-from tuned import scheduler as slots
-from tuned.claims import Claimed, Holder, Outcome
-from tuned.database import Database
-from tuned.encoding import Encoding
+from tuned.daemon import scheduler
+from tuned.daemon.fleet import Fleet
+from tuned.daemon.scheduler import Scheduler
+from tuned.daemon.teller import Teller
+from tuned.disk.outbox import Outbox
+from tuned.disk.state import StateDirectory
+from tuned.domain.claim import Claimed, Holder, Outcome
+from tuned.domain.ending import Ending
+from tuned.domain.result import Result, Told
 from tuned.errors import DatabaseAway
 from tuned.events import Events
-from tuned.fleet import Fleet
-from tuned.instance import StateDirectory
-from tuned.link import Link
-from tuned.outbox import Outbox
-from tuned.scheduler import Scheduler
-from tuned.search import Search
-from tuned.states import Ending
-from tuned.studies import open_study, standings
-from tuned.teller import Teller
-from tuned.tells import Result, Told
-from tuned.trial import Evaluation, Site
+from tuned.search.search import Search
+from tuned.storage.database import Database
+from tuned.storage.encoding import Encoding
+from tuned.storage.link import Link
+from tuned.storage.studies import open_study, standings
+from tuned.trial.evaluation import Evaluation, Site
 
 INTERVAL_SECONDS, EXPIRE_SECONDS = 10.0, 90.0
 
@@ -96,7 +96,7 @@ def simulate(number: int, plan: Plan) -> Observed:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     # The one part of a host that is not the daemon's.
     begun: set[tuple[str, int]] = set()
-    vars(slots)["evaluate"] = _evaluator(plan.speed, begun)
+    vars(scheduler)["evaluate"] = _evaluator(plan.speed, begun)
     return asyncio.run(_simulate(number, plan, begun))
 
 

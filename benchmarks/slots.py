@@ -18,7 +18,7 @@ from benchmarks.ground import Ground
 from benchmarks.report import Cell, Report
 from benchmarks.rounds import take_turns
 from tests.factories import join, opened
-from tuned.experiment import parse
+from tuned.experiment.experiment import parse
 
 ROUNDS = 2
 SLOTS = 4

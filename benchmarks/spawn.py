@@ -15,9 +15,10 @@ from benchmarks.central import SPACE
 from benchmarks.ground import Ground
 from benchmarks.report import Report
 from benchmarks.rounds import take_turns
-from tuned import cgroup, process
-from tuned.descendants import become_subreaper
-from tuned.warm import Program, Server
+from tuned.trial import cgroup, process
+from tuned.trial import launch as launch_module
+from tuned.trial.fork_servers import Program, Server
+from tuned.trial.process_table import become_subreaper
 
 ROUNDS = 5
 #: In each round: so many that the process from which they are forked hardly counts.
@@ -48,7 +49,7 @@ def measure(ground: Ground, report: Report) -> None:
         [
             {"what": "subprocess.run", "isolation": "", "ms": found["bare"], "beyond the process": 0},
             {
-                "what": "tuned.process.run",
+                "what": "tuned.trial.process.run",
                 "isolation": isolation,
                 "ms": found["spawned"],
                 "beyond the process": spawned,
@@ -85,7 +86,7 @@ def _run_spawned(groups: cgroup.Root | None, home: Path) -> None:
     async def run() -> None:
         server = Server(Program.of_commands())
         for number in range(TRIALS):
-            launch = process.Launch(
+            launch = launch_module.Launch(
                 argv=tuple(COMMAND),
                 environment=os.environ,
                 workdir=home,

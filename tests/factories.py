@@ -18,20 +18,25 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import event, insert, inspect, text, update
 
-from tuned import hosts
-from tuned.claims import Candidate, Claimed, Claims, Duplicate, Holder, Origin, Outcome
-from tuned.database import _MIGRATION_TIMEOUT, Database, _migrate
-from tuned.encoding import Encoding
+from tuned.domain.claim import Candidate, Claimed, Duplicate, Holder, Origin, Outcome
+from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.result import Result, Told
+from tuned.domain.space import Point, Value
+from tuned.domain.standing import Standing
+from tuned.domain.walk import Walk
 from tuned.events import Events
-from tuned.experiment import Experiment, parse
-from tuned.history import History
-from tuned.link import Link
-from tuned.schema import t_host
-from tuned.space import Point, Value, Walk
-from tuned.states import Cause, Ending, Failure
-from tuned.studies import Standing, open_study, standings
-from tuned.study import Drawer
-from tuned.tells import Result, Told, tell
+from tuned.experiment.experiment import Experiment, parse
+from tuned.search.sampling import Drawer
+from tuned.storage import hosts
+from tuned.storage.claims import Claims
+from tuned.storage.database import Database
+from tuned.storage.encoding import Encoding
+from tuned.storage.history import History
+from tuned.storage.link import Link
+from tuned.storage.migrations import MIGRATION_TIMEOUT, migrate
+from tuned.storage.schema import t_host
+from tuned.storage.studies import open_study, standings
+from tuned.storage.tells import tell
 
 T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]
@@ -92,7 +97,7 @@ def _prepare(database: Database) -> None:
     head = _alembic_head()
     with database.transaction() as connection:
         if database.is_postgresql:
-            connection.execute(_MIGRATION_TIMEOUT)
+            connection.execute(MIGRATION_TIMEOUT)
         if inspect(connection).has_table("t_meta"):
             return
         models.BaseModel.metadata.create_all(connection)
@@ -103,7 +108,7 @@ def _prepare(database: Database) -> None:
         )
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
         connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
-        _migrate(connection)
+        migrate(connection)
 
 
 @functools.cache

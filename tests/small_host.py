@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
-from tuned import control, offers
+from tuned.control import host as host_module
+from tuned.control import routes
+from tuned.control.metrics import Metric
+from tuned.control.server import Limits
+from tuned.domain.ending import Cause
 from tuned.errors import Conflict, NotFound
 from tuned.events import Events
-from tuned.metrics import Metric
-from tuned.server import Limits
-from tuned.states import Cause
-from tuned.views import (
+from tuned.protocol import (
     AmendedView,
     BestView,
     Counts,
@@ -283,6 +284,8 @@ class SmallHost:
 
 
 @contextlib.asynccontextmanager
-async def served(host: offers.Host, path: Path, *, mode: int = 0o666, **limits: float) -> AsyncIterator[None]:
-    async with control.serve(host, path, mode=mode, limits=Limits(**limits)):  # type: ignore[arg-type]
+async def served(
+    host: host_module.Host, path: Path, *, mode: int = 0o666, **limits: float
+) -> AsyncIterator[None]:
+    async with routes.serve(host, path, mode=mode, limits=Limits(**limits)):  # type: ignore[arg-type]
         yield

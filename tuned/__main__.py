@@ -1,5 +1,5 @@
 """``python -m tuned`` is the daemon."""
 
-from tuned.cli import main
+from tuned.daemon.main import main
 
 main()

@@ -18,12 +18,15 @@ import click
 import optuna_dashboard
 from optuna.storages import RDBStorage
 
-from tuned import __version__, config, endowment
-from tuned.database import Database
+from tuned import __version__
+from tuned.config import settings
 from tuned.errors import TunedError
+from tuned.storage.database import Database
+from tuned.systemd import credentials
 
 if TYPE_CHECKING:
     from types import FrameType
+
 
 #: Whoever reaches the port may delete studies, so only this host does.
 HOST = "127.0.0.1"
@@ -50,9 +53,9 @@ def main(config_file: Path | None, port: int) -> None:
     """optuna-dashboard on tuned's database, at http://127.0.0.1:PORT/, until it is stopped."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    endowment.take_password_file(os.environ)
+    credentials.take_password_file(os.environ)
     try:
-        url = config.load(config_file, os.environ).storage
+        url = settings.load(config_file, os.environ).storage
         Database(url).prepare()
     except TunedError as error:
         sys.exit(f"tuned-dashboard: {error}")

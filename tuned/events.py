@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Unpack
 
-from tuned.views import Event, EventFields, EventName
+from tuned.protocol import Event, EventFields, EventName
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
 
 #: How many events wait for one reader at most.
 QUEUE_LENGTH = 1000

@@ -22,9 +22,9 @@ from typing import Any, Self
 import optuna
 
 from tests.waiting import PATIENCE_SECONDS, until
-from tuned.client import Client
 from tuned.errors import TunedError
-from tuned.views import Event, ExperimentSummary, Status, TrialView
+from tuned.protocol import Event, ExperimentSummary, Status, TrialView
+from tuned.tunectl.client import Client
 
 #: In the environment of the daemon, and so of all that descends from it.
 MARK = "TEST_DAEMON"
@@ -255,7 +255,7 @@ class Daemon:
             return False
 
 
-TUNECTL = [sys.executable, "-c", "from tuned.tunectl import main; main()"]
+TUNECTL = [sys.executable, "-c", "from tuned.tunectl.main import main; main()"]
 
 
 def an_experiment(

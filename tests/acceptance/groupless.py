@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tuned import cgroup
-from tuned.cli import main
+from tuned.daemon.main import main
+from tuned.trial import cgroup
 
 if __name__ == "__main__":
     cgroup.find = lambda: None

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, checked, is_alive, resident_megabytes
-from tests.integration.trees import double_fork, pid_in
+from tests.integration.trial.trees import double_fork, pid_in
 from tests.waiting import until
 
 CHECKPOINT = Path(__file__).parents[2] / "examples" / "checkpoint"

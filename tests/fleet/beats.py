@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tests.fleet.steps import Rules, Step, at_once, find, put, transaction
 from tests.fleet.store import Store, host_row
 from tests.fleet.world import Host, HostLine, Running, Seen, World
-from tuned.fleet import Sighting, Watch
+from tuned.daemon.failure_detector import Sighting, Watch
 
 INTERVAL = 1 / 3
 OLDEST_LOOK = 2

@@ -28,7 +28,7 @@ from tests.fleet.ledger import VALUE, Ledger
 from tests.fleet.verdict import Budget, Study, Verdict
 from tests.postgres import PostgresServer, StopMode
 from tests.waiting import until
-from tuned.tells import MOST_LOSSES
+from tuned.storage.settling import MOST_LOSSES
 
 #: Where ``make chaos`` puts the hosts.
 HOME = Path(".chaos").resolve()

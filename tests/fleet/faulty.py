@@ -22,15 +22,15 @@ from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.engine import Engine
 
-from tuned.cli import main
-from tuned.outbox import Outbox
+from tuned.daemon.main import main
+from tuned.disk.outbox import Outbox
 
 #: Which functions are which operation.
 OPERATIONS = {
     ("claims", "claim"): "claim",
     ("claims", "claim_unvisited"): "claim",
     ("tells", "tell"): "tell",
-    ("tells", "settle_orphans"): "settle",
+    ("settling", "settle_orphans"): "settle",
     ("hosts", "beat"): "beat",
 }
 

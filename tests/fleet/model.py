@@ -18,7 +18,7 @@ from tests.fleet.program import Program, is_end
 from tests.fleet.steps import Rules, Step
 from tests.fleet.store import SteppedDatabase, Store, Violation
 from tests.fleet.world import Host, Running, World, canonical
-from tuned.experiment import Experiment
+from tuned.experiment.experiment import Experiment
 
 
 @dataclass(frozen=True, slots=True)

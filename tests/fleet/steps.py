@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tests.fleet.store import Answer, Violation
 from tests.fleet.world import Host, Tables, World
-from tuned.tells import Told
+from tuned.domain.result import Told
 
 #: What may go wrong: a process ends; it stands still; one host or all lose the database; a commit's
 #: outcome is unknown.

@@ -16,14 +16,18 @@ from sqlalchemy import Connection, Table
 
 from tests.factories import join
 from tests.fleet.world import HostLine, Letter, PointRow, StudyRow, Tables, TrialRow
-from tuned import hosts
-from tuned.claims import Candidate, Claimed, Claims, Duplicate, Holder, Origin, Outcome
-from tuned.database import Database
-from tuned.experiment import Budget, Experiment
-from tuned.space import Walk
-from tuned.states import POINT_TRANSITIONS, Cause, Ending, Failure, PointState
-from tuned.studies import close_if_over, standings
-from tuned.tells import Result, Told, orphaned_studies, settle_orphans, settle_own, tell
+from tuned.domain.claim import Candidate, Claimed, Duplicate, Holder, Origin, Outcome
+from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.result import Result, Told
+from tuned.domain.states import POINT_TRANSITIONS, PointState
+from tuned.domain.walk import Walk
+from tuned.experiment.experiment import Budget, Experiment
+from tuned.storage import hosts
+from tuned.storage.claims import Claims
+from tuned.storage.database import Database
+from tuned.storage.settling import orphaned_studies, settle_orphans, settle_own
+from tuned.storage.studies import close_if_over, standings
+from tuned.storage.tells import tell
 
 CRASH = Failure(cause=Cause.EXIT, message="exit status 1")
 

@@ -21,8 +21,8 @@ from tests.fleet.verdict import cause_of, host_of
 from tests.postgres import PostgresServer
 from tests.small_disk import small_disk
 from tests.waiting import until
-from tuned.database import Database
 from tuned.errors import DatabaseAway
+from tuned.storage.database import Database
 
 #: Daemons start slowly on a busy machine.
 pytestmark = pytest.mark.timeout(300)

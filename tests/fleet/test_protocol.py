@@ -17,10 +17,10 @@ from tests.fleet.model import Explored, explore
 from tests.fleet.program import Program
 from tests.fleet.steps import KINDS, Rules
 from tests.fleet.store import Violation
-from tuned import charges, tells
-from tuned.claims import Claims
-from tuned.fleet import Watch
-from tuned.hosts import HostRow
+from tuned.daemon.failure_detector import Watch
+from tuned.storage import budget, settling, tells
+from tuned.storage.claims import Claims
+from tuned.storage.hosts import HostRow
 
 #: They compute for half a minute; on a machine that does much else, for minutes.
 pytestmark = pytest.mark.timeout(600)
@@ -81,7 +81,7 @@ def test_a_budget_of_two_evaluations_while_crashed_ones_are_tried_again(
 
 
 def test_a_point_that_is_failed_by_its_loss_has_its_value_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tells, "MOST_LOSSES", 1)
+    monkeypatch.setattr(settling, "MOST_LOSSES", 1)
     explored = run(1)
     ends = [world for world in explored.worlds if world.tables.study.state == "done" and world.finished]
     assert any(row.is_late for world in ends for row in world.tables.trials)
@@ -110,8 +110,8 @@ def test_without_a_new_watch_after_a_gap_an_outage_kills(monkeypatch: pytest.Mon
 def test_without_the_look_whether_the_holder_lives_a_dead_host_is_given_points(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unasked = without(charges._CHARGE, "t_host.dead").where(bindparam("holder") != "")
-    monkeypatch.setattr(charges, "_CHARGE", unasked)
+    unasked = without(budget._CHARGE, "t_host.dead").where(bindparam("holder") != "")
+    monkeypatch.setattr(budget, "_CHARGE", unasked)
     assert "is given to an incarnation that is dead" in story("freeze")
 
 

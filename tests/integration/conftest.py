@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tuned import descendants
+from tuned.trial import process_table
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -15,6 +15,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 @pytest.fixture(scope="module")
 def _subreaper() -> Iterator[None]:
     """What trials leave behind comes to us, as it comes to the daemon."""
-    descendants.become_subreaper()
+    process_table.become_subreaper()
     yield
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

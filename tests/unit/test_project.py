@@ -16,8 +16,8 @@ import pytest
 import tuned
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted([*(ROOT / "tuned").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
-SCHEMA = ROOT / "tuned" / "experiment.schema.json"
+MODULES = sorted([*(ROOT / "tuned").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
+SCHEMA = ROOT / "tuned" / "experiment" / "schema.json"
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 #: Written so that this file does not find itself.
@@ -40,14 +40,14 @@ def tracked_files() -> list[Path]:
     return [path for name in answer.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.relative_to(ROOT)}")
 def test_no_module_is_over_400_lines_and_no_function_over_50(module: Path) -> None:
     assert len(module.read_text().splitlines()) <= 400
     lengths = {f.name: (f.end_lineno or f.lineno) - f.lineno + 1 for f in functions(module)}
     assert {name: lines for name, lines in lengths.items() if lines > 50} == {}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.relative_to(ROOT)}")
 def test_every_function_is_fully_typed(module: Path) -> None:
     def is_typed(function: Function) -> bool:
         parts = function.args
@@ -58,7 +58,7 @@ def test_every_function_is_fully_typed(module: Path) -> None:
     assert [f.name for f in functions(module) if not is_typed(f)] == []
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.relative_to(ROOT)}")
 def test_every_module_says_what_it_is_for(module: Path) -> None:
     assert ast.get_docstring(ast.parse(module.read_text()))
 
@@ -92,9 +92,8 @@ def test_contributing_gives_a_reason_for_every_dependency() -> None:
     assert [name for name in names if f"\n| {name} |" not in text] == []
 
 
-@pytest.mark.skipif(not SCHEMA.exists(), reason="the experiment file has no JSON Schema yet")
 def test_the_shipped_schema_is_the_one_that_the_code_makes() -> None:
-    made = importlib.import_module("tuned.experiment_file").json_schema()
+    made = importlib.import_module("tuned.experiment.json_schema").json_schema()
     assert json.loads(SCHEMA.read_text()) == made
 
 

@@ -1,0 +1,159 @@
+"""One host among others, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.factories import join, kill, linked, make_experiment, opened
+from tests.postgres import PostgresServer
+from tests.waiting import until_async
+from tuned.daemon.fleet import Fleet
+from tuned.domain.claim import Holder
+from tuned.errors import Conflict
+from tuned.storage import hosts
+from tuned.storage.database import Database
+from tuned.storage.link import Link
+
+#: So short that an expiry is soon, and so long that a busy machine makes no gap of beats.
+INTERVAL, EXPIRE = 0.4, 1.0
+NEVER = 600.0
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with opened(database_url) as database:
+        yield database
+
+
+def host(
+    link: Link, name: str = "h1", instance: str = "one", *, interval: float = INTERVAL, expire: float = NEVER
+) -> Fleet:
+    return Fleet(
+        link, host=name, instance=instance, interval_seconds=interval, expire_seconds=expire,
+        describe=lambda: {"slots": 2},
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def beating(fleet: Fleet) -> AsyncIterator[list[Holder]]:
+    """It beats, and joins again when it is taken for dead: a list of its later holders."""
+    later: list[Holder] = []
+
+    async def rejoin() -> None:
+        later.append(await fleet.join())
+
+    task = asyncio.create_task(fleet.beat(rejoin))
+    try:
+        yield later
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def rows(database: Database) -> dict[str, hosts.HostRow]:
+    return {row.name: row for row in hosts.hosts(database)}
+
+
+async def test_who_joins_is_in_the_database_and_beats(database: Database) -> None:
+    async with linked(database.url) as link:
+        fleet = host(link, interval=0.01)
+        holder = await fleet.join()
+        assert rows(database)["h1"].incarnation == holder.incarnation
+        async with beating(fleet):
+            await until_async(lambda: rows(database)["h1"].beat >= 3, what="three beats", seconds=60)
+        assert rows(database)["h1"].info == {"slots": 2}
+
+
+async def test_a_restart_settles_what_the_last_incarnation_left(database: Database) -> None:
+    async with linked(database.url) as link:
+        member = join(database, make_experiment(), holder=await host(link).join())
+        member.take(1)
+        await host(link).join()
+        assert member.trial(0).state is TrialState.FAIL
+        assert (member.now().free, member.now().held, member.now().trials) == (1, 0, 0)
+
+
+async def test_a_host_that_is_silent_is_found_dead_and_its_trials_are_lost(database: Database) -> None:
+    silent = join(database, make_experiment(), "silent")
+    silent.take(1)
+    async with linked(database.url) as link:
+        fleet = host(link, expire=EXPIRE)
+        await fleet.join()
+        async with beating(fleet) as later:
+            await until_async(lambda: silent.now().free == 1, what="the orphan to be settled", seconds=60)
+        assert (rows(database)["silent"].dead, rows(database)["h1"].dead, later) == (True, False, [])
+    assert silent.trial(0).user_attrs["FAILURE"]["cause"] == "lost"
+
+
+async def test_who_was_taken_for_dead_learns_it_with_its_next_beat_and_joins_as_another(
+    database: Database,
+) -> None:
+    async with linked(database.url) as link:
+        fleet = host(link, interval=0.01)
+        holder = await fleet.join()
+        async with beating(fleet) as later:
+            kill(database, holder)
+            await until_async(lambda: later, what="another incarnation", seconds=60)
+        assert rows(database)["h1"].incarnation == later[-1].incarnation != holder.incarnation
+        assert fleet.holder == later[-1]
+
+
+async def test_a_living_hosts_name_is_refused(database: Database) -> None:
+    async with linked(database.url) as link:
+        living = host(link, interval=0.01)
+        holder = await living.join()
+        async with beating(living):
+            with pytest.raises(Conflict, match="cannot join the fleet as h1: another live daemon"):
+                await host(link, instance="two").join()
+        assert rows(database)["h1"].incarnation == holder.incarnation
+
+
+async def test_a_silent_hosts_name_is_taken_over_when_it_has_expired(database: Database) -> None:
+    async with linked(database.url) as link:
+        member = join(database, make_experiment(), holder=await host(link).join())
+        member.take(1)
+        successor = host(link, instance="two", expire=EXPIRE)
+        async with asyncio.timeout(60):
+            await successor.join()
+        assert (rows(database)["h1"].instance, successor.waits_for_name) == ("two", False)
+        assert member.trial(0).state is TrialState.FAIL
+
+
+async def test_who_left_is_succeeded_at_once(database: Database) -> None:
+    async with linked(database.url) as link:
+        fleet = host(link)
+        await fleet.join()
+        await fleet.leave()
+        assert (rows(database)["h1"].dead, rows(database)["h1"].info["state"]) == (True, "stopped")
+        await host(link, instance="two", interval=NEVER).join()
+
+
+async def test_who_never_joined_has_nothing_to_leave(database: Database) -> None:
+    async with linked(database.url) as link:
+        await host(link).leave()
+        assert rows(database) == {}
+
+
+async def test_an_outage_makes_the_watch_begin_anew_and_hosts_join_after_it(postgres: PostgresServer) -> None:
+    url = postgres.create_database()
+    with opened(url):
+        pass
+    async with linked(url) as link:
+        fleet = host(link, interval=0.05)
+        await fleet.join()
+        async with beating(fleet) as later:
+            await until_async(lambda: fleet.sightings, what="a look at the others", seconds=60)
+            postgres.stop()
+            await until_async(lambda: not fleet.sightings, what="the watch to begin anew", seconds=60)
+            joining = asyncio.create_task(host(link, "h2", "two").join())
+            postgres.start()
+            async with asyncio.timeout(60):
+                await joining
+            await until_async(lambda: len(fleet.sightings) == 2, what="a look at both", seconds=60)
+        assert later == []

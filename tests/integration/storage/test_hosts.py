@@ -1,0 +1,138 @@
+"""Hosts in the database: who has a name, who beats, who is dead."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.factories import at_once, opened
+from tuned.storage import hosts
+from tuned.storage.database import Database
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with opened(database_url) as database:
+        yield database
+
+
+def row(database: Database, name: str = "h1") -> hosts.HostRow:
+    [found] = [row for row in hosts.hosts(database) if row.name == name]
+    return found
+
+
+def register(database: Database, name: str = "h1", instance: str = "one") -> str:
+    incarnation = hosts.register(database, name, instance, {"slots": 2})
+    assert incarnation is not None
+    return incarnation
+
+
+def bury(database: Database, name: str = "h1") -> None:
+    assert hosts.mark_dead(database, row(database, name))
+
+
+def test_a_new_host_lives_and_says_what_it_is(database: Database) -> None:
+    incarnation = register(database)
+    expected = hosts.HostRow(
+        name="h1", instance="one", incarnation=incarnation, beat=0, dead=False, info={"slots": 2}
+    )
+    assert hosts.hosts(database) == [expected]
+
+
+def test_the_same_instance_again_is_a_new_incarnation_whether_dead_or_alive(database: Database) -> None:
+    incarnations = [register(database), register(database)]
+    bury(database)
+    incarnations.append(register(database))
+    assert len(set(incarnations)) == 3
+    assert (row(database).incarnation, row(database).dead) == (incarnations[-1], False)
+
+
+def test_a_name_of_another_instance_is_taken_while_that_is_not_known_to_be_dead(database: Database) -> None:
+    incarnation = register(database)
+    assert hosts.register(database, "h1", "two", {}) is None
+    assert row(database).incarnation == incarnation
+    bury(database)
+    assert register(database, instance="two") == row(database).incarnation
+    assert hosts.register(database, "h1", "one", {}) is None
+
+
+def test_an_instance_has_one_name_while_it_is_not_known_to_be_dead(database: Database) -> None:
+    register(database)
+    assert hosts.register(database, "h2", "one", {}) is None
+    bury(database)
+    register(database, "h2")
+
+
+def test_of_instances_that_take_a_name_at_once_one_gets_it(database_url: str) -> None:
+    with opened(database_url) as first, opened(database_url) as second:
+        for number in range(3):
+            calls = [
+                functools.partial(hosts.register, db, f"h{number}", f"{number}-{n}", {})
+                for n, db in enumerate([first, second] * 2)
+            ]
+            incarnations = [found for found in at_once(*calls) if found is not None]
+            assert incarnations == [row(first, f"h{number}").incarnation]
+
+
+def test_of_copies_of_an_instance_that_take_names_at_once_one_gets_its_name(database_url: str) -> None:
+    with opened(database_url) as first, opened(database_url) as second:
+        for number in range(3):
+            calls = [
+                functools.partial(hosts.register, db, f"h{number}-{n}", f"{number}", {})
+                for n, db in enumerate([first, second] * 2)
+            ]
+            assert [found is not None for found in at_once(*calls)].count(True) == 1
+
+
+def test_a_beat_adds_one_and_says_anew_what_the_host_is(database: Database) -> None:
+    incarnation = register(database)
+    register(database, "h2", "two")
+    before = row(database, "h2")
+    for count in (1, 2):
+        assert hosts.beat(database, incarnation, {"running": count})
+        assert (row(database).beat, row(database).info) == (count, {"running": count})
+    assert row(database, "h2") == before
+
+
+def test_beats_of_a_dead_or_replaced_incarnation_change_nothing(database: Database) -> None:
+    replaced, dead = register(database), register(database)
+    assert not hosts.beat(database, replaced, {})
+    bury(database)
+    before = row(database)
+    assert not hosts.beat(database, dead, {})
+    assert row(database) == before
+
+
+def test_who_moved_since_it_was_seen_is_not_marked_dead(database: Database) -> None:
+    incarnation = register(database)
+    seen = row(database)
+    hosts.beat(database, incarnation, {})
+    assert not hosts.mark_dead(database, seen)
+    seen = row(database)
+    register(database)
+    assert not hosts.mark_dead(database, seen)
+    assert row(database).dead is False
+
+
+def test_of_those_who_find_a_host_dead_at_once_one_has_marked_it(database_url: str) -> None:
+    with opened(database_url) as first, opened(database_url) as second:
+        register(first)
+        seen = row(first)
+        marked = at_once(*(functools.partial(hosts.mark_dead, db, seen) for db in [first, second] * 2))
+        assert sorted(marked) == [False, False, False, True]
+
+
+def test_who_leaves_is_dead_at_once_and_says_that_it_stopped(database: Database) -> None:
+    incarnation = register(database)
+    hosts.leave(database, incarnation, {"state": "draining", "slots": 2})
+    assert (row(database).dead, row(database).info) == (True, {"state": "stopped", "slots": 2})
+    assert not hosts.beat(database, incarnation, {})
+    register(database, instance="two")
+
+
+def test_who_was_replaced_takes_nobody_along_when_it_leaves(database: Database) -> None:
+    replaced, incarnation = register(database), register(database)
+    hosts.leave(database, replaced, {})
+    assert (row(database).incarnation, row(database).dead) == (incarnation, False)

@@ -1,0 +1,64 @@
+"""What a trial costs the database, in statements and transactions, is small and does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from tests.factories import MIXED, Member, join, make_experiment, opened, statements
+from tuned.domain.claim import Action
+from tuned.storage.settling import give_back
+
+NINE_REPORTS = {"intermediate": dict.fromkeys(range(9), 0.5)}
+
+
+@pytest.fixture
+def member(postgresql_url: str) -> Iterator[Member]:
+    with opened(postgresql_url) as database:
+        yield join(database, make_experiment(space=MIXED))
+
+
+def point(number: int) -> dict[str, Any]:
+    return {"size": 1 + number % 9, "rate": 0.2 * (number // 9), "kind": "a"}
+
+
+def test_a_trial_is_two_transactions_and_six_statements(member: Member) -> None:
+    commits: list[object] = []
+    event.listen(member.database.engine, "commit", commits.append)
+    with statements(member.database) as seen:
+        member.tell(member.take(**point(0)), 0.5)
+    assert (len(seen), len(commits)) == (6, 2)
+
+
+def test_intermediate_values_are_one_statement_more(member: Member) -> None:
+    claimed = member.take(**point(0))
+    with statements(member.database) as seen:
+        member.tell(claimed, 0.5, **NINE_REPORTS)
+    assert len(seen) == 4
+
+
+def test_the_point_of_a_trial_that_was_aborted_costs_no_more(member: Member) -> None:
+    claimed = member.take(**point(0))
+    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
+    with statements(member.database) as seen:
+        member.take(**point(0))
+    assert len(seen) == 3
+
+
+def test_a_trial_costs_the_same_after_fifty_others(member: Member) -> None:
+    def cost(number: int) -> list[str]:
+        with statements(member.database) as seen:
+            member.tell(member.take(**point(number)), 0.5)
+        return seen
+
+    assert [cost(number) for number in range(51)][-1] == cost(51)
+
+
+def test_a_duplicate_is_one_transaction(member: Member) -> None:
+    member.tell(member.take(**point(0)), 0.5)
+    with statements(member.database) as seen:
+        assert member.repeat(**point(0)).action is Action.REUSE
+    assert len(seen) == 8

@@ -1,0 +1,446 @@
+"""Studies: opened, joined, paused, cancelled and closed; and where they stand."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+from sqlalchemy import select, update
+
+from tests.factories import (
+    CONTINUOUS,
+    MIXED,
+    Member,
+    at_once,
+    join,
+    kill,
+    line,
+    make_experiment,
+    opened,
+    plain_optuna,
+)
+from tuned.domain.claim import Claimed, Closed
+from tuned.domain.standing import Standing
+from tuned.domain.states import STUDY_TRANSITIONS, StudyState
+from tuned.errors import Conflict, NotFound
+from tuned.experiment.experiment import Experiment, parse
+from tuned.storage.database import Database
+from tuned.storage.encoding import Encoding
+from tuned.storage.schema import t_point, t_study
+from tuned.storage.settling import settle_orphans
+from tuned.storage.studies import close_if_over, open_study, set_state, standings
+
+ENDED = [StudyState.CANCELLED, StudyState.DONE]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with opened(database_url) as database:
+        yield database
+
+
+def open_it(database: Database, experiment: Experiment, *, is_new: bool = True) -> Standing:
+    return open_study(database, experiment, Encoding(experiment.space), is_new=is_new)
+
+
+def delete_by_optuna(database: Database, name: str = "exp") -> None:
+    with plain_optuna(database, name=name) as study:
+        optuna.delete_study(study_name=name, storage=study._storage)
+
+
+# Opened
+
+
+def test_a_new_study_stands_at_nothing_and_has_the_limits_of_the_file(database: Database) -> None:
+    text = '[sampler]\nname = "random"\nseed = 7\n[budget]\ntrials = 5\nevaluations = 3\ntime = "1h"'
+    standing = open_it(database, make_experiment(text))
+    assert (standing.state, standing.size, standing.seed) == (StudyState.OPEN, 9, 7)
+    assert (standing.trials_limit, standing.evaluations_limit) == (5, 3)
+    spent = (standing.trials, standing.evaluations, standing.visited, standing.free, standing.held)
+    assert (spent, standing.waiting, standing.seconds_left) == ((0, 0, 0, 0, 0), (), None)
+    assert (standing.is_full, standing.is_exhausted, standing.is_over) == (False, False, False)
+
+
+def test_plain_optuna_sees_a_new_study_with_its_directions(database: Database) -> None:
+    open_it(database, make_experiment('directions = ["maximize", "minimize"]'))
+    with plain_optuna(database, directions=["maximize", "minimize"]) as study:
+        assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+
+
+def test_a_study_without_a_seed_gets_one_that_all_hosts_share(database: Database) -> None:
+    experiment = make_experiment()
+    assert open_it(database, experiment).seed == open_it(database, experiment).seed
+
+
+def test_a_continuous_space_has_no_size_and_is_never_exhausted(database: Database) -> None:
+    standing = open_it(database, make_experiment(space=CONTINUOUS))
+    assert (standing.size, standing.is_exhausted) == (None, False)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_the_same_definition_again_is_the_same_study_and_changes_nothing(
+    database: Database, is_new: bool
+) -> None:
+    member = join(database, make_experiment())
+    member.evaluate(1, 0.5)
+    assert open_it(database, make_experiment(), is_new=is_new) == member.now()
+
+
+def test_hosts_that_open_a_study_at_once_open_one(database_url: str) -> None:
+    with opened(database_url) as first, opened(database_url) as second:
+        experiment = make_experiment()
+        found = at_once(*(functools.partial(open_it, db, experiment) for db in [first, second] * 3))
+        assert [standing == found[0] for standing in found] == [True] * 6
+
+
+def test_workdir_path_and_env_may_differ_between_hosts(database: Database) -> None:
+    text = 'name = "exp"\n[objective]\ncommand = ["true"]\n'
+    one, other = (
+        parse(f"{text}{local}{line(9)}".encode(), "exp.toml")
+        for local in ('workdir = "/a"\nenv = { A = "1" }', 'workdir = "/b"')
+    )
+    assert open_it(database, one) == open_it(database, other)
+
+
+def test_another_definition_is_refused_with_every_difference(database: Database) -> None:
+    before = open_it(database, make_experiment('[sampler]\nname = "random"'))
+    other = make_experiment('[sampler]\nname = "tpe"', space=line(5))
+    with pytest.raises(Conflict) as refused:
+        open_it(database, other)
+    assert str(refused.value) == (
+        "cannot run study exp: it exists with another definition: "
+        'space.x.high: 4 here, 8 in the database; sampler.name: "tpe" here, "random" in the database'
+    )
+    assert standings(database, [before.study_id])[before.study_id] == before
+
+
+def test_after_a_restart_the_databases_definition_wins(database: Database) -> None:
+    accepted = open_it(database, make_experiment("[budget]\ntrials = 5"))
+    assert open_it(database, make_experiment("[budget]\ntrials = 9"), is_new=False) == accepted
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_another_direction_is_refused(database: Database, is_new: bool) -> None:
+    open_it(database, make_experiment())
+    with pytest.raises(Conflict, match=r"directions are \['maximize'\] here and \['minimize'\] in the data"):
+        open_it(database, make_experiment('direction = "maximize"'), is_new=is_new)
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_an_ended_study_is_opened_again_only_when_a_person_submits_it(
+    database: Database, state: StudyState
+) -> None:
+    member = join(database, make_experiment())
+    member.evaluate(1, 0.5)
+    set_state(database, member.standing.study_id, state)
+    assert open_it(database, make_experiment(), is_new=False).state is state
+    again = open_it(database, make_experiment())
+    assert (again.state, again.trials, again.visited) == (StudyState.OPEN, 1, 1)
+
+
+def test_a_paused_study_stays_paused_when_it_is_submitted_again(database: Database) -> None:
+    standing = open_it(database, make_experiment())
+    set_state(database, standing.study_id, StudyState.PAUSED)
+    assert open_it(database, make_experiment()).state is StudyState.PAUSED
+
+
+# Joined
+
+
+def complete(value: float = 0.5, **params: Any) -> Any:
+    """A trial of plain Optuna in the space of MIXED."""
+    distributions = {
+        "size": IntDistribution(1, 9),
+        "rate": FloatDistribution(0.0, 1.0, step=0.2),
+        "kind": CategoricalDistribution(["a", "b", True]),
+    }
+    return create_trial(
+        params=params, distributions={name: distributions[name] for name in params}, value=value
+    )
+
+
+def keys(member: Member) -> set[str]:
+    with member.database.reading() as connection:
+        return set(connection.execute(select(t_point.c.key)).scalars())
+
+
+def test_the_complete_trials_of_a_joined_study_are_points_that_are_done(database: Database) -> None:
+    with plain_optuna(database) as study:
+        study.add_trial(complete(0.25, size=3, rate=0.6000000000000001, kind=True))
+        study.add_trial(complete(0.75, size=3, rate=0.6000000000000001, kind=True))
+        study.add_trial(complete(size=4, rate=0.0, kind="a"))
+    member = join(database, make_experiment(space=MIXED))
+    assert (member.now().visited, member.now().trials) == (2, 0)
+    duplicate = member.repeat(size=3, rate=0.6, kind=True)
+    assert (duplicate.twin.number, duplicate.values) == (0, (0.25,))
+    assert isinstance(member.draw(size=3, rate=0.6, kind="b"), Claimed)
+
+
+def test_what_plain_optuna_suggests_in_our_space_is_our_point(database: Database) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_int("size", 1, 9)
+        trial.suggest_categorical("kind", ["a", "b", True])
+        return trial.suggest_float("rate", 0.0, 1.0, step=0.2)
+
+    with plain_optuna(database) as study:
+        study.sampler = optuna.samplers.RandomSampler(seed=1)
+        study.optimize(objective, n_trials=20)
+        params = [trial.params for trial in study.trials]
+    member = join(database, make_experiment(space=MIXED))
+    assert keys(member) == {member.point(**values).key for values in params}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"size": 3, "rate": 0.6}, {}],
+    ids=["fewer parameters", "none"],
+)
+def test_a_trial_without_exactly_our_parameters_is_only_history(
+    database: Database, params: dict[str, Any]
+) -> None:
+    with plain_optuna(database) as study:
+        study.add_trial(complete(**params))
+    member = join(database, make_experiment(space=MIXED))
+    assert (member.now().visited, len(member.trials())) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("distributions", "params"),
+    [
+        ({"x": IntDistribution(0, 20)}, {"x": 5}),
+        ({"x": IntDistribution(0, 8, step=2)}, {"x": 4}),
+        ({"x": IntDistribution(0, 8), "more": IntDistribution(0, 1)}, {"x": 5, "more": 1}),
+    ],
+    ids=["range", "step", "one parameter more"],
+)
+def test_a_trial_of_another_range_or_with_more_parameters_is_only_history(
+    database: Database, distributions: dict[str, Any], params: dict[str, Any]
+) -> None:
+    with plain_optuna(database) as study:
+        study.add_trial(create_trial(params=params, distributions=distributions, value=0.5))
+    member = join(database, make_experiment())
+    assert (member.now().visited, len(member.trials())) == (0, 1)
+    assert isinstance(member.draw(params["x"]), Claimed)
+
+
+@pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED, TrialState.RUNNING])
+def test_a_trial_of_plain_optuna_that_is_not_complete_takes_no_point(
+    database: Database, state: TrialState
+) -> None:
+    with plain_optuna(database) as study:
+        trial = study.ask({"x": IntDistribution(0, 8)})
+        if state is not TrialState.RUNNING:
+            study.tell(trial, state=state)
+    member = join(database, make_experiment())
+    assert (member.now().visited, member.now().held) == (0, 0)
+    assert isinstance(member.draw(trial.params["x"]), Claimed)
+    assert member.trial(0).state is state
+
+
+def test_what_plain_optuna_enqueued_is_listed_in_its_order(database: Database) -> None:
+    with plain_optuna(database) as study:
+        for x in (7, 3):
+            study.enqueue_trial({"x": x})
+    member = join(database, make_experiment())
+    waiting = member.now().waiting
+    member.take(7, waiting=waiting[0])
+    assert member.now().waiting == waiting[1:]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "value", "refusal"),
+    [
+        (FloatDistribution(0.0, 8.0), 5.0, "x is IntDistribution.* here and FloatDistribution.* in the data"),
+        (IntDistribution(1, 8, log=True), 5, "x is IntDistribution.*log=False.* here and .*log=True"),
+        (CategoricalDistribution([1, 5]), 5, "x is IntDistribution.* here and CategoricalDistribution"),
+    ],
+    ids=["type", "log", "categorical"],
+)
+def test_a_study_with_a_parameter_of_ours_in_another_kind_is_refused_and_left_alone(
+    database: Database, theirs: Any, value: Any, refusal: str
+) -> None:
+    with plain_optuna(database) as study:
+        study.add_trial(create_trial(params={"x": value}, distributions={"x": theirs}, value=0.5))
+    with pytest.raises(Conflict, match=refusal):
+        open_it(database, make_experiment())
+    with plain_optuna(database) as study:
+        assert study._storage.get_study_system_attrs(study._study_id) == {}
+
+
+def test_a_joined_study_that_is_complete_already_is_over(database: Database) -> None:
+    with plain_optuna(database) as study:
+        for x in range(2):
+            trial = create_trial(params={"x": x}, distributions={"x": IntDistribution(0, 1)}, value=0.5)
+            study.add_trial(trial)
+    standing = open_it(database, make_experiment(space=line(2)))
+    assert standing.is_over
+    assert close_if_over(database, standing.study_id)
+
+
+# Deleted
+
+
+def test_a_study_that_was_deleted_stands_nowhere_and_begins_anew_when_submitted(database: Database) -> None:
+    member = join(database, make_experiment())
+    member.evaluate(1, 0.5)
+    member.take(2)
+    delete_by_optuna(database)
+    assert standings(database, [member.standing.study_id]) == {}
+    anew = join(database, make_experiment(space=line(5)), "h2")
+    assert anew.standing.uid != member.standing.uid
+    assert (anew.now().size, anew.now().trials, anew.now().visited, anew.now().held) == (5, 0, 0, 0)
+    assert keys(anew) == set()
+
+
+def test_a_study_that_got_the_id_of_a_deleted_one_is_not_ours(database: Database) -> None:
+    member = join(database, make_experiment())
+    old = member.take(1)
+    delete_by_optuna(database)
+    with plain_optuna(database, name="theirs") as study:
+        study.ask({"x": IntDistribution(0, 8)})
+        # Only SQLite gives an id again; no server forgets ours with the study there.
+        is_same = (study._study_id, study.trials[0]._trial_id) == (old.study_id, old.trial_id)
+        assert is_same is not database.is_postgresql
+        kill(database, member.holder)
+        assert standings(database, [old.study_id]) == {}
+        assert member.draw(2) == Closed()
+        assert settle_orphans(database, old.study_id) == []
+        with pytest.raises(NotFound):
+            set_state(database, old.study_id, StudyState.PAUSED)
+        assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING]
+
+
+# States
+
+
+@pytest.mark.parametrize("then", list(StudyState))
+@pytest.mark.parametrize("now", list(StudyState))
+def test_a_state_follows_another_as_the_table_says(
+    database: Database, now: StudyState, then: StudyState
+) -> None:
+    study_id = open_it(database, make_experiment()).study_id
+    with database.transaction() as connection:
+        connection.execute(update(t_study).values(state=now))
+    if then is now or then in STUDY_TRANSITIONS[now]:
+        set_state(database, study_id, then)
+        assert standings(database, [study_id])[study_id].state is then
+    else:
+        with pytest.raises(Conflict, match=f"cannot [a-z]+ the experiment: it is {now}"):
+            set_state(database, study_id, then)
+        assert standings(database, [study_id])[study_id].state is now
+
+
+def test_the_state_of_a_study_that_is_gone_cannot_be_set(database: Database) -> None:
+    study_id = open_it(database, make_experiment()).study_id
+    delete_by_optuna(database)
+    with pytest.raises(NotFound, match="no longer in the database"):
+        set_state(database, study_id, StudyState.PAUSED)
+
+
+def test_what_is_paused_lets_what_runs_end_and_goes_on_when_resumed(database: Database) -> None:
+    member = join(database, make_experiment())
+    claimed = member.take(1)
+    set_state(database, member.standing.study_id, StudyState.PAUSED)
+    assert member.draw(2) == Closed()
+    member.tell(claimed, 0.5)
+    set_state(database, member.standing.study_id, StudyState.OPEN)
+    assert isinstance(member.draw(2), Claimed)
+
+
+# Closed
+
+
+def end_time(member: Member) -> None:
+    with member.database.transaction() as connection:
+        connection.execute(update(t_study).values(first_claim=t_study.c.first_claim - 3600))
+
+
+@pytest.mark.parametrize("state", [StudyState.OPEN, StudyState.PAUSED])
+@pytest.mark.parametrize("limit", ["trials = 2", "evaluations = 2", 'time = "1h"', "space"])
+def test_a_study_ends_once_it_is_full_or_exhausted_and_nothing_is_held(
+    database: Database, limit: str, state: StudyState
+) -> None:
+    budget = "" if limit == "space" else f"[budget]\n{limit}"
+    member = join(database, make_experiment(budget, space=line(2 if limit == "space" else 9)))
+    study_id = member.standing.study_id
+    first, second = member.take(0), member.take(1)
+    end_time(member)
+    set_state(database, study_id, state)
+    member.tell(first, 0.5)
+    assert not close_if_over(database, study_id)
+    assert not member.now().is_over
+    member.tell(second)
+    assert member.now().is_over
+    assert close_if_over(database, study_id)
+    assert member.now().state is StudyState.DONE
+    assert not close_if_over(database, study_id)
+
+
+def test_a_study_with_budget_and_points_left_does_not_end(database: Database) -> None:
+    text = '[budget]\ntrials = 9\nevaluations = 9\ntime = "1h"'
+    for number, extra in enumerate(("", text)):
+        member = join(database, make_experiment(extra, name=f"e{number}"))
+        member.evaluate(0, 0.5)
+        assert not close_if_over(database, member.standing.study_id)
+        assert (member.now().state, member.now().is_over) == (StudyState.OPEN, False)
+
+
+def test_a_budget_that_was_refunded_does_not_end_the_study(database: Database) -> None:
+    member = join(database, make_experiment("[budget]\ntrials = 1"))
+    member.take(0)
+    kill(database, member.holder)
+    settle_orphans(database, member.standing.study_id)
+    assert not close_if_over(database, member.standing.study_id)
+    assert (member.now().is_full, member.now().free) == (False, 1)
+
+
+def test_a_cancelled_study_stays_cancelled_when_it_is_full(database: Database) -> None:
+    member = join(database, make_experiment("[budget]\ntrials = 1"))
+    member.evaluate(0, 0.5)
+    set_state(database, member.standing.study_id, StudyState.CANCELLED)
+    assert not close_if_over(database, member.standing.study_id)
+    assert member.now().state is StudyState.CANCELLED
+
+
+def test_of_hosts_that_claim_and_close_at_once_none_ends_a_study_with_a_held_point(
+    database_url: str,
+) -> None:
+    with opened(database_url) as first, opened(database_url) as second:
+        for round_ in range(4):
+            member = join(first, make_experiment("[budget]\ntrials = 1", name=f"e{round_}"))
+            study_id = member.standing.study_id
+            closers = [functools.partial(close_if_over, db, study_id) for db in (first, second)]
+            outcome, *closed = at_once(functools.partial(member.draw, 1), *closers)
+            assert isinstance(outcome, Claimed)
+            assert closed == [False, False]
+            member.tell(outcome, 0.5)
+            assert sorted(at_once(*closers)) == [False, True]
+
+
+def test_a_study_that_is_gone_cannot_end(database: Database) -> None:
+    member = join(database, make_experiment("[budget]\ntrials = 1"))
+    member.evaluate(0, 0.5)
+    delete_by_optuna(database)
+    assert not close_if_over(database, member.standing.study_id)
+
+
+# Standings
+
+
+def test_standings_are_those_of_each_study_and_of_none_that_is_missing(database: Database) -> None:
+    one, two = (join(database, make_experiment(name=name), f"h-{name}") for name in ("one", "two"))
+    one.evaluate(0, 0.5)
+    one.take(1)
+    two.evaluate(0)
+    two.take(3)
+    found = standings(database, [one.standing.study_id, two.standing.study_id, 999])
+    assert {study_id: (s.trials, s.visited, s.held, s.free) for study_id, s in found.items()} == {
+        one.standing.study_id: (2, 1, 1, 0),
+        two.standing.study_id: (2, 1, 1, 0),
+    }
+    assert standings(database, []) == {}

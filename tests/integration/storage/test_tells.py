@@ -1,0 +1,453 @@
+"""How trials end: told once, late, aborted or lost; and what that does to points, budget and visits."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import select
+
+from tests.factories import (
+    CRASH,
+    MIXED,
+    Member,
+    at_once,
+    join,
+    kill,
+    line,
+    make_experiment,
+    make_holder,
+    opened,
+    plain_optuna,
+)
+from tuned.domain.claim import Action, Claimed
+from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.result import Told
+from tuned.domain.states import PointState, StudyState
+from tuned.storage.database import Database
+from tuned.storage.schema import t_point
+from tuned.storage.settling import MOST_LOSSES, give_back, orphaned_studies, settle_orphans, settle_own
+from tuned.storage.studies import close_if_over, set_state
+from tuned.storage.tells import tell
+
+AGAIN = '[dedup]\non_complete = "evaluate"\non_running = "evaluate"'
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with opened(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def member(database: Database) -> Member:
+    return join(database, make_experiment())
+
+
+def abort(member: Member, *but_not: Claimed) -> list[int]:
+    ids = [claimed.trial_id for claimed in but_not]
+    return settle_own(member.database, member.standing.study_id, member.holder.incarnation, but_not=ids)
+
+
+def lose(member: Member, x: int) -> Claimed:
+    """A claim of a host that dies with it."""
+    host = join(member.database, member.experiment, "dying")
+    claimed = host.take(x)
+    kill(member.database, host.holder)
+    assert settle_orphans(member.database, member.standing.study_id) == [claimed.number]
+    return claimed
+
+
+def states(member: Member) -> list[TrialState]:
+    return [trial.state for trial in member.trials()]
+
+
+def charged(member: Member) -> tuple[int, int, int]:
+    now = member.now()
+    return now.trials, now.evaluations, now.visited
+
+
+def point_states(member: Member) -> Counter[tuple[PointState, bool]]:
+    """By state, and whether it is a repetition."""
+    with member.database.reading() as connection:
+        rows = connection.execute(select(t_point.c.state, t_point.c.replica)).all()
+    return Counter((PointState(row.state), row.replica > 0) for row in rows)
+
+
+# Told
+
+
+def test_a_value_ends_its_trial_and_visits_its_point(member: Member) -> None:
+    claimed = member.take(5)
+    assert member.tell(claimed, 0.25, intermediate={0: 1.5, 9: math.inf}) is Told.TOLD
+    [trial] = member.trials()
+    assert (trial.state, trial.values) == (TrialState.COMPLETE, [0.25])
+    assert trial.intermediate_values == {0: 1.5, 9: math.inf}
+    assert trial.user_attrs == {"HOST": {"host": "h1"}}
+    assert (charged(member), member.now().held) == ((1, 1, 1), 0)
+
+
+def test_a_failure_ends_its_trial_with_its_reason_and_visits_its_point(member: Member) -> None:
+    claimed = member.take(5)
+    assert member.tell(claimed, intermediate={0: 1.5}) is Told.TOLD
+    [trial] = member.trials()
+    assert (trial.state, trial.values) == (TrialState.FAIL, None)
+    assert trial.user_attrs["FAILURE"] == {"cause": "exit", "message": "exit status 1", "status": 1}
+    assert trial.intermediate_values == {0: 1.5}
+    assert (charged(member), member.now().held) == ((1, 1, 1), 0)
+    assert point_states(member) == {(PointState.FAILED, False): 1}
+
+
+def test_why_earlier_attempts_crashed_is_kept_oldest_first(member: Member) -> None:
+    killed = Failure(cause=Cause.SIGNAL, message="killed", detail={"signal": "SIGKILL"})
+    member.tell(member.take(5), 0.5, retried=(CRASH, killed))
+    assert member.trial(0).user_attrs["RETRIED"] == [CRASH.attribute(), killed.attribute()]
+
+
+@pytest.mark.parametrize("values", [(0.5,), ()], ids=["value", "failure"])
+def test_user_attributes_are_told_beside_our_own(member: Member, values: tuple[float, ...]) -> None:
+    member.tell(member.take(5), *values, user_attrs={"epochs": "3", "path": '["a", NaN]'})
+    found = member.trial(0).user_attrs
+    assert (found["epochs"], found["path"][0], found["HOST"]) == (3, "a", {"host": "h1"})
+
+
+def test_a_user_attribute_that_was_enqueued_gives_way(database: Database) -> None:
+    with plain_optuna(database) as study:
+        study.enqueue_trial({"x": 5}, user_attrs={"from": "a person", "kept": 1})
+    member = join(database, make_experiment())
+    claimed = member.take(5, waiting=member.now().waiting[0])
+    member.tell(claimed, 0.5, user_attrs={"from": '"the trial"'})
+    assert member.trial(0).user_attrs.items() >= {"from": "the trial", "kept": 1}.items()
+
+
+def test_the_values_of_several_objectives_keep_their_order(database: Database) -> None:
+    member = join(database, make_experiment('directions = ["minimize", "maximize"]'))
+    member.evaluate(5, 3.5, -math.inf)
+    assert member.trial(0).values == [3.5, -math.inf]
+
+
+# The fence
+
+
+@pytest.mark.parametrize("values", [(0.25,), ()], ids=["value", "failure"])
+def test_what_was_told_before_is_dropped_and_changes_nothing(
+    member: Member, values: tuple[float, ...]
+) -> None:
+    claimed = member.take(5)
+    member.tell(claimed, *values)
+    before = member.trials(), charged(member)
+    assert member.tell(claimed, *values, intermediate={7: 7.0}) is Told.DROPPED
+    assert (member.trials(), charged(member)) == before
+
+
+@pytest.mark.parametrize("values", [(0.25,), ()], ids=["value", "failure"])
+def test_of_many_who_tell_a_result_at_once_one_has_told_it(
+    database_url: str, values: tuple[float, ...]
+) -> None:
+    with opened(database_url) as first, opened(database_url) as second:
+        member = join(first, make_experiment())
+        result = member.result(member.take(5), *values)
+        told = at_once(*(functools.partial(tell, database, result) for database in [first, second] * 3))
+        assert Counter(told) == {Told.TOLD: 1, Told.DROPPED: 5}
+        assert (len(member.trials()), charged(member)) == (1, (1, 1, 1))
+
+
+def test_a_failure_of_a_trial_that_was_settled_is_dropped(member: Member) -> None:
+    claimed = lose(member, 5)
+    before = member.trials(), charged(member)
+    assert member.tell(claimed) is Told.DROPPED
+    assert (member.trials(), charged(member)) == before
+
+
+def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly(database_url: str) -> None:
+    with opened(database_url) as first, opened(database_url) as second:
+        hosts = [join(db, make_experiment(space=line(20)), f"h{n}") for n, db in enumerate([first, second])]
+        orphans = [hosts[1].take(x) for x in range(10, 15)]
+        kill(first, hosts[1].holder)
+        study_id = hosts[0].standing.study_id
+
+        def evaluate() -> None:
+            for x in range(10):
+                hosts[0].evaluate(x, 0.5)
+
+        def tell_orphans() -> list[Told]:
+            return [hosts[1].tell(claimed, 0.5) for claimed in orphans]
+
+        _, told, *settled = at_once(
+            evaluate,
+            tell_orphans,
+            functools.partial(settle_orphans, first, study_id),
+            functools.partial(settle_orphans, second, study_id),
+        )
+        trials = hosts[0].trials()
+        assert [trial.number for trial in trials] == list(range(len(trials)))
+        done = Counter(t.params["x"] for t in trials if t.state is TrialState.COMPLETE)
+        assert done == dict.fromkeys(range(15), 1)
+        assert Counter(told or ())[Told.LATE] == sum(len(numbers or ()) for numbers in settled)
+        assert charged(hosts[0]) == (15, 15, 15)
+
+
+# Late values
+
+
+def late(member: Member, claimed: Claimed, *values: float) -> FrozenTrial:
+    """The trial that a value becomes whose own has ended."""
+    before = member.trials()
+    assert (
+        member.tell(claimed, *values, intermediate={3: 0.75}, user_attrs={"a": "1"}, retried=(CRASH,))
+        is Told.LATE
+    )
+    *earlier, trial = member.trials()
+    assert earlier == before
+    return trial
+
+
+def test_a_late_value_of_a_free_point_becomes_a_trial_of_its_own(database: Database) -> None:
+    member = join(database, make_experiment(space=MIXED))
+    params: dict[str, Any] = {"size": 3, "rate": 0.6, "kind": True}
+    claimed = member.take(**params)
+    abort(member)
+    trial = late(member, claimed, 0.25)
+    assert (trial.number, trial.state, trial.values) == (1, TrialState.COMPLETE, [0.25])
+    assert (trial.params, trial.distributions) == (params, member.encoding.distributions)
+    ours = {"HOST": {"host": "h1"}, "LATE_OF": 0, "RETRIED": [CRASH.attribute()]}
+    assert trial.user_attrs == {**ours, "a": 1}
+    assert (trial.system_attrs, trial.intermediate_values) == ({"tuned:origin": "late"}, {3: 0.75})
+    assert charged(member) == (1, 1, 1)
+    assert member.claims.next_freed() is None
+
+
+def test_a_late_value_is_reused_like_any_other(member: Member) -> None:
+    late(member, lose(member, 5), 0.25)
+    duplicate = member.repeat(5)
+    assert (duplicate.action, duplicate.values, duplicate.twin.number) == (Action.REUSE, (0.25,), 1)
+
+
+def test_a_late_value_comes_late_once(member: Member) -> None:
+    claimed = lose(member, 5)
+    told = at_once(*[lambda: member.tell(claimed, 0.25)] * 4)
+    assert Counter(told) == {Told.LATE: 1, Told.DROPPED: 3}
+    assert states(member) == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_a_late_value_of_a_held_point_leaves_its_claim_to_who_evaluates_it_again(member: Member) -> None:
+    lost = lose(member, 5)
+    again = member.take(5)
+    assert late(member, lost, 0.25).user_attrs["LATE_OF"] == lost.number
+    assert (member.now().held, charged(member)) == (1, (2, 2, 1))
+    assert member.repeat(5).values == (0.25,)
+    assert member.tell(again, 0.5) is Told.TOLD
+    assert member.trial(again.number).values == [0.5]
+    assert (member.now().held, charged(member)) == (0, (3, 2, 1))
+
+
+def test_who_evaluates_again_what_came_late_owes_it_to_nobody_when_aborted(member: Member) -> None:
+    lost = lose(member, 5)
+    again = member.take(5)
+    late(member, lost, 0.25)
+    assert abort(member) == [again.number]
+    assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
+    assert member.claims.next_freed() is None
+
+
+def test_a_late_value_of_a_failed_point_is_its_value_and_no_second_visit(member: Member) -> None:
+    lost = lose(member, 5)
+    member.evaluate(5)
+    late(member, lost, 0.25)
+    assert (charged(member), point_states(member)) == ((2, 2, 1), {(PointState.DONE, False): 1})
+
+
+def test_a_late_value_of_a_point_that_was_given_up_is_its_value(member: Member) -> None:
+    *_, lost = [lose(member, 5) for _ in range(MOST_LOSSES)]
+    late(member, lost, 0.25)
+    assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
+
+
+def test_a_late_value_of_a_done_point_is_dropped(member: Member) -> None:
+    lost = lose(member, 5)
+    member.evaluate(5, 0.5)
+    before = member.trials(), charged(member)
+    assert member.tell(lost, 0.25) is Told.DROPPED
+    assert (member.trials(), charged(member)) == before
+
+
+def test_a_late_value_of_a_repetition_is_dropped_where_its_point_has_a_value(database: Database) -> None:
+    member = join(database, make_experiment(AGAIN))
+    first, second = member.take(5), member.take(5)
+    abort(member, first)
+    member.tell(first, 0.5)
+    assert member.tell(second, 0.25) is Told.DROPPED
+    assert states(member) == [TrialState.COMPLETE, TrialState.FAIL]
+
+
+@pytest.mark.parametrize("limit", ["trials", "evaluations"])
+def test_a_late_value_never_overruns_the_budget(database: Database, limit: str) -> None:
+    member = join(database, make_experiment(f"[budget]\n{limit} = 1"))
+    lost = lose(member, 5)
+    member.evaluate(6, 0.5)
+    late(member, lost, 0.25)
+    assert getattr(member.now(), limit) == 1
+    assert member.now().visited == 2
+
+
+def test_a_late_value_is_kept_in_a_study_that_is_over(member: Member) -> None:
+    lost = lose(member, 5)
+    set_state(member.database, member.standing.study_id, StudyState.CANCELLED)
+    late(member, lost, 0.25)
+    assert member.now().state is StudyState.CANCELLED
+
+
+def test_the_last_late_value_exhausts_the_space(database: Database) -> None:
+    member = join(database, make_experiment(space=line(2)))
+    lost = lose(member, 0)
+    member.evaluate(1, 0.5)
+    late(member, lost, 0.25)
+    assert close_if_over(database, member.standing.study_id)
+
+
+@pytest.mark.parametrize("ending", ["held", "settled"])
+def test_a_result_for_a_study_that_was_deleted_is_dropped(member: Member, ending: str) -> None:
+    claimed = member.take(5) if ending == "held" else lose(member, 5)
+    optuna_deletes(member.database)
+    assert member.tell(claimed, 0.25) is Told.DROPPED
+    assert member.tell(claimed) is Told.DROPPED
+
+
+@pytest.mark.parametrize("ending", ["held", "settled"])
+def test_a_result_for_a_study_that_was_made_anew_is_dropped(member: Member, ending: str) -> None:
+    claimed = member.take(5) if ending == "held" else lose(member, 5)
+    optuna_deletes(member.database)
+    anew = join(member.database, member.experiment, "h2")
+    again = anew.take(5)
+    if ending == "settled":
+        abort(anew)
+    # As if the database had given all ids again, which SQLite does.
+    given_again = replace(
+        member.result(claimed, 0.25), study_id=again.study_id, trial_id=again.trial_id, number=again.number
+    )
+    assert tell(member.database, given_again) is Told.DROPPED
+    assert [trial.values for trial in anew.trials()] == [None]
+    assert charged(anew)[2] == 0
+
+
+def optuna_deletes(database: Database) -> None:
+    with plain_optuna(database) as study:
+        optuna.delete_study(study_name="exp", storage=study._storage)
+
+
+# Settled
+
+
+def test_an_abort_ends_what_the_incarnation_holds_and_nothing_else(member: Member) -> None:
+    other = join(member.database, member.experiment, "h2")
+    told, kept, aborted, theirs = member.take(0), member.take(1), member.take(2), other.take(3)
+    member.tell(told, 0.5)
+    assert abort(member, kept) == [aborted.number]
+    running = [kept.number, theirs.number]
+    assert [t.number for t in member.trials() if t.state is TrialState.RUNNING] == running
+    failure = member.trial(aborted.number).user_attrs["FAILURE"]
+    assert failure == {"cause": "aborted", "message": "stopped before it ended"}
+    assert (charged(member), member.now().free, member.now().held) == ((3, 3, 1), 1, 2)
+
+
+def test_an_abort_twice_settles_once(member: Member) -> None:
+    member.take(5)
+    settled = at_once(*[lambda: abort(member)] * 4)
+    assert sorted(settled) == [[], [], [], [0]]
+    assert (charged(member), member.now().free) == ((0, 0, 0), 1)
+
+
+def test_an_abort_is_no_loss(member: Member) -> None:
+    for _ in range(MOST_LOSSES + 1):
+        member.take(5)
+        abort(member)
+    assert (member.now().free, charged(member)) == (1, (0, 0, 0))
+
+
+def test_a_trial_that_could_not_begin_is_given_back_with_the_reason(member: Member) -> None:
+    claimed, other = member.take(5), member.take(6)
+    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
+    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
+    assert member.trial(0).user_attrs["FAILURE"] == {"cause": "aborted", "message": "disk full"}
+    assert (charged(member), member.now().free) == ((1, 1, 0), 1)
+    assert member.tell(other, 0.5) is Told.TOLD
+
+
+def test_only_what_no_living_incarnation_holds_is_an_orphan(member: Member) -> None:
+    study_id = member.standing.study_id
+    member.take(0)
+    assert (orphaned_studies(member.database), settle_orphans(member.database, study_id)) == ([], [])
+    dead = join(member.database, member.experiment, "h2")
+    replaced = join(member.database, member.experiment, "h3")
+    orphans = [dead.take(1), replaced.take(2)]
+    kill(member.database, dead.holder)
+    make_holder(member.database, "h3")
+    assert orphaned_studies(member.database) == [study_id]
+    assert sorted(settle_orphans(member.database, study_id)) == [claimed.number for claimed in orphans]
+    assert orphaned_studies(member.database) == []
+    assert (states(member)[0], charged(member)) == (TrialState.RUNNING, (1, 1, 0))
+
+
+def test_hosts_that_settle_at_once_settle_each_orphan_once(database_url: str) -> None:
+    with opened(database_url) as first, opened(database_url) as second:
+        member = join(first, make_experiment())
+        for x in range(4):
+            member.take(x)
+        kill(first, member.holder)
+        study_id = member.standing.study_id
+        settled = at_once(*(functools.partial(settle_orphans, db, study_id) for db in [first, second] * 2))
+        assert sorted(settled, key=len)[:3] == [[], [], []]
+        assert sorted(number for numbers in settled for number in numbers) == [0, 1, 2, 3]
+        assert (charged(member), member.now().free) == ((0, 0, 0), 4)
+
+
+def test_the_third_loss_fails_the_point_and_visits_it(member: Member) -> None:
+    for losses in range(1, MOST_LOSSES + 1):
+        assert charged(member) == (0, 0, 0)
+        lost = lose(member, 5)
+        assert member.trial(lost.number).user_attrs["FAILURE"]["cause"] == "lost"
+        assert member.now().free == (1 if losses < MOST_LOSSES else 0)
+    assert (charged(member), point_states(member)) == ((0, 0, 1), {(PointState.FAILED, False): 1})
+    assert member.repeat(5).action is Action.RESAMPLE
+
+
+def test_a_repetition_that_is_settled_vanishes_and_is_owed_to_nobody(database: Database) -> None:
+    member = join(database, make_experiment(AGAIN))
+    member.evaluate(5, 0.5)
+    member.take(5)
+    abort(member)
+    assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
+    member.take(5)
+    kill(database, member.holder)
+    assert settle_orphans(database, member.standing.study_id) == [2]
+    assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
+
+
+def test_a_repetition_goes_on_when_the_first_evaluation_is_settled(database: Database) -> None:
+    member = join(database, make_experiment(AGAIN))
+    first, second = member.take(5), member.take(5)
+    abort(member, second)
+    assert member.tell(second, 0.5) is Told.TOLD
+    assert member.trial(first.number).state is TrialState.FAIL
+    assert (member.now().free, member.now().held) == (1, 0)
+
+
+def test_nothing_is_settled_in_a_study_that_was_deleted(member: Member) -> None:
+    claimed = member.take(5)
+    optuna_deletes(member.database)
+    assert abort(member) == settle_orphans(member.database, claimed.study_id) == []
+    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
+    assert orphaned_studies(member.database) == []
+
+
+def test_an_ending_has_values_or_a_failure() -> None:
+    for values, failure in (((0.5,), CRASH), (None, None)):
+        with pytest.raises(ValueError, match="either values or a failure"):
+            Ending(values=values, failure=failure)

@@ -1,0 +1,62 @@
+"""What systemd gives to the daemon alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuned.systemd.credentials import take_password_file
+
+LINE = "db:5432:tuned:tuned:sesame\n"
+
+
+def with_credential(directory: Path, content: str) -> dict[str, str]:
+    (directory / "pgpass").write_text(content)
+    environ = {"CREDENTIALS_DIRECTORY": str(directory)}
+    take_password_file(environ)
+    return environ
+
+
+def test_libpq_gets_a_password_file_that_it_accepts(tmp_path: Path) -> None:
+    file = Path(with_credential(tmp_path, LINE)["PGPASSFILE"])
+    assert file.read_text() == LINE
+    assert stat.S_ISREG(file.stat().st_mode)
+    assert file.stat().st_mode & 0o077 == 0
+    os.close(int(file.name))
+
+
+@pytest.mark.parametrize("content", ["", "#", "# none yet\n\n"])
+def test_an_empty_credential_is_none(tmp_path: Path, content: str) -> None:
+    assert "PGPASSFILE" not in with_credential(tmp_path, content)
+
+
+def test_a_named_password_file_wins(tmp_path: Path) -> None:
+    (tmp_path / "pgpass").write_text(LINE)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "PGPASSFILE": "/elsewhere"}
+    take_password_file(environ)
+    assert environ["PGPASSFILE"] == "/elsewhere"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a capability")
+def test_what_is_started_afterwards_has_no_capability() -> None:
+    code = (
+        "import subprocess; from tuned.systemd.credentials import keep_capabilities; keep_capabilities();"
+        "subprocess.run(['grep', 'CapEff', '/proc/self/status'], check=True)"
+    )
+    with_fowner = [
+        "setpriv",
+        "--reuid=65534",
+        "--inh-caps=+fowner",
+        "--ambient-caps=+fowner",
+        "--clear-groups",
+    ]
+    program = [*with_fowner, sys.executable, "-c", code]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    if "Permission denied" in done.stderr:
+        pytest.skip("another user cannot run this Python")
+    assert done.stdout.split() == ["CapEff:", "0" * 16]

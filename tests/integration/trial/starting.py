@@ -1,0 +1,26 @@
+"""A command that is begun as the daemon begins it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tuned.domain.ending import Ending
+from tuned.trial import process
+from tuned.trial.fork_servers import Program, Server
+from tuned.trial.launch import Launch
+from tuned.trial.process import OnReport
+
+
+@asynccontextmanager
+async def serving(program: Program) -> AsyncIterator[Server]:
+    server = Server(program)
+    try:
+        yield server
+    finally:
+        await server.end(0)
+
+
+async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
+    async with serving(Program.of_commands()) as server:
+        return await process.run(launch, server.start, on_report)

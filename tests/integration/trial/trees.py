@@ -1,0 +1,48 @@
+"""Programs that try to outlive their trial, and a place for the control groups of tests."""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import until
+from tuned.trial import cgroup
+
+
+def double_fork(pid_file: Path) -> str:
+    """For sh, a daemon by the book: forks, leaves the session, forks again; then says who it is, and stays.
+
+    Of programs that every user may run: our Python may lie where only root looks.
+    """
+    return shlex.join(["setsid", "--fork", "sh", "-c", f"{staying(pid_file)} &"])
+
+
+def staying(pid_file: Path) -> str:
+    """For sh, with exec or in the background: says who it is, and stays."""
+    return f"sh -c 'echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 600'"
+
+
+def pid_in(file: Path) -> int:
+    """Once the process has said who it is."""
+    return int(
+        until(lambda: file.exists() and file.read_text(), what=f"a process to write {file}", seconds=60)
+    )
+
+
+@contextmanager
+def cgroup_root() -> Iterator[tuple[cgroup.Root, str]]:
+    """A root and a name for groups; skips the test where there are no groups. Leaves none."""
+    root = cgroup.find()
+    if root is None:
+        pytest.skip("needs cgroup v2, writable")
+    name = f"test-{uuid.uuid4().hex}"
+    try:
+        yield root, name
+    finally:
+        root.kill_leftovers(name)
+        root.remove()

@@ -1,0 +1,140 @@
+"""What ``tunectl try`` says of a file that would run differently at the daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tuned.domain.ending import Cause, Ending, Failure
+from tuned.experiment import experiment
+from tuned.tunectl import hints as hints_module
+
+DONE = Ending(values=(1.0,))
+
+
+def hints(
+    *command: str,
+    ending: Ending = DONE,
+    head: str = "",
+    search: Path | None = None,
+    metric: dict[str, str] | None = None,
+    **objective: object,
+) -> str:
+    keys = {"timeout": "1h", **({"command": list(command)} if command else {}), **objective}
+    keys |= {"env.PATH": str(search)} if search else {}
+    keys |= {f"metric.{key}": value for key, value in (metric or {}).items()}
+    text = "\n".join(f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None)
+    content = f'{head}\n[objective]\n{text}\n[space.x]\ntype = "int"\nlow = 1\nhigh = 3\n'
+    parsed = experiment.parse(content.encode(), "minima.toml")
+    return "\n".join(hints_module.hints(parsed, parsed.space.at(0), ending))
+
+
+def _toml(value: object) -> str:
+    return json.dumps(str(value) if isinstance(value, Path) else value)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of its own; what services do not see is left to the one test that is about it."""
+    monkeypatch.setattr(hints_module, "_HIDDEN", ())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    return tmp_path
+
+
+def test_nothing_is_said_of_what_runs_the_same_at_the_daemon() -> None:
+    assert not hints("sh", "-c", "true")
+
+
+def test_what_each_trial_may_use_is_not_limited_here() -> None:
+    found = hints("sh", "-c", "true", head='[resources]\nmemory = "4G"\ngpus = 0.5')
+    assert found.startswith("this ran without [resources] (memory 4G, gpus 0.5)")
+
+
+def test_a_file_beside_the_reader_is_not_beside_the_trial(here: Path) -> None:
+    assert f'workdir = "{here}"' in hints("sh", "train.py")
+    assert f"write {here}/train.py" in hints("sh", "--config=train.py")
+    assert not hints("sh", "train.py", workdir=str(here))
+
+
+def test_a_program_that_only_the_reader_finds(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = here / "trainer"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(here), prepend=os.pathsep)
+    assert f"write {program}" in hints("trainer")
+    assert not hints("trainer", search=here)
+    assert "is it installed?" in hints("no-such-program")
+
+
+def test_a_program_that_is_another_one_at_the_daemon(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "sh").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(here), prepend=os.pathsep)
+    assert f"sh is {here}/sh here, but " in hints("sh")
+
+
+def test_a_place_that_services_do_not_see(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints_module, "_HIDDEN", (here,))
+    assert "is hidden from the service" in hints("sh", f"{here}/train.py")
+
+
+def test_a_path_that_is_not_there() -> None:
+    assert "there is no /no/such/file" in hints("sh", "/no/such/file")
+
+
+def test_a_place_that_the_daemons_user_may_not_enter(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Everybody has a user of this name, and it is neither root nor the one who runs the tests.
+    monkeypatch.setattr(hints_module, "SERVICE_USER", "nobody")
+    for directory in [here, *list(here.parents)[:3]]:
+        directory.chmod(directory.stat().st_mode | stat.S_IXOTH | stat.S_IXGRP)
+    private = here / "private"
+    private.mkdir(mode=0o700)
+    (private / "data").touch()
+    assert f"user nobody may not enter {private}" in hints("sh", f"{private}/data")
+
+
+def silent(message: str = "nothing") -> Ending:
+    return Ending(failure=Failure(cause=Cause.NO_VALUE, message=message))
+
+
+def test_how_a_value_is_given() -> None:
+    assert "print the value as the last line" in hints("sh", ending=silent())
+    assert not hints("sh", ending=silent("the value is NaN"))
+
+
+def test_how_several_values_are_given() -> None:
+    found = hints("sh", ending=silent(), head='directions = ["minimize", "maximize"]')
+    assert '{"values": [0.5, 1.5]}' in found
+
+
+def test_where_a_pattern_is_looked_for() -> None:
+    found = hints("sh", ending=silent(), metric={"pattern": "loss (?P<value>.*)"})
+    assert "searched for in each line: loss (?P<value>.*)" in found
+
+
+def test_a_program_beside_the_reader_is_not_beside_the_trial(here: Path) -> None:
+    assert f"write {here}/train.py" in hints("./train.py")
+
+
+def test_a_command_is_no_line() -> None:
+    assert hints("sh train.py") == 'command is an array of arguments, not a line: ["sh", "train.py"]'
+
+
+@pytest.mark.parametrize("argument", ["|", ">out.txt", "2>&1", "&&", ";", "~/data", "$HOME/data"])
+def test_a_command_has_no_shell(argument: str) -> None:
+    assert f"there is no shell, {argument} is an argument" in hints("echo", argument)
+    assert not hints("sh", "-c", f"echo {argument}")
+
+
+def test_a_module_beside_the_reader_is_not_beside_the_trial(here: Path) -> None:
+    assert f'set [objective] path = "{here}"' in hints(python="train:objective")
+    assert not hints(python="train:objective", path=here)
+    assert not hints(python="elsewhere:objective")
+
+
+def test_a_timeout_is_proposed_to_what_works_without() -> None:
+    assert "without [objective] timeout" in hints("sh", timeout=None)
+    assert not hints("sh", timeout=None, ending=Ending(failure=Failure(cause=Cause.EXIT, message="x")))

@@ -1,0 +1,83 @@
+"""Kinds of values in the experiment file and the configuration, with what is said of a wrong one."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from tuned.config.spans import parse_span
+from tuned.config.toml import refuse
+from tuned.domain.resources import parse_gpus, parse_size
+
+#: A name of an experiment or a host: safe as a file name and in a URL.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+NAME_EXPECTED = "1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit"
+
+
+def _name(value: str) -> str:
+    return value if NAME.fullmatch(value) else refuse(NAME_EXPECTED)
+
+
+def _span_or_zero(value: object) -> float:
+    try:
+        return parse_span(value)
+    except ValueError as error:
+        refuse(str(error))
+
+
+def _span(value: object) -> float:
+    return _span_or_zero(value) or refuse("a time span of more than 0")
+
+
+def _size(value: object) -> int:
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        refuse(str(error))
+
+
+def _cards(value: float) -> float:
+    try:
+        parse_gpus(value)
+    except ValueError as error:
+        refuse(str(error))
+    return value
+
+
+def _absolute(value: str) -> str:
+    return value if value.startswith("/") else refuse('an absolute path, such as "/srv/minima"')
+
+
+_SPAN_SCHEMA = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}]})
+
+
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
+
+
+#: A span in seconds, more than 0.
+Span = Annotated[float, BeforeValidator(_span), _SPAN_SCHEMA]
+
+
+SpanOrZero = Annotated[float, BeforeValidator(_span_or_zero), _SPAN_SCHEMA]
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+
+
+Count = Annotated[int, Field(ge=1)]
+
+
+#: In bytes.
+Size = Annotated[
+    int, BeforeValidator(_size), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+]
+
+
+#: So many GPUs, or a part of one.
+Cards = Annotated[
+    float, Field(allow_inf_nan=False, json_schema_extra={"exclusiveMinimum": 0}), AfterValidator(_cards)
+]

@@ -1,0 +1,78 @@
+"""Where tuned keeps its things: the system's directories as root and under systemd, else the user's (XDG).
+
+Imported by ``tunectl`` at every start, so nothing heavy may be imported here, and no file is read.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+SYSTEM_SOCKET = Path("/run/tuned/tuned.sock")
+
+
+#: What systemd sets for a unit with StateDirectory= and RuntimeDirectory=.
+_SYSTEMD = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """The default places; the configuration may name others."""
+
+    config: Path
+    spool: Path
+    state_dir: Path
+    socket: Path
+
+
+def default_paths(environ: Mapping[str, str], user_id: int | None = None) -> Paths:
+    is_root = (os.geteuid() if user_id is None else user_id) == 0
+    if is_root or any(environ.get(name) for name in _SYSTEMD):
+        return Paths(
+            config=Path("/etc/tuned/tuned.toml"),
+            spool=Path("/var/spool/tuned"),
+            state_dir=_first(environ.get("STATE_DIRECTORY")) or Path("/var/lib/tuned"),
+            socket=(_first(environ.get("RUNTIME_DIRECTORY")) or SYSTEM_SOCKET.parent) / "tuned.sock",
+        )
+    state_dir = _home(environ, "XDG_STATE_HOME", ".local/state") / "tuned"
+    return Paths(
+        config=_home(environ, "XDG_CONFIG_HOME", ".config") / "tuned" / "tuned.toml",
+        spool=state_dir / "spool",
+        state_dir=state_dir,
+        socket=_user_socket(environ),
+    )
+
+
+def socket_candidates(environ: Mapping[str, str]) -> list[Path]:
+    """Where a daemon may listen, the likeliest first; only there if $TUNED_SOCKET says where."""
+    if named := environ.get("TUNED_SOCKET"):
+        return [Path(named)]
+    return [SYSTEM_SOCKET, _user_socket(environ)]
+
+
+def _user_socket(environ: Mapping[str, str]) -> Path:
+    if runtime := _absolute(environ.get("XDG_RUNTIME_DIR")):
+        return runtime / "tuned" / "tuned.sock"
+    # No session, as in a container or under su: then beside the state, where only this user looks.
+    return _home(environ, "XDG_STATE_HOME", ".local/state") / "tuned" / "tuned.sock"
+
+
+def _home(environ: Mapping[str, str], variable: str, default: str) -> Path:
+    home = _absolute(environ.get("HOME")) or Path.home()
+    return _absolute(environ.get(variable)) or home / default
+
+
+def _absolute(text: str | None) -> Path | None:
+    """The path; None for a relative one, which the XDG specification says to ignore."""
+    return Path(text) if text and text.startswith("/") else None
+
+
+def _first(text: str | None) -> Path | None:
+    """The first of several directories, which systemd parts with colons."""
+    return _absolute(text.partition(":")[0]) if text else None

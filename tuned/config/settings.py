@@ -1,0 +1,255 @@
+"""The daemon's settings: frozen, and the only place with their defaults.
+
+Read from the configuration file, then its drop-ins (``tuned.toml.d/*.toml``, sorted; a later key wins), then
+from the command line. A password may stand in the file, never on the command line or in what is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tuned.config.fields import NAME, NAME_EXPECTED
+from tuned.config.gpus import VARIABLE
+from tuned.config.gpus import find as find_gpus
+from tuned.config.paths import Paths, default_paths
+from tuned.config.settings_file import _SETTINGS, LogFormat, _File
+from tuned.config.spans import format_span
+from tuned.config.storage_url import has_password, normalised, redacted
+from tuned.config.toml import Problems, load_toml, refuse_file
+from tuned.config.toml import describe as described
+from tuned.errors import InvalidInput, Problem
+
+__all__ = ["Settings", "describe", "load", "redacted"]
+
+
+COMMAND_LINE = "command line"
+
+
+#: WatchdogSec= of the unit: how long a daemon that hangs may live.
+_WATCHDOG_SECONDS = 30.0
+
+
+#: sun_path, less its NUL.
+_LONGEST_SOCKET = 107
+
+
+_ADVICE = (
+    "no password there: it can be read by every user; use PGPASSFILE, service= or the configuration file"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the daemon runs with."""
+
+    #: SQLAlchemy URL with the driver; may have a password, see ``redacted``.
+    storage: str = field(repr=False)
+    spool: Path
+    state_dir: Path
+    socket: Path
+    slots: int
+    host: str
+    #: The ids of the cards that trials may be given.
+    gpus: tuple[str, ...] = ()
+    interval_seconds: float = 10.0
+    expire_seconds: float = 90.0
+    #: Between SIGTERM and SIGKILL for a trial's processes; 0: SIGKILL at once.
+    grace_seconds: float = 0.0
+    control_mode: int = 0o666
+    log_format: LogFormat = "auto"
+    #: What is accepted, but not wise.
+    warnings: tuple[str, ...] = ()
+    #: The files that were read, the last one wins.
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """A value that somebody gave, and where, for errors."""
+
+    value: Any
+    file: str
+    key: str
+
+
+def load(
+    config: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: object
+) -> Settings:
+    """The settings. ``overrides`` are the command line's options by name; None is one that was not given.
+
+    Raises InvalidInput with all problems; a file that was named must exist, the default one need not.
+    """
+    environ = os.environ if environ is None else environ
+    paths = default_paths(environ)
+    files = _files(config or paths.config, is_required=config is not None)
+    problems: list[Problem] = []
+    given: dict[str, _Given] = {}
+    for file in files:
+        try:
+            given |= _read(file)
+        except InvalidInput as error:
+            problems += error.problems
+    try:
+        given |= _command_line(overrides)
+    except InvalidInput as error:
+        problems += error.problems
+    settings = _settings(given, paths, files, environ)
+    problems += _contradictions(settings, given)
+    if problems:
+        raise InvalidInput(*problems)
+    return settings
+
+
+def describe(settings: Settings) -> str:
+    """The settings as a TOML file that says the same, but without the password."""
+    read = ", ".join(map(str, settings.files)) or "no file: these are the defaults"
+    lines = [f"# read: {read}", *(f"# warning: {warning}" for warning in settings.warnings)]
+    section = ""
+    for key, name in _SETTINGS.items():
+        table, _, last = key.rpartition(".")
+        if table != section:
+            lines += ["", f"[{table}]"]
+            section = table
+        lines.append(f"{last} = {_toml(name, getattr(settings, name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _files(config: Path, *, is_required: bool) -> tuple[Path, ...]:
+    drop_ins = sorted(config.with_name(config.name + ".d").glob("*.toml"))
+    return (*([config] if is_required or _exists(config) else []), *drop_ins)
+
+
+def _read(file: Path) -> dict[str, _Given]:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        refuse_file(str(file), f"that it cannot be read ({error.strerror})", "a file of settings")
+    problems = Problems(str(file))
+    table = problems.table(_File, load_toml(content, str(file)))
+    problems.raise_if_any()
+    assert table is not None
+    given = {}
+    for key, name in _SETTINGS.items():
+        value: Any = table
+        for part in key.split("."):
+            value = getattr(value, part)
+        if value is not None:
+            given[name] = _Given(value=value, file=str(file), key=key)
+    return given
+
+
+def _command_line(options: Mapping[str, object]) -> dict[str, _Given]:
+    problems = Problems(COMMAND_LINE)
+    given = {}
+    for name, option in options.items():
+        if option is None:
+            continue
+        key = "--" + name.replace("_", "-")
+        value = str(option.absolute()) if isinstance(option, Path) else option
+        if name == "storage" and isinstance(option, str):
+            value = _storage_option(option, key, problems)
+        given[name] = _Given(value=value, file=COMMAND_LINE, key=key)
+    problems.raise_if_any()
+    return given
+
+
+def _storage_option(url: str, key: str, problems: Problems) -> str:
+    if has_password(url):
+        problems.add(key, described(redacted(url)), _ADVICE)
+    try:
+        return normalised(url)
+    except ValueError as error:
+        problems.add(key, described(redacted(url)), str(error))
+        return ""
+
+
+def _settings(
+    given: Mapping[str, _Given], paths: Paths, files: tuple[Path, ...], environ: Mapping[str, str]
+) -> Settings:
+    values = {name: one.value for name, one in given.items()}
+    state_dir = Path(values.pop("state_dir", paths.state_dir))
+    settings = Settings(
+        state_dir=state_dir,
+        storage=values.pop("storage", f"sqlite:///{state_dir}/tuned.db"),
+        spool=Path(values.pop("spool", paths.spool)),
+        socket=Path(values.pop("socket", paths.socket)),
+        slots=values.pop("slots", len(os.sched_getaffinity(0))),
+        gpus=find_gpus(values.pop("gpus", "auto"), environ),
+        host=values.pop("host", os.uname().nodename),
+        files=files,
+        **values,
+    )
+    return _with_warnings(settings)
+
+
+def _contradictions(settings: Settings, given: Mapping[str, _Given]) -> list[Problem]:
+    """What the settings must not be together, each told where it was set."""
+    found: list[Problem] = []
+
+    def refuse_setting(name: str, what: str, expected: str) -> None:
+        one = given.get(name)
+        key = one.key if one else next(key for key, setting in _SETTINGS.items() if setting == name)
+        found.append(Problem(file=one.file if one else "default", key=key, found=what, expected=expected))
+
+    if not NAME.fullmatch(settings.host):
+        refuse_setting("host", described(settings.host), NAME_EXPECTED)
+    if settings.expire_seconds <= settings.interval_seconds:
+        limit = f"more than heartbeat.interval ({format_span(settings.interval_seconds)})"
+        name = "expire_seconds" if "expire_seconds" in given else "interval_seconds"
+        expected = limit if name == "expire_seconds" else f"less than {format_span(settings.expire_seconds)}"
+        refuse_setting(name, format_span(getattr(settings, name)), expected)
+    if settings.grace_seconds >= settings.expire_seconds:
+        limit = f"less than heartbeat.expire ({format_span(settings.expire_seconds)})"
+        refuse_setting("grace_seconds", format_span(settings.grace_seconds), limit)
+    wanted = given["gpus"].value if "gpus" in given else 0
+    if isinstance(wanted, int) and len(settings.gpus) < wanted:
+        refuse_setting("gpus", str(wanted), f"at most {len(settings.gpus)}, as {VARIABLE} says")
+    if (length := len(os.fsencode(settings.socket))) > _LONGEST_SOCKET:
+        refuse_setting(
+            "socket", f"a path of {length} bytes", f"at most {_LONGEST_SOCKET}, the kernel's limit"
+        )
+    return found
+
+
+def _with_warnings(settings: Settings) -> Settings:
+    warnings = []
+    least = _WATCHDOG_SECONDS + settings.grace_seconds
+    if settings.expire_seconds <= least:
+        warnings.append(
+            f"heartbeat.expire is {format_span(settings.expire_seconds)}: above {format_span(least)} "
+            "(watchdog and stop.grace), no other host takes a point whose process may still run here"
+        )
+    return replace(settings, warnings=tuple(warnings))
+
+
+def _exists(file: Path) -> bool:
+    """Whether there is a file, be it one that cannot be read: that is to be told, not passed over."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _toml(name: str, value: object) -> str:
+    if name == "storage":
+        return _quoted(redacted(str(value)))
+    if name == "control_mode":
+        return f'"{value:04o}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_quoted, value))}]"
+    if isinstance(value, float):
+        return _quoted(format_span(value))
+    return str(value) if isinstance(value, int) else _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    # DEL is the one character that JSON lets through and TOML does not.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

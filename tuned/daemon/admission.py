@@ -1,0 +1,135 @@
+"""Begins with experiments: from a taken file to a study in the database and a search on this host."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tuned.errors import Conflict, DatabaseAway, InvalidInput, NotFound, Problem, TunedError
+from tuned.experiment.experiment import Experiment, parse
+from tuned.experiment.samplers import missing_packages
+from tuned.search.search import Search
+from tuned.storage.encoding import Encoding
+from tuned.storage.studies import open_study
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tuned.daemon.scheduler import Scheduler
+    from tuned.disk.arrivals import Taken
+    from tuned.disk.spool import Spool
+    from tuned.domain.claim import Holder
+    from tuned.events import Events
+    from tuned.storage.link import Link
+
+
+class Opening:
+    """Opens what was taken, one after the other, as soon as the database and the host's holder let it.
+
+    The scheduler gets what is open; ``on_open`` is awaited for each.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        spool: Spool,
+        events: Events,
+        scheduler: Scheduler,
+        on_open: Callable[[Search], Awaitable[None]],
+    ) -> None:
+        self._link = link
+        self._spool = spool
+        self._events = events
+        self._scheduler = scheduler
+        self._on_open = on_open
+        #: For whom everything is claimed, once this host has joined the fleet.
+        self.holder: Holder | None = None
+        #: Taken, but not opened yet; and whether a person submitted them just now.
+        self._unopened: dict[str, tuple[Taken, bool]] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def waiting(self) -> list[str]:
+        """Files that wait for the database, by name."""
+        return sorted(self._unopened)
+
+    def add_new(self, taken: Taken) -> None:
+        """A person submitted it just now."""
+        self._unopened[taken.name] = (taken, True)
+
+    def add(self, taken: Taken) -> None:
+        """It was active before. What was just taken lies there too, and is new."""
+        self._unopened.setdefault(taken.name, (taken, False))
+
+    async def hold(self, holder: Holder) -> None:
+        """From now on everything is claimed for this incarnation of the host."""
+        # Not while one is opened for the holder before.
+        async with self._one_at_a_time:
+            self.holder = holder
+            for search in list(self._scheduler.searches.values()):
+                await self._link.draw(search.hold, holder)
+        await self.open()
+
+    async def open(self) -> None:
+        """Opens the studies of what waits; keeps for later what the database does not answer for."""
+        async with self._one_at_a_time:
+            if self.holder is None:
+                return
+            for name, (taken, is_new) in list(self._unopened.items()):
+                try:
+                    search = await self._open(taken, self.holder, is_new=is_new)
+                except DatabaseAway:
+                    return
+                except TunedError as error:
+                    search = None
+                    await self._reject(taken, str(error))
+                # Before anything is waited for: who opens it a second time would find its study taken.
+                del self._unopened[name]
+                if search is not None:
+                    await self._on_open(search)
+
+    async def _open(self, taken: Taken, holder: Holder, *, is_new: bool) -> Search | None:
+        """Begins with an experiment; None if its file has gone meanwhile."""
+        if not self._spool.is_active(taken.name):
+            return None
+        experiment = await asyncio.to_thread(parse, taken.content, taken.file)
+        if missing := missing_packages(experiment.sampler.name):
+            raise Conflict(f"{taken.file}: sampler.name: {missing}")
+        if experiment.name in self._scheduler.searches:
+            other = self._scheduler.searches[experiment.name].file
+            raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")
+        encoding = Encoding(experiment.space)
+        standing = await self._link.call(open_study, self._link.database, experiment, encoding, is_new=is_new)
+        experiment = experiment.adopt(standing.definition)
+        try:
+            search = await self._link.draw(
+                Search,
+                self._link,
+                experiment,
+                encoding=encoding,
+                standing=standing,
+                holder=holder,
+                file=taken.name,
+            )
+        except (ValueError, TypeError, ImportError) as error:
+            raise _bad_sampler(taken.file, experiment, error) from error
+        search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
+        self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
+        self._scheduler.admit(search)
+        return search
+
+    async def _reject(self, taken: Taken, problems: str) -> None:
+        try:
+            await asyncio.to_thread(self._spool.reject, taken.name, problems)
+        except NotFound:
+            return
+        self._events.publish("experiment-rejected", file=taken.file, message=problems)
+
+
+def _bad_sampler(file: str, experiment: Experiment, error: Exception) -> InvalidInput:
+    found = f"options that Optuna refuses ({error})"
+    return InvalidInput(
+        Problem(
+            file=file, key="sampler", found=found, expected=f"what sampler {experiment.sampler.name} takes"
+        )
+    )

@@ -1,0 +1,302 @@
+"""What this host answers over the control socket: what it knows itself, and what it reads in the database."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tuned import __version__
+from tuned.config.settings import Settings, redacted
+from tuned.daemon import doctor
+from tuned.disk import trial_log
+from tuned.disk.trial_log import rotated
+from tuned.domain.ending import Cause
+from tuned.domain.states import HostState, StudyState
+from tuned.errors import DatabaseAway, NotFound
+from tuned.storage.hosts import HostRow, held, hosts
+from tuned.storage.queries import experiments
+from tuned.storage.studies import standings
+from tuned.trial import cgroup
+from tuned.trial.evaluation import LOG_NAME, Site
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from tuned.control.metrics import Metric
+    from tuned.daemon.experiments import Roster
+    from tuned.daemon.fleet import Fleet
+    from tuned.daemon.scheduler import Running, Scheduler
+    from tuned.daemon.teller import Teller
+    from tuned.domain.resources import Resources
+    from tuned.events import Events
+    from tuned.protocol import (
+        AmendedView,
+        BestView,
+        DatabaseView,
+        ExperimentSummary,
+        ExperimentView,
+        FindingView,
+        FixedView,
+        HostStateName,
+        HostView,
+        ResourcesView,
+        RetryView,
+        SlotView,
+        Status,
+        StoryView,
+        TrialStateName,
+        TrialView,
+    )
+    from tuned.search.search import Search
+    from tuned.storage.link import Link
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Implements ``control.Host`` for the daemon."""
+
+    settings: Settings
+    events: Events
+    link: Link
+    site: Site
+    teller: Teller
+    scheduler: Scheduler
+    roster: Roster
+    fleet: Fleet
+    state: Callable[[], HostState]
+    request_drain: Callable[[], HostState]
+    request_abort: Callable[[], HostState]
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._last_summaries: list[ExperimentSummary] = []
+        self._fresh_until = 0.0
+
+    async def status(self) -> Status:
+        return {
+            "host": self.settings.host,
+            "state": self.state().value,
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_seconds": time.monotonic() - self._began,
+            "isolation": self._isolation(),
+            "limits": cgroup.kept(self.site.cgroups),
+            "gpus": [{"id": card, "used": float(used)} for card, used in self.scheduler.gpus.used.items()],
+            "spool": str(self.settings.spool),
+            "database": self._database(),
+            "slots": [_slot(number, running) for number, running in enumerate(self.scheduler.slots)],
+            "experiments": await self._active_summaries(),
+            "warnings": self._warnings(),
+        }
+
+    async def experiments(self) -> Sequence[ExperimentSummary]:
+        found = await self.link.call(experiments.summaries, self.link.database, None)
+        return [self._localized(summary) for summary in found]
+
+    async def experiment(self, name: str) -> ExperimentView:
+        view = await self.link.call(experiments.experiment, self.link.database, name)
+        view["summary"] = self._localized(view["summary"])
+        if search := self.roster.searches.get(name):
+            view["parallel"] = search.experiment.parallel
+            view["resources"] = _resources(search.experiment.resources)
+            view["file"] = str(self.settings.spool / "active" / f"{search.file}.toml")
+            view["env"] = dict(search.experiment.objective.env)
+        return view
+
+    async def trials(
+        self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
+    ) -> Sequence[TrialView]:
+        study_id = await self._study_id(name)
+        return await self.link.call(
+            experiments.trials, self.link.database, study_id, state=state, before=before, limit=limit
+        )
+
+    async def story(self, name: str, number: int) -> StoryView:
+        return await self.link.call(experiments.story, self.link.database, name, number)
+
+    async def best(self, name: str) -> Sequence[BestView]:
+        return await self.link.call(experiments.best, self.link.database, await self._study_id(name))
+
+    async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+        uid = await self.link.call(experiments.uid, self.link.database, await self._study_id(name))
+        if number is None:
+            number = self._newest(name, uid)
+        log = self.site.directory(uid, number) / LOG_NAME
+        if not (log.exists() or rotated(log).exists()):
+            raise await self._log_not_here(name, number)
+        running = next(
+            (r for r in self.scheduler.running(name) if r.evaluation.claimed.number == number), None
+        )
+        return trial_log.read(log, running.task if running is not None and follow else None)
+
+    async def hosts(self) -> Sequence[HostView]:
+        rows = await self.link.call(hosts, self.link.database)
+        running = await self.link.call(held, self.link.database)
+        ages = {sighting.row.incarnation: sighting.age_seconds() for sighting in self.fleet.sightings}
+        return [
+            {
+                "name": row.name,
+                "state": _host_state(row),
+                "slots": int(row.info.get("slots", 0)),
+                "gpus": int(row.info.get("gpus", 0)),
+                "running": running.get(row.incarnation, 0),
+                "beat_age_seconds": ages.get(row.incarnation),
+                "version": str(row.info.get("version", "")),
+                "optuna_version": str(row.info.get("optuna_version", "")),
+            }
+            for row in rows
+        ]
+
+    async def metrics(self) -> Sequence[Metric]:
+        return []
+
+    async def drain(self) -> HostStateName:
+        return self.request_drain().value
+
+    async def abort(self) -> HostStateName:
+        return self.request_abort().value
+
+    async def cancel(self, name: str) -> ExperimentSummary:
+        return await self._set_state(name, StudyState.CANCELLED)
+
+    async def pause(self, name: str) -> ExperimentSummary:
+        return await self._set_state(name, StudyState.PAUSED)
+
+    async def resume(self, name: str) -> ExperimentSummary:
+        return await self._set_state(name, StudyState.OPEN)
+
+    async def retry(self, name: str, cause: Cause | None) -> RetryView:
+        freed = await self.roster.retry(name, cause)
+        return {"freed": freed, **await self._amended(name)}
+
+    async def replace(self, name: str, content: bytes) -> AmendedView:
+        await self.roster.replace(name, content)
+        return await self._amended(name)
+
+    async def doctor(self) -> Sequence[FindingView]:
+        is_member = self.fleet.holder is not None
+        return await doctor.examine(self.settings, self.link, is_member=is_member)
+
+    async def fix(self) -> FixedView:
+        fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.holder is not None)
+        return {"fixed": fixed, "findings": list(await self.doctor())}
+
+    async def _amended(self, name: str) -> AmendedView:
+        study_id = await self._study_id(name)
+        [summary] = await self.link.call(experiments.summaries, self.link.database, [study_id])
+        found = await self.link.call(standings, self.link.database, [study_id])
+        return {
+            "experiment": self._localized(summary),
+            "is_full": study_id in found and found[study_id].is_full,
+            "runs_here": name in self.roster.searches,
+        }
+
+    async def _set_state(self, name: str, state: StudyState) -> ExperimentSummary:
+        await self.roster.set_state(name, state)
+        study_id = await self._study_id(name)
+        [summary] = await self.link.call(experiments.summaries, self.link.database, [study_id])
+        return self._localized(summary)
+
+    async def _study_id(self, name: str) -> int:
+        return await self.link.call(experiments.find, self.link.database, name)
+
+    async def _active_summaries(self) -> list[ExperimentSummary]:
+        ids = [search.standing.study_id for search in self.roster.searches.values()]
+        began = time.monotonic()
+        if self.link.message is None and began >= self._fresh_until:
+            try:
+                found = await self.link.call(experiments.summaries, self.link.database, ids) if ids else []
+                self._last_summaries = found
+            except DatabaseAway:
+                pass  # Said under "database"; the last known figures are better than none.
+            # Who asks often gets what was counted last: counting a large study must not become the work.
+            self._fresh_until = time.monotonic() + 10 * (time.monotonic() - began)
+        return [self._localized(summary) for summary in self._last_summaries]
+
+    def _localized(self, summary: ExperimentSummary) -> ExperimentSummary:
+        """Adds what only this host knows."""
+        search: Search | None = self.roster.searches.get(summary["name"])
+        if search is None:
+            return summary
+        summary = summary.copy()
+        summary["note"] = search.note
+        summary["running"] = len(self.scheduler.running(search.name))
+        summary["counts"] = {
+            **summary["counts"],
+            "waiting": summary["counts"]["waiting"] + search.parked,
+        }
+        return summary
+
+    def _database(self) -> DatabaseView:
+        return {
+            "url": redacted(self.settings.storage),
+            "reachable": self.link.message is None,
+            "message": self.link.message,
+            "pending_results": len(self.teller),
+        }
+
+    def _isolation(self) -> Literal["cgroup", "best-effort"]:
+        return "best-effort" if self.site.cgroups is None else "cgroup"
+
+    def _warnings(self) -> list[str]:
+        found = list(self.settings.warnings)
+        if waiting := self.roster.unopened:
+            found.append(f"waiting for the database to open: {', '.join(waiting)}")
+        if self.roster.spool_problem:
+            found.append(self.roster.spool_problem)
+        if self.fleet.waits_for_name:
+            found.append(
+                f"another daemon has the name {self.settings.host}: waiting to see whether it is alive"
+            )
+        return found
+
+    def _newest(self, name: str, uid: str) -> int:
+        directory = self.site.state.trials / uid
+        numbers = [int(path.name) for path in directory.iterdir()] if directory.is_dir() else []
+        if not numbers:
+            raise NotFound(f"cannot show output of {name}: no trial of it has run on this host")
+        return max(numbers)
+
+    async def _log_not_here(self, name: str, number: int) -> NotFound:
+        view = await self.link.call(experiments.trial, self.link.database, await self._study_id(name), number)
+        if twin := view["duplicate_of"]:
+            return NotFound(
+                f"trial {number} of {name} was not evaluated: it is a duplicate of trial {twin['number']}"
+            )
+        where = view["host"]
+        if where and where != self.settings.host:
+            return NotFound(f"cannot show output of trial {number} of {name} here: it ran on host {where}")
+        why = view["failure"].get("message") if view["failure"] else None
+        return NotFound(f"trial {number} of {name} has no output on this host" + (f": {why}" if why else ""))
+
+
+def _host_state(row: HostRow) -> HostStateName:
+    """What a host said of itself last; who died said something else than that it has stopped."""
+    said: HostStateName = row.info.get("state", "running")
+    return "dead" if row.dead and said != "stopped" else said
+
+
+def _resources(resources: Resources) -> ResourcesView:
+    return {
+        "memory": resources.memory,
+        "cpus": resources.cpus,
+        "pids": resources.pids,
+        "gpus": None if resources.gpus is None else float(resources.gpus),
+    }
+
+
+def _slot(number: int, running: Running | None) -> SlotView:
+    if running is None:
+        return {"slot": number, "running": None}
+    return {
+        "slot": number,
+        "running": {
+            "experiment": running.search.name,
+            "trial": running.evaluation.claimed.number,
+            "attempt": running.evaluation.attempt,
+            "seconds": running.seconds,
+            "gpus": list(running.evaluation.cards),
+        },
+    }

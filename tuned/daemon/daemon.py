@@ -1,0 +1,348 @@
+"""The life of the daemon process: start, serve, drain or abort, and stop.
+
+It wires the rooms together and holds the one state of the host. Handlers of signals only record; what
+they ask for happens in ``_live``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import signal
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import structlog
+
+from tuned import __version__
+from tuned.config.settings import Settings
+from tuned.control import routes
+from tuned.daemon.api import Desk
+from tuned.daemon.experiments import Roster
+from tuned.daemon.fleet import Fleet
+from tuned.daemon.scheduler import Scheduler
+from tuned.daemon.teller import Teller
+from tuned.disk.outbox import Outbox
+from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
+from tuned.errors import DatabaseAway, InvalidInput
+from tuned.events import Events
+from tuned.storage.database import Database
+from tuned.storage.link import Link
+from tuned.storage.settling import settle_own
+from tuned.systemd import log
+from tuned.systemd.notify import Notifier, watchdog_interval_seconds
+from tuned.trial import cgroup, process_table
+from tuned.trial.evaluation import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.disk.spool import Spool
+    from tuned.disk.state import StateDirectory
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+#: How long an abort may tell and settle after the processes are gone; the next start settles the rest.
+SETTLE_SECONDS = 10.0
+
+
+#: How long processes that are killed may take to be gone, whatever they were doing.
+KILL_SECONDS = 20.0
+
+
+#: How often the service manager hears of us where it sets no time.
+STATUS_SECONDS = 10.0
+
+
+class Daemon:
+    """One run of the daemon on one host."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: StateDirectory,
+        spool: Spool,
+        reload: Callable[[], Settings],
+        environ: Mapping[str, str],
+    ) -> None:
+        self._settings = settings
+        self._reload = reload
+        self._state = HostState.STARTING
+        self._wanted = asyncio.Event()
+        self._notifier = Notifier()
+        self._watchdog_seconds = watchdog_interval_seconds(environ)
+        self._events = Events(settings.host)
+        # Tried again at least as often as it is beaten: an outage must not outlast itself by ``expire``.
+        self._link = Link(
+            Database(settings.storage), self._events, last_retry_seconds=settings.interval_seconds
+        )
+        self._site = Site(
+            host=settings.host, state=state, cgroups=cgroup.find(), grace_seconds=settings.grace_seconds
+        )
+        self._teller = Teller(self._link, Outbox(state.outbox))
+        self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings.slots)
+        self._roster = Roster(self._link, spool, self._scheduler, self._events)
+        self._fleet = Fleet(
+            self._link,
+            host=settings.host,
+            instance=state.instance,
+            interval_seconds=settings.interval_seconds,
+            expire_seconds=settings.expire_seconds,
+            describe=self._describe,
+        )
+        self._desk = Desk(
+            settings=settings,
+            events=self._events,
+            link=self._link,
+            site=self._site,
+            teller=self._teller,
+            scheduler=self._scheduler,
+            roster=self._roster,
+            fleet=self._fleet,
+            state=lambda: self._state,
+            request_drain=self.request_drain,
+            request_abort=self.request_abort,
+        )
+        #: The slots' task, once this host has joined the fleet.
+        self._work: asyncio.Task[None] | None = None
+        #: What serves the slots, and is needed until they are empty.
+        self._background: list[asyncio.Task[None]] = []
+
+    async def serve(self) -> None:
+        """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
+        self._clear_leftovers()
+        self._scheduler.equip(self._settings.gpus)
+        control_mode = self._settings.control_mode
+        with self._handlers():
+            async with (
+                routes.serve(self._desk, self._settings.socket, mode=control_mode),
+                asyncio.TaskGroup() as group,
+            ):
+                services = [group.create_task(self._link.watch()), group.create_task(self._speak())]
+                await self._live(group)
+                for service in services:
+                    service.cancel()
+        self._link.close()
+        if self._site.cgroups is not None:
+            self._site.cgroups.remove()
+        self._enter(HostState.STOPPED)
+
+    def request_drain(self) -> HostState:
+        """Lets what runs finish, then stops."""
+        self._advance_to(HostState.DRAINING)
+        return self._state
+
+    def request_abort(self) -> HostState:
+        """Kills what runs, and stops."""
+        self._advance_to(HostState.ABORTING)
+        return self._state
+
+    async def _live(self, group: asyncio.TaskGroup) -> None:
+        joining = group.create_task(self._join(group))
+        watching = group.create_task(self._roster.watch(self._begin))
+        await self._wanted.wait()
+        joining.cancel()
+        watching.cancel()
+        if self._state is HostState.DRAINING:
+            await self._drain()
+        # Not before: a drain takes as long as its trials, and the service manager would not wait for them.
+        self._notifier.stopping(self._settings.grace_seconds + KILL_SECONDS + SETTLE_SECONDS)
+        if self._state is HostState.ABORTING:
+            await self._abort()
+        for task in self._background:
+            task.cancel()
+
+    async def _join(self, group: asyncio.TaskGroup) -> None:
+        """Becomes part of the fleet as soon as the database lets us, and starts the slots."""
+        await self._prepare()
+        await self._teller.restore()
+        self._background.append(group.create_task(self._teller.run(self._roster.on_told)))
+        # Values that an earlier daemon could not tell come before its trials are settled as lost.
+        await self._teller.emptied()
+        await self._roster.restore()
+        await self._roster.hold(await self._fleet.join())
+        self._background.append(group.create_task(self._fleet.beat(self._die_and_rise)))
+        self._background.append(group.create_task(self._roster.follow(self._settings.interval_seconds)))
+        self._work = group.create_task(self._scheduler.run())
+        _log.info("host joined", slots=len(self._scheduler.slots))
+
+    async def _prepare(self) -> None:
+        while True:
+            try:
+                return await self._link.prepare()
+            except DatabaseAway:
+                await self._link.back()
+
+    def _begin(self) -> None:
+        """The socket answers, and files that are dropped from now on are seen."""
+        if self._state is HostState.STARTING:
+            self._enter(HostState.RUNNING)
+            self._notifier.ready()
+
+    async def _die_and_rise(self) -> None:
+        """The fleet has given our trials to others: stop them, and go on as a new incarnation."""
+        await self._scheduler.kill_all()
+        await self._roster.hold(await self._fleet.join())
+
+    async def _drain(self) -> None:
+        """Waits until the slots are empty and the database knows what they found. An abort ends the wait."""
+        self._scheduler.drain()
+        aborted = asyncio.ensure_future(self._aborted())
+        drained = asyncio.ensure_future(self._drained())
+        try:
+            await asyncio.wait([aborted, drained], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            aborted.cancel()
+            drained.cancel()
+
+    async def _drained(self) -> None:
+        await self._slots_ended()
+        # With the database away the results are safe in the outbox: the next start tells them.
+        told = asyncio.ensure_future(self._teller.emptied())
+        lost = asyncio.ensure_future(self._link.lost())
+        try:
+            await asyncio.wait([told, lost], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            lost.cancel()
+        with contextlib.suppress(DatabaseAway):
+            await self._fleet.leave()
+
+    async def _slots_ended(self) -> None:
+        """Nothing runs any more, and what was found is on disk."""
+        if self._work is not None:
+            await asyncio.wait([self._work])
+        process_table.kill_all()
+        await self._teller.written()
+
+    async def _aborted(self) -> None:
+        self._wanted.clear()
+        while self._state is not HostState.ABORTING:
+            await self._wanted.wait()
+            self._wanted.clear()
+
+    async def _abort(self) -> None:
+        """Kills what runs and settles it. Without the database that is left to the next start."""
+        if self._work is not None:
+            self._work.cancel()
+        await self._slots_ended()
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._settle()
+        except (TimeoutError, DatabaseAway):
+            _log.warning("database away: the next start settles what ran", untold=len(self._teller))
+
+    async def _settle(self) -> None:
+        # A claim that was under way when its slot was stopped may just have been given.
+        await self._link.landed(SETTLE_SECONDS)
+        if self._link.message is not None or self._fleet.holder is None:
+            return
+        await self._teller.emptied()
+        for search in list(self._roster.searches.values()):
+            numbers = await self._link.call(
+                settle_own, self._link.database, search.standing.study_id,
+                self._fleet.holder.incarnation, but_not=(),
+            )  # fmt: skip
+            self._scheduler.publish_aborted(search, numbers)
+        await self._fleet.leave()
+
+    async def _speak(self) -> None:
+        """For ever: tells the service manager that the loop turns, and what it does."""
+        pause = min(self._watchdog_seconds or STATUS_SECONDS, STATUS_SECONDS)
+        while True:
+            if self._watchdog_seconds is not None:
+                self._notifier.watchdog()
+            self._notifier.status(self._sentence())
+            await asyncio.sleep(pause)
+
+    def _sentence(self) -> str:
+        busy = sum(running is not None for running in self._scheduler.slots)
+        text = f"{self._state}: {busy} of {len(self._scheduler.slots)} slots busy"
+        text += f", {len(self._roster.searches)} experiments"
+        if self._link.message is not None:
+            text += f"; database away ({self._link.message}), {len(self._teller)} results wait"
+        return text
+
+    def _describe(self) -> dict[str, Any]:
+        """What the fleet may know of this host."""
+        return {
+            "state": self._state.value,
+            "slots": len(self._scheduler.slots),
+            "gpus": len(self._scheduler.gpus.used),
+            "version": __version__,
+            "optuna_version": optuna.__version__,
+        }
+
+    def _clear_leftovers(self) -> None:
+        """Kills what an earlier daemon on this state directory left, and adopts what trials will leave."""
+        process_table.become_subreaper()
+        process_table.kill_instance(self._site.state.instance)
+        if self._site.cgroups is not None:
+            self._site.cgroups.kill_leftovers(self._site.state.instance)
+
+    def _advance_to(self, state: HostState) -> None:
+        if state in HOST_TRANSITIONS[self._state]:
+            self._enter(state)
+            self._wanted.set()
+
+    def _enter(self, state: HostState) -> None:
+        self._state = advance(HOST_TRANSITIONS, self._state, state)
+        _log.info("host state", state=state.value)
+        self._events.publish("host-state", state=state.value)
+        self._notifier.status(self._sentence())
+
+    @contextlib.contextmanager
+    def _handlers(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        handlers: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGTERM: self.request_abort,
+            signal.SIGINT: self._interrupt,
+            signal.SIGHUP: self._reconfigure,
+        }
+        before = {number: signal.getsignal(number) for number in handlers}
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
+
+    def _interrupt(self) -> None:
+        """Who presses Ctrl-C again does not want to wait."""
+        if self._state is HostState.DRAINING:
+            self.request_abort()
+        else:
+            self.request_drain()
+
+    def _reconfigure(self) -> None:
+        """Reads the configuration again. What is wrong with it changes nothing."""
+        if self._state is not HostState.RUNNING:
+            _log.warning("configuration not reloaded", problems=f"the host is {self._state}")
+            return
+        self._notifier.reloading()
+        try:
+            settings = self._reload()
+        except InvalidInput as error:
+            _log.error("configuration not reloaded", problems=str(error))
+        else:
+            log.configure(settings.log_format, host=settings.host)
+            self._scheduler.resize(settings.slots)
+            self._scheduler.equip(settings.gpus)
+            changed = sorted(needs_restart(self._settings, settings))
+            if changed:
+                _log.warning("settings changed that need a restart", settings=changed)
+            _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
+        self._notifier.ready()
+
+
+def needs_restart(now: Settings, then: Settings) -> set[str]:
+    """The settings that differ and that a running daemon cannot take over."""
+    reloadable = {"slots", "gpus", "log_format", "warnings"}
+    names = {field.name for field in dataclasses.fields(Settings)} - reloadable
+    return {name for name in names if getattr(now, name) != getattr(then, name)}

@@ -1,0 +1,126 @@
+"""What is wrong in the fleet, as far as this daemon can see it, and what of it can be mended safely.
+
+It never changes a value or takes a point from a living host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from tuned.disk.checkup import check_host, close_directories
+from tuned.errors import DatabaseAway
+from tuned.storage.hosts import HostRow, held, hosts
+from tuned.storage.settling import orphaned_studies, settle_orphans, settle_strays, strays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tuned.config.settings import Settings
+    from tuned.protocol import FindingView
+    from tuned.storage.link import Link
+
+
+_NOT_JOINED: FindingView = {
+    "code": "not-joined",
+    "what": "this host has not joined the fleet yet",
+    "why": "it evaluates nothing until then",
+    "remedy": "wait a moment; tunectl status says if it waits for something",
+    "is_fixable": False,
+}
+
+
+_VERSIONS = (("tuned", "version"), ("Optuna", "optuna_version"))
+
+
+async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[FindingView]:
+    """All that is wrong now, the database's troubles first. Never raises DatabaseAway.
+
+    Before this host is a member of the fleet the database may not have its tables yet.
+    """
+    found = await asyncio.to_thread(check_host, settings)
+    if link.message is not None:
+        return [_away(link.message), *found]
+    if not is_member:
+        return [_NOT_JOINED, *found]
+    try:
+        rows = await link.call(hosts, link.database)
+        holding = await link.call(held, link.database)
+        left = await link.call(strays, link.database)
+    except DatabaseAway as error:
+        return [_away(str(error)), *found]
+    return [*_mixed(rows), *_orphans(rows, holding), *_strays(left), *found]
+
+
+async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
+    """Mends what can be mended safely, and says what was done."""
+    done = await asyncio.to_thread(close_directories, settings)
+    if not is_member:
+        return done
+    try:
+        for study_id in await link.call(orphaned_studies, link.database):
+            for number in await link.call(settle_orphans, link.database, study_id):
+                done.append(f"trial {number} of study {study_id}: ended as lost, its point is free")
+        for name in await link.call(strays, link.database):
+            for number in await link.call(settle_strays, link.database, name):
+                done.append(f"trial {number} of {name}: ended as lost")
+    except DatabaseAway:
+        # It is the first finding of the look that follows.
+        return done
+    return done
+
+
+def _away(reason: str) -> FindingView:
+    return {
+        "code": "database-away",
+        "what": reason,
+        "why": "nothing new starts; what runs goes on, and its results wait on this host's disk",
+        "remedy": "see that the database runs and that this host reaches it; the daemon goes on by itself",
+        "is_fixable": False,
+    }
+
+
+def _mixed(rows: Sequence[HostRow]) -> Iterator[FindingView]:
+    for program, key in _VERSIONS:
+        by_version: dict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            if not row.dead and row.info.get(key):
+                by_version[str(row.info[key])].append(row.name)
+        if len(by_version) > 1:
+            told = "; ".join(
+                f"{version} on {', '.join(names)}" for version, names in sorted(by_version.items())
+            )
+            yield {
+                "code": "mixed-versions",
+                "what": f"the hosts have different versions of {program}: {told}",
+                "why": "they share tables whose meaning may differ between versions",
+                "remedy": "install one version everywhere; drain a host before its upgrade",
+                "is_fixable": False,
+            }
+
+
+def _orphans(rows: Sequence[HostRow], holding: Mapping[str, int]) -> Iterator[FindingView]:
+    living = {row.incarnation: row.name for row in rows if not row.dead}
+    names = {row.incarnation: row.name for row in rows}
+    for incarnation, count in holding.items():
+        if incarnation not in living:
+            who = names.get(incarnation, "an earlier daemon")
+            yield {
+                "code": "unsettled-trials",
+                "what": f"{count} trials of {who}, which is dead, are RUNNING in the database",
+                "why": "their points are not evaluated by anybody, and their experiments cannot end",
+                "remedy": "wait a beat: any living host settles them",
+                "is_fixable": True,
+            }
+
+
+def _strays(left: Mapping[str, Sequence[int]]) -> Iterator[FindingView]:
+    for name, numbers in left.items():
+        yield {
+            "code": "unheld-trials",
+            "what": f"trials of {name} are RUNNING and no host holds them: {', '.join(map(str, numbers))}",
+            "why": "they never end by themselves; a hand in the database, or a fault, left them so",
+            "remedy": "end them in the database",
+            "is_fixable": True,
+        }

@@ -1,0 +1,328 @@
+"""The experiments of this host: from the spool into the scheduler, and out again when they are over.
+
+Decides nothing about points. A file that cannot be run is rejected with its reasons and hurts nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from tuned.daemon.admission import Opening
+from tuned.disk.spool import Change, Spool
+from tuned.domain.ending import Cause
+from tuned.domain.result import Result, Told
+from tuned.domain.standing import Standing
+from tuned.domain.states import StudyState
+from tuned.errors import DatabaseAway, InvalidInput, NotFound
+from tuned.experiment.differences import differ_in_budget_only, differences, explained
+from tuned.experiment.experiment import parse
+from tuned.search.search import Search
+from tuned.storage.changes import change_budget, free_failed
+from tuned.storage.queries import experiments
+from tuned.storage.studies import set_state, standings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.daemon.scheduler import Scheduler
+    from tuned.domain.claim import Holder
+    from tuned.events import Events
+    from tuned.storage.link import Link
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+#: How many experiments that have ended here are looked after, should they be opened again.
+MOST_ENDED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """An experiment that was done on this host, and the name of its file."""
+
+    uid: str
+    file: str
+
+
+class Roster:
+    """Which experiments this host works on. Belongs to the event loop's thread."""
+
+    def __init__(self, link: Link, spool: Spool, scheduler: Scheduler, events: Events) -> None:
+        self._link = link
+        self._spool = spool
+        self._scheduler = scheduler
+        self._events = events
+        #: Done since this daemon started, the newest last, by the study's id.
+        self._ended: dict[int, _Ended] = {}
+        self._opening = Opening(link, spool, events, scheduler, self._begin)
+        #: Why nothing new can be taken; empty while it can.
+        self.spool_problem = ""
+
+    @property
+    def searches(self) -> dict[str, Search]:
+        return self._scheduler.searches
+
+    @property
+    def unopened(self) -> list[str]:
+        """Files that wait for the database, by name."""
+        return self._opening.waiting
+
+    async def restore(self) -> None:
+        """Takes up what was in ``active/`` when an earlier daemon ended."""
+        for taken in await asyncio.to_thread(self._spool.active):
+            self._opening.add(taken)
+
+    async def watch(self, on_watched: Callable[[], None]) -> None:
+        """Takes files as they come, for as long as the spool is there.
+
+        ``on_watched`` is called when no file that comes can be missed any more.
+        """
+        try:
+            async for change in self._spool.changes():
+                on_watched()
+                if Change.ACTIVE in change:
+                    self._notice_withdrawn()
+                if Change.ARRIVALS in change:
+                    await self.take()
+        except NotFound as error:
+            # What runs goes on; it may be worth days.
+            self.spool_problem = f"{error}; put it back and restart the daemon"
+            _log.error("spool gone", problem=self.spool_problem)
+
+    async def take(self) -> None:
+        """Takes what is new in the spool. Files that the database cannot open yet wait."""
+        definitions = {search.file: search.experiment.definition() for search in self.searches.values()}
+        explain = functools.partial(_explain, definitions)
+        while taken := await asyncio.to_thread(self._spool.take, explain=explain):
+            for one in taken:
+                self._opening.add_new(one)
+        for file, problems in await asyncio.to_thread(self._spool.refusals):
+            self._events.publish("experiment-rejected", file=file, message=problems)
+        await self._opening.open()
+
+    async def hold(self, holder: Holder) -> None:
+        """From now on everything is claimed for this incarnation of the host."""
+        await self._opening.hold(holder)
+
+    async def follow(self, interval_seconds: float) -> None:
+        """For ever: sees where all studies stand; what others did to them reaches this host within a beat."""
+        while True:
+            await self._scheduler.over(interval_seconds)
+            try:
+                if not self.spool_problem:
+                    await self.take()
+                await self._look_around()
+            except DatabaseAway:
+                await self._link.back()
+
+    async def _look_around(self) -> None:
+        self._forget_withdrawn()
+        # Those of before the question: of what ends below, the answer may say that it is open.
+        ended_before = dict(self._ended)
+        ids = [*(search.standing.study_id for search in self.searches.values()), *ended_before]
+        found = await self._link.call(standings, self._link.database, ids) if ids else {}
+        for search in list(self.searches.values()):
+            standing = found.get(search.standing.study_id)
+            if standing is None or standing.uid != search.standing.uid or standing.is_over:
+                await self.check(search)
+            else:
+                search.look(standing)
+                await self._follow_state(search)
+        for study_id, ended in ended_before.items():
+            standing = found.get(study_id)
+            if standing is None or standing.uid != ended.uid:
+                self._ended.pop(study_id, None)
+            elif study_id in self._ended:
+                await self._bring_back(ended.file, standing)
+        self._scheduler.wake()
+
+    async def check(self, search: Search) -> None:
+        """Looks where a study stands, and lets it go if it is over. Raises DatabaseAway."""
+        if await search.refresh():
+            await self._follow_state(search)
+        else:
+            search.log.warning("study deleted from the database")
+            await self._end(search, "cancelled")
+        self._scheduler.wake()
+
+    async def on_told(self, result: Result, told: Told) -> None:
+        """The database has a result: whoever waited for it goes on."""
+        search = next((s for s in self.searches.values() if s.standing.uid == result.study_uid), None)
+        if search is None:
+            return
+        self._publish_ending(search, result)
+        if told is not Told.TOLD:
+            search.log.warning("result came late", trial=result.number, became=told.value)
+        search.note_told(result.trial_id)
+        if search.is_idle or search.standing.is_full or search.standing.is_exhausted:
+            await self._look_at(search)
+        self._scheduler.wake()
+
+    async def set_state(self, name: str, state: StudyState) -> None:
+        """Pauses, resumes or cancels an experiment for the whole fleet, here at once.
+
+        Raises NotFound, Conflict if its state does not allow it, DatabaseAway.
+        """
+        search = self.searches.get(name)
+        if search is None:
+            study_id = await self._link.call(experiments.find, self._link.database, name)
+        else:
+            study_id = search.standing.study_id
+        await self._link.call(set_state, self._link.database, study_id, state)
+        if search is not None:
+            if state is StudyState.OPEN:
+                search.mend()
+            await self.check(search)
+
+    async def retry(self, name: str, cause: Cause | None) -> int:
+        """Frees failed points of an experiment for the whole fleet, and returns how many.
+
+        Raises NotFound, Conflict if it is cancelled, DatabaseAway.
+        """
+        study_id = await self._link.call(experiments.find, self._link.database, name)
+        freed = await self._link.call(free_failed, self._link.database, study_id, cause)
+        await self._go_on(name, study_id)
+        return freed
+
+    async def replace(self, name: str, content: bytes) -> None:
+        """Gives an experiment the budget of a file that says the same otherwise, for the whole fleet.
+
+        Raises InvalidInput, NotFound, Conflict with what differs besides, DatabaseAway.
+        """
+        experiment = await asyncio.to_thread(parse, content, f"{name}.toml")
+        study_id = await self._link.call(experiments.find, self._link.database, name)
+        await self._link.call(change_budget, self._link.database, study_id, experiment)
+        await self._go_on(name, study_id)
+
+    async def _go_on(self, name: str, study_id: int) -> None:
+        """A person changed a study: what it allows now begins here at once."""
+        if search := self.searches.get(name):
+            search.mend()
+            await self.check(search)
+            return
+        found = await self._link.call(standings, self._link.database, [study_id])
+        if study_id in found:
+            ended = self._ended.get(study_id)
+            await self._bring_back(ended.file if ended else name, found[study_id])
+
+    async def _bring_back(self, file: str, standing: Standing) -> None:
+        """Takes up an experiment again that is open after it was done, if its file is in ``done/``."""
+        if standing.state not in (StudyState.OPEN, StudyState.PAUSED):
+            return
+
+        def is_it(content: bytes) -> bool:
+            return _defines(content, f"{file}.toml", standing.definition)
+
+        try:
+            taken = await asyncio.to_thread(self._spool.bring_back, file, is_it)
+        except OSError as error:
+            _log.error("experiment file not brought back", file=file, error=str(error))
+            return
+        self._ended.pop(standing.study_id, None)
+        if taken is not None:
+            self._opening.add(taken)
+            await self._opening.open()
+
+    async def _begin(self, search: Search) -> None:
+        self._ended.pop(search.standing.study_id, None)
+        await self._look_at(search)
+
+    async def _look_at(self, search: Search) -> None:
+        """As ``check``, but with the database away it is left to the next beat."""
+        try:
+            await self.check(search)
+        except DatabaseAway:
+            search.log.debug("not looked at")
+
+    async def _follow_state(self, search: Search) -> None:
+        if search.standing.state is StudyState.DONE:
+            await self._end(search, "done")
+        elif search.standing.state is StudyState.CANCELLED:
+            await self._end(search, "cancelled")
+        elif search.told_state is not search.standing.state:
+            search.told_state = search.standing.state
+            search.log.info("experiment state", state=search.standing.state.value)
+            self.publish_state(search)
+
+    async def _end(self, search: Search, into: Literal["done", "cancelled"]) -> None:
+        if self.searches.get(search.name) is not search or search.is_ending:
+            return
+        search.is_ending = True
+        try:
+            assert self._opening.holder is not None
+            await self._scheduler.interrupt(search, self._opening.holder.incarnation)
+        except DatabaseAway:
+            # What was killed is settled when the end is looked at again.
+            search.is_ending = False
+            raise
+        del self.searches[search.name]
+        try:
+            await asyncio.to_thread(self._spool.retire, search.file, into)
+        except NotFound:
+            search.log.info("file was already gone")
+        if into == "done":
+            self._remember(search)
+        search.log.info(
+            "experiment over", became=into, trials=search.standing.trials, visited=search.standing.visited
+        )
+        self.publish_state(search)
+
+    def _remember(self, search: Search) -> None:
+        """It may be opened again, by a retry or with a larger budget: then this host goes on with it."""
+        self._ended[search.standing.study_id] = _Ended(uid=search.standing.uid, file=search.file)
+        while len(self._ended) > MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+
+    def publish_state(self, search: Search) -> None:
+        self._events.publish(
+            "experiment-state", experiment=search.name, state=search.standing.state.value, note=search.note
+        )
+
+    def _notice_withdrawn(self) -> None:
+        for search in list(self.searches.values()):
+            if not self._spool.is_active(search.file) and not search.is_ending and not search.is_withdrawn:
+                search.is_withdrawn = True
+                search.log.warning("experiment withdrawn on this host: its file was removed")
+                self.publish_state(search)
+        self._forget_withdrawn()
+
+    def _forget_withdrawn(self) -> None:
+        for search in list(self.searches.values()):
+            if search.is_withdrawn and not search.busy:
+                del self.searches[search.name]
+
+    def _publish_ending(self, search: Search, result: Result) -> None:
+        failure = result.ending.failure
+        self._events.publish(
+            "trial-ended",
+            experiment=search.name,
+            trial=result.number,
+            state="COMPLETE" if failure is None else "FAIL",
+            values=None if result.ending.values is None else list(result.ending.values),
+            failure=None if failure is None else {"cause": failure.cause.value, "message": failure.message},
+        )
+
+
+def _explain(definitions: Mapping[str, str], name: str, content: bytes) -> str:
+    """What a file says otherwise than the experiment that runs under its name."""
+    try:
+        mine = parse(content, f"{name}.toml").definition()
+    except InvalidInput as error:
+        return str(error)
+    return explained(differences(mine, definitions.get(name, mine)))
+
+
+def _defines(content: bytes, file: str, definition: str) -> bool:
+    """Whether a file is one of this definition, whatever its budget is."""
+    try:
+        found = differences(parse(content, file).definition(), definition)
+    except InvalidInput:
+        return False
+    return differ_in_budget_only(found)

@@ -1,0 +1,155 @@
+"""This host among the others: its name, its beats, and the watch over hosts whose beats have stopped.
+
+A host is dead when its counter has stood still for ``expire`` seconds of our own monotonic clock while our
+own beats went through without a gap. An outage of the database therefore kills nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tuned.daemon.failure_detector import Sighting, Watch
+from tuned.domain.claim import Holder
+from tuned.errors import Conflict, DatabaseAway
+from tuned.storage.hosts import HostRow, beat, hosts, leave, mark_dead, register
+from tuned.storage.settling import orphaned_studies, settle_orphans
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.storage.link import Link
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+class Fleet:
+    """One host's membership in the fleet. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        host: str,
+        instance: str,
+        interval_seconds: float,
+        expire_seconds: float,
+        describe: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._link = link
+        self._host = host
+        self._instance = instance
+        self._interval = interval_seconds
+        self._watch = Watch(interval_seconds, expire_seconds)
+        self._describe = describe
+        self.holder: Holder | None = None
+        #: Another instance has our name, and may be dead or alive.
+        self.waits_for_name = False
+
+    @property
+    def sightings(self) -> list[Sighting]:
+        return self._watch.sightings
+
+    async def join(self) -> Holder:
+        """Becomes the host of its name, as a new incarnation, and settles what its old one left.
+
+        Waits while the database is away. Raises Conflict if another live instance has the name.
+        """
+        while True:
+            try:
+                incarnation = await self._link.call(
+                    register, self._link.database, self._host, self._instance, self._describe()
+                )
+                if incarnation is not None:
+                    await self._settle_orphans()
+                    self.waits_for_name = False
+                    self.holder = Holder(host=self._host, incarnation=incarnation)
+                    return self.holder
+                await self._outlive_namesake()
+            except DatabaseAway:
+                self._watch.blink()
+                await self._link.back()
+
+    async def beat(self, on_death: Callable[[], Awaitable[None]]) -> None:
+        """For ever: beats, and looks after the others.
+
+        ``on_death`` is called when the fleet took this host for dead: it is to give up what it holds and to
+        join again.
+        """
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                if not await self._beat_once():
+                    _log.error("this host was taken for dead: its trials are given up")
+                    await on_death()
+            except DatabaseAway:
+                self._watch.blink()
+                await self._link.back()
+
+    async def leave(self) -> None:
+        """Says goodbye. Raises DatabaseAway."""
+        if self.holder is not None:
+            await self._link.beat(leave, self._link.database, self.holder.incarnation, self._describe())
+
+    async def _beat_once(self) -> bool:
+        assert self.holder is not None
+        database = self._link.database
+        lives = await self._link.beat(beat, database, self.holder.incarnation, self._describe())
+        rows = await self._link.beat(hosts, database)
+        if not lives:
+            self._require_no_copy(rows)
+            return False
+        for dead in self._watch.look(rows, time.monotonic()):
+            if dead.incarnation != self.holder.incarnation and await self._link.beat(
+                mark_dead, database, dead
+            ):
+                _log.error("host found dead", dead_host=dead.name)
+        await self._settle_orphans()
+        return True
+
+    def _require_no_copy(self, rows: list[HostRow]) -> None:
+        """Only a daemon on a copy of our state directory can have our name now; both cannot have it."""
+        for row in rows:
+            if row.name == self._host and row.instance == self._instance and not row.dead:
+                raise self._conflict(row)
+
+    def _conflict(self, row: HostRow) -> Conflict:
+        if row.instance == self._instance:
+            return Conflict(
+                f"cannot be host {self._host}: another live daemon, host {row.name}, runs on a copy of this "
+                "state directory; give one of them a new one (--state-dir), or stop it"
+            )
+        return Conflict(
+            f"cannot join the fleet as {self._host}: another live daemon has this name; "
+            "give one of them another (setting: host), or stop it"
+        )
+
+    async def _settle_orphans(self) -> None:
+        database = self._link.database
+        for study_id in await self._link.call(orphaned_studies, database):
+            numbers = await self._link.call(settle_orphans, database, study_id)
+            if numbers:
+                _log.warning("lost trials settled", study_id=study_id, trials=numbers)
+
+    async def _outlive_namesake(self) -> None:
+        """Waits one beat for a sign of life of the instance that has our name."""
+        if not self.waits_for_name:
+            _log.warning("name or state directory is another daemon's: waiting whether it still lives")
+        self.waits_for_name = True
+        before = {sighting.row.incarnation: sighting.row.beat for sighting in self._watch.sightings}
+        rows = [
+            row
+            for row in await self._link.call(hosts, self._link.database)
+            if self._host == row.name or self._instance == row.instance
+        ]
+        for dead in self._watch.look(rows, time.monotonic()):
+            await self._link.call(mark_dead, self._link.database, dead)
+        for row in rows:
+            if not row.dead and before.get(row.incarnation, row.beat) != row.beat:
+                raise self._conflict(row)
+        await asyncio.sleep(self._interval)

@@ -1,0 +1,109 @@
+"""The command ``tuned``: reads the settings, takes the state directory and the spool, and runs the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+import structlog
+
+from tuned import __version__
+from tuned.config import settings as settings_module
+from tuned.daemon.daemon import Daemon
+from tuned.daemon.settle import settle
+from tuned.disk.spool import Spool
+from tuned.disk.state import StateDirectory
+from tuned.errors import TunedError
+from tuned.systemd import credentials, log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tuned.config.settings import Settings
+
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tuned")
+@click.option("--config", "config_file", type=_FILE, help="Configuration file.")
+@click.option("--spool", type=_FILE, help="Directory where experiment files are dropped.")
+@click.option("--state-dir", type=_FILE, help="Directory of the embedded database, results and logs.")
+@click.option("--socket", type=_FILE, help="Control socket.")
+@click.option("--storage", help="SQLAlchemy URL of the database, without a password.")
+@click.option("--slots", type=click.IntRange(min=1), help="Evaluations at once; default: the CPUs.")
+@click.option("--log-format", type=click.Choice(["auto", "journal", "console", "json"]))
+@click.option("--check-config", is_flag=True, help="Print what would be used, and exit.")
+@click.option("--settle", "is_settling", is_flag=True, help="End what a killed daemon left, and exit.")
+def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **overrides: object) -> None:
+    """The tuned daemon: evaluates the experiments in its spool until it is stopped."""
+
+    def load() -> Settings:
+        return settings_module.load(config_file, os.environ, **overrides)
+
+    with _told_to_people():
+        settings = load()
+        if check_config:
+            click.echo(settings_module.describe(settings), nl=False)
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _leave)
+        log.configure(settings.log_format, host=settings.host)
+        for warning in settings.warnings:
+            structlog.get_logger().warning("configuration", warning=warning)
+        credentials.keep_capabilities()
+        credentials.take_password_file(os.environ)
+        asyncio.run(_settle(settings) if is_settling else _run(settings, load))
+    # All of ours is closed. To take the interpreter down would cost more than the whole stop, and wait for a
+    # sampler that still thinks.
+    _leave()
+
+
+async def _settle(settings: Settings) -> None:
+    with StateDirectory.open(settings.state_dir) as state:
+        await settle(settings, state)
+
+
+async def _run(settings: Settings, reload: Callable[[], Settings]) -> None:
+    with StateDirectory.open(settings.state_dir) as state, Spool(settings.spool) as spool:
+        await Daemon(settings, state, spool, reload, os.environ).serve()
+
+
+def _leave(*_: object) -> NoReturn:
+    """A signal before anything began, or after all has ended: nobody needs to wait for a thread."""
+    os._exit(0)
+
+
+@contextmanager
+def _told_to_people() -> Iterator[None]:
+    """What a person can mend is one clear message; anything else is ours and keeps its traceback."""
+    try:
+        yield
+    except TunedError as error:
+        _exit_with([error])
+    except BaseExceptionGroup as group:
+        known, others = group.split(TunedError)
+        if known is None or others is not None:
+            raise
+        _exit_with(_leaves(known))
+
+
+def _exit_with(errors: Iterable[BaseException]) -> NoReturn:
+    for error in errors:
+        click.echo(f"tuned: {error}", err=True)
+    sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

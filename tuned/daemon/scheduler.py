@@ -1,0 +1,325 @@
+"""Slots: which experiment is next, and the way of one evaluation through claim, run and tell.
+
+Each slot is one task. A free slot takes the experiment that has the fewest slots of this host, so
+experiments share them fairly; a slot that finds nothing waits until something changes.
+
+GPUs are granted before a point is claimed: no point is held while its trial waits for a card. In the queue
+for cards nobody overtakes, or who needs many would never find them free at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from tuned.daemon.gpu_pool import Gpus, Grant
+from tuned.domain.claim import Action, Claimed, Duplicate, Outcome
+from tuned.domain.ending import Cause, Ending
+from tuned.domain.result import Result
+from tuned.errors import DatabaseAway
+from tuned.search.search import Provision
+from tuned.storage.settling import give_back, settle_own
+from tuned.systemd import log
+from tuned.trial import cgroup
+from tuned.trial.evaluation import Evaluation, Site, evaluate
+from tuned.trial.fork_servers import Servers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.daemon.teller import Teller
+    from tuned.events import Events
+    from tuned.search.search import Search
+    from tuned.storage.link import Link
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """What a busy slot does."""
+
+    search: Search
+    evaluation: Evaluation
+    task: asyncio.Task[Ending]
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+class Scheduler:
+    """The slots of one host and the searches that they serve. Belongs to the event loop's thread."""
+
+    def __init__(self, link: Link, teller: Teller, events: Events, site: Site, slots: int) -> None:
+        self._link = link
+        self._teller = teller
+        self._events = events
+        self._site = site
+        self._servers = Servers(site.host, site.state.trials)
+        self.searches: dict[str, Search] = {}
+        #: By slot; None while it is idle.
+        self.slots: list[Running | None] = [None] * slots
+        #: None until it is equipped.
+        self.gpus = Gpus(())
+        #: How many slots there are to be; a busy slot above this ends when its trial has.
+        self._wanted = slots
+        self._serving: set[int] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self.is_draining = False
+        self._changed = asyncio.Event()
+        self._turn = 0
+        self._last_turn: dict[str, int] = {}
+
+    def wake(self) -> None:
+        """Something changed: idle slots look again, and what no slot needs any more ends."""
+        self._servers.keep({s.standing.uid for s in self.searches.values() if s.is_at_work})
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def drain(self) -> None:
+        """Lets what runs finish; nothing more is claimed."""
+        self.is_draining = True
+        self.wake()
+
+    async def run(self) -> None:
+        """Runs all slots until they are drained. Cancelled: kills what runs and tells nothing of it."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self.resize(self._wanted)
+        finally:
+            await self._servers.close()
+
+    def resize(self, slots: int) -> None:
+        """From now on so many slots; what runs in one too many finishes first."""
+        self._wanted = slots
+        self.slots.extend([None] * (slots - len(self.slots)))
+        self._trim()
+        if self._group is not None:
+            for slot in set(range(slots)) - self._serving:
+                self._serving.add(slot)
+                self._group.create_task(self._serve(slot), name=f"slot-{slot}")
+        self.wake()
+
+    def admit(self, search: Search) -> None:
+        """From now on slots serve it too."""
+        self.searches[search.name] = search
+        if unkept := self._provide(search).unkept:
+            search.log.warning("limits not kept", reason=unkept)
+
+    def equip(self, cards: Sequence[str]) -> None:
+        """From now on these GPUs; what runs on another one goes on."""
+        self.gpus.equip(cards)
+        for search in self.searches.values():
+            self._provide(search)
+        self.wake()
+
+    def _provide(self, search: Search) -> Provision:
+        """Looks what a search can be given here, and tells what became different."""
+        wanted, before = search.experiment.resources, search.provision
+        lack, unkept = self.gpus.lack(wanted.gpus), cgroup.unkept(wanted, self._site.cgroups)
+        search.provision = Provision(lack=lack, unkept=unkept)
+        if lack and lack != before.lack:
+            search.log.warning("experiment rests on this host", reason=lack)
+        if search.provision != before:
+            self._publish_note(search)
+        return search.provision
+
+    def running(self, name: str) -> list[Running]:
+        return [running for running in self.slots if running is not None and running.search.name == name]
+
+    async def interrupt(self, search: Search, incarnation: str) -> None:
+        """Kills what runs of a search and settles it as aborted; for a search in which nothing new starts."""
+        for running in self.running(search.name):
+            running.task.cancel()
+        while search.busy:
+            await self._changed.wait()
+        study_id = search.standing.study_id
+        kept = self._teller.trial_ids(study_id)
+        ended = await self._link.call(settle_own, self._link.database, study_id, incarnation, but_not=kept)
+        self.publish_aborted(search, ended)
+
+    def publish_aborted(self, search: Search, numbers: list[int]) -> None:
+        for number in numbers:
+            self._events.publish(
+                "trial-ended", experiment=search.name, trial=number, state="FAIL", values=None,
+                failure={"cause": Cause.ABORTED.value},
+            )  # fmt: skip
+
+    async def over(self, seconds: float) -> None:
+        """Waits until a claim finds out that a study is over; at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not any(search.was_found_over for search in self.searches.values()):
+                    await self._changed.wait()
+
+    async def kill_all(self) -> None:
+        """Kills what runs, of all searches: the fleet has given it to others."""
+        for search in self.searches.values():
+            search.let_go()
+        tasks = [running.task for running in self.slots if running is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, slot: int) -> None:
+        while slot < self._wanted and not self.is_draining:
+            # Taken before the look, so that no change after the look is missed.
+            changed = self._changed
+            chosen = self._choose()
+            if chosen is None:
+                await changed.wait()
+                continue
+            search, grant = chosen
+            search.busy += 1
+            try:
+                await self._turn_of(slot, search, grant)
+            except DatabaseAway:
+                await self._link.back()
+            finally:
+                search.busy -= 1
+                self.gpus.give_back(grant)
+                self.wake()
+
+        self._serving.discard(slot)
+        self._trim()
+
+    def _trim(self) -> None:
+        while len(self.slots) > self._wanted and self.slots[-1] is None:
+            self.slots.pop()
+
+    def _choose(self) -> tuple[Search, Grant] | None:
+        """The search whose turn it is, and the GPUs for its next trial."""
+        ready = [search for search in self.searches.values() if search.may_start(len(self.slots))]
+        is_queued = False
+        for search in sorted(ready, key=lambda each: (each.busy, self._last_turn.get(each.name, 0))):
+            wanted = search.experiment.resources.gpus
+            if wanted is not None and is_queued:
+                continue
+            grant = self.gpus.grant(wanted)
+            if grant is not None:
+                self._turn += 1
+                self._last_turn[search.name] = self._turn
+                return search, grant
+            is_queued = True
+        return None
+
+    async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
+        outcome = await search.claim_next(slot)
+        self._publish_duplicate(search, outcome)
+        if isinstance(outcome, Claimed):
+            await self._evaluate(slot, search, outcome, grant.ids)
+
+    def _publish_duplicate(self, search: Search, outcome: Outcome) -> None:
+        if isinstance(outcome, Duplicate) and outcome.number is not None:
+            self._events.publish(
+                "trial-ended",
+                experiment=search.name,
+                trial=outcome.number,
+                state="COMPLETE" if outcome.action is Action.REUSE else "FAIL",
+                values=None if outcome.values is None else list(outcome.values),
+                duplicate_of={"number": outcome.twin.number, "host": outcome.twin.host},
+            )
+
+    async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
+        evaluation = Evaluation(
+            experiment=search.experiment,
+            study_uid=search.standing.uid,
+            claimed=claimed,
+            site=self._site,
+            slot=slot,
+            start=self._servers.start_of(search.experiment, search.standing.uid),
+            cards=cards,
+        )
+        with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
+            _log.info(
+                "trial started", origin=claimed.candidate.origin.value, params=dict(claimed.point.values)
+            )
+            self._events.publish(
+                "trial-started", experiment=search.name, trial=claimed.number, slot=slot, attempt=1,
+                params=dict(claimed.point.values),
+            )  # fmt: skip
+            task = asyncio.create_task(evaluate(evaluation, lambda: self._charge_retry(search, claimed)))
+            running = self.slots[slot] = Running(search=search, evaluation=evaluation, task=task)
+            try:
+                ending = await _outcome(task)
+            except OSError as error:
+                ending = None
+                await self._give_back(search, claimed, f"cannot begin a trial on this host: {error}")
+            finally:
+                self.slots[slot] = None
+                if task.cancelled():
+                    _log.warning("trial aborted", attempt=evaluation.attempt)
+            if ending is not None:
+                search.note_ended(claimed, running.seconds)
+                self._teller.put(self._result(search, claimed, ending))
+                _log_ending(ending, evaluation.attempt)
+                if search.count_ending(ending):
+                    self._pause_here(search)
+
+    async def _give_back(self, search: Search, claimed: Claimed, reason: str) -> None:
+        """This host cannot evaluate: the point is for others, the search rests here until a person looks."""
+        search.trouble = reason
+        self._pause_here(search)
+        database, study_id = self._link.database, claimed.study_id
+        await self._insist(lambda: self._link.call(give_back, database, study_id, claimed.trial_id, reason))
+
+    def _pause_here(self, search: Search) -> None:
+        search.log.error("experiment paused on this host", reason=search.trouble)
+        self._publish_note(search)
+
+    def _publish_note(self, search: Search) -> None:
+        self._events.publish(
+            "experiment-state", experiment=search.name, state=search.standing.state.value, note=search.note
+        )
+
+    async def _charge_retry(self, search: Search, claimed: Claimed) -> bool:
+        return await self._insist(lambda: search.charge_retry(claimed))
+
+    async def _insist(self, call: Callable[[], Awaitable[R]]) -> R:
+        while True:
+            try:
+                return await call()
+            except DatabaseAway:
+                await self._link.back()
+
+    def _result(self, search: Search, claimed: Claimed, ending: Ending) -> Result:
+        return Result(
+            study_id=claimed.study_id,
+            study_uid=search.standing.uid,
+            trial_id=claimed.trial_id,
+            number=claimed.number,
+            key=claimed.point.key,
+            host=self._site.host,
+            ending=ending,
+        )
+
+
+async def _outcome(task: asyncio.Task[Ending]) -> Ending | None:
+    """Waits for an evaluation; None if only that was cancelled. If we are, it is cancelled first."""
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+        raise
+    return None if task.cancelled() else task.result()
+
+
+def _log_ending(ending: Ending, attempt: int) -> None:
+    failure = ending.failure
+    if failure is not None:
+        _log.warning("trial failed", cause=failure.cause.value, reason=failure.message, attempt=attempt)
+    else:
+        _log.info("trial complete", values=ending.values, attempt=attempt)

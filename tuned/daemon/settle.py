@@ -1,0 +1,71 @@
+"""Settles what a killed daemon left, for a service manager that will not start it again by itself.
+
+It does what a start does before its first claim, and then says goodbye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tuned import __version__
+from tuned.daemon.fleet import Fleet
+from tuned.daemon.teller import Teller
+from tuned.disk.outbox import Outbox
+from tuned.errors import DatabaseAway
+from tuned.events import Events
+from tuned.storage.database import Database
+from tuned.storage.link import Link
+from tuned.trial import process_table
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.config.settings import Settings
+    from tuned.disk.state import StateDirectory
+    from tuned.domain.result import Result, Told
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+#: Less than a service manager waits; where the database is away the next start settles.
+WITHIN_SECONDS = 10.0
+
+
+async def settle(settings: Settings, state: StateDirectory) -> None:
+    """Tells what waits in the outbox, ends this host's trials and leaves the fleet."""
+    process_table.kill_instance(state.instance)
+    events = Events(settings.host)
+    link = Link(Database(settings.storage), events, last_retry_seconds=settings.interval_seconds)
+    try:
+        async with asyncio.timeout(WITHIN_SECONDS):
+            await _settle(settings, state, link)
+    except (TimeoutError, DatabaseAway) as error:
+        _log.warning("database away: the next start settles what ran", reason=str(error))
+    finally:
+        link.close()
+
+
+async def _settle(settings: Settings, state: StateDirectory, link: Link) -> None:
+    await link.prepare()
+    teller = Teller(link, Outbox(state.outbox))
+    await teller.restore()
+    telling = asyncio.create_task(teller.run(_on_told))
+    await teller.emptied()
+    telling.cancel()
+    fleet = Fleet(
+        link,
+        host=settings.host,
+        instance=state.instance,
+        interval_seconds=settings.interval_seconds,
+        expire_seconds=settings.expire_seconds,
+        describe=lambda: {"state": "stopped", "slots": settings.slots, "running": 0, "version": __version__},
+    )
+    await fleet.join()
+    await fleet.leave()
+
+
+async def _on_told(result: Result, told: Told) -> None:
+    _log.info("result told", trial=result.number, became=told.value)

@@ -1,0 +1,133 @@
+"""Tells results to the database: on this host's disk first, then told in order until it is done.
+
+Slots hand over their results here and go on, and do not wait for the disk. While the database is away results
+wait; what a stopped daemon could not tell, the next one tells before anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tuned.disk.outbox import decode, encode
+from tuned.domain.result import Result, Told
+from tuned.errors import DatabaseAway
+from tuned.storage.tells import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.disk.outbox import Outbox
+    from tuned.storage.link import Link
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Letter:
+    """A result on its way."""
+
+    result: Result
+    #: Of its file in the outbox.
+    name: str
+    #: Puts it there; None if it was found there. The result is whether the disk took it.
+    writing: asyncio.Task[bool] | None = None
+
+    async def is_on_disk(self) -> bool:
+        """Once that is decided."""
+        if self.writing is None:
+            return True
+        # Who stops waiting does not stop the writing.
+        await asyncio.wait([self.writing])
+        return self.writing.result()
+
+
+class Teller:
+    """The queue of results of one host."""
+
+    def __init__(self, link: Link, outbox: Outbox) -> None:
+        self._link = link
+        self._outbox = outbox
+        self._letters: deque[Letter] = deque()
+        self._changed = asyncio.Event()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def trial_ids(self, study_id: int) -> set[int]:
+        """The trials of a study that have ended here and of which the database does not know it yet."""
+        return {letter.result.trial_id for letter in self._letters if letter.result.study_id == study_id}
+
+    async def restore(self) -> None:
+        """Takes up what an earlier daemon left."""
+        for name, record in await asyncio.to_thread(self._outbox.pending):
+            try:
+                result = decode(record)
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                _log.error("result not understood, left in the outbox", record=name, error=repr(error))
+                continue
+            self._add(Letter(result=result, name=name))
+
+    def put(self, result: Result) -> None:
+        """Takes a result over. From ``written`` on it survives the daemon, unless the disk is full."""
+        letter = Letter(result=result, name=self._outbox.new_name())
+        letter.writing = asyncio.create_task(self._write(letter))
+        self._add(letter)
+
+    async def written(self) -> None:
+        """Waits until all that was put is on disk."""
+        for letter in list(self._letters):
+            await letter.is_on_disk()
+
+    async def run(self, on_told: Callable[[Result, Told], Awaitable[None]]) -> None:
+        """For ever: tells what is there, oldest first, and calls ``on_told`` for each."""
+        while True:
+            while self._letters:
+                letter = self._letters[0]
+                is_on_disk = await letter.is_on_disk()
+                told = await self._tell(letter.result)
+                if told is not None and is_on_disk:
+                    await asyncio.to_thread(self._outbox.discard, letter.name)
+                self._letters.popleft()
+                await on_told(letter.result, told or Told.DROPPED)
+            self._is_empty.set()
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def emptied(self) -> None:
+        """Waits until nothing is left to tell."""
+        await self._is_empty.wait()
+
+    def _add(self, letter: Letter) -> None:
+        self._letters.append(letter)
+        self._is_empty.clear()
+        self._changed.set()
+
+    async def _write(self, letter: Letter) -> bool:
+        try:
+            await asyncio.to_thread(self._outbox.put, letter.name, encode(letter.result))
+        except OSError as error:
+            trial_id = letter.result.trial_id
+            _log.error("result not on disk, kept in memory", trial_id=trial_id, error=str(error))
+            return False
+        return True
+
+    async def _tell(self, result: Result) -> Told | None:
+        """None if the database will not have it, whatever we do: it stays in the outbox."""
+        while True:
+            try:
+                return await self._link.call(tell, self._link.database, result)
+            except DatabaseAway:
+                await self._link.back()
+            except Exception:  # noqa: BLE001 (a loop's edge)
+                # One result that cannot be told must not hold up the others.
+                _log.exception("result cannot be told", trial_id=result.trial_id)
+                return None

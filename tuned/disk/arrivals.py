@@ -1,0 +1,73 @@
+"""What an experiment file in the spool is: its name, what is read of it, and why it may be refused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from tuned.disk import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+MOST_BYTES = 2**20
+
+
+SUFFIX = ".toml"
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """An experiment file in ``active/``."""
+
+    name: str
+    #: What was read, once; what stands in ``active/`` is a copy of it that is ours.
+    content: bytes
+
+    @property
+    def file(self) -> str:
+        return self.name + SUFFIX
+
+
+class Refused(Exception):
+    """The file goes to ``rejected/``; the text says why."""
+
+
+def is_looked_at(file: str) -> bool:
+    return file.endswith(SUFFIX) and not file.startswith(".")
+
+
+def name_of(file: str) -> str:
+    name = file.removesuffix(SUFFIX)
+    if not _NAME.fullmatch(name):
+        raise Refused(f"the name {name!a} is not {_NAME.pattern}")
+    return name
+
+
+def open_arrived(path: Path) -> BinaryIO:
+    try:
+        return files.open_regular(path, MOST_BYTES)
+    except files.Unfit as error:
+        raise Refused(str(error)) from None
+
+
+def read_taken(path: Path) -> Taken:
+    with open_arrived(path) as file:
+        return Taken(name=name_of(path.name), content=file.read())
+
+
+def read_kept(path: Path, name: str) -> Taken | None:
+    with contextlib.suppress(Refused, OSError), open_arrived(path) as file:
+        return Taken(name=name, content=file.read())
+    return None
+
+
+def identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,119 @@
+"""What can be seen to be wrong on this host without asking anybody: settings, directories, the outbox.
+
+Looks, and changes only permissions of this user's own directories, when told to.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tuned.config.settings import Settings
+    from tuned.protocol import FindingView
+
+
+#: A result is told within moments; one that lies for so long waits for something.
+WAITING_SECONDS = 30.0
+
+
+_OTHERS = stat.S_IWOTH
+
+
+_GROUP_AND_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def check_host(settings: Settings) -> list[FindingView]:
+    """Directories that this user may not look into are passed over."""
+    return [*_warnings(settings), *_open_directories(settings), *_outbox(settings.state_dir / "outbox")]
+
+
+def close_directories(settings: Settings) -> list[str]:
+    """Takes the write permission of others from directories of this user; returns what was done."""
+    done = []
+    for path, mode, closed_to in _too_open(settings):
+        if path.lstat().st_uid == os.geteuid():
+            path.chmod(mode & ~closed_to)
+            done.append(f"{path}: mode {mode & ~closed_to:04o}, was {mode:04o}")
+    return done
+
+
+def _warnings(settings: Settings) -> Iterator[FindingView]:
+    for warning in settings.warnings:
+        yield {
+            "code": "setting",
+            "what": warning,
+            "why": "a point may be evaluated twice at once, or be given up while it still runs",
+            "remedy": "change the setting in the configuration, and restart the daemon",
+            "is_fixable": False,
+        }
+
+
+def _open_directories(settings: Settings) -> Iterator[FindingView]:
+    for path, mode, closed_to in _too_open(settings):
+        yield {
+            "code": "permissions",
+            "what": f"{path} has mode {mode:04o}: others may write to it",
+            "why": "who may write there runs code as the daemon's user, and the daemon refuses to start",
+            "remedy": f"chmod {mode & ~closed_to:04o} {path}",
+            "is_fixable": path.lstat().st_uid == os.geteuid(),
+        }
+
+
+def _too_open(settings: Settings) -> Iterator[tuple[Path, int, int]]:
+    """Directories with their modes, and which bits they must not have."""
+    spool, state = settings.spool, settings.state_dir
+    wanted = [(spool, _OTHERS), (state, _OTHERS), (state / "outbox", _GROUP_AND_OTHERS)]
+    wanted += [(spool / folder, _GROUP_AND_OTHERS) for folder in ("active", "done", "cancelled", "rejected")]
+    for path, closed_to in wanted:
+        try:
+            status = path.lstat()
+        except OSError:
+            continue
+        if stat.S_ISDIR(status.st_mode) and status.st_mode & closed_to:
+            yield path, stat.S_IMODE(status.st_mode), closed_to
+
+
+def _outbox(directory: Path) -> Iterator[FindingView]:
+    names = _names(directory)
+    if corrupt := [name for name in names if name.endswith(".corrupt")]:
+        yield {
+            "code": "corrupt-results",
+            "what": f"results set aside that cannot be read: {_some(corrupt)} in {directory}",
+            "why": "what these evaluations found is not in the database; their points are evaluated again",
+            "remedy": "look into the files; keep or remove them, the daemon does not look at them any more",
+            "is_fixable": False,
+        }
+    if waiting := [
+        name for name in names if name.endswith(".json") and _age(directory / name) > WAITING_SECONDS
+    ]:
+        yield {
+            "code": "waiting-results",
+            "what": f"results that wait to be told to the database: {_some(waiting)} in {directory}",
+            "why": "they are safe on this disk, but no other host knows them, and their trials are RUNNING",
+            "remedy": "bring the database back; if it is there, the daemon's log says why it refuses them",
+            "is_fixable": False,
+        }
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in directory.iterdir())
+    except OSError:
+        return []
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)}, the oldest is {names[0]}"

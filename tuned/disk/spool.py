@@ -1,0 +1,379 @@
+"""The spool directory: experiment files come in at its top and move on as the experiments do.
+
+It owns the directory: its lock, ``active/``, ``done/``, ``cancelled/`` and ``rejected/``. It must never run
+what the file's owner can still change, follow a link, overwrite a file that was taken, or lose one.
+docs/spool.md tells why it is done this way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import itertools
+import os
+import re
+import stat
+import threading
+from typing import TYPE_CHECKING, Literal, Self
+
+import structlog
+from asyncinotify import Event, Inotify, Mask
+
+from tuned.disk import files
+from tuned.disk.arrivals import (
+    SUFFIX,
+    Refused,
+    Taken,
+    identity,
+    is_looked_at,
+    name_of,
+    open_arrived,
+    read_kept,
+    read_taken,
+)
+from tuned.errors import Conflict, InvalidInput, NotFound, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    Explain = Callable[[str, bytes], str]
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+#: A file of which we may not know whether it is being written must have been quiet for so long.
+SETTLE_SECONDS = 1.0
+
+
+#: What no file in rejected/ has in its name, whatever it was called: terminals obey some of it.
+_UNSAFE = re.compile(r"^[^A-Za-z0-9]|[^A-Za-z0-9._-]")
+
+
+_IS_ACTIVE = "an experiment file of this name is active"
+
+
+_FOLDERS = ("active", "done", "cancelled", "rejected")
+
+
+_ARRIVED = Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.ATTRIB
+
+
+_WENT = Mask.DELETE | Mask.MOVED_FROM
+
+
+_SELF = Mask.DELETE_SELF | Mask.MOVE_SELF
+
+
+_BLIND = _SELF | Mask.UNMOUNT | Mask.IGNORED
+
+
+class Change(enum.Flag):
+    """What there may be to do."""
+
+    #: There may be something for ``take``.
+    ARRIVALS = enum.auto()
+    #: A file went from ``active/``: by ``retire`` or ``reject``, or by hand.
+    ACTIVE = enum.auto()
+
+
+class Spool:
+    """The spool, locked, from construction to ``close``. Every method but ``changes`` may run in a thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Creates what is missing.
+
+        Raises Conflict if another daemon has it; InvalidInput if it is unusable or any user may write to it.
+        """
+        self.path = path
+        #: What was left where it is, and why, so that it is told once.
+        self._left: dict[str, tuple[object, ...]] = {}
+        #: Arrivals that went to ``rejected/``, and why, until somebody asks.
+        self._refusals: list[tuple[str, str]] = []
+        self._moving = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_directory(path, 0o700)
+            self._group = files.require_directory(path, closed_to=stat.S_IWOTH).st_gid
+            for folder in _FOLDERS:
+                files.require_directory(self._folder(folder), closed_to=stat.S_IWGRP | stat.S_IWOTH)
+            # The lock is on active/ itself: there is no lock file that someone could remove.
+            lock = files.lock_directory(path / "active")
+        except OSError as error:
+            raise _unusable(path, error) from error
+        if lock is None:
+            raise Conflict(
+                f"cannot use spool {path}: another daemon has it; "
+                "stop that one, or give this one a spool of its own (--spool)"
+            )
+        self._lock = lock
+        files.remove_temporaries(path / "active")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    def take(self, limit: int = 100, *, explain: Explain | None = None) -> list[Taken]:
+        """Takes what has arrived, at most ``limit`` files; an empty list when there is nothing more for now.
+
+        ``explain`` says of a file whose name is active, by that name, what else its content would have.
+        A file that cannot be taken now (it is being written, may not be read, the disk is full) stays, and is
+        looked at again by a later call. Raises NotFound if the spool itself is gone.
+        """
+        taken: list[Taken] = []
+        with self._moving:
+            self._require_spool()
+            arrivals = sorted(filter(is_looked_at, self._files()))
+            for file in arrivals:
+                if len(taken) == limit:
+                    break
+                if one := self._look_at(file, explain):
+                    taken.append(one)
+            self._left = {file: why for file, why in self._left.items() if file in arrivals}
+        return taken
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """The arrivals that were refused since the last call, and why."""
+        with self._moving:
+            found, self._refusals = self._refusals, []
+        return found
+
+    def active(self) -> list[Taken]:
+        """What was taken before this start; what is no experiment file goes to ``rejected/``."""
+        taken = []
+        with self._moving:
+            for path in sorted((self.path / "active").iterdir()):
+                if not is_looked_at(path.name):
+                    continue
+                try:
+                    taken.append(read_taken(path))
+                except Refused as refusal:
+                    self._reject(path, str(refusal))
+                except OSError as error:
+                    self._leave(path.name, error)
+        return taken
+
+    def is_active(self, name: str) -> bool:
+        return os.path.lexists(self.path / "active" / (name + SUFFIX))
+
+    def retire(self, name: str, into: Literal["done", "cancelled"]) -> Path:
+        """Moves an experiment's file out of ``active/`` and returns where it is now. Raises NotFound."""
+        with self._moving:
+            path = self._require_active(name)
+            return files.move(path, self._free_path(into, path.name))
+
+    def bring_back(self, name: str, is_it: Callable[[bytes], bool]) -> Taken | None:
+        """Moves the newest file in ``done/`` that had this name, and is the one, to ``active/`` again.
+
+        None if there is none, or another file of this name is active.
+        """
+        numbered = re.compile(rf"{re.escape(name)}(\.[0-9]+)?{re.escape(SUFFIX)}")
+        with self._moving:
+            kept = [path for path in self._folder("done").iterdir() if numbered.fullmatch(path.name)]
+            for path in sorted(kept, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
+                taken = read_kept(path, name)
+                if taken is not None and is_it(taken.content) and not self.is_active(name):
+                    files.move(path, self.path / "active" / taken.file)
+                    return taken
+        return None
+
+    def reject(self, name: str, problems: str) -> Path:
+        """Moves an active experiment's file to ``rejected/``, with the problems (one a line) beside it."""
+        with self._moving:
+            return self._reject(self._require_active(name), problems)
+
+    async def changes(self) -> AsyncGenerator[Change, None]:
+        """Says what there may be to do: once when the spool is watched, then with every change.
+
+        Raises NotFound when the spool is gone, InvalidInput when the system has no watch to give.
+        """
+        with self._watch() as inotify:
+            yield Change.ARRIVALS | Change.ACTIVE
+            # A file that was not quiet long enough at the first look brings no further event.
+            pause: float | None = SETTLE_SECONDS + 0.1
+            while True:
+                try:
+                    async with asyncio.timeout(pause):
+                        event: Event | None = await inotify.get()
+                except TimeoutError:
+                    pause = None
+                    yield Change.ARRIVALS | Change.ACTIVE
+                    continue
+                change = Change(0)
+                while event:
+                    change |= self._meaning(event)
+                    event = inotify.sync_get()
+                if change:
+                    pause = SETTLE_SECONDS + 0.1
+                    yield change
+
+    def _look_at(self, file: str, explain: Explain | None) -> Taken | None:
+        try:
+            if file in self._left and self._left[file] == self._permissions(file):
+                return None
+            return self._take(file, explain)
+        except Refused as refusal:
+            self._refuse(file, str(refusal))
+            return None
+        except FileNotFoundError:
+            return None  # Its owner took it back.
+        except OSError as error:
+            self._leave(file, error)
+            return None
+
+    def _take(self, file: str, explain: Explain | None) -> Taken | None:
+        source, held = self.path / file, self.path / "active" / file
+        name = name_of(file)
+        with open_arrived(source) as opened:
+            seen = os.fstat(opened.fileno())
+            if files.is_being_written(opened, quiet_seconds=SETTLE_SECONDS):
+                return None
+            content = opened.read()
+            if identity(os.fstat(opened.fileno())) != identity(seen):
+                return None
+        if not os.path.lexists(held):
+            self._copy(content, source, held, seen)
+            _log.info("experiment file taken", experiment=name, uid=seen.st_uid)
+            return Taken(name=name, content=content)
+        if held.read_bytes() != content:
+            differs = explain(name, content) if explain else ""
+            raise Refused(f"{_IS_ACTIVE}: {differs}" if differs else _IS_ACTIVE)
+        # We stopped between the copy and the removal of the original, or its owner sent it twice.
+        self._remove_original(source, seen)
+        return None
+
+    def _copy(self, content: bytes, source: Path, held: Path, seen: os.stat_result) -> None:
+        try:
+            files.write(held, content, mode=0o640, group=self._group)
+            self._remove_original(source, seen)
+        except OSError:
+            # A file that stays, such as another member's in a sticky spool that is not ours, is not taken.
+            held.unlink(missing_ok=True)
+            raise
+
+    def _remove_original(self, source: Path, seen: os.stat_result) -> None:
+        """Removes what was read; not what its owner may have put there since, of the same name."""
+        aside = files.temporary(self.path / "active" / source.name)
+        source.rename(aside)
+        if identity(aside.lstat()) == identity(seen):
+            aside.unlink()
+        else:
+            self._reject(aside, _IS_ACTIVE, file=source.name)
+
+    def _refuse(self, file: str, problems: str) -> None:
+        try:
+            self._reject(self.path / file, problems)
+            self._refusals.append((file, problems))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._leave(file, error)
+
+    def _reject(self, path: Path, problems: str, *, file: str | None = None) -> Path:
+        target = self._free_path("rejected", file or path.name)
+        explanation = target.with_name(f"{target.name}.error")
+        text = problems.encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            files.write(explanation, text, mode=0o640, group=self._group)
+        except OSError as error:
+            # What must not run is moved all the same; the log has the problems.
+            _log.error("error file not written", file=explanation.name, error=str(error))
+        try:
+            files.move(path, target)
+        except OSError:
+            explanation.unlink(missing_ok=True)
+            raise
+        _log.warning("experiment file rejected", file=target.name, problems=problems)
+        return target
+
+    def _free_path(self, folder: str, file: str) -> Path:
+        """The first of NAME.toml, NAME.1.toml, ... that is free; only who has the lock puts files there."""
+        directory, stem = self._folder(folder), _UNSAFE.sub("_", file.removesuffix(SUFFIX))[:100]
+        names = (f"{stem}.{number}" if number else stem for number in itertools.count())
+        paths = (directory / (name + SUFFIX) for name in names)
+        return next(path for path in paths if not os.path.lexists(path))
+
+    def _folder(self, folder: str) -> Path:
+        files.make_directory(self.path / folder, 0o750, group=self._group)
+        return self.path / folder
+
+    def _leave(self, file: str, error: OSError) -> None:
+        """Tells once why a file stays; what lacks permission is not tried again until that changes."""
+        why: tuple[object, ...] = (error.errno,)
+        if isinstance(error, PermissionError):
+            with contextlib.suppress(OSError):
+                why = self._permissions(file)
+        if self._left.get(file) != why:
+            _log.error("experiment file cannot be taken", file=ascii(file), error=str(error))
+        self._left[file] = why
+
+    def _permissions(self, file: str) -> tuple[object, ...]:
+        spool, status = self.path.stat(), (self.path / file).lstat()
+        return (spool.st_mode, spool.st_uid, spool.st_gid, status.st_ino, status.st_ctime_ns)
+
+    def _files(self) -> list[str]:
+        try:
+            return os.listdir(self.path)  # noqa: PTH208 (names are all that is wanted)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+
+    def _require_active(self, name: str) -> Path:
+        if not self.is_active(name):
+            raise NotFound(f"cannot move {name}{SUFFIX}: it is not in {self.path / 'active'}")
+        return self.path / "active" / (name + SUFFIX)
+
+    def _require_spool(self) -> None:
+        with contextlib.suppress(OSError):
+            if os.path.samestat((self.path / "active").stat(), os.fstat(self._lock)):
+                return
+        raise self._gone()
+
+    def _gone(self) -> NotFound:
+        return NotFound(f"cannot use spool {self.path}: the directory or its active/ was removed or replaced")
+
+    @contextlib.contextmanager
+    def _watch(self) -> Iterator[Inotify]:
+        with contextlib.ExitStack() as held:
+            try:
+                inotify = held.enter_context(Inotify(cache_size=256, sync_timeout=0))
+                inotify.add_watch(self.path, _ARRIVED | _WENT | _SELF | Mask.ONLYDIR)
+                inotify.add_watch(self.path / "active", _WENT | _SELF | Mask.ONLYDIR)
+            except FileNotFoundError:
+                raise self._gone() from None
+            except OSError as error:
+                raise _unwatchable(self.path, error) from error
+            self._require_spool()
+            yield inotify
+
+    def _meaning(self, event: Event) -> Change:
+        if Mask.Q_OVERFLOW in event.mask:
+            return Change.ARRIVALS | Change.ACTIVE
+        file = str(event.name or "")
+        is_in_active = event.watch is not None and event.watch.path == self.path / "active"
+        if event.mask & _BLIND or (file == "active" and event.mask & _WENT and not is_in_active):
+            raise self._gone()
+        if is_in_active:
+            return Change.ACTIVE if is_looked_at(file) else Change(0)
+        # Without a name, it is the directory whose permissions changed.
+        is_arrival = event.mask & _ARRIVED and (not file or is_looked_at(file))
+        return Change.ARRIVALS if is_arrival else Change(0)
+
+
+def _unusable(path: Path, error: OSError) -> InvalidInput:
+    found, file = error.strerror or str(error), str(error.filename or path)
+    expected = "a directory that the daemon's user may read and write"
+    return InvalidInput(Problem(file=file, key="", found=found, expected=expected))
+
+
+def _unwatchable(path: Path, error: OSError) -> InvalidInput:
+    found = f"no watch to be had: {error.strerror}"
+    expected = "room below the limits fs.inotify.max_user_instances and fs.inotify.max_user_watches (sysctl)"
+    return InvalidInput(Problem(file=str(path), key="", found=found, expected=expected))

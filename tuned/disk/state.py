@@ -1,0 +1,151 @@
+"""The state directory: the lock and the id that make this daemon one instance, and where its things lie.
+
+The id tells the fleet which trials are our own old incarnation's. So it must never be given to two daemons: a
+second daemon on the directory is refused, and on another machine (a cloned disk) it is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tuned.disk import files
+from tuned.errors import Conflict, InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from structlog.typing import FilteringBoundLogger
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+MACHINE_ID = Path("/etc/machine-id")
+
+
+_INSTANCE = re.compile(r"[0-9a-f]{32}")
+
+
+_MOST_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDirectory:
+    """The directory while it is ours; ``open`` is the only way to get one."""
+
+    path: Path
+    #: 32 hexadecimal digits, the same for every daemon that ever ran on this directory on this machine.
+    instance: str
+
+    @property
+    def outbox(self) -> Path:
+        return self.path / "outbox"
+
+    @property
+    def trials(self) -> Path:
+        """Logs and private working directories, by trial."""
+        return self.path / "trials"
+
+    @property
+    def points(self) -> Path:
+        """TUNED_POINT_DIR, by point."""
+        return self.path / "points"
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, *, machine_id: Path = MACHINE_ID) -> Iterator[StateDirectory]:
+        """Creates what is missing, holds the lock. Raises Conflict if another daemon has it, InvalidInput."""
+        with contextlib.ExitStack() as held:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                files.make_directory(path, 0o700)
+                files.require_directory(path, closed_to=stat.S_IWOTH)
+                held.enter_context(_locked(path))
+                directory = cls(path=path.resolve(), instance=_instance(path / "instance.json", machine_id))
+                for part in (directory.outbox, directory.trials, directory.points):
+                    files.make_directory(part, 0o700)
+            except OSError as error:
+                raise _unusable(path, error) from error
+            yield directory
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path / "lock", flags, 0o600), "r+") as file:
+        if not files.lock(file.fileno()):
+            holder = file.read(20).strip() or "unknown"
+            raise Conflict(
+                f"cannot use state directory {path}: another daemon has it (pid {holder}); stop that one, "
+                "or give this one a directory of its own (--state-dir)"
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _instance(path: Path, machine_id: Path) -> str:
+    machine = _machine(machine_id)
+    if not os.path.lexists(path):
+        return _new_instance(path, machine)
+    instance, known_machine = _read(path)
+    if machine == known_machine:
+        return instance
+    successor = _new_instance(path, machine)
+    _log.warning("state directory comes from another machine", old_instance=instance, instance=successor)
+    return successor
+
+
+def _new_instance(path: Path, machine: str) -> str:
+    instance = uuid.uuid4().hex
+    content = json.dumps({"instance": instance, "machine": machine})
+    files.write(path, content.encode() + b"\n", mode=0o600)
+    return instance
+
+
+def _machine(machine_id: Path) -> str:
+    """A digest, since machine-id(5) asks not to show the id itself; empty where there is none."""
+    try:
+        text = machine_id.read_bytes().strip()
+    except FileNotFoundError:
+        return ""
+    return hashlib.blake2b(text, key=b"tuned", digest_size=16).hexdigest() if text else ""
+
+
+def _read(path: Path) -> tuple[str, str]:
+    # A new id in place of a lost one would leave our old trials to the other hosts: a person shall decide.
+    try:
+        with files.open_regular(path, _MOST_BYTES) as file:
+            record: Any = json.loads(file.read())
+    except (files.Unfit, ValueError) as error:
+        raise _corrupt(path, str(error)) from None
+    if isinstance(record, dict):
+        instance, machine = record.get("instance"), record.get("machine")
+        if isinstance(instance, str) and isinstance(machine, str) and _INSTANCE.fullmatch(instance):
+            return instance, machine
+    raise _corrupt(path, "other JSON than expected")
+
+
+def _corrupt(path: Path, found: str) -> InvalidInput:
+    expected = (
+        '{"instance": "32 hexadecimal digits", "machine": "..."}; bring it back from a backup, or remove it: '
+        "the daemon is then a new instance, and what the old one left running is settled when that expires"
+    )
+    return InvalidInput(Problem(file=str(path), key="", found=found, expected=expected))
+
+
+def _unusable(path: Path, error: OSError) -> InvalidInput:
+    expected = "a directory that the daemon's user may read and write, on a disk with room"
+    found = error.strerror or str(error)
+    return InvalidInput(Problem(file=str(error.filename or path), key="", found=found, expected=expected))

@@ -1,0 +1,82 @@
+"""What each trial of an experiment may use: memory, CPU time, processes and GPUs.
+
+Knows neither who keeps the limits nor who gives out the GPUs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+SIZE_EXPECTED = 'bytes, or a number with K, M, G or T such as "4G", from 1M'
+
+
+#: Less than this starts no program.
+_LEAST_BYTES = 2**20
+
+
+_MOST_BYTES = 2**62
+
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+_SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,9})?)([KMGT]?)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one trial may use; None: as much as there is, and of GPUs none of its own."""
+
+    #: In bytes.
+    memory: int | None = None
+    #: So many CPUs' time; not which ones.
+    cpus: float | None = None
+    #: Processes and threads at once.
+    pids: int | None = None
+    #: Whole cards, or the part of one card.
+    gpus: Fraction | None = None
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """Those that are set, by the key of the file, as a person would write them."""
+        found = {}
+        if self.memory is not None:
+            found["memory"] = format_size(self.memory)
+        if self.cpus is not None:
+            found["cpus"] = f"{self.cpus:g}"
+        if self.pids is not None:
+            found["pids"] = str(self.pids)
+        return found
+
+    def __str__(self) -> str:
+        gpus = {} if self.gpus is None else {"gpus": f"{float(self.gpus):g}"}
+        return ", ".join(f"{key} {text}" for key, text in {**self.limits, **gpus}.items())
+
+
+UNLIMITED = Resources()
+
+
+def parse_size(value: object) -> int:
+    """The size in bytes. Raises ValueError that says what is expected."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        value = int(Fraction(match[1]) * _UNITS[match[2]])
+    if isinstance(value, bool) or not isinstance(value, int) or not _LEAST_BYTES <= value <= _MOST_BYTES:
+        raise ValueError(SIZE_EXPECTED)
+    return value
+
+
+def format_size(size: int) -> str:
+    """The size in the largest unit that says it exactly. ``parse_size`` reads it back."""
+    unit = max((unit for unit, bytes_ in _UNITS.items() if size % bytes_ == 0), key=_UNITS.__getitem__)
+    return f"{size // _UNITS[unit]}{unit}"
+
+
+def parse_gpus(value: float) -> Fraction:
+    """The cards, exactly as they are written in decimal. Raises ValueError that says what is expected."""
+    cards = Fraction(repr(value))
+    if cards <= 0 or (cards > 1 and cards.denominator != 1):
+        raise ValueError("a whole number of GPUs, or a part of one such as 0.5")
+    return cards

@@ -1,0 +1,82 @@
+"""The states of host, experiment and point, what may follow what, and how an evaluation ends.
+
+Each state machine is one enum and one table. Nothing here does anything; the tables are the only
+place that says what may follow, and ARCHITECTURE.md's diagrams are held against them by a test.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeVar
+
+S = TypeVar("S", bound=StrEnum)
+
+
+class HostState(StrEnum):
+    """The life of one daemon process."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    ABORTING = "aborting"
+    STOPPED = "stopped"
+
+
+HOST_TRANSITIONS: dict[HostState, frozenset[HostState]] = {
+    HostState.STARTING: frozenset({HostState.RUNNING, HostState.DRAINING, HostState.ABORTING}),
+    HostState.RUNNING: frozenset({HostState.DRAINING, HostState.ABORTING}),
+    HostState.DRAINING: frozenset({HostState.ABORTING, HostState.STOPPED}),
+    HostState.ABORTING: frozenset({HostState.STOPPED}),
+    HostState.STOPPED: frozenset(),
+}
+
+
+class StudyState(StrEnum):
+    """What the fleet does with a study."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    DONE = "done"
+
+
+STUDY_TRANSITIONS: dict[StudyState, frozenset[StudyState]] = {
+    StudyState.OPEN: frozenset({StudyState.PAUSED, StudyState.CANCELLED, StudyState.DONE}),
+    StudyState.PAUSED: frozenset({StudyState.OPEN, StudyState.CANCELLED, StudyState.DONE}),
+    # A cancelled or finished experiment that is submitted again goes on where it stopped.
+    StudyState.CANCELLED: frozenset({StudyState.OPEN}),
+    StudyState.DONE: frozenset({StudyState.OPEN}),
+}
+
+
+class PointState(StrEnum):
+    """What is known of a point. A point without a row in the database is free."""
+
+    FREE = "free"
+    HELD = "held"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def is_visited(self) -> bool:
+        return self in VISITED
+
+
+#: Visited points are never drawn again by accident; when all points are visited, the study is done.
+VISITED = frozenset({PointState.DONE, PointState.FAILED})
+
+
+POINT_TRANSITIONS: dict[PointState, frozenset[PointState]] = {
+    PointState.FREE: frozenset({PointState.HELD, PointState.DONE}),
+    PointState.HELD: frozenset({PointState.FREE, PointState.DONE, PointState.FAILED}),
+    # A late value of a trial that was taken for lost; or a person wants it evaluated again.
+    PointState.FAILED: frozenset({PointState.DONE, PointState.FREE}),
+    PointState.DONE: frozenset(),
+}
+
+
+def advance(table: dict[S, frozenset[S]], now: S, then: S) -> S:
+    """Returns ``then`` if it may follow ``now``; raises ValueError otherwise."""
+    if then not in table[now]:
+        raise ValueError(f"{then} cannot follow {now}")
+    return then

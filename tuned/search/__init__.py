@@ -1,0 +1,1 @@
+"""Decides which point is next. Starts no process."""

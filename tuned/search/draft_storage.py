@@ -1,0 +1,148 @@
+"""draft_storage."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tuned.domain.standing import Standing
+from tuned.experiment import samplers
+from tuned.storage.enqueued import FIXED_PARAMS
+from tuned.storage.history import History
+from tuned.storage.studies import read_system_attributes, write_system_attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+
+    from optuna.distributions import BaseDistribution
+    from optuna.study._frozen import FrozenStudy
+
+    from tuned.domain.space import Value
+    from tuned.experiment.experiment import Experiment
+    from tuned.storage.database import Database
+
+
+#: Ids of drafts begin here: above all that a database gives.
+FIRST_DRAFT = 2**40
+
+
+class _DraftStorage(BaseStorage):
+    """What Optuna needs of a storage to ask: drafts in memory, the rest read from the database."""
+
+    def __init__(self, database: Database, experiment: Experiment, standing: Standing) -> None:
+        self._database = database
+        self._name = experiment.name
+        self._study_id = standing.study_id
+        self._directions = [StudyDirection[direction.upper()] for direction in experiment.directions]
+        self._history = History(database, standing.study_id)
+        self.ignores_trials = samplers.SAMPLERS[experiment.sampler.name].ignores_trials
+        self._is_synced = False
+        self._fixed: Mapping[str, Value] = {}
+        self._ids = itertools.count(FIRST_DRAFT)
+        self._next_id = next(self._ids)
+        self.drafts: dict[int, FrozenTrial] = {}
+
+    def begin(self, fixed: Mapping[str, Value]) -> int:
+        """Prepares for one ask and returns the id that its draft will have."""
+        self._is_synced = False
+        self._fixed = fixed
+        self._next_id = next(self._ids)
+        return self._next_id
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if not self.ignores_trials:
+            # First: samplers leave out the trial that has the draft's number, taking it for the draft.
+            self._sync()
+        number = max([self._history.last_number, *(draft.number for draft in self.drafts.values())]) + 1
+        draft = optuna.trial.create_trial(
+            state=TrialState.RUNNING, system_attrs={FIXED_PARAMS: dict(self._fixed)} if self._fixed else {}
+        )
+        draft.number = number
+        draft._trial_id = self._next_id  # noqa: SLF001 (as Optuna's own storages do)
+        self.drafts[self._next_id] = draft
+        return self._next_id
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states == (TrialState.WAITING,):
+            # Enqueued trials are claimed like any other point, not popped by an ask.
+            return []
+        self._sync()
+        trials = self._history.trials + list(self.drafts.values())
+        if states is not None:
+            trials = [trial for trial in trials if trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self.drafts[trial_id]
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        draft = copy.copy(self.drafts[trial_id])
+        draft.params = {**draft.params, param_name: distribution.to_external_repr(param_value_internal)}
+        draft.distributions = {**draft.distributions, param_name: distribution}
+        self.drafts[trial_id] = draft
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        draft = copy.copy(self.drafts[trial_id])
+        draft.system_attrs = {**draft.system_attrs, key: value}
+        self.drafts[trial_id] = draft
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        write_system_attribute(self._database, self._study_id, key, value)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return read_system_attributes(self._database, self._study_id)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._study_id
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return {}
+
+    def _sync(self) -> None:
+        """Once for each ask."""
+        if not self._is_synced:
+            self._history.sync()
+            self._is_synced = True
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        _refuse()
+
+    def delete_study(self, study_id: int) -> None:
+        _refuse()
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        _refuse()
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        _refuse()
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        _refuse()
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        _refuse()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise NotImplementedError("a draft is drawn and claimed; nothing else is done with it")

@@ -1,0 +1,50 @@
+"""Duplicates of held points that wait for their twins, and what becomes of them when those have ended.
+
+They wait without a slot, a trial or a charge. Nothing here draws or claims.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from tuned.domain.claim import Candidate, Duplicate
+
+
+class Parking:
+    def __init__(self) -> None:
+        self._parked: list[Duplicate] = []
+        #: Their twins have ended: to be claimed again.
+        self._ready: deque[Candidate] = deque()
+
+    def __len__(self) -> int:
+        return len(self._parked) + len(self._ready)
+
+    def park(self, duplicate: Duplicate) -> None:
+        self._parked.append(duplicate)
+
+    def release(self, trial_id: int) -> None:
+        """The twin has ended."""
+        self._release(lambda duplicate: duplicate.twin.trial_id == trial_id)
+
+    def release_all(self) -> None:
+        """Nobody here knows which twins have ended; those whose twins still run are parked again."""
+        self._release(lambda _: True)
+
+    def next_ready(self) -> Candidate | None:
+        """Hands one out, once."""
+        return self._ready.popleft() if self._ready else None
+
+    @property
+    def enqueued(self) -> set[int]:
+        """The enqueued trials among them, by id: each stays WAITING until its twin has ended."""
+        candidates = [*(duplicate.candidate for duplicate in self._parked), *self._ready]
+        return {each.waiting_trial for each in candidates if each.waiting_trial is not None}
+
+    def _release(self, has_ended: Callable[[Duplicate], bool]) -> None:
+        # Marked, so that what is parked again is not counted twice.
+        self._ready.extend(
+            replace(each.candidate, was_parked=True) for each in self._parked if has_ended(each)
+        )
+        self._parked = [each for each in self._parked if not has_ended(each)]

@@ -1,0 +1,125 @@
+"""When the points of a search are drawn: as a slot asks for one, or ahead of that.
+
+A point drawn as a slot asks knows what all evaluations here found. One that was drawn ahead is at hand at
+once, but does not know what ended since. So as few are drawn ahead as slots need in order not to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import statistics
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tuned.search.sampling import Draft, Drawer
+    from tuned.search.unconfirmed import Untold
+    from tuned.storage.link import Link
+
+
+#: How long a slot may wait for its point, in proportion to what an evaluation takes.
+MOST_WAIT = 0.005
+
+
+#: So many draws and evaluations tell, by their median, what the next will take: a first draw reads a whole
+#: history, and a failure may take no time.
+_LATEST = 5
+
+
+class Drafts:
+    """The points of one search that are drawn and not yet claimed. Belongs to the event loop's thread."""
+
+    def __init__(self, link: Link, drawer: Drawer, untold: Untold) -> None:
+        self._link = link
+        self._drawer = drawer
+        self._untold = untold
+        #: The next points, oldest first.
+        self._ahead: deque[asyncio.Task[Draft]] = deque()
+        #: In seconds, the latest.
+        self._draws: deque[float] = deque(maxlen=_LATEST)
+        self._evaluations: deque[float] = deque(maxlen=_LATEST)
+        #: So many slots are on their way to a claim.
+        self._claiming = 0
+
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[None]:
+        """While a slot is on its way from the wish for a point to its claim."""
+        self._claiming += 1
+        try:
+            yield
+        finally:
+            self._claiming -= 1
+
+    def note_claimed(self, slots: int) -> None:
+        """Takes note that one of so many slots at work has its point."""
+        if not (self._drawer.learns and self._untold):
+            # Else the arrival of that result is the better time.
+            self.draw_ahead(slots)
+
+    def note_evaluated(self, seconds: float) -> None:
+        """Takes note of how long an evaluation took."""
+        self._evaluations.append(seconds)
+
+    async def next(self, slots: int) -> Draft:
+        """A point for one of so many slots at work. Raises DatabaseAway."""
+        if self._needed(slots) == 0:
+            self._drop()
+        if self._ahead:
+            draft = await self._ahead.popleft()
+            return replace(draft, candidate=replace(draft.candidate, is_ahead=True))
+        return await self.fresh(slots)
+
+    async def fresh(self, slots: int) -> Draft:
+        """A point that knows what was found here, if there is time to wait for that. Raises DatabaseAway."""
+        seconds = self._seconds_to_spare(slots)
+        if seconds > 0 and self._drawer.learns:
+            await self._untold.arrival(seconds)
+        return await self._draw()
+
+    def draw_ahead(self, slots: int) -> None:
+        """Begins to draw what so many slots need. The time for it is when a result has become known.
+
+        But not while one claims: that holds the study's lock, and would do so for longer while a draw keeps
+        the interpreter busy.
+        """
+        if self._claiming:
+            return
+        for _ in range(self._needed(slots) - len(self._ahead)):
+            draw = asyncio.create_task(self._draw())
+            # Looked at: a draw that nobody needs any more may fail as it likes.
+            draw.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._ahead.append(draw)
+
+    def _needed(self, slots: int) -> int:
+        """How many are to be at hand so that none waits for too long if all slots ask at once."""
+        if not self._draws:
+            return 0
+        if not self._evaluations:
+            # They may turn out to be short.
+            return slots
+        return max(0, math.ceil(-self._seconds_to_spare(slots) / statistics.median_low(self._draws)))
+
+    def _seconds_to_spare(self, slots: int) -> float:
+        """What is left of the longest wait if all slots ask at once; negative: it would be exceeded."""
+        if not self._draws or not self._evaluations:
+            return 0.0
+        evaluation, draw = statistics.median_low(self._evaluations), statistics.median_low(self._draws)
+        return MOST_WAIT * evaluation - slots * draw
+
+    def _drop(self) -> None:
+        while self._ahead:
+            self._ahead.popleft().add_done_callback(self._release)
+
+    def _release(self, draw: asyncio.Task[Draft]) -> None:
+        if not draw.cancelled() and draw.exception() is None:
+            self._drawer.release(draw.result())
+
+    async def _draw(self) -> Draft:
+        draft = await self._link.draw(self._drawer.draw)
+        self._draws.append(draft.seconds)
+        return draft

@@ -1,0 +1,149 @@
+"""Optuna's side: a study whose trials exist only as drafts until they are claimed.
+
+``Drawer.draw`` lets Optuna's ``study.ask`` run whole against a storage that keeps the new trial in
+memory and reads the rest from the history. Nothing is written but what samplers keep with the study.
+This is the only module that knows samplers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import time
+import warnings
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from tuned.domain.claim import Candidate, Holder, Origin
+from tuned.domain.standing import Standing
+from tuned.experiment import samplers
+from tuned.search.draft_storage import _DraftStorage
+from tuned.storage.enqueued import FIXED_PARAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna.samplers import BaseSampler
+
+    from tuned.domain.space import Value
+    from tuned.experiment.experiment import Experiment
+    from tuned.storage.database import Database
+    from tuned.storage.encoding import Encoding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A drawn point that other draws see as RUNNING until it is released."""
+
+    draft_id: int
+    candidate: Candidate
+    #: What the draw took.
+    seconds: float = 0.0
+
+
+class Drawer:
+    """Draws points for one experiment, one at a time, in threads. What else it does waits for no draw."""
+
+    def __init__(
+        self,
+        database: Database,
+        experiment: Experiment,
+        encoding: Encoding,
+        standing: Standing,
+        holder: Holder,
+    ) -> None:
+        self._encoding = encoding
+        #: Held for as long as a draw takes.
+        self._lock = threading.Lock()
+        #: Drafts that the next draw is not to see.
+        self._released: deque[int] = deque()
+        stream = _stream_seed(standing.seed, holder)
+        self._random = random.Random(stream)  # noqa: S311 (a reproducible search, not a secret)
+        self._storage = _DraftStorage(database, experiment, standing)
+        sampler = _sampler(experiment, standing.seed, stream)
+        self._study = None
+        if sampler is not None:
+            self._study = optuna.load_study(
+                study_name=experiment.name, storage=self._storage, sampler=sampler
+            )
+
+    @property
+    def samples(self) -> bool:
+        """False if the space is walked instead."""
+        return self._study is not None
+
+    @property
+    def learns(self) -> bool:
+        """Whether what was found before makes a difference to what is drawn."""
+        return not self._storage.ignores_trials
+
+    def draw(self) -> Draft:
+        """Asks the sampler for a point. Raises DatabaseAway."""
+        return self._ask({}, Origin.SAMPLER, None)
+
+    def complete(self, fixed: Mapping[str, Value], waiting_trial: int) -> Draft:
+        """The point of an enqueued trial; the sampler adds the parameters that it does not fix.
+
+        Raises ValueError if the fixed ones do not fit the space.
+        """
+        return self._ask(fixed, Origin.ENQUEUED, waiting_trial)
+
+    def uniform(self) -> Candidate:
+        """A uniformly random point, for a space that cannot be walked."""
+        return Candidate(point=self._encoding.space.uniform(self._random), origin=Origin.WALK)
+
+    def release(self, draft: Draft) -> None:
+        """Forgets a draft once it was claimed or dropped."""
+        self._released.append(draft.draft_id)
+
+    def _ask(self, fixed: Mapping[str, Value], origin: Origin, waiting_trial: int | None) -> Draft:
+        study = self._study
+        if study is None:
+            # A grid is walked; only an enqueued trial can come here, and it must be complete.
+            point = self._encoding.space.point(fixed)
+            return Draft(
+                draft_id=0, candidate=Candidate(point=point, origin=origin, waiting_trial=waiting_trial)
+            )
+        with self._lock, warnings.catch_warnings():
+            # What Optuna calls experimental is not the user's doing, and nobody reads it here.
+            warnings.simplefilter("ignore")
+            began = time.monotonic()
+            while self._released:
+                self._storage.drafts.pop(self._released.popleft(), None)
+            before = self._storage.begin(fixed)
+            try:
+                study.ask(fixed_distributions=self._encoding.distributions)
+                drawn = self._storage.drafts[before]
+                point = self._encoding.space.point(drawn.params)
+            except BaseException:
+                self._storage.drafts.pop(before, None)
+                raise
+        attributes = {key: value for key, value in drawn.system_attrs.items() if key != FIXED_PARAMS}
+        candidate = Candidate(point=point, origin=origin, attributes=attributes, waiting_trial=waiting_trial)
+        return Draft(draft_id=before, candidate=candidate, seconds=time.monotonic() - began)
+
+
+def _stream_seed(seed: int, holder: Holder) -> int:
+    """Differs between hosts and restarts, so that they do not replay each other's draws."""
+    text = f"{seed}:{holder.host}:{holder.incarnation}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
+
+
+def _sampler(experiment: Experiment, seed: int, stream: int) -> BaseSampler | None:
+    """The experiment's sampler; None if its space is walked instead."""
+    entry = samplers.SAMPLERS[experiment.sampler.name]
+    if entry.class_name is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        options: dict[str, Any] = {"seed": stream, **experiment.sampler.options}
+        if entry.shares_seed:
+            # Quasi-random points only spread evenly when all hosts take them from one sequence. What is drawn
+            # beside it, such as the first point, must not be the same everywhere.
+            options |= {"seed": seed, "independent_sampler": optuna.samplers.RandomSampler(stream)}
+        sampler: BaseSampler = getattr(optuna.samplers, entry.class_name)(**options)
+    return sampler

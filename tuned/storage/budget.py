@@ -1,0 +1,101 @@
+"""Charges to a study's budget: one statement that also says whether anything may start.
+
+Callers hold the study's lock, so what is refused here is refused to everybody for the same reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, update
+
+from tuned.domain.states import PointState, StudyState
+from tuned.errors import NotFound
+from tuned.storage import trial_rows
+from tuned.storage.functions import affected, epoch, is_below
+from tuned.storage.schema import t_host, t_point, t_study, trials
+
+if TYPE_CHECKING:
+    from tuned.storage.database import Database
+
+
+#: The budget's condition: true while something new may start.
+WITHIN_BUDGET = and_(
+    is_below(t_study.c.trials, t_study.c.trials_limit),
+    is_below(t_study.c.evaluations, t_study.c.evaluations_limit),
+    or_(
+        t_study.c.seconds_limit.is_(None),
+        t_study.c.first_claim.is_(None),
+        epoch() - t_study.c.first_claim < t_study.c.seconds_limit,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a charge entitles to."""
+
+    #: Of the new trial, if one is written.
+    trial_id: int
+    number: int
+    #: The point has a row already: it was given before, and is free again.
+    is_known: bool
+
+
+#: The bound point of the bound study.
+_OF_POINT = (
+    t_point.c.study_id == bindparam("study"),
+    t_point.c.key == bindparam("point"),
+    t_point.c.replica == bindparam("its_replica"),
+)
+
+
+_CHARGE = (
+    update(t_study)
+    .where(t_study.c.study_id == bindparam("study"), t_study.c.state == StudyState.OPEN)
+    .where(WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
+    .where(exists().where(t_host.c.incarnation == bindparam("holder"), t_host.c.dead.is_(False)))
+    .where(~exists().where(*_OF_POINT, t_point.c.state != PointState.FREE))
+    .values(
+        trials=t_study.c.trials + 1,
+        evaluations=t_study.c.evaluations + bindparam("evaluated"),
+        first_claim=func.coalesce(t_study.c.first_claim, epoch()),
+    )
+    .returning(*trial_rows.NEXT_TRIAL, exists().where(*_OF_POINT).label("is_known"))
+)
+
+
+def charge(
+    connection: Connection, study_id: int, *, key: str, replica: int, evaluations: int, incarnation: str
+) -> Given | None:
+    """Charges one trial. None if the point is taken, the study closed or full, or the host taken for dead."""
+    row = connection.execute(
+        _CHARGE,
+        {
+            "study": study_id,
+            "point": key,
+            "its_replica": replica,
+            "evaluated": evaluations,
+            "holder": incarnation,
+        },
+    ).first()
+    return None if row is None else Given(trial_id=row.trial_id, number=row.number, is_known=row.is_known)
+
+
+def charge_retry(database: Database, study_id: int, trial_id: int) -> bool:
+    """Charges one more evaluation to a trial; False if the budget is full or the trial has ended."""
+    running = exists().where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
+    try:
+        # Who settles the trial takes this lock first.
+        with database.locking(t_study, study_id) as connection:
+            charged = connection.execute(
+                update(t_study)
+                .where(t_study.c.study_id == study_id, running)
+                .where(is_below(t_study.c.evaluations, t_study.c.evaluations_limit))
+                .values(evaluations=t_study.c.evaluations + 1)
+            )
+            return affected(charged) == 1
+    except NotFound:
+        return False

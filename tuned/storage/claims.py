@@ -1,0 +1,299 @@
+"""CLAIM: one transaction that gives a point to a host, charges the budget and writes the trial.
+
+Everything happens under the study's row lock, so of any number of hosts that draw the same point one
+claims it, and the others learn in the same round trip who has it and do what ``[dedup]`` says.
+Nobody here draws a point or runs anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from tuned.domain.claim import (
+    Action,
+    Candidate,
+    Claimed,
+    Closed,
+    Duplicate,
+    Holder,
+    Idle,
+    Origin,
+    Outcome,
+    Twin,
+)
+from tuned.domain.states import PointState
+from tuned.errors import NotFound
+from tuned.storage import statements, trial_rows
+from tuned.storage.budget import Given, charge, charge_retry
+from tuned.storage.database import Database
+from tuned.storage.schema import studies, t_point, t_study, trials
+from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
+
+if TYPE_CHECKING:
+    from tuned.domain.space import Point
+    from tuned.domain.walk import Walk
+    from tuned.experiment.experiment import Dedup
+    from tuned.storage.encoding import Encoding
+
+
+#: Places of the walk that are looked at with one statement.
+WALK_STRIDE = 256
+
+
+_HOLD_AGAIN = (
+    update(t_point)
+    .where(
+        *(t_point.c[name] == bindparam(f"of_{name}") for name in ("study_id", "key", "replica")),
+    )
+    .values({name: bindparam(name) for name in ("trial_id", "incarnation", "claim_id", "state")})
+)
+
+
+class _Refused(Exception):
+    """Rolls the transaction back."""
+
+
+class Claims:
+    """The claims of one host in one study."""
+
+    def __init__(
+        self,
+        database: Database,
+        study_id: int,
+        *,
+        holder: Holder,
+        encoding: Encoding,
+        dedup: Dedup,
+        walk: Walk | None,
+    ) -> None:
+        self._database = database
+        self._study_id = study_id
+        self._holder = holder
+        self._encoding = encoding
+        self._dedup = dedup
+        self._walk = walk
+
+    def claim(self, candidate: Candidate) -> Outcome:
+        """Claims the candidate's point, or says who has it. Raises DatabaseAway."""
+        try:
+            with self._database.locking(studies, self._study_id) as connection:
+                given = self._charge(connection, candidate, replica=0)
+                if given is not None:
+                    return self._take(connection, candidate, given, replica=0)
+                twin = self._twin(connection, candidate.point.key)
+                if twin is None or twin.state is PointState.FREE:
+                    return Closed()
+                return self._duplicate(connection, candidate, twin)
+        except (_Refused, NotFound):
+            return Closed()
+
+    def claim_unvisited(self, claim_id: str) -> Outcome:
+        """Claims the next point of the walk that nobody has. Only for a finite space. Raises DatabaseAway."""
+        try:
+            with self._database.locking(studies, self._study_id) as connection:
+                point = self._next_of_walk(connection)
+                if point is None:
+                    return Idle()
+                candidate = Candidate(point=point, origin=Origin.WALK, claim_id=claim_id)
+                given = self._must_charge(connection, candidate, replica=0)
+                return self._take(connection, candidate, given, replica=0)
+        except (_Refused, NotFound):
+            return Closed()
+
+    def find(self, claim_id: str, origin: Origin) -> Claimed | None:
+        """What became of a claim whose commit had an unknown outcome; None if it did not happen."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(t_point.c.trial_id, t_point.c.replica, trials.c.number)
+                .join(trials, trials.c.trial_id == t_point.c.trial_id)
+                .where(
+                    t_point.c.claim_id == claim_id,
+                    t_point.c.state == PointState.HELD,
+                    t_point.c.incarnation == self._holder.incarnation,
+                )
+            ).first()
+            if row is None:
+                return None
+            point = self._encoding.point_of_rows(trial_rows.read_params(connection, row.trial_id))
+        return Claimed(
+            study_id=self._study_id,
+            trial_id=row.trial_id,
+            number=row.number,
+            replica=row.replica,
+            candidate=Candidate(point=point, origin=origin, claim_id=claim_id),
+            incarnation=self._holder.incarnation,
+        )
+
+    def next_freed(self) -> Candidate | None:
+        """A point that was aborted or lost, to be evaluated before anything new is drawn."""
+        with self._database.reading() as connection:
+            trial_id = connection.execute(
+                select(t_point.c.trial_id)
+                .where(t_point.c.study_id == self._study_id, t_point.c.state == PointState.FREE)
+                .order_by(t_point.c.trial_id)
+                .limit(1)
+            ).scalar()
+            if trial_id is None:
+                return None
+            point = self._encoding.point_of_rows(trial_rows.read_params(connection, trial_id))
+        return Candidate(point=point, origin=Origin.FREED)
+
+    def charge_retry(self, claimed: Claimed) -> bool:
+        """Charges one more evaluation to a trial of ours; False if the budget or the trial is closed."""
+        return charge_retry(self._database, self._study_id, claimed.trial_id)
+
+    def _twin(self, connection: Connection, key: str) -> Twin | None:
+        row = connection.execute(
+            select(t_point.c.trial_id, t_point.c.state, trials.c.number)
+            .join(trials, trials.c.trial_id == t_point.c.trial_id, isouter=True)
+            .where(t_point.c.study_id == self._study_id, t_point.c.key == key, t_point.c.replica == 0)
+        ).first()
+        if row is None:
+            return None
+        return Twin(trial_id=row.trial_id, number=row.number, host=None, state=PointState(row.state))
+
+    def _charge(
+        self, connection: Connection, candidate: Candidate, *, replica: int, evaluations: int = 1
+    ) -> Given | None:
+        return charge(
+            connection,
+            self._study_id,
+            key=candidate.point.key,
+            replica=replica,
+            evaluations=evaluations,
+            incarnation=self._holder.incarnation,
+        )
+
+    def _must_charge(
+        self, connection: Connection, candidate: Candidate, *, replica: int, evaluations: int = 1
+    ) -> Given:
+        """As ``_charge``. Raises _Refused instead of returning None."""
+        given = self._charge(connection, candidate, replica=replica, evaluations=evaluations)
+        if given is None:
+            raise _Refused
+        return given
+
+    def _take(self, connection: Connection, candidate: Candidate, given: Given, *, replica: int) -> Claimed:
+        trial_id, number, begun = self._begin(connection, candidate, given, TrialState.RUNNING)
+        place = {"study_id": self._study_id, "key": candidate.point.key, "replica": replica}
+        held = {
+            "trial_id": trial_id,
+            "incarnation": self._holder.incarnation,
+            "claim_id": candidate.claim_id,
+            "state": PointState.HELD,
+        }
+        if given.is_known:
+            of_place = {f"of_{name}": value for name, value in place.items()}
+            hold: statements.Statement | None = statements.Statement(_HOLD_AGAIN, {**of_place, **held})
+        else:
+            hold = statements.insertion(t_point, [{**place, **held}])
+        details = self._details(connection, trial_id, candidate, {"host": self._holder.host})
+        statements.run(connection, begun, hold, *details)
+        return Claimed(
+            study_id=self._study_id,
+            trial_id=trial_id,
+            number=number,
+            replica=replica,
+            candidate=candidate,
+            incarnation=self._holder.incarnation,
+        )
+
+    def _begin(
+        self, connection: Connection, candidate: Candidate, given: Given, state: TrialState
+    ) -> tuple[int, int, statements.Statement | None]:
+        """The id and the number of the candidate's trial, and what is still to be run to have it."""
+        if candidate.waiting_trial is None:
+            row = trial_rows.trial(self._study_id, given.trial_id, given.number, state)
+            return given.trial_id, given.number, row
+        number = trial_rows.start_waiting(connection, candidate.waiting_trial, state)
+        if number is None:
+            # Someone else started it meanwhile: it is theirs.
+            raise _Refused
+        return candidate.waiting_trial, number, None
+
+    def _details(
+        self, connection: Connection, trial_id: int, candidate: Candidate, host: dict[str, Any]
+    ) -> tuple[statements.Statement | None, ...]:
+        user, system = {"HOST": host}, {**candidate.attributes, ORIGIN_ATTRIBUTE: candidate.origin.value}
+        if candidate.waiting_trial is not None:
+            # Whoever enqueued it may have written some of this already.
+            trial_rows.delete_details(connection, trial_id, user_keys=user, system_keys=system)
+        return (
+            trial_rows.params(trial_id, self._encoding.rows(candidate.point)),
+            trial_rows.user_attributes(trial_id, user),
+            trial_rows.system_attributes(trial_id, system),
+        )
+
+    def _duplicate(self, connection: Connection, candidate: Candidate, twin: Twin) -> Outcome:
+        action = self._policy(candidate, twin)
+        if action is None:
+            replica = self._next_replica(connection, candidate.point.key)
+            given = self._must_charge(connection, candidate, replica=replica)
+            return self._take(connection, candidate, given, replica=replica)
+        if action in (Action.RESAMPLE, Action.WAIT):
+            return Duplicate(twin=twin, action=action, candidate=candidate)
+        replica = self._next_replica(connection, candidate.point.key)
+        given = self._must_charge(connection, candidate, replica=replica, evaluations=0)
+        reuses = action is Action.REUSE
+        state = TrialState.COMPLETE if reuses else TrialState.FAIL
+        trial_id, number, begun = self._begin(connection, candidate, given, state)
+        host = trial_rows.read_user_attribute(connection, twin.trial_id, "HOST")
+        twin_host = host.get("host") if isinstance(host, dict) else None
+        attribute = {
+            "host": self._holder.host,
+            "msg": "COMPLETE" if reuses else "RUNNING",
+            "number": twin.number,
+            "HOST_s": twin_host,
+        }
+        values = trial_rows.read_values(connection, twin.trial_id) if reuses else None
+        details = self._details(connection, trial_id, candidate, attribute)
+        statements.run(connection, begun, *details, trial_rows.values(trial_id, values or ()))
+        known = Twin(trial_id=twin.trial_id, number=twin.number, host=twin_host, state=twin.state)
+        return Duplicate(twin=known, action=action, candidate=candidate, number=number, values=values)
+
+    def _policy(self, candidate: Candidate, twin: Twin) -> Action | None:
+        """What ``[dedup]`` says of this twin; None: evaluate the point again."""
+        if twin.state is PointState.FAILED:
+            policy = Action.RESAMPLE.value
+        elif twin.state is PointState.DONE:
+            policy = self._dedup.on_complete
+        else:
+            policy = self._dedup.on_running
+        if candidate.waiting_trial is not None and policy not in ("evaluate", "wait"):
+            # The trial exists already and must come to an end.
+            return Action.REUSE if twin.state is PointState.DONE else Action.SKIP
+        if candidate.is_ahead or candidate.origin not in (Origin.SAMPLER, Origin.ENQUEUED):
+            # Nobody drew it by accident: somebody has it, so it is taken care of.
+            return Action.RESAMPLE
+        return None if policy == "evaluate" else Action(policy)
+
+    def _next_replica(self, connection: Connection, key: str) -> int:
+        last = select(func.max(t_point.c.replica)).where(
+            t_point.c.study_id == self._study_id, t_point.c.key == key
+        )
+        return int(connection.execute(last).scalar_one()) + 1
+
+    def _next_of_walk(self, connection: Connection) -> Point | None:
+        walk = self._walk
+        assert walk is not None
+        mine = t_study.c.study_id == self._study_id
+        place: int = connection.execute(select(t_study.c.cursor).where(mine)).scalar_one()
+        while place < walk.size:
+            stride = range(place, min(place + WALK_STRIDE, walk.size))
+            points = [self._encoding.space.at(walk[p]) for p in stride]
+            taken = set(
+                connection.execute(
+                    select(t_point.c.key).where(
+                        t_point.c.study_id == self._study_id, t_point.c.key.in_([p.key for p in points])
+                    )
+                ).scalars()
+            )
+            ahead = next((n for n, point in enumerate(points) if point.key not in taken), len(points))
+            place += ahead
+            connection.execute(update(t_study).where(mine).values(cursor=place))
+            if ahead < len(points):
+                return points[ahead]
+        return None

@@ -1,0 +1,90 @@
+"""Points in Optuna's terms: distributions, and the rows that a trial's parameters become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from tuned.domain.space import (
+    CategoricalParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Point,
+    Space,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamRow:
+    """One parameter of one trial, as Optuna stores it."""
+
+    param_name: str
+    param_value: float
+    distribution_json: str
+
+
+class Encoding:
+    """Translates between the points of one space and Optuna's parameters."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.distributions: dict[str, BaseDistribution] = {
+            parameter.name: _distribution(parameter) for parameter in space.parameters
+        }
+        self._json = {name: distribution_to_json(d) for name, d in self.distributions.items()}
+
+    def rows(self, point: Point) -> list[ParamRow]:
+        return [
+            ParamRow(
+                param_name=name,
+                param_value=float(distribution.to_internal_repr(point.values[name])),
+                distribution_json=self._json[name],
+            )
+            for name, distribution in self.distributions.items()
+        ]
+
+    def point(
+        self, values: Mapping[str, Value], distributions: Mapping[str, BaseDistribution]
+    ) -> Point | None:
+        """The point that a trial evaluated; None if its parameters or distributions are not exactly ours."""
+        if dict(distributions) != self.distributions:
+            return None
+        try:
+            return self.space.point(values)
+        except ValueError:
+            return None
+
+    def point_of_rows(self, rows: Mapping[str, float]) -> Point:
+        """The point whose parameters have these stored values."""
+        return self.space.point(
+            {name: d.to_external_repr(rows[name]) for name, d in self.distributions.items()}
+        )
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    match parameter:
+        case IntParameter():
+            # Optuna asks for the last value that a step reaches, and warns otherwise.
+            high = parameter.at(parameter.size - 1)
+            return IntDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
+        case FloatParameter(step=None):
+            return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+        case FloatParameter():
+            size = parameter.size
+            assert size is not None
+            return FloatDistribution(parameter.low, parameter.at(size - 1), step=parameter.step)
+        case CategoricalParameter():
+            return CategoricalDistribution(parameter.choices)

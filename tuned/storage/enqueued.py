@@ -1,0 +1,44 @@
+"""Trials that plain Optuna enqueued in a study: WAITING, with some or all parameters fixed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
+from sqlalchemy import select
+
+from tuned.domain.ending import Cause, Failure
+from tuned.storage import statements, trial_rows
+from tuned.storage.schema import trial_system_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tuned.domain.space import Value
+    from tuned.storage.database import Database
+
+
+#: Optuna's attribute for the parameters of an enqueued trial.
+FIXED_PARAMS = "fixed_params"
+
+
+def fixed_params(database: Database, trial_id: int) -> Mapping[str, Value]:
+    """The parameters that whoever enqueued the trial gave it."""
+    with database.reading() as connection:
+        found = connection.execute(
+            select(trial_system_attributes.c.value_json).where(
+                trial_system_attributes.c.trial_id == trial_id,
+                trial_system_attributes.c.key == FIXED_PARAMS,
+            )
+        ).scalar()
+    fixed: Mapping[str, Value] = json.loads(found) if found else {}
+    return fixed
+
+
+def fail_waiting(database: Database, trial_id: int, reason: str) -> None:
+    """Ends an enqueued trial that cannot be evaluated, so that nobody takes it up again."""
+    failure = Failure(cause=Cause.NO_VALUE, message=f"cannot evaluate the enqueued parameters: {reason}")
+    with database.transaction() as connection:
+        if trial_rows.start_waiting(connection, trial_id, TrialState.FAIL) is not None:
+            statements.run(connection, trial_rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))

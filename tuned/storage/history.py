@@ -1,0 +1,170 @@
+"""What a sampler knows: the trials of one study, read once and kept.
+
+A finished trial never changes and is never read again. Another one is read when it appears, when it begins to
+run and when it has ended, not in between: what a sync costs depends on what is new, not on what is there.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, Row, Select, Table, select
+
+from tuned.storage.schema import (
+    trial_intermediate_values,
+    trial_params,
+    trial_system_attributes,
+    trial_user_attributes,
+    trial_values,
+    trials,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from tuned.storage.database import Database
+
+
+T = TypeVar("T")
+
+
+#: Ids in one statement; databases bound the number of parameters.
+BATCH = 500
+
+
+_UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
+
+
+class History:
+    """The trials of one study as Optuna's FrozenTrials, in the order of their numbers. Not thread-safe."""
+
+    def __init__(self, database: Database, study_id: int) -> None:
+        self._database = database
+        self._study_id = study_id
+        self._trials: dict[int, FrozenTrial] = {}
+        self._unfinished: dict[int, TrialState] = {}
+        self._last_id = -1
+        self._distributions: dict[str, BaseDistribution] = {}
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return list(self._trials.values())
+
+    @property
+    def last_number(self) -> int:
+        """The highest number given so far; -1 without trials."""
+        return next(reversed(self._trials), -1)
+
+    def sync(self) -> None:
+        """Reads what is new. Raises DatabaseAway."""
+        with self._database.reading() as connection:
+            # Ids are given under the study's lock, so no lower id than one already seen can appear.
+            new = connection.execute(
+                select(trials)
+                .where(trials.c.study_id == self._study_id, trials.c.trial_id > self._last_id)
+                .order_by(trials.c.trial_id)
+            ).all()
+            for batch in _batches([*new, *self._changed(connection)]):
+                self._read(connection, batch)
+
+    def _changed(self, connection: Connection) -> list[Row[Any]]:
+        """Those that have ended, and those that were enqueued and run now."""
+        changed: list[Row[Any]] = []
+        for ids in _batches(sorted(self._unfinished)):
+            waiting = [each for each in ids if self._unfinished[each] is TrialState.WAITING]
+            runs_now = (trials.c.state == TrialState.RUNNING) & trials.c.trial_id.in_(waiting)
+            changed += connection.execute(
+                select(trials).where(
+                    trials.c.trial_id.in_(ids), trials.c.state.not_in(_UNFINISHED) | runs_now
+                )
+            ).all()
+        return changed
+
+    def _read(self, connection: Connection, batch: list[Row[Any]]) -> None:
+        ids = [row.trial_id for row in batch]
+        values = _by_trial(connection, select(trial_values), trial_values, ids)
+        intermediate = _by_trial(
+            connection, select(trial_intermediate_values), trial_intermediate_values, ids
+        )
+        params = _by_trial(
+            connection, select(trial_params).order_by(trial_params.c.param_id), trial_params, ids
+        )
+        user = _by_trial(connection, select(trial_user_attributes), trial_user_attributes, ids)
+        system = _by_trial(connection, select(trial_system_attributes), trial_system_attributes, ids)
+        for row in batch:
+            distributions = {
+                p.param_name: self._distribution(p.distribution_json) for p in params[row.trial_id]
+            }
+            self._keep(
+                FrozenTrial(
+                    number=row.number,
+                    trial_id=row.trial_id,
+                    state=row.state,
+                    value=None,
+                    values=_values(values[row.trial_id]),
+                    datetime_start=_local(row.datetime_start),
+                    datetime_complete=_local(row.datetime_complete),
+                    params={
+                        p.param_name: distributions[p.param_name].to_external_repr(p.param_value)
+                        for p in params[row.trial_id]
+                    },
+                    distributions=distributions,
+                    user_attrs=_attributes(user[row.trial_id]),
+                    system_attrs=_attributes(system[row.trial_id]),
+                    intermediate_values=_intermediate(intermediate[row.trial_id]),
+                )
+            )
+
+    def _keep(self, trial: FrozenTrial) -> None:
+        trial_id: int = trial._trial_id  # noqa: SLF001 (Optuna's storages have no other way)
+        self._trials[trial.number] = trial
+        self._last_id = max(self._last_id, trial_id)
+        if trial.state.is_finished():
+            self._unfinished.pop(trial_id, None)
+        else:
+            self._unfinished[trial_id] = trial.state
+
+    def _distribution(self, text: str) -> BaseDistribution:
+        if text not in self._distributions:
+            self._distributions[text] = json_to_distribution(text)
+        return self._distributions[text]
+
+
+def _batches(items: list[T]) -> Iterable[list[T]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def _by_trial(
+    connection: Connection, query: Select[Any], table: Table, ids: Collection[int]
+) -> dict[int, list[Row[Any]]]:
+    grouped: dict[int, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(query.where(table.c.trial_id.in_(ids))):
+        grouped[row.trial_id].append(row)
+    return grouped
+
+
+def _values(rows: list[Row[Any]]) -> list[float] | None:
+    ordered = sorted(rows, key=lambda row: row.objective)
+    return [TrialValueModel.stored_repr_to_value(row.value, row.value_type) for row in ordered] or None
+
+
+def _intermediate(rows: list[Row[Any]]) -> dict[int, float]:
+    restore = TrialIntermediateValueModel.stored_repr_to_intermediate_value
+    return {row.step: restore(row.intermediate_value, row.intermediate_value_type) for row in rows}
+
+
+def _attributes(rows: list[Row[Any]]) -> dict[str, Any]:
+    return {row.key: json.loads(row.value_json) for row in rows}
+
+
+def _local(time: dt.datetime | None) -> dt.datetime | None:
+    """Optuna shows naive local times and stores naive UTC."""
+    if time is None:
+        return None
+    return time.replace(tzinfo=dt.UTC).astimezone().replace(tzinfo=None)

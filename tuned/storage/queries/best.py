@@ -1,0 +1,166 @@
+"""Which trials of a study are the best: the one, or the Pareto front where there are several objectives.
+
+What Optuna calls the best. Only reads; a study with one objective is not read into memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from optuna.storages._rdb.models import TrialValueModel
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
+
+from tuned.storage.queries.trials import is_twin_of_trial, twin_of
+from tuned.storage.schema import study_directions, trial_system_attributes, trial_values, trials
+
+#: What is to be minimized, one number per objective.
+Losses = tuple[float, ...]
+
+
+_Kind = TrialValueModel.TrialValueType
+
+
+#: Infinities are stored without a value: -1, 0 for what is finite, or 1.
+_INFINITY = case(
+    (trial_values.c.value_type == _Kind.INF_NEG, -1), (trial_values.c.value_type == _Kind.INF_POS, 1), else_=0
+)
+
+
+Directions = Mapping[int, Sequence[StudyDirection]]
+
+
+def best_ids(connection: Connection, directions: Directions) -> dict[int, list[int]]:
+    """The ids of the best trials of each study, by study; evaluated ones come first, then by number.
+
+    Studies without a value are missing. A trial that violates a constraint is never a best one.
+    """
+    single, several = (
+        {study: of for study, of in directions.items() if (len(of) == 1) is is_single}
+        for is_single in (True, False)
+    )
+    found = _single_bests(connection, single) | _fronts(connection, several, is_constrained=False)
+    violating = _infeasible(connection, [trial for best in found.values() for trial in best])
+    # Constraints are rare: only where they matter, those of all trials are read.
+    constrained = [study for study, best in found.items() if not violating.isdisjoint(best)]
+    for study in constrained:
+        del found[study]
+    again = _fronts(connection, {study: directions[study] for study in constrained}, is_constrained=True)
+    for study, front in again.items():
+        found[study] = front if study in several else front[:1]
+    return found
+
+
+def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[int, list[int]]:
+    """The best trial of each study with one objective, the first evaluated one among equals."""
+    if not study_ids:
+        return {}
+    sign = case((study_directions.c.direction == StudyDirection.MAXIMIZE, -1), else_=1)
+    place = func.rank().over(
+        partition_by=trials.c.study_id, order_by=[_INFINITY * sign, trial_values.c.value * sign]
+    )
+    ranked = (
+        select(trials.c.study_id, trials.c.trial_id, place.label("place"))
+        .join(trial_values, (trial_values.c.trial_id == trials.c.trial_id) & (trial_values.c.objective == 0))
+        .join(study_directions, study_directions.c.study_id == trials.c.study_id)
+        .where(trials.c.study_id.in_(study_ids), trials.c.state == TrialState.COMPLETE)
+        .subquery()
+    )
+    is_duplicate = case((twin_of.c.trial_id.is_(None), 0), else_=1)
+    turn = func.row_number().over(partition_by=trials.c.study_id, order_by=[is_duplicate, trials.c.number])
+    equals = (
+        select(trials.c.study_id, trials.c.trial_id, turn.label("turn"))
+        .join(ranked, (ranked.c.trial_id == trials.c.trial_id) & (ranked.c.place == 1))
+        .join(twin_of, is_twin_of_trial, isouter=True)
+        .subquery()
+    )
+    first = connection.execute(select(equals.c.study_id, equals.c.trial_id).where(equals.c.turn == 1))
+    return {row.study_id: [row.trial_id] for row in first}
+
+
+def _fronts(connection: Connection, directions: Directions, *, is_constrained: bool) -> dict[int, list[int]]:
+    """The Pareto fronts of these studies, from their values in memory."""
+    if not directions:
+        return {}
+    complete = trials.c.study_id.in_(directions.keys()) & (trials.c.state == TrialState.COMPLETE)
+    losses = _losses(connection, directions, complete)
+    if is_constrained:
+        # Later than the values: what has values has its constraints too.
+        for trial_id in _infeasible(connection, select(trials.c.trial_id).where(complete)):
+            for of_study in losses.values():
+                of_study.pop(trial_id, None)
+    fronts = {study: _members(of_study) for study, of_study in losses.items()}
+    members = [trial for front in fronts.values() for trial in front]
+    duplicates = set(
+        connection.execute(
+            select(trials.c.trial_id).join(twin_of, is_twin_of_trial).where(trials.c.trial_id.in_(members))
+        ).scalars()
+    )
+    # Numbers are given in the order of ids.
+    return {
+        study: sorted(front, key=lambda trial: (trial in duplicates, trial))
+        for study, front in fronts.items()
+        if front
+    }
+
+
+def _losses(
+    connection: Connection, directions: Directions, complete: ColumnElement[bool]
+) -> dict[int, dict[int, Losses]]:
+    """What is to be minimized, by study and trial."""
+    found = connection.execute(
+        select(
+            trials.c.study_id, trials.c.trial_id, trial_values.c.objective, trial_values.c.value, _INFINITY
+        )
+        .join(trial_values, trial_values.c.trial_id == trials.c.trial_id)
+        .where(complete)
+    )
+    signs = {
+        study: [-1.0 if each is StudyDirection.MAXIMIZE else 1.0 for each in of]
+        for study, of in directions.items()
+    }
+    values: dict[int, dict[int, dict[int, float]]] = {study: defaultdict(dict) for study in directions}
+    for study, trial, objective, value, infinity in found:
+        restored = math.copysign(math.inf, infinity) if infinity else value
+        values[study][trial][objective] = restored * signs[study][objective]
+    return {
+        study: {trial: tuple(of[n] for n in range(len(of))) for trial, of in of_study.items()}
+        for study, of_study in values.items()
+    }
+
+
+def _members(losses: Mapping[int, Losses]) -> list[int]:
+    front = set(pareto_front(losses.values()))
+    return [trial for trial, of_trial in losses.items() if of_trial in front]
+
+
+def _infeasible(connection: Connection, trial_ids: Collection[int] | Select[tuple[int]]) -> set[int]:
+    """Those of the trials that violate a constraint, in Optuna's old form (a list) or its new one."""
+    kept = trial_system_attributes
+    found = connection.execute(
+        select(kept.c.trial_id, kept.c.value_json).where(
+            kept.c.trial_id.in_(trial_ids), or_(kept.c.key == "constraints", kept.c.key.like("constraints:%"))
+        )
+    )
+    return {row.trial_id for row in found if _is_violated(json.loads(row.value_json))}
+
+
+def _is_violated(constraint: Any) -> bool:
+    return any(not each <= 0 for each in (constraint if isinstance(constraint, list) else [constraint]))
+
+
+def pareto_front(losses: Iterable[Losses]) -> list[Losses]:
+    """Those that nothing dominates; each once, in ascending order."""
+    front: list[Losses] = []
+    for candidate in sorted(set(losses)):
+        # Only what comes before in this order can dominate; with two objectives the last of them has the
+        # least second loss, so that it does if any does.
+        rivals = front if len(candidate) > 2 else front[-1:]
+        if not any(all(a <= b for a, b in zip(rival, candidate, strict=True)) for rival in rivals):
+            front.append(candidate)
+    return front

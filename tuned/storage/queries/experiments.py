@@ -1,0 +1,305 @@
+"""What the database says of experiments and trials, in the shapes of the control socket.
+
+Only reads, with a few statements per call whose number does not grow with what is there. What a host knows
+itself (what runs on it, why it paused, where its file is) is left empty, for the daemon to fill in.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, select
+
+from tuned.errors import NotFound
+from tuned.storage import schema
+from tuned.storage.database import Database
+from tuned.storage.functions import epoch
+from tuned.storage.queries import story as story_module
+from tuned.storage.queries import trials as trials_module
+from tuned.storage.queries.best import best_ids
+from tuned.storage.queries.trials import is_twin_of_trial, twin_of
+from tuned.storage.schema import (
+    UID_KEPT,
+    studies,
+    study_directions,
+    study_system_attributes,
+    t_study,
+    trial_user_attributes,
+)
+
+if TYPE_CHECKING:
+    from tuned.protocol import (
+        BestView,
+        Counts,
+        ExperimentSummary,
+        ExperimentView,
+        HostCounts,
+        SamplerView,
+        StoryView,
+        TrialStateName,
+        TrialView,
+    )
+
+
+#: How many failures ``show`` tells of.
+MOST_FAILURES = 5
+
+
+#: How many names an error suggests.
+MOST_NAMES = 5
+
+
+def find(database: Database, name: str) -> int:
+    """The id of the experiment's study. Raises NotFound, naming experiments that there are."""
+    with database.reading() as connection:
+        study_id: int = _find(connection, name).study_id
+    return study_id
+
+
+def uid(database: Database, study_id: int) -> str:
+    """What tells a study from a deleted one with the same id. Raises NotFound."""
+    with database.reading() as connection:
+        row = connection.execute(_known().where(studies.c.study_id == study_id)).first()
+    if row is None:
+        raise NotFound("the study is no longer in the database")
+    return str(row.uid)
+
+
+def summaries(database: Database, study_ids: Collection[int] | None) -> list[ExperimentSummary]:
+    """These experiments, or all that tuned knows; the newest last. One that was deleted is missing."""
+    query = _known() if study_ids is None else _known().where(studies.c.study_id.in_(study_ids))
+    with database.reading() as connection:
+        return _summaries(connection, connection.execute(query).all())
+
+
+def experiment(database: Database, name: str) -> ExperimentView:
+    """One experiment, without what only a host knows. Raises NotFound."""
+    with database.reading() as connection:
+        row = _find(connection, name)
+        definition = json.loads(row.definition)
+        return {
+            "summary": _summaries(connection, [row])[0],
+            "hosts": _counts_by_host(connection, row.study_id),
+            "sampler": _sampler(definition),
+            "definition": definition,
+            "parallel": None,
+            "resources": None,
+            "file": None,
+            "failures": trials_module.newest_failures(connection, row.study_id, MOST_FAILURES),
+        }
+
+
+def trials(
+    database: Database, study_id: int, *, state: TrialStateName | None, before: int | None, limit: int
+) -> list[TrialView]:
+    """The newest ``limit`` trials whose number is below ``before``, newest first."""
+    with database.reading() as connection:
+        return trials_module.page(connection, study_id, state=state, before=before, limit=limit)
+
+
+def trial(database: Database, study_id: int, number: int) -> TrialView:
+    """Raises NotFound."""
+    with database.reading() as connection:
+        view = trials_module.one(connection, study_id, number)
+    if view is None:
+        raise _no_trial(number)
+    return view
+
+
+def story(database: Database, name: str, number: int) -> StoryView:
+    """Raises NotFound."""
+    with database.reading() as connection:
+        view = story_module.story(connection, _find(connection, name).study_id, name, number)
+    if view is None:
+        raise _no_trial(number)
+    return view
+
+
+def best(database: Database, study_id: int) -> list[BestView]:
+    """The best trial, or the front in the order of numbers; none while there is no value.
+
+    A reused trial never stands before the one that was evaluated.
+    """
+    with database.reading() as connection:
+        found = best_ids(connection, _directions(connection, [study_id]))
+        views = trials_module.by_id(connection, found.get(study_id, []))
+    return [_best_view(view) for view in sorted(views, key=_evaluated_first)]
+
+
+def _no_trial(number: int) -> NotFound:
+    return NotFound(f"cannot show trial {number}: the experiment has no trial of this number")
+
+
+def _evaluated_first(view: TrialView) -> tuple[int, bool]:
+    # A trial that plain Optuna enqueued may be older than the one whose values it reuses.
+    twin = view["duplicate_of"]
+    return (view["number"], False) if twin is None else (max(view["number"], twin["number"]), True)
+
+
+def _best_view(view: TrialView) -> BestView:
+    return {
+        "number": view["number"],
+        "values": view["values"] or [],
+        "params": view["params"],
+        "host": view["host"],
+    }
+
+
+def _known() -> Select[Any]:
+    """All studies that tuned knows, the newest last; none of a deleted study whose id another one has now."""
+    spent = func.coalesce(epoch() - t_study.c.first_claim, 0.0)
+    return (
+        select(t_study, studies.c.study_name, (t_study.c.seconds_limit - spent).label("seconds_left"))
+        .join(studies, studies.c.study_id == t_study.c.study_id)
+        .join(study_system_attributes, UID_KEPT)
+        .order_by(t_study.c.study_id)
+    )
+
+
+def _find(connection: Connection, name: str) -> Row[Any]:
+    row = connection.execute(_known().where(studies.c.study_name == name)).first()
+    if row is not None:
+        return row
+    names = [each.study_name for each in connection.execute(_known())]
+    near = difflib.get_close_matches(name, names, n=MOST_NAMES) or names[-MOST_NAMES:]
+    known = f"known are {', '.join(near)}" if near else "there is none in the database yet"
+    raise NotFound(f"cannot find experiment {name}: {known}")
+
+
+def _directions(connection: Connection, study_ids: Collection[int]) -> dict[int, list[StudyDirection]]:
+    found = connection.execute(
+        select(study_directions.c.study_id, study_directions.c.direction)
+        .where(study_directions.c.study_id.in_(study_ids))
+        .order_by(study_directions.c.study_id, study_directions.c.objective)
+    )
+    directions: dict[int, list[StudyDirection]] = defaultdict(list)
+    for row in found:
+        directions[row.study_id].append(row.direction)
+    return directions
+
+
+def _summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[ExperimentSummary]:
+    ids = [row.study_id for row in rows]
+    directions = _directions(connection, ids)
+    counts = _counts(connection, ids)
+    first = {study: found[0] for study, found in best_ids(connection, directions).items() if found}
+    views = trials_module.by_id(connection, list(first.values()))
+    # Both are in the order of trials' ids.
+    bests = dict(zip(sorted(first, key=first.__getitem__), map(_best_view, views), strict=True))
+    return [
+        _summary(row, directions[row.study_id], counts[row.study_id], bests.get(row.study_id)) for row in rows
+    ]
+
+
+def _summary(
+    row: Row[Any], directions: Sequence[StudyDirection], counts: Counts, best_one: BestView | None
+) -> ExperimentSummary:
+    return {
+        "name": row.study_name,
+        "state": row.state,
+        "note": "",
+        "directions": ["maximize" if each is StudyDirection.MAXIMIZE else "minimize" for each in directions],
+        "running": 0,
+        "counts": counts,
+        "trials": row.trials,
+        "trials_limit": row.trials_limit,
+        "evaluations": row.evaluations,
+        "evaluations_limit": row.evaluations_limit,
+        "seconds_left": None if row.seconds_left is None else max(0.0, row.seconds_left),
+        "space_size": row.size,
+        "visited": row.visited,
+        "started": None if row.first_claim is None else _utc(row.first_claim),
+        "best": best_one,
+    }
+
+
+def _utc(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="microseconds")
+
+
+def _counts(connection: Connection, study_ids: Collection[int]) -> dict[int, Counts]:
+    of = schema.trials.c
+    found = connection.execute(
+        select(
+            of.study_id,
+            of.state,
+            func.count().label("all"),
+            func.count(twin_of.c.trial_id).label("duplicates"),
+        )
+        .join(twin_of, is_twin_of_trial, isouter=True)
+        .where(of.study_id.in_(study_ids))
+        .group_by(of.study_id, of.state)
+    )
+    by_study: dict[int, dict[TrialState, tuple[int, int]]] = {study_id: {} for study_id in study_ids}
+    for row in found:
+        by_study[row.study_id][row.state] = (row.all, row.duplicates)
+    return {study_id: _counted(states) for study_id, states in by_study.items()}
+
+
+def _counts_by_host(connection: Connection, study_id: int) -> list[HostCounts]:
+    """In the order of the hosts' names; last what no host of ours did."""
+    of, told = schema.trials.c, trial_user_attributes
+    host = _host_told(connection).label("host")
+    found = connection.execute(
+        select(host, of.state, func.count().label("all"), func.count(twin_of.c.trial_id).label("duplicates"))
+        .join(told, (told.c.trial_id == of.trial_id) & (told.c.key == "HOST"), isouter=True)
+        .join(twin_of, is_twin_of_trial, isouter=True)
+        .where(of.study_id == study_id, of.state != TrialState.WAITING)
+        .group_by(host, of.state)
+    )
+    by_host: dict[str | None, dict[TrialState, tuple[int, int]]] = defaultdict(dict)
+    for row in found:
+        states = by_host[_host_name(row.host)]
+        everything, duplicates = states.get(row.state, (0, 0))
+        states[row.state] = (everything + row.all, duplicates + row.duplicates)
+    names = sorted(by_host, key=lambda name: (name is None, name or ""))
+    return [{"host": name, "counts": _counted(by_host[name])} for name in names]
+
+
+def _host_told(connection: Connection) -> ColumnElement[str]:
+    """What is the same in ``HOST`` of all trials of a host: of a duplicate, what stands before its twin.
+
+    Not read as JSON by the database: PostgreSQL refuses what others may have written there, such as NaN.
+    """
+    told = trial_user_attributes.c.value_json
+    position = func.strpos if connection.dialect.name == "postgresql" else func.instr
+    # Quotes inside of a string are escaped: no host's name can look like the key.
+    at = position(told, ', "msg": ')
+    return case((at > 0, func.substr(told, 1, at - 1)), else_=told)
+
+
+def _host_name(told: str | None) -> str | None:
+    try:
+        name = json.loads(told.removesuffix("}") + "}")["host"] if told else None
+    except (ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _counted(states: Mapping[TrialState, tuple[int, int]]) -> Counts:
+    """Counts, from all trials of each state and the duplicates among them."""
+    none = (0, 0)
+    complete, reused = states.get(TrialState.COMPLETE, none)
+    failed, skipped = states.get(TrialState.FAIL, none)
+    return {
+        "complete": complete - reused,
+        "reused": reused,
+        "failed": failed - skipped,
+        "skipped": skipped,
+        "pruned": states.get(TrialState.PRUNED, none)[0],
+        "running": states.get(TrialState.RUNNING, none)[0],
+        "waiting": states.get(TrialState.WAITING, none)[0],
+    }
+
+
+def _sampler(definition: Mapping[str, Any]) -> SamplerView:
+    """A definition has the form of a file: what is neither name nor seed is the sampler's own."""
+    options = dict(definition["sampler"])
+    return {"name": options.pop("name"), "seed": options.pop("seed", None), "options": options}

@@ -1,0 +1,169 @@
+"""The tables: Optuna's own, as its models define them, and our four, whose names begin with ``t_``.
+
+Optuna's tables hold what was measured; ours hold who may measure what now. No fact stands in both.
+This module only describes; ``database`` creates and migrates, the other rooms read and write.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from optuna.storages._rdb import models
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    and_,
+    false,
+    literal,
+    text,
+)
+
+from tuned.domain.states import PointState
+
+#: Version of our tables. Each change of them adds a step to ``database.MIGRATIONS``.
+VERSION = 1
+
+
+#: Study attribute by which our rows know their study from a deleted one that had the same id.
+UID_ATTRIBUTE = "tuned:uid"
+
+
+def _optuna_table(model: Any) -> Table:
+    return cast("Table", model.__table__)
+
+
+studies = _optuna_table(models.StudyModel)
+
+
+study_directions = _optuna_table(models.StudyDirectionModel)
+
+
+study_system_attributes = _optuna_table(models.StudySystemAttributeModel)
+
+
+trials = _optuna_table(models.TrialModel)
+
+
+trial_params = _optuna_table(models.TrialParamModel)
+
+
+trial_values = _optuna_table(models.TrialValueModel)
+
+
+trial_intermediate_values = _optuna_table(models.TrialIntermediateValueModel)
+
+
+trial_user_attributes = _optuna_table(models.TrialUserAttributeModel)
+
+
+trial_system_attributes = _optuna_table(models.TrialSystemAttributeModel)
+
+
+metadata = MetaData()
+
+
+t_meta = Table(
+    "t_meta",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(256), nullable=False),
+)
+
+
+t_study = Table(
+    "t_study",
+    metadata,
+    Column(
+        "study_id",
+        Integer,
+        ForeignKey(studies.c.study_id, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # Also kept as a study attribute: SQLite gives the id of a deleted study to the next one.
+    Column("uid", String(32), nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    # One seed for the whole fleet: of the walk, and of samplers that must agree on one.
+    Column("seed", BigInteger, nullable=False),
+    Column("size", BigInteger),
+    Column("trials_limit", Integer),
+    Column("evaluations_limit", Integer),
+    Column("seconds_limit", Float),
+    Column("trials", Integer, nullable=False, server_default="0"),
+    Column("evaluations", Integer, nullable=False, server_default="0"),
+    # Points that are done or failed; the space is exhausted when this reaches its size.
+    Column("visited", BigInteger, nullable=False, server_default="0"),
+    # The next place of the walk.
+    Column("cursor", BigInteger, nullable=False, server_default="0"),
+    # Seconds since 1970 by the database's own clock.
+    Column("first_claim", Float(53)),
+)
+
+
+#: True where our row belongs to the study that has its id now. Where no foreign keys are enforced a deleted
+#: study leaves its row behind, and its id comes again.
+UID_KEPT = and_(
+    study_system_attributes.c.study_id == t_study.c.study_id,
+    study_system_attributes.c.key == UID_ATTRIBUTE,
+    study_system_attributes.c.value_json == literal('"').concat(t_study.c.uid).concat('"'),
+)
+
+
+t_host = Table(
+    "t_host",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("instance", String(32), nullable=False),
+    Column("incarnation", String(32), nullable=False, unique=True),
+    Column("beat", BigInteger, nullable=False, server_default="0"),
+    Column("dead", Boolean, nullable=False, server_default=false()),
+    # What the host says of itself, as JSON: slots, versions, state.
+    Column("info", Text, nullable=False, server_default="{}"),
+)
+
+
+t_point = Table(
+    "t_point",
+    metadata,
+    Column("study_id", Integer, ForeignKey(t_study.c.study_id, ondelete="CASCADE"), nullable=False),
+    Column("key", String(32), nullable=False),
+    # 0, or the number of the repetition where [dedup] evaluates a point again on purpose.
+    Column("replica", Integer, nullable=False, server_default="0"),
+    # The trial that holds the point, or that held it last.
+    Column("trial_id", Integer, nullable=False),
+    Column("incarnation", String(32), nullable=False),
+    Column("claim_id", String(32), nullable=False, unique=True),
+    Column("state", String(8), nullable=False),
+    Column("losses", Integer, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("study_id", "key", "replica"),
+)
+
+
+#: The rows that a claim, a settlement or a refresh looks for: few, however long the study gets.
+_open = t_point.c.state.in_([PointState.FREE.value, PointState.HELD.value])
+
+
+# Whole on SQLite, which does not see that `state = 'held'` is one of these.
+Index("t_point_open", t_point.c.state, t_point.c.study_id, postgresql_where=_open)
+
+
+Index("t_point_trial", t_point.c.trial_id)
+
+
+#: Indexes of ours on Optuna's table: the last number of a study, and what plain Optuna enqueued.
+TRIAL_INDEXES = (
+    text("CREATE INDEX IF NOT EXISTS t_trials_last ON trials (study_id, trial_id)"),
+    text("CREATE INDEX IF NOT EXISTS t_trials_waiting ON trials (study_id) WHERE state = 'WAITING'"),
+    text("CREATE INDEX IF NOT EXISTS t_trials_running ON trials (study_id) WHERE state = 'RUNNING'"),
+)

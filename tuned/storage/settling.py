@@ -1,0 +1,174 @@
+"""Trials of ours that are RUNNING and that nobody holds: no claim and no tell leaves such a thing.
+
+Someone's hand in the database does, or a fault. They block nobody, but they never end. Trials of other
+programs are not looked at: they have no origin of ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, case, exists, select, update
+
+from tuned.domain.ending import Cause, Failure
+from tuned.domain.states import PointState
+from tuned.errors import NotFound
+from tuned.storage import statements, trial_rows
+from tuned.storage.schema import studies, t_host, t_point, t_study, trial_system_attributes, trials
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tuned.storage.database import Database
+
+
+#: A point that was lost so often is failed: it may be what kills the hosts.
+MOST_LOSSES = 3
+
+
+def strays(database: Database) -> dict[str, list[int]]:
+    """Their numbers, by experiment."""
+    with database.reading() as connection:
+        found = connection.execute(
+            select(studies.c.study_name, trials.c.number)
+            .join(studies, studies.c.study_id == trials.c.study_id)
+            .where(_is_stray())
+            .order_by(trials.c.trial_id)
+        ).all()
+    by_name: dict[str, list[int]] = {}
+    for row in found:
+        by_name.setdefault(row.study_name, []).append(row.number)
+    return by_name
+
+
+def settle_strays(database: Database, name: str) -> list[int]:
+    """Ends those of an experiment as ``lost`` and refunds them; returns their numbers."""
+    with database.reading() as connection:
+        study_id = connection.execute(select(studies.c.study_id).where(studies.c.study_name == name)).scalar()
+    if study_id is None:
+        return []
+    try:
+        with database.locking(studies, study_id) as connection:
+            return _end_strays(connection, study_id)
+    except NotFound:
+        return []
+
+
+def _end_strays(connection: Connection, study_id: int) -> list[int]:
+    failure = Failure(cause=Cause.LOST, message="no host held it any more")
+    mine = t_study.c.study_id == study_id
+    connection.execute(select(t_study.c.study_id).where(mine).with_for_update(key_share=True))
+    found = connection.execute(
+        select(trials.c.trial_id, trials.c.number).where(_is_stray(), trials.c.study_id == study_id)
+    ).all()
+    ended = set(trial_rows.finish_trials(connection, [row.trial_id for row in found], TrialState.FAIL))
+    for trial_id in ended:
+        statements.run(connection, trial_rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))
+    charged = (t_study.c.trials, t_study.c.evaluations)
+    connection.execute(
+        update(t_study)
+        .where(mine)
+        .values({each: case((each > len(ended), each - len(ended)), else_=0) for each in charged})
+    )
+    return [row.number for row in found if row.trial_id in ended]
+
+
+def _is_stray() -> Any:
+    origin = trial_system_attributes
+    is_ours = exists().where(
+        origin.c.trial_id == trials.c.trial_id, origin.c.key == trial_rows.ORIGIN_ATTRIBUTE
+    )
+    is_held = exists().where(t_point.c.trial_id == trials.c.trial_id, t_point.c.state == PointState.HELD)
+    is_known = exists().where(t_study.c.study_id == trials.c.study_id)
+    return (trials.c.state == TrialState.RUNNING) & is_known & is_ours & ~is_held
+
+
+def _refund(count: int) -> dict[str, Any]:
+    return {"trials": t_study.c.trials - count, "evaluations": t_study.c.evaluations - count}
+
+
+def orphaned_studies(database: Database) -> list[int]:
+    """The studies in which points are held by hosts that no longer live."""
+    with database.reading() as connection:
+        found = connection.execute(select(t_point.c.study_id).distinct().where(_is_orphan()))
+        return list(found.scalars())
+
+
+def settle_orphans(database: Database, study_id: int) -> list[int]:
+    """Ends what dead hosts left RUNNING in a study as ``lost``; returns the numbers of these trials."""
+    failure = Failure(cause=Cause.LOST, message="the host that ran it died or was cut off")
+    return _settle(database, study_id, failure, _is_orphan())
+
+
+def settle_own(database: Database, study_id: int, incarnation: str, *, but_not: Collection[int]) -> list[int]:
+    """Ends what we hold in a study as ``aborted``, except these trials; returns the numbers of the ended."""
+    failure = Failure(cause=Cause.ABORTED, message="stopped before it ended")
+    mine = (t_point.c.incarnation == incarnation) & t_point.c.trial_id.not_in(but_not)
+    return _settle(database, study_id, failure, mine)
+
+
+def give_back(database: Database, study_id: int, trial_id: int, reason: str) -> None:
+    """Ends a trial of ours that this host could not begin as ``aborted``: its point is free again."""
+    failure = Failure(cause=Cause.ABORTED, message=reason)
+    _settle(database, study_id, failure, t_point.c.trial_id == trial_id)
+
+
+def _is_orphan() -> Any:
+    living = select(t_host.c.incarnation).where(t_host.c.dead.is_(False))
+    return (t_point.c.state == PointState.HELD) & t_point.c.incarnation.not_in(living)
+
+
+def _settle(database: Database, study_id: int, failure: Failure, whose: Any) -> list[int]:
+    try:
+        with database.locking(studies, study_id) as connection:
+            return _settle_held(connection, study_id, failure, whose)
+    except NotFound:
+        return []
+
+
+def _settle_held(connection: Connection, study_id: int, failure: Failure, whose: Any) -> list[int]:
+    # A tell that came first holds its trial's row: our study row orders us behind it or before it.
+    connection.execute(
+        select(t_study.c.study_id).where(t_study.c.study_id == study_id).with_for_update(key_share=True)
+    )
+    held = connection.execute(
+        select(t_point, trials.c.number)
+        .join(trials, trials.c.trial_id == t_point.c.trial_id)
+        .where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD, whose)
+    ).all()
+    if not held:
+        return []
+    ended = set(trial_rows.finish_trials(connection, [row.trial_id for row in held], TrialState.FAIL))
+    settled = [row for row in held if row.trial_id in ended]
+    if not settled:
+        return []
+    lost = failure.cause is Cause.LOST
+    given_up = [row for row in settled if lost and row.losses + 1 >= MOST_LOSSES and row.replica == 0]
+    ids = [row.trial_id for row in settled]
+    _release(connection, study_id, ids, [row.trial_id for row in given_up], losses=int(lost))
+    connection.execute(
+        update(t_study)
+        .where(t_study.c.study_id == study_id)
+        .values(**_refund(len(settled)), visited=t_study.c.visited + len(given_up))
+    )
+    for trial_id in ids:
+        statements.run(connection, trial_rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))
+    return [row.number for row in settled]
+
+
+def _release(
+    connection: Connection, study_id: int, trial_ids: list[int], given_up: list[int], losses: int
+) -> None:
+    theirs = (t_point.c.study_id == study_id) & t_point.c.trial_id.in_(trial_ids)
+    # A repetition on purpose is not owed to anybody: it just disappears.
+    connection.execute(t_point.delete().where(theirs, t_point.c.replica > 0))
+    is_given_up = t_point.c.trial_id.in_(given_up)
+    connection.execute(
+        update(t_point)
+        .where(theirs)
+        .values(
+            state=case((is_given_up, PointState.FAILED), else_=PointState.FREE),
+            losses=t_point.c.losses + losses,
+        )
+    )

@@ -1,0 +1,76 @@
+"""statements."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Dialect, Insert, Table, TextClause, Update, bindparam, insert, text
+from sqlalchemy.dialects.postgresql import psycopg2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+_POSTGRESQL: Dialect = psycopg2.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+
+_BOUND = re.compile(r":(\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement that is built once, with the values for this time."""
+
+    clause: Insert | Update
+    values: Mapping[str, Any]
+
+
+def run(connection: Connection, *statements: Statement | None) -> None:
+    """Runs statements that do not depend on each other: on PostgreSQL all of them as one."""
+    wanted = [statement for statement in statements if statement is not None]
+    if not wanted:
+        return
+    values = {name: value for statement in wanted for name, value in statement.values.items()}
+    clauses = tuple(statement.clause for statement in wanted)
+    if connection.dialect.name == "postgresql":
+        connection.execute(_as_one(clauses), values)
+        return
+    for statement in wanted:
+        connection.execute(statement.clause, statement.values)
+
+
+@functools.lru_cache(maxsize=256)
+def _as_one(clauses: tuple[Insert | Update, ...]) -> TextClause:
+    """As text, because SQLAlchemy would compile an INSERT of several rows anew each time."""
+    *others, last = clauses
+    clause = last.add_cte(*(clause.cte(f"also_{number}") for number, clause in enumerate(others)))
+    compiled = clause.compile(dialect=_POSTGRESQL)
+    bound = {name: compiled.binds[name] for name in set(_BOUND.findall(compiled.string))}
+    return text(compiled.string).bindparams(
+        *(bindparam(name, None if b.required else b.value, type_=b.type) for name, b in bound.items())
+    )
+
+
+def insertion(table: Table, rows: Sequence[Mapping[str, Any]]) -> Statement | None:
+    """Adds these rows, which all have the same columns; None for no rows."""
+    if not rows:
+        return None
+    values = {_bound(table, name, n): value for n, row in enumerate(rows) for name, value in row.items()}
+    return Statement(_insert(table, tuple(rows[0]), len(rows)), values)
+
+
+@functools.lru_cache(maxsize=256)
+def _insert(table: Table, columns: tuple[str, ...], count: int) -> Insert:
+    return insert(table).values(
+        [
+            {name: bindparam(_bound(table, name, n), type_=table.c[name].type) for name in columns}
+            for n in range(count)
+        ]
+    )
+
+
+def _bound(table: Table, column: str, row: int) -> str:
+    return f"{table.name}_{column}_{row}"

@@ -1,0 +1,192 @@
+"""Studies in the database: open, join, pause, cancel and close them, and see where they stand.
+
+A study made by plain Optuna is joined: its COMPLETE trials with exactly our parameters and
+distributions become points that are done; everything else in it is history for the sampler.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tuned.domain.standing import Standing
+from tuned.domain.states import STUDY_TRANSITIONS, PointState, StudyState, advance
+from tuned.errors import Conflict, NotFound
+from tuned.experiment.differences import differences, explained
+from tuned.experiment.experiment import Experiment
+from tuned.storage.budget import WITHIN_BUDGET
+from tuned.storage.database import Database
+from tuned.storage.functions import affected, epoch
+from tuned.storage.joining import check_compatible, find_or_make, join, uid_of
+from tuned.storage.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tuned.storage.encoding import Encoding
+
+
+#: What a person asks for who wants a study to be so.
+_VERBS = {
+    StudyState.OPEN: "resume",
+    StudyState.PAUSED: "pause",
+    StudyState.CANCELLED: "cancel",
+    StudyState.DONE: "end",
+}
+
+
+_SECONDS_LEFT = (t_study.c.seconds_limit - (epoch() - t_study.c.first_claim)).label("seconds_left")
+
+
+def open_study(database: Database, experiment: Experiment, encoding: Encoding, *, is_new: bool) -> Standing:
+    """Opens the experiment's study, making or joining it where needed.
+
+    ``is_new`` says that a person submitted the file just now: its definition must then be that of the
+    database, and a cancelled or finished study is opened again. Raises Conflict with the differences.
+    """
+    with database.transaction() as connection:
+        study_id = find_or_make(connection, database, experiment)
+        ours = connection.execute(select(t_study).where(t_study.c.study_id == study_id)).first()
+        if ours is not None and ours.uid != uid_of(connection, study_id):
+            # What a deleted study left where no foreign keys are enforced.
+            connection.execute(delete(t_study).where(t_study.c.study_id == study_id))
+            ours = None
+        if ours is None:
+            check_compatible(connection, study_id, experiment, encoding)
+            join(connection, study_id, experiment, encoding)
+        elif is_new:
+            if found := differences(experiment.definition(), ours.definition):
+                raise Conflict(
+                    f"cannot run study {experiment.name}: it exists with another definition: "
+                    + explained(found)
+                )
+            if ours.state in (StudyState.CANCELLED, StudyState.DONE):
+                _set_state(connection, study_id, StudyState.OPEN)
+        return _standings(connection, [study_id])[study_id]
+
+
+def standings(database: Database, study_ids: Collection[int]) -> dict[int, Standing]:
+    """Where these studies stand; one that was deleted is missing from the answer."""
+    with database.reading() as connection:
+        return _standings(connection, study_ids)
+
+
+def _standings(connection: Connection, study_ids: Collection[int]) -> dict[int, Standing]:
+    chosen = t_study.c.study_id.in_(study_ids)
+    rows = connection.execute(
+        select(t_study, _SECONDS_LEFT).join(study_system_attributes, UID_KEPT).where(chosen)
+    ).all()
+    counts: dict[tuple[int, str], int] = {
+        (row.study_id, row.state): row.points
+        for row in connection.execute(
+            select(t_point.c.study_id, t_point.c.state, func.count().label("points"))
+            .where(
+                t_point.c.study_id.in_(study_ids),
+                t_point.c.state.in_([PointState.FREE, PointState.HELD]),
+            )
+            .group_by(t_point.c.study_id, t_point.c.state)
+        )
+    }
+    waiting: dict[int, list[int]] = defaultdict(list)
+    for row in connection.execute(
+        select(trials.c.study_id, trials.c.trial_id)
+        .where(trials.c.study_id.in_(study_ids), trials.c.state == TrialState.WAITING)
+        .order_by(trials.c.trial_id)
+    ):
+        waiting[row.study_id].append(row.trial_id)
+    return {row.study_id: _standing(row, counts, waiting[row.study_id]) for row in rows}
+
+
+def _standing(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int]) -> Standing:
+    return Standing(
+        study_id=row.study_id,
+        uid=row.uid,
+        definition=row.definition,
+        state=StudyState(row.state),
+        seed=row.seed,
+        size=row.size,
+        trials=row.trials,
+        trials_limit=row.trials_limit,
+        evaluations=row.evaluations,
+        evaluations_limit=row.evaluations_limit,
+        seconds_left=row.seconds_left,
+        visited=row.visited,
+        free=counts.get((row.study_id, PointState.FREE), 0),
+        held=counts.get((row.study_id, PointState.HELD), 0),
+        waiting=tuple(waiting),
+    )
+
+
+def set_state(database: Database, study_id: int, state: StudyState) -> None:
+    """Pauses, resumes or cancels a study for the whole fleet.
+
+    Raises NotFound if the study is gone, Conflict if its state does not allow it. Setting the state
+    that it has already is no error.
+    """
+    with database.locking(studies, study_id) as connection:
+        _set_state(connection, study_id, state)
+
+
+def _set_state(connection: Connection, study_id: int, state: StudyState) -> None:
+    now = StudyState(
+        connection.execute(
+            select(t_study.c.state).where(t_study.c.study_id == study_id).with_for_update(key_share=True)
+        ).scalar_one()
+    )
+    if now is state:
+        return
+    try:
+        advance(STUDY_TRANSITIONS, now, state)
+    except ValueError:
+        raise Conflict(f"cannot {_VERBS[state]} the experiment: it is {now}") from None
+    connection.execute(update(t_study).where(t_study.c.study_id == study_id).values(state=state))
+
+
+def close_if_over(database: Database, study_id: int) -> bool:
+    """Ends a study whose budget is full or whose space is exhausted, once nothing of it runs."""
+    held = exists().where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD)
+    try:
+        # Under the study's lock no claim is in flight: none can appear between the look and the end.
+        with database.locking(studies, study_id) as connection:
+            ended = connection.execute(
+                update(t_study)
+                .where(
+                    t_study.c.study_id == study_id,
+                    t_study.c.state.in_([StudyState.OPEN, StudyState.PAUSED]),
+                    or_(not_(WITHIN_BUDGET), t_study.c.visited >= t_study.c.size),
+                    ~held,
+                )
+                .values(state=StudyState.DONE)
+            )
+            return affected(ended) == 1
+    except NotFound:
+        return False
+
+
+def read_system_attributes(database: Database, study_id: int) -> dict[str, Any]:
+    """What samplers keep with the study."""
+    with database.reading() as connection:
+        found = connection.execute(
+            select(study_system_attributes.c.key, study_system_attributes.c.value_json).where(
+                study_system_attributes.c.study_id == study_id
+            )
+        )
+        return {row.key: json.loads(row.value_json) for row in found}
+
+
+def write_system_attribute(database: Database, study_id: int, key: str, value: Any) -> None:
+    kept = study_system_attributes
+    with database.transaction() as connection:
+        dialect = postgresql if database.is_postgresql else sqlite
+        connection.execute(
+            dialect.insert(kept)
+            .values(study_id=study_id, key=key, value_json=json.dumps(value))
+            .on_conflict_do_update(
+                index_elements=[kept.c.study_id, kept.c.key], set_={"value_json": json.dumps(value)}
+            )
+        )

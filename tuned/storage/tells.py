@@ -1,0 +1,211 @@
+"""TELL and SETTLE: how trials end in the database.
+
+Every end is fenced by the trial's own row: only a RUNNING trial can end, and a finished row is never
+changed. Values that come too late for their trial are kept as a trial of their own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Row, bindparam, case, exists, func, insert, select, update
+
+from tuned.domain.ending import Ending
+from tuned.domain.result import Result, Told
+from tuned.domain.states import PointState
+from tuned.errors import NotFound
+from tuned.storage import statements, trial_rows
+from tuned.storage.encoding import ParamRow
+from tuned.storage.functions import affected, is_below
+from tuned.storage.schema import (
+    UID_ATTRIBUTE,
+    studies,
+    study_system_attributes,
+    t_point,
+    t_study,
+    trial_params,
+    trials,
+)
+from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
+
+if TYPE_CHECKING:
+    from tuned.storage.database import Database
+
+
+class _Late(Exception):
+    """Rolls the transaction back: the trial is no longer RUNNING."""
+
+
+def tell(database: Database, result: Result) -> Told:
+    """Ends a trial that ended by itself, with its values or its failure.
+
+    Raises DatabaseAway; may be repeated at will. What was interrupted is settled instead.
+    """
+    try:
+        # Our study's row comes before the trial's: one order of locks for everybody.
+        with database.locking(t_study, result.study_id) as connection:
+            _end(connection, result)
+            return Told.TOLD
+    except NotFound:
+        return Told.DROPPED
+    except _Late:
+        pass
+    try:
+        return _tell_late(database, result)
+    except NotFound:
+        return Told.DROPPED
+
+
+#: The fence: only a trial that is RUNNING, in the study that it was claimed in, can end.
+_FINISH = (
+    update(trials)
+    .where(trials.c.trial_id == bindparam("trial"), trials.c.state == TrialState.RUNNING)
+    .where(
+        exists().where(
+            study_system_attributes.c.study_id == trials.c.study_id,
+            study_system_attributes.c.key == UID_ATTRIBUTE,
+            study_system_attributes.c.value_json == bindparam("uid"),
+        )
+    )
+    .values(state=bindparam("ended"), datetime_complete=bindparam("now"))
+)
+
+
+#: By its trial: a late value may have moved our claim to another replica.
+_MINE = (
+    t_point.c.study_id == bindparam("study"),
+    t_point.c.trial_id == bindparam("trial"),
+    t_point.c.state == PointState.HELD,
+)
+
+
+_COUNT_VISIT = (
+    update(t_study)
+    .where(t_study.c.study_id == bindparam("study"), exists().where(*_MINE, t_point.c.replica == 0))
+    .values(visited=t_study.c.visited + 1)
+)
+
+
+_VISIT = update(t_point).where(*_MINE).values(state=bindparam("verdict"))
+
+
+def _end(connection: Connection, result: Result) -> None:
+    ending = result.ending
+    state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
+    fence = {
+        "trial": result.trial_id,
+        "uid": f'"{result.study_uid}"',
+        "ended": state,
+        "now": trial_rows.utc_now(),
+    }
+    if affected(connection.execute(_FINISH, fence)) == 0:
+        raise _Late
+    mine = {"study": result.study_id, "trial": result.trial_id}
+    verdict = PointState.DONE if ending.failure is None else PointState.FAILED
+    statements.run(
+        connection,
+        # Counted before the verdict: a repetition is no visit.
+        statements.Statement(_COUNT_VISIT, mine),
+        statements.Statement(_VISIT, {**mine, "verdict": verdict}),
+        trial_rows.values(result.trial_id, ending.values or ()),
+        trial_rows.user_attributes(result.trial_id, _attributes(ending)),
+    )
+    trial_rows.insert_intermediate(connection, result.trial_id, ending.intermediate)
+    trial_rows.set_user_attributes(connection, result.trial_id, ending.user_attrs)
+
+
+def _is_same_study(connection: Connection, result: Result) -> bool:
+    kept = select(study_system_attributes.c.value_json).where(
+        study_system_attributes.c.study_id == result.study_id,
+        study_system_attributes.c.key == UID_ATTRIBUTE,
+    )
+    return connection.execute(kept).scalar() == f'"{result.study_uid}"'
+
+
+def _attributes(ending: Ending) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if ending.failure is not None:
+        attributes["FAILURE"] = ending.failure.attribute()
+    if ending.retried:
+        attributes["RETRIED"] = [failure.attribute() for failure in ending.retried]
+    return attributes
+
+
+def _tell_late(database: Database, result: Result) -> Told:
+    """Keeps a value whose trial has ended otherwise, unless its point has a value already."""
+    if result.ending.values is None:
+        return Told.DROPPED
+    with database.locking(studies, result.study_id) as connection:
+        ended = connection.execute(
+            select(trials.c.state).where(trials.c.trial_id == result.trial_id)
+        ).scalar()
+        point = connection.execute(
+            select(t_point).where(
+                t_point.c.study_id == result.study_id, t_point.c.key == result.key, t_point.c.replica == 0
+            )
+        ).first()
+        if ended is not TrialState.FAIL or point is None or point.state == PointState.DONE:
+            return Told.DROPPED
+        if not _is_same_study(connection, result):
+            return Told.DROPPED
+        _insert_late(connection, result, point)
+    return Told.LATE
+
+
+def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> None:
+    newly_visited = 0 if PointState(point.state).is_visited else 1
+    # The loss was refunded; what was evaluated after all is charged, but never beyond the budget.
+    study = t_study.c
+    given = connection.execute(
+        update(t_study)
+        .where(study.study_id == bindparam("study"))
+        .values(
+            visited=study.visited + newly_visited,
+            trials=case((is_below(study.trials, study.trials_limit), study.trials + 1), else_=study.trials),
+            evaluations=case(
+                (is_below(study.evaluations, study.evaluations_limit), study.evaluations + 1),
+                else_=study.evaluations,
+            ),
+        )
+        .returning(*trial_rows.NEXT_TRIAL),
+        {"study": result.study_id},
+    ).one()
+    if point.state == PointState.HELD:
+        # Someone evaluates it again meanwhile: their claim stays theirs, as a repetition.
+        _make_repetition(connection, point)
+    done = {
+        "state": PointState.DONE,
+        "trial_id": given.trial_id,
+        "claim_id": uuid.uuid4().hex,
+        "incarnation": "",
+    }
+    place = {"study_id": point.study_id, "key": point.key, "replica": 0}
+    here = [t_point.c[name] == value for name, value in place.items()]
+    if affected(connection.execute(update(t_point).where(*here).values(**done))) == 0:
+        connection.execute(insert(t_point).values(**place, **done))
+    late_of = connection.execute(select(trials.c.number).where(trials.c.trial_id == result.trial_id)).scalar()
+    lost = connection.execute(select(trial_params).where(trial_params.c.trial_id == result.trial_id))
+    params = [
+        ParamRow(param_name=p.param_name, param_value=p.param_value, distribution_json=p.distribution_json)
+        for p in lost
+    ]
+    statements.run(
+        connection,
+        trial_rows.trial(result.study_id, given.trial_id, given.number, TrialState.COMPLETE),
+        trial_rows.params(given.trial_id, params),
+        trial_rows.values(given.trial_id, result.ending.values or ()),
+        trial_rows.user_attributes(
+            given.trial_id, {"HOST": {"host": result.host}, "LATE_OF": late_of, **_attributes(result.ending)}
+        ),
+        trial_rows.system_attributes(given.trial_id, {ORIGIN_ATTRIBUTE: "late"}),
+    )
+    trial_rows.insert_intermediate(connection, given.trial_id, result.ending.intermediate)
+    trial_rows.set_user_attributes(connection, given.trial_id, result.ending.user_attrs)
+
+
+def _make_repetition(connection: Connection, point: Row[Any]) -> None:
+    of_point = (t_point.c.study_id == point.study_id) & (t_point.c.key == point.key)
+    last = connection.execute(select(func.max(t_point.c.replica)).where(of_point)).scalar_one()
+    connection.execute(update(t_point).where(of_point, t_point.c.replica == 0).values(replica=last + 1))

@@ -1,0 +1,200 @@
+"""Writes and reads the rows of single trials in Optuna's tables.
+
+The only place that knows how Optuna stores a value, an attribute or a time. Callers bring the
+transaction, and hold the study's lock where a trial gets its number.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Integer, Table, bindparam, delete, func, insert, literal, select, update
+
+from tuned.storage.functions import next_trial_id
+from tuned.storage.schema import (
+    trial_intermediate_values,
+    trial_params,
+    trial_system_attributes,
+    trial_user_attributes,
+    trial_values,
+    trials,
+)
+from tuned.storage.statements import Statement, insertion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tuned.storage.encoding import ParamRow
+
+
+#: Trial system attribute that tells where a trial's point came from.
+ORIGIN_ATTRIBUTE = "tuned:origin"
+
+
+_last_number = (
+    select(trials.c.number)
+    .where(trials.c.study_id == bindparam("study"))
+    .order_by(trials.c.trial_id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+
+
+#: What a statement under the study's lock can return: id and number of the next trial of the bound ``study``.
+NEXT_TRIAL = (
+    next_trial_id().label("trial_id"),
+    (func.coalesce(_last_number, literal(-1, Integer)) + 1).label("number"),
+)
+
+
+def utc_now() -> dt.datetime:
+    """Now, as Optuna stores times: UTC without a zone."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+def trial(study_id: int, trial_id: int, number: int, state: TrialState) -> Statement | None:
+    """A new trial, with what ``NEXT_TRIAL`` gave."""
+    now = utc_now()
+    row = {
+        "trial_id": trial_id,
+        "study_id": study_id,
+        "number": number,
+        "state": state,
+        "datetime_start": now,
+        "datetime_complete": now if state.is_finished() else None,
+    }
+    return insertion(trials, [row])
+
+
+def start_waiting(connection: Connection, trial_id: int, state: TrialState) -> int | None:
+    """Takes a WAITING trial into another state and returns its number; None if it is taken already."""
+    now = utc_now()
+    return connection.execute(
+        update(trials)
+        .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.WAITING)
+        .values(state=state, datetime_start=now, datetime_complete=now if state.is_finished() else None)
+        .returning(trials.c.number)
+    ).scalar()
+
+
+_finish = (
+    update(trials)
+    .where(trials.c.trial_id.in_(bindparam("ids", expanding=True)), trials.c.state == TrialState.RUNNING)
+    .values(state=bindparam("ended"), datetime_complete=bindparam("now"))
+    .returning(trials.c.trial_id)
+)
+
+
+def finish_trials(connection: Connection, trial_ids: Sequence[int], state: TrialState) -> list[int]:
+    """Ends those of the trials that are RUNNING and returns their ids: this is the fence."""
+    ended = {"ids": list(trial_ids), "ended": state, "now": utc_now()}
+    return list(connection.execute(_finish, ended).scalars())
+
+
+def params(trial_id: int, rows: Iterable[ParamRow]) -> Statement | None:
+    return insertion(
+        trial_params,
+        [
+            {
+                "trial_id": trial_id,
+                "param_name": row.param_name,
+                "param_value": row.param_value,
+                "distribution_json": row.distribution_json,
+            }
+            for row in rows
+        ],
+    )
+
+
+def delete_details(
+    connection: Connection, trial_id: int, *, user_keys: Iterable[str], system_keys: Iterable[str]
+) -> None:
+    """Removes all parameters of a trial, and these of its attributes."""
+    connection.execute(delete(trial_params).where(trial_params.c.trial_id == trial_id))
+    _delete_attributes(connection, trial_user_attributes, trial_id, user_keys)
+    _delete_attributes(connection, trial_system_attributes, trial_id, system_keys)
+
+
+def _delete_attributes(connection: Connection, table: Table, trial_id: int, keys: Iterable[str]) -> None:
+    connection.execute(delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(list(keys))))
+
+
+def values(trial_id: int, found: Sequence[float]) -> Statement | None:
+    rows = []
+    for objective, value in enumerate(found):
+        stored, kind = TrialValueModel.value_to_stored_repr(value)
+        rows.append({"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind})
+    return insertion(trial_values, rows)
+
+
+def insert_intermediate(connection: Connection, trial_id: int, reports: Mapping[int, float]) -> None:
+    """Adds intermediate values, of which there may be thousands."""
+    rows = []
+    for step, value in reports.items():
+        stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        rows.append(
+            {
+                "trial_id": trial_id,
+                "step": step,
+                "intermediate_value": stored,
+                "intermediate_value_type": kind,
+            }
+        )
+    if rows:
+        connection.execute(insert(trial_intermediate_values), rows)
+
+
+def set_user_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, str]) -> None:
+    """Sets attributes, given as JSON, of which there may be hundreds; what a person enqueued gives way."""
+    if attributes:
+        _delete_attributes(connection, trial_user_attributes, trial_id, attributes)
+        rows = [{"trial_id": trial_id, "key": key, "value_json": json_} for key, json_ in attributes.items()]
+        connection.execute(insert(trial_user_attributes), rows)
+
+
+def user_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
+    return insertion(trial_user_attributes, _attributes(trial_id, attributes))
+
+
+def system_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
+    return insertion(trial_system_attributes, _attributes(trial_id, attributes))
+
+
+def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attributes.items()
+    ]
+
+
+def read_values(connection: Connection, trial_id: int) -> tuple[float, ...]:
+    rows = connection.execute(
+        select(trial_values.c.value, trial_values.c.value_type)
+        .where(trial_values.c.trial_id == trial_id)
+        .order_by(trial_values.c.objective)
+    )
+    return tuple(TrialValueModel.stored_repr_to_value(row.value, row.value_type) for row in rows)
+
+
+def read_params(connection: Connection, trial_id: int) -> dict[str, float]:
+    """The parameters of a trial in Optuna's internal representation."""
+    rows = connection.execute(
+        select(trial_params.c.param_name, trial_params.c.param_value).where(
+            trial_params.c.trial_id == trial_id
+        )
+    )
+    return {row.param_name: row.param_value for row in rows}
+
+
+def read_user_attribute(connection: Connection, trial_id: int, key: str) -> Any:
+    """A user attribute's value, or None."""
+    found = connection.execute(
+        select(trial_user_attributes.c.value_json).where(
+            trial_user_attributes.c.trial_id == trial_id, trial_user_attributes.c.key == key
+        )
+    ).scalar()
+    return None if found is None else json.loads(found)

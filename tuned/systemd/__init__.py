@@ -1,0 +1,1 @@
+"""What is said to systemd and the journal, and what systemd gives. Never waits, never raises."""

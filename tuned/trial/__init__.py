@@ -1,0 +1,1 @@
+"""Runs one evaluation as a process tree. Has never heard of a database."""

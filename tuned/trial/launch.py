@@ -1,0 +1,129 @@
+"""launch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuned.config import gpus
+from tuned.domain.resources import UNLIMITED, Resources
+from tuned.experiment.experiment import Experiment, text
+from tuned.trial.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tuned.domain.space import Point
+    from tuned.trial.cgroup import Root
+
+
+#: What is the daemon's own, or would let a trial speak in its name: never in a trial's environment.
+_WITHHELD = frozenset({"CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "INVOCATION_ID"})
+
+
+_WITHHELD_PREFIXES = ("LISTEN_", "PG", "TUNED_", "WATCHDOG_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What to run, where, and how its output is understood."""
+
+    argv: tuple[str, ...]
+    #: Complete; nothing is added but the mark by which the tree is found.
+    environment: Mapping[str, str]
+    workdir: Path
+    log: Path
+    timeout_seconds: float | None
+    objectives: int
+    pattern: str | None
+    #: ``<instance>/<claim>``
+    token: str
+    #: Where its group is made, and what that allows it.
+    cgroups: Root | None
+    resources: Resources = UNLIMITED
+    #: Between SIGTERM and SIGKILL when the tree is killed.
+    grace_seconds: float = 0.0
+
+
+#: Begins what a launch says, with these descriptors as its standard output and standard error.
+Start = Callable[[Launch, int, int], Awaitable[Tree]]
+
+
+def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
+    """What is executed for a point."""
+    if experiment.objective.python is None:
+        return experiment.argv(point)
+    return (sys.executable, "-m", "tuned.worker.objective", *experiment.worker_arguments)
+
+
+def environment(
+    experiment: Experiment,
+    point: Point,
+    *,
+    trial: int,
+    host: str,
+    slot: int,
+    attempt: int,
+    point_directory: Path,
+    cards: Sequence[str] = (),
+) -> dict[str, str]:
+    """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters.
+
+    Without ``cards`` of its own, what is said of GPUs is left as it is.
+    """
+    parameters = {f"TUNED_PARAM_{name.upper()}": text(value) for name, value in point.values.items()}
+    return {
+        **common_environment(experiment, host),
+        **parameters,
+        **({gpus.VARIABLE: ",".join(cards)} if cards else {}),
+        "TUNED_PARAMS": json.dumps(dict(point.values)),
+        "TUNED_TRIAL": str(trial),
+        "TUNED_SLOT": str(slot),
+        "TUNED_ATTEMPT": str(attempt),
+        "TUNED_POINT_DIR": str(point_directory),
+    }
+
+
+def common_environment(experiment: Experiment, host: str) -> dict[str, str]:
+    """What all trials of an experiment on a host have in their environment."""
+    # Otherwise what a Python program prints is seen only when its buffer is full.
+    unbuffered = {"PYTHONUNBUFFERED": "1"}
+    names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
+    return {**unbuffered, **own_environment(), **experiment.objective.env, **names}
+
+
+def own_environment() -> dict[str, str]:
+    """The daemon's environment without its secrets."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIXES)
+    }
+
+
+def launch_problem(launch: Launch) -> str | None:
+    """Why the program cannot be started, in words that help; None if it seems that it can."""
+    if not launch.workdir.is_dir():
+        return f"cannot run in {launch.workdir}: there is no such directory"
+    if not os.access(launch.workdir, os.X_OK):
+        return f"cannot run in {launch.workdir}: permission denied"
+    program = launch.argv[0]
+    if "/" in program:
+        path = launch.workdir / program
+        if not path.exists():
+            return f"cannot run {program!r}: there is no such file (working directory {launch.workdir})"
+        if not os.access(path, os.X_OK) or path.is_dir():
+            return f"cannot run {program!r}: it is not executable"
+        return None
+    search = launch.environment.get("PATH", os.defpath)
+    return (
+        None
+        if shutil.which(program, path=search)
+        else f"cannot run {program!r}: not found in PATH ({search})"
+    )

@@ -1,0 +1,105 @@
+"""What a process prints, on its way to whoever reads it: pipes that the event loop reads."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from tuned.trial.reports import Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+CHUNK_BYTES = 64 * 1024
+
+
+#: How much of the end of standard error is told in a failure's message.
+TAIL_CHARACTERS = 300
+
+
+class Pipe:
+    """A pipe, read by the event loop for as long as the block lasts, and then to its end.
+
+    At the block's end all that wrote is gone, and what it wrote lies in the pipe. Only a process that escaped
+    can hold it open: nobody waits for that.
+    """
+
+    def __init__(self, *readers: Callable[[bytes], object]) -> None:
+        self._readers = readers
+        self._reader = -1
+        #: The end that the process is given a copy of.
+        self.writer = -1
+
+    def __enter__(self) -> Self:
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        asyncio.get_running_loop().add_reader(self._reader, self._read)
+        return self
+
+    def close_writer(self) -> None:
+        """Once the process has its copy: while we hold ours, nobody sees the end."""
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
+    def __exit__(self, *_: object) -> None:
+        self.close_writer()
+        if self._reader >= 0:
+            left = fcntl.fcntl(self._reader, fcntl.F_GETPIPE_SZ)
+            while left > 0 and (size := self._read()):
+                left -= size
+        self._close()
+
+    def _read(self) -> int:
+        # One chunk at a time: a flood takes its turn with everything else.
+        try:
+            chunk = os.read(self._reader, CHUNK_BYTES)
+        except BlockingIOError:
+            return 0
+        if not chunk:
+            self._close()
+        for reader in self._readers if chunk else ():
+            reader(chunk)
+        return len(chunk)
+
+    def _close(self) -> None:
+        if self._reader >= 0:
+            asyncio.get_running_loop().remove_reader(self._reader)
+            os.close(self._reader)
+            self._reader = -1
+
+
+class Told:
+    """The lines of one stream, told as they come to whoever wants them."""
+
+    def __init__(self, on_line: Callable[[bytes], object] | None) -> None:
+        self._lines = Lines()
+        self._on_line = on_line
+
+    def feed(self, chunk: bytes) -> None:
+        if self._on_line is not None:
+            for line in self._lines.feed(chunk):
+                self._on_line(line)
+
+
+class Tail:
+    """The end of standard error: what a person looks at first."""
+
+    def __init__(self) -> None:
+        self._end = b""
+
+    def feed(self, chunk: bytes) -> None:
+        self._end = (self._end + chunk)[-4 * TAIL_CHARACTERS :]
+
+    def after(self, message: str) -> str:
+        lines = list(self._lines())
+        return f"{message}: {lines[-1][-TAIL_CHARACTERS:]}" if lines else message
+
+    def _lines(self) -> Iterator[str]:
+        for line in self._end.decode("utf-8", "replace").splitlines():
+            if line.strip():
+                yield line.strip()

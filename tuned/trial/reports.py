@@ -1,0 +1,208 @@
+"""What a trial prints: its value on standard output, and the log of everything.
+
+Fed with bytes as they come; memory is bounded however much a trial prints. A pattern is matched by RE2, in
+linear time, so that none can hang the daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import re2
+import structlog
+
+from tuned.domain.attributes import LINE_BYTES, attribute_problem
+from tuned.domain.ending import Cause, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+#: More distinct steps than this are not kept, so that a trial that reports in a tight loop stays small.
+MOST_STEPS = 10_000
+
+
+#: Further user attributes are not kept.
+MOST_ATTRIBUTES = 256
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
+
+
+class Lines:
+    """Cuts a stream into lines without their ends; a line longer than ``LINE_BYTES`` loses its rest."""
+
+    def __init__(self) -> None:
+        self._partial = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        *lines, rest = (self._partial + chunk).split(b"\n")
+        self._partial = rest[:LINE_BYTES]
+        return [line[:LINE_BYTES] for line in lines]
+
+    def rest(self) -> bytes:
+        """The last line, if nothing ended it."""
+        rest, self._partial = self._partial, b""
+        return rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """One result; ``problem`` says what is wrong with it, instead of values."""
+
+    values: tuple[float, ...] = ()
+    problem: str = ""
+
+
+class Reports:
+    """Finds the values in a trial's standard output, and what else it says of itself there."""
+
+    def __init__(
+        self, objectives: int, pattern: str | None, on_report: Callable[[int, float], object] | None = None
+    ) -> None:
+        self._objectives = objectives
+        self._pattern: Any = None if pattern is None else re2.compile(pattern)
+        self._on_report = on_report
+        self._lines = Lines()
+        self._result: _Report | None = None
+        self._last_step: _Report | None = None
+        self._last_line = b""
+        #: By step, in the order in which they were first reported.
+        self.intermediate: dict[int, float] = {}
+        #: JSON, by name.
+        self.user_attrs: dict[str, str] = {}
+        self._was_warned = False
+
+    def feed(self, chunk: bytes) -> None:
+        self._read(self._lines.feed(chunk))
+
+    def finish(self) -> tuple[float, ...] | Failure:
+        """The trial's values, once all of its output was fed."""
+        self._read([self._lines.rest()])
+        result = self._bare_number() or self._result or self._last_step
+        if result is None:
+            return self._no_value("no value on standard output")
+        if result.problem:
+            return self._no_value(result.problem)
+        if any(math.isnan(value) for value in result.values):
+            return self._no_value("the value is NaN")
+        return result.values
+
+    def _read(self, lines: Sequence[bytes]) -> None:
+        self._last_line = next(filter(None, map(bytes.strip, reversed(lines))), self._last_line)
+        if self._pattern is not None:
+            for line in lines:
+                self._match(line.decode("utf-8", "replace"))
+            return
+        for line in lines:
+            # In a flood of short lines a look into each is all that there is time for.
+            if b'"value' in line or b'"user_attrs"' in line:
+                self._parse(line)
+
+    def _match(self, line: str) -> None:
+        for found in self._pattern.finditer(line):
+            groups = found.groupdict()
+            value = groups.get("value") or ""
+            text = value.strip()
+            report = (
+                _Report(values=(float(text),))
+                if _NUMBER.fullmatch(text)
+                else _Report(problem=f"the pattern found {value!r}, expected a number")
+            )
+            step = groups.get("step")
+            self._note(report, None if step is None else step.strip())
+
+    def _parse(self, line: bytes) -> None:
+        try:
+            found = json.loads(line) if line.lstrip().startswith(b"{") else None
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(found, dict):
+            return
+        if "user_attrs" in found:
+            self._note_attributes(found["user_attrs"])
+        if "value" in found or "values" in found:
+            values = found["values"] if "values" in found else [found["value"]]
+            self._note(self._report(values), found.get("step"))
+
+    def _report(self, values: object) -> _Report:
+        if not isinstance(values, list) or not all(_is_number(value) for value in values):
+            return _Report(problem=f"found {_short(values)}, expected numbers")
+        if len(values) != self._objectives:
+            return _Report(problem=f"found {len(values)} values, expected {self._objectives}")
+        try:
+            return _Report(values=tuple(float(value) for value in values))
+        except OverflowError:
+            return _Report(problem=f"found {_short(values)}, expected numbers that a float can hold")
+
+    def _note(self, report: _Report, step: object) -> None:
+        if step is None:
+            self._result = report
+            return
+        index = _step(step)
+        if index is None:
+            self._result = _Report(problem=f"found step {_short(step)}, expected an integer from 0")
+            return
+        self._last_step = report
+        # Optuna has intermediate values only with one objective.
+        if len(report.values) == self._objectives == 1:
+            if index in self.intermediate or len(self.intermediate) < MOST_STEPS:
+                self.intermediate[index] = report.values[0]
+            if self._on_report is not None:
+                self._on_report(index, report.values[0])
+
+    def _note_attributes(self, found: object) -> None:
+        if not isinstance(found, dict):
+            self._warn(f"found {_short(found)}, expected an object")
+            return
+        for name, value in found.items():
+            if name not in self.user_attrs and len(self.user_attrs) == MOST_ATTRIBUTES:
+                self._warn(f"found more than {MOST_ATTRIBUTES} of them")
+            elif (problem := attribute_problem(name)) is not None:
+                self._warn(problem)
+            else:
+                # As text: what was just read in can be written now, at whatever depth it is nested.
+                self.user_attrs[name] = json.dumps(value)
+
+    def _warn(self, reason: str) -> None:
+        # A value is worth more than what stands beside it; and a flood of them is told once.
+        if not self._was_warned:
+            _log.warning("user attribute not kept", reason=reason)
+        self._was_warned = True
+
+    def _bare_number(self) -> _Report | None:
+        if self._pattern is not None or self._objectives != 1 or len(self._last_line) > 64:
+            return None
+        text = self._last_line.decode("utf-8", "replace")
+        return _Report(values=(float(text),)) if _NUMBER.fullmatch(text) else None
+
+    def _no_value(self, problem: str) -> Failure:
+        if self._last_line:
+            problem += f"; the last line was {_short(self._last_line.decode('utf-8', 'replace'))}"
+        else:
+            problem += "; nothing was printed there"
+        return Failure(cause=Cause.NO_VALUE, message=problem)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _step(step: object) -> int | None:
+    if isinstance(step, str) and step.isdecimal() and len(step) < 10:
+        return int(step)
+    # Databases keep a step in 32 bits.
+    return step if type(step) is int and 0 <= step < 2**31 else None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

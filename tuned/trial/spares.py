@@ -1,0 +1,141 @@
+"""spares."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import structlog
+
+from tuned.disk.files import open_memory
+from tuned.domain.resources import Resources
+from tuned.trial.tree import Adopted, Tree, completely
+from tuned.worker.forkserver import MESSAGE_BYTES, TOKEN_VARIABLE, TRIALS, Order
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.trial.cgroup import Cgroup
+    from tuned.trial.launch import Launch
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spare:
+    """A trial that was forked already, in a group of its own, and waits at its socket for what it is to be.
+
+    To join a group takes the kernel some 10 ms, in which a slot would wait.
+    """
+
+    tree: Tree
+    socket: socket.socket
+
+
+@dataclass(slots=True, kw_only=True)
+class ServerProcess:
+    """A server that has begun, our end of the socket between us, and trials that it has forked in advance."""
+
+    tree: Tree
+    socket: socket.socket
+    spares: list[_Spare] = field(default_factory=list)
+
+    async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
+        """A trial that has begun; None if the process is gone. Raises OSError if it can have no group."""
+        while self.spares or await self._fork(launch):
+            spare = self.spares.pop()
+            if not _give(spare, launch, stdout, stderr):
+                await completely(spare.tree.kill())
+                continue
+            if not self.spares:
+                # Now that one runs: the next one does not wait for a fork.
+                try:
+                    await self._fork(launch)
+                except BaseException:
+                    await completely(spare.tree.kill())
+                    raise
+            return spare.tree
+        return None
+
+    async def end(self, patience_seconds: float) -> None:
+        """Lets it end by itself for so long, and kills what is left. Trials that have begun go on."""
+        self.socket.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self.tree.ended()
+        for spare in self.spares:
+            spare.socket.close()
+        await asyncio.gather(self.tree.kill(), *(spare.tree.kill() for spare in self.spares))
+
+    async def _fork(self, launch: Launch) -> bool:
+        """Has it fork some trials such as this one. False if it is gone."""
+        groups: list[Cgroup | None] = []
+        try:
+            while len(groups) < TRIALS:
+                groups.append(create_group(launch, new_token(launch), launch.resources))
+            return await self._ask_for(groups)
+        finally:
+            for group in groups:
+                await completely(_discard(group))
+
+    async def _ask_for(self, groups: list[Cgroup | None]) -> bool:
+        """Has it fork a trial for each of these groups, and takes out those that have one."""
+        pairs = [socket.socketpair() for _ in groups]
+        with contextlib.ExitStack() as stack:
+            for ours, theirs in pairs:
+                ours.setblocking(False)
+                stack.enter_context(theirs)
+                stack.enter_context(ours)
+            paths = [None if group is None else str(group.path) for group in groups]
+            try:
+                socket.send_fds(self.socket, [json.dumps(paths).encode()], [it.fileno() for _, it in pairs])
+                answer = await asyncio.get_running_loop().sock_recv(self.socket, MESSAGE_BYTES)
+            except (BrokenPipeError, ConnectionResetError):
+                answer = b""
+            for (ours, _), pid in zip(pairs, answer.split(), strict=False):
+                tree = Tree(main=Adopted(int(pid)), token=self.tree.token, group=groups.pop(0))
+                self.spares.append(_Spare(tree=tree, socket=ours.dup()))
+        if not answer:
+            _log.warning("the process from which trials are forked is gone", pid=self.tree.main.pid)
+        return bool(answer)
+
+
+def _give(spare: _Spare, launch: Launch, stdout: int, stderr: int) -> bool:
+    """Tells a trial what it is to be, which it then is; False if it was gone."""
+    spare.tree.token = launch.token
+    with spare.socket, open_memory(_order(launch)) as order:
+        try:
+            socket.send_fds(spare.socket, [b"."], [order.fileno(), stdout, stderr])
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+    return True
+
+
+def create_group(launch: Launch, token: str, resources: Resources) -> Cgroup | None:
+    """A control group for what has this mark; None where there are none. Raises OSError."""
+    name = token.replace("/", "-")
+    return None if launch.cgroups is None else launch.cgroups.create(name, resources)
+
+
+async def _discard(group: Cgroup | None) -> None:
+    if group is not None:
+        group.kill()
+        await group.wait_empty()
+        group.remove()
+
+
+def new_token(launch: Launch) -> str:
+    """A mark as long as those of trials, such that the next daemon finds what has it."""
+    instance, _, _ = launch.token.partition("/")
+    return f"{instance}/{uuid4().hex}"
+
+
+def _order(launch: Launch) -> bytes:
+    environment = {**launch.environment, TOKEN_VARIABLE: launch.token}
+    order = Order(argv=list(launch.argv), environment=environment, workdir=str(launch.workdir))
+    return json.dumps(order).encode()

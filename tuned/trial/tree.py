@@ -1,0 +1,130 @@
+"""A main process, a child of ours, and all that descends from it: waited for, and killed whole.
+
+No thread and no polling: the end of the main process comes by a pidfd. How far a tree can be found is told in
+docs/trials.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tuned.trial import process_table
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Coroutine
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.trial.cgroup import Cgroup
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+#: The main processes of all trees: the ends of these are for those who wait for them.
+_mains: set[int] = set()
+
+
+class Adopted:
+    """A child that came to us when its parent ended, with what is needed of ``subprocess.Popen``."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        #: As subprocess has it: negative for a signal; None until it is waited for.
+        self.returncode: int | None = None
+
+    def wait(self) -> int:
+        _, status = os.waitpid(self.pid, 0)
+        self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+
+@dataclass(slots=True, kw_only=True)
+class Tree:
+    """One process tree. Whoever has one must kill it, however it ended."""
+
+    main: subprocess.Popen[bytes] | Adopted
+    #: ``<instance>/<claim>``: the mark in the environment of all that belongs to it.
+    token: str
+    #: Its own; gone once the tree has been killed.
+    group: Cgroup | None
+    #: How many of its processes the kernel killed for want of memory, as far as that is known.
+    oom_kills: int = 0
+
+    def __post_init__(self) -> None:
+        if self.main.returncode is None:
+            _mains.add(self.main.pid)
+
+    async def ended(self) -> int:
+        """Waits for the main process, takes its status and returns it."""
+        if self.main.returncode is None:
+            await _readable(os.pidfd_open(self.main.pid))
+        status = self.main.wait() if self.main.returncode is None else self.main.returncode
+        _mains.discard(self.main.pid)
+        return status
+
+    async def kill(self, grace_seconds: float = 0.0) -> None:
+        """Kills what is left, waits until it is gone, removes its group; SIGTERM first if there is grace."""
+        if self.main.returncode is None and grace_seconds:
+            self._terminate()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds):
+                    await self.ended()
+        is_gone = self.group is not None and self.main.returncode is not None and self.group.is_empty()
+        if self.group is not None:
+            if not is_gone:
+                self.group.kill()
+        elif self.main.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.main.pid, signal.SIGKILL)
+        if self.main.returncode is None:
+            # Killed before it joined its group, perhaps. Popen's own kill would take its status.
+            os.kill(self.main.pid, signal.SIGKILL)
+            await self.ended()
+        if self.group is None:
+            is_gone = process_table.kill_tree(self.main.pid, self.token, _mains)
+        else:
+            is_gone = is_gone or await self.group.wait_empty()
+            process_table.reap_adopted(_mains)
+            self.oom_kills = self.group.oom_kills()
+            self.group.remove()
+            self.group = None
+        if not is_gone:
+            _log.error("processes of a trial could not be killed", pid=self.main.pid)
+
+    def _terminate(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self.group is None:
+                os.killpg(self.main.pid, signal.SIGTERM)
+                return
+            for member in self.group.processes():
+                os.kill(member, signal.SIGTERM)
+
+
+async def completely(work: Coroutine[Any, Any, None] | asyncio.Future[None]) -> None:
+    """Carries it out whole: a cancellation that comes meanwhile goes on only then."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await completely(task)
+        raise
+
+
+async def _readable(pidfd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)

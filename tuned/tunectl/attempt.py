@@ -1,0 +1,100 @@
+"""One evaluation here and now, as a trial would be, and what would be different at the daemon.
+
+It asks no daemon and writes nothing to a database: it is where a newcomer meets their first mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import random
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuned.disk import trial_log
+from tuned.trial import launch as launch_module
+from tuned.trial import process, process_table
+from tuned.trial.fork_servers import Program, Server
+from tuned.tunectl.hints import hints
+from tuned.tunectl.submit import example_point, load, point_text
+from tuned.tunectl.text import Colour, number
+
+if TYPE_CHECKING:
+    from tuned.domain.ending import Ending
+    from tuned.domain.space import Point
+    from tuned.experiment.experiment import Experiment
+    from tuned.tunectl.text import Canvas
+
+
+def run(canvas: Canvas, file: str, *, is_random: bool) -> int:
+    parsed, _ = load(file)
+    point = parsed.space.uniform(random.SystemRandom()) if is_random else example_point(parsed)
+    click.echo(f"{parsed.name}: {point_text(point)}", err=True)
+    with tempfile.TemporaryDirectory(prefix="tunectl-try-") as scratch:
+        try:
+            ending = asyncio.run(_evaluate(parsed, point, Path(scratch)))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+    click.echo(_outcome(canvas, ending), err=True)
+    for hint in hints(parsed, point, ending):
+        click.echo(f"{canvas.paint('hint:', Colour.YELLOW)} {hint}", err=True)
+    return 0 if ending.failure is None else 1
+
+
+async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
+    # What leaves its parents comes to us, where it is found when the tree must go.
+    process_table.become_subreaper()
+    launch = _launch(parsed, point, scratch)
+    launch.log.touch()
+    server = Server(Program.of_commands())
+    running = asyncio.ensure_future(process.run(launch, server.start, _tell_report))
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        # What runs is in a session of its own: it would outlive us.
+        asyncio.get_running_loop().add_signal_handler(end, running.cancel)
+    try:
+        async for chunk in trial_log.read(launch.log, running):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        return await running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await server.end()
+
+
+def _launch(parsed: Experiment, point: Point, scratch: Path) -> launch_module.Launch:
+    objective = parsed.objective
+    work, points = scratch / "work", scratch / "point"
+    work.mkdir()
+    points.mkdir()
+    return launch_module.Launch(
+        argv=launch_module.command(parsed, point),
+        environment=launch_module.environment(
+            parsed, point, trial=0, host=platform.node(), slot=0, attempt=1, point_directory=points
+        ),
+        workdir=work if objective.workdir is None else Path(objective.workdir),
+        log=scratch / "output.log",
+        timeout_seconds=objective.timeout,
+        objectives=len(parsed.directions),
+        pattern=objective.pattern,
+        token=f"try/{os.getpid()}",
+        cgroups=None,
+        grace_seconds=2.0,
+    )
+
+
+def _tell_report(step: int, value: float) -> None:
+    click.echo(f"intermediate value at step {step}: {number(value)}", err=True)
+
+
+def _outcome(canvas: Canvas, ending: Ending) -> str:
+    if ending.failure is not None:
+        return f"{canvas.paint('FAIL', Colour.RED)} {ending.failure.cause}: {ending.failure.message}"
+    assert ending.values is not None
+    return f"{canvas.paint('COMPLETE', Colour.GREEN)} value {', '.join(map(number, ending.values))}"

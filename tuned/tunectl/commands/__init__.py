@@ -1,0 +1,1 @@
+"""The commands of tunectl, a module for each group of them."""

@@ -1,0 +1,110 @@
+"""changing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tuned.errors import Unreachable
+from tuned.tunectl.client import experiment_path
+from tuned.tunectl.pages import events as events_module
+from tuned.tunectl.session import DONE, FAILED, Session, name_argument
+
+if TYPE_CHECKING:
+    from tuned.protocol import Event, ExperimentSummary
+    from tuned.tunectl.client import Client
+
+
+def _change(session: Session, name: str, verb: str) -> None:
+    summary = session.client.post(experiment_path(name, verb))
+    click.echo(f"{name} is {summary['state']}" + (f": {summary['note']}" if summary["note"] else ""))
+
+
+@click.command()
+@name_argument
+@click.pass_obj
+def cancel(session: Session, name: str) -> None:
+    """End an experiment; what runs is stopped.
+
+    In the whole fleet.
+    """
+    _change(session, name, "cancel")
+
+
+@click.command()
+@name_argument
+@click.pass_obj
+def pause(session: Session, name: str) -> None:
+    """Start no new trials of an experiment.
+
+    In the whole fleet; what runs goes on.
+    """
+    _change(session, name, "pause")
+
+
+@click.command()
+@name_argument
+@click.pass_obj
+def resume(session: Session, name: str) -> None:
+    """Go on with a paused experiment."""
+    _change(session, name, "resume")
+
+
+@click.command()
+@click.option("--wait", "is_waiting", is_flag=True, help="Return when the daemon has ended.")
+@click.pass_obj
+def drain(session: Session, *, is_waiting: bool) -> None:
+    """Let what runs finish, then end the daemon."""
+    if not is_waiting:
+        click.echo(session.client.post("/v1/drain")["state"])
+        return
+    with session.client.until_daemon_is_gone():
+        following = session.client.events()
+        next(following)
+        click.echo(session.client.post("/v1/drain")["state"])
+        for event in following:
+            if event["event"] in {"host-state", "trial-ended"}:
+                click.echo(events_module.event(session.canvas, event))
+
+
+@click.command()
+@click.pass_obj
+def abort(session: Session) -> None:
+    """Kill what runs and end the daemon."""
+    click.echo(session.client.post("/v1/abort")["state"])
+
+
+@click.command()
+@name_argument
+@click.pass_obj
+def wait(session: Session, name: str) -> int:
+    """Wait until an experiment ends.
+
+    Exits 0 if it is done and has a value, 1 otherwise.
+    """
+    summary = _wait_for_end(session.client, name)
+    found = summary["best"]
+    click.echo(
+        f"{name} is {summary['state']}" + (f", best trial {found['number']}" if found else ", no value")
+    )
+    return DONE if summary["state"] == "done" and found else FAILED
+
+
+def _wait_for_end(client: Client, name: str) -> ExperimentSummary:
+    following = client.events()
+    next(following)
+    while True:
+        # Events say when to look, the answer says what is so: an event that was lost does no harm.
+        summary: ExperimentSummary = client.get(experiment_path(name))["summary"]
+        if summary["state"] in {"done", "cancelled"}:
+            return summary
+        if not any(_changes_state(event, name) for event in following):
+            raise Unreachable(f"cannot wait for {name}: the daemon has ended")
+
+
+def _changes_state(event: Event, name: str) -> bool:
+    return event["event"] == "lost" or (event["event"] == "experiment-state" and event["experiment"] == name)
+
+
+COMMANDS: tuple[click.Command, ...] = (cancel, pause, resume, drain, abort, wait)

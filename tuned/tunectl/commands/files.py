@@ -1,0 +1,56 @@
+# ruff: noqa: PLC0415 (what a command needs beyond asking is imported inside it)
+"""files."""
+
+from __future__ import annotations
+
+import click
+
+from tuned.tunectl.session import Session
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--replace", "is_replacing", is_flag=True, help="Change the budgets of what is there.")
+@click.pass_obj
+def submit(session: Session, files: tuple[str, ...], *, is_replacing: bool) -> int:
+    """Check files and put them into the spool.
+
+    With --replace, an experiment that is there gets the file's budget, in the whole fleet.
+    FILE may be -: standard input, which must have a name in it.
+    Exits 1 if a file was wrong or rejected; the others are submitted all the same.
+    """
+    from tuned.tunectl import submit
+
+    act = submit.replace if is_replacing else submit.submit
+    return act(session.client, files)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.pass_obj
+def check(session: Session, files: tuple[str, ...]) -> int:
+    """Say what is wrong with files, or what they run.
+
+    Lists all problems, not the first only. Needs no daemon.
+    """
+    from tuned.tunectl import submit
+
+    return submit.check(session.canvas, files)
+
+
+@click.command("try")
+@click.argument("file")
+@click.option("--random", "is_random", is_flag=True, help="A random point, also if the file has [[points]].")
+@click.pass_obj
+def try_file(session: Session, file: str, *, is_random: bool) -> int:
+    """Evaluate one point, here and now.
+
+    The first of [[points]], or any. Runs what the daemon would run, shows its output, and says
+    what would go wrong at the daemon. Nothing is written to the database.
+    """
+    from tuned.tunectl import attempt
+
+    return attempt.run(session.canvas, file, is_random=is_random)
+
+
+COMMANDS: tuple[click.Command, ...] = (submit, check, try_file)

@@ -1,0 +1,76 @@
+# ruff: noqa: PLC0415 (what a command needs beyond asking is imported inside it)
+"""Commands of tunectl that look at the whole fleet, and mend what went wrong in it."""
+
+from __future__ import annotations
+
+import click
+
+from tuned.domain.ending import Cause
+from tuned.tunectl.client import experiment_path
+from tuned.tunectl.pages import fleet, trials
+from tuned.tunectl.session import Session, as_json_option, name_argument, print_view
+
+
+@click.command()
+@as_json_option
+@click.pass_obj
+def hosts(session: Session, *, as_json: bool) -> None:
+    """List the hosts of the fleet.
+
+    All that ever joined this database, the stopped and the dead ones too.
+    """
+    view = session.client.get("/v1/hosts")
+    print_view(as_json, view, lambda: fleet.hosts(session.canvas, view["hosts"]))
+
+
+@click.command()
+@name_argument
+@click.argument("trial", type=click.IntRange(min=0))
+@as_json_option
+@click.pass_obj
+def explain(session: Session, name: str, trial: int, *, as_json: bool) -> None:
+    """Tell the story of one trial.
+
+    Where its point came from, who evaluated it or why nobody did, and what became of the point.
+    """
+    view = session.client.get(experiment_path(name, "trials", str(trial)))
+    print_view(as_json, view, lambda: trials.story(session.canvas, name, view))
+
+
+@click.command()
+@name_argument
+@click.option("--failed", "is_for_failed", is_flag=True, help="The failed points.")
+@click.option(
+    "--cause",
+    type=click.Choice([each.value for each in Cause]),
+    help="Only those that failed for this cause.",
+)
+@click.pass_obj
+def retry(session: Session, name: str, *, is_for_failed: bool, cause: str | None) -> None:
+    """Evaluate failed points of an experiment again.
+
+    In the whole fleet; they go ahead of what is drawn. What it costs is charged to the budget.
+    """
+    if not is_for_failed:
+        raise click.UsageError("say what is to be retried: --failed")
+    view = session.client.post(experiment_path(name, "retry"), cause=cause)
+    click.echo("\n".join(fleet.retried(view)))
+
+
+@click.command()
+@click.option("--fix", "is_fixing", is_flag=True, help="Mend what can be mended safely.")
+@as_json_option
+@click.pass_obj
+def doctor(session: Session, *, is_fixing: bool, as_json: bool) -> int:
+    """Say what is wrong with this host and the fleet.
+
+    What it is, why it matters, and what to do. Exits 1 if something is wrong.
+    """
+    from tuned.tunectl import doctor
+
+    view = doctor.examine(session.client, is_fixing=is_fixing)
+    print_view(as_json, view, lambda: fleet.diagnosis(session.canvas, view))
+    return 1 if view["findings"] else 0
+
+
+COMMANDS: tuple[click.Command, ...] = (hosts, explain, retry, doctor)

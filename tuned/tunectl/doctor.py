@@ -1,0 +1,50 @@
+"""What is wrong, by the daemon's word; where it cannot be reached, what can be seen without it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tuned.config import settings as settings_module
+from tuned.disk import checkup
+from tuned.errors import InvalidInput, Unreachable
+
+if TYPE_CHECKING:
+    from tuned.protocol import FindingView, FixedView
+    from tuned.tunectl.client import Client
+
+
+def examine(client: Client, *, is_fixing: bool) -> FixedView:
+    try:
+        if is_fixing:
+            fixed: FixedView = client.post("/v1/doctor/fix")
+            return fixed
+        return {"fixed": [], "findings": client.get("/v1/doctor")["findings"]}
+    except Unreachable as error:
+        return _without_daemon(error, is_fixing=is_fixing)
+
+
+def _without_daemon(error: Unreachable, *, is_fixing: bool) -> FixedView:
+    unreachable: FindingView = {
+        "code": "unreachable",
+        "what": str(error),
+        "why": "this host evaluates nothing; the database and the other hosts were not looked at",
+        "remedy": "systemctl start tuned; if it does not stay, journalctl -u tuned says why",
+        "is_fixable": False,
+    }
+    try:
+        settings = settings_module.load(None, os.environ)
+    except InvalidInput as problems:
+        return {"fixed": [], "findings": [unreachable, _misconfigured(problems)]}
+    fixed = checkup.close_directories(settings) if is_fixing else []
+    return {"fixed": fixed, "findings": [unreachable, *checkup.check_host(settings)]}
+
+
+def _misconfigured(problems: InvalidInput) -> FindingView:
+    return {
+        "code": "configuration",
+        "what": str(problems),
+        "why": "the daemon does not start with it",
+        "remedy": "mend the configuration; tuned --check-config shows what would be used",
+        "is_fixable": False,
+    }

@@ -1,0 +1,69 @@
+"""The command ``tunectl``: asks the daemon, and writes files into its spool.
+
+Exit status: 0 done, 1 failed or refused, 2 usage, 3 the daemon cannot be reached. What a command needs
+beyond asking is imported inside it: ``tunectl status`` must not wait for what ``tunectl check`` needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from tuned import __version__
+from tuned.errors import TunedError, Unreachable
+from tuned.tunectl.commands import changing, files, fleet, reading
+from tuned.tunectl.session import DONE, FAILED, UNREACHABLE, Session, client_of
+from tuned.tunectl.text import Canvas
+
+_FILE = click.Path(path_type=Path)
+
+
+def main() -> NoReturn:
+    """The process: what goes wrong is one message and an exit status."""
+    try:
+        status = commands.main(standalone_mode=False) or DONE
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except Unreachable as error:
+        status = _complain(error, UNREACHABLE)
+    except TunedError as error:
+        status = _complain(error, FAILED)
+    except (KeyboardInterrupt, click.Abort):
+        status = 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python must not flush the rest of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    sys.exit(status)
+
+
+def _complain(error: TunedError, status: int) -> int:
+    click.echo(f"tunectl: {error}", err=True)
+    return status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__, prog_name="tunectl")
+@click.option("--socket", type=_FILE, help="Control socket of the daemon.")
+@click.pass_context
+def commands(context: click.Context, socket: Path | None) -> None:
+    """Control tuned, the hyperparameter-tuning daemon of this host."""
+    context.obj = Session(client_of(socket), _canvas())
+
+
+def _canvas() -> Canvas:
+    is_terminal = sys.stdout.isatty()
+    has_colours = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal else 0
+    # A terminal that does not know its width says 0.
+    return Canvas(width=width or 80, has_colours=has_colours)
+
+
+for _command in (*reading.COMMANDS, *files.COMMANDS, *changing.COMMANDS, *fleet.COMMANDS):
+    commands.add_command(_command)

@@ -1,0 +1,1 @@
+"""What tunectl prints: each answer as lines for people, a module for each subject."""

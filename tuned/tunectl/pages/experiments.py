@@ -1,0 +1,176 @@
+"""What tunectl prints: each answer of the daemon as lines for people, at most as wide as the canvas."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from tuned.domain.resources import Resources, parse_gpus
+from tuned.tunectl.pages.words import (
+    STATE_COLOURS,
+    budget_text,
+    failure_text,
+    params_text,
+    short_count,
+    time_of_day,
+    values_text,
+)
+from tuned.tunectl.text import Canvas, Cell, Colour, Column, bar, cut, percent, span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tuned.protocol import BestView, Counts, ExperimentSummary, ExperimentView, HostCounts, ResourcesView
+
+
+_COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "running"], ...] = (
+    "complete", "reused", "failed", "skipped", "running",
+)  # fmt: skip
+
+
+class Progress(NamedTuple):
+    """How far an experiment is towards the limit that it reaches first; a total of None: without one."""
+
+    done: int
+    total: int | None
+    unit: str
+
+
+def progress(summary: ExperimentSummary) -> Progress:
+    limits = (
+        Progress(summary["trials"], summary["trials_limit"], "trials"),
+        Progress(summary["evaluations"], summary["evaluations_limit"], "evaluations"),
+        Progress(summary["visited"], summary["space_size"], "points"),
+    )
+    known = [each for each in limits if each.total]
+    # A time budget of its own has no count; what was charged says most then.
+    return max(
+        known,
+        key=lambda each: each.done / (each.total or 1),
+        default=Progress(summary["trials"], None, "trials"),
+    )
+
+
+def seconds_left(summary: ExperimentSummary, now: datetime) -> float | None:
+    """By the pace so far, and not over the time budget's rest; None if nothing says when it will end."""
+    if summary["state"] != "open":
+        return None
+    done, total, _ = progress(summary)
+    guesses = [] if summary["seconds_left"] is None else [summary["seconds_left"]]
+    if done and total and summary["started"]:
+        elapsed = (now - datetime.fromisoformat(summary["started"])).total_seconds()
+        guesses.append(max(0.0, elapsed * (total - done) / done))
+    return min(guesses, default=None)
+
+
+def experiments(canvas: Canvas, views: Sequence[ExperimentSummary], now: datetime) -> list[str]:
+    if not views:
+        return ["No experiments. Submit one: tunectl submit FILE"]
+    columns = [Column("EXPERIMENT", least=10), Column("STATE"), Column("PROGRESS"), Column("")]
+    columns += [Column("RUN", is_right=True), Column("FAILED", is_right=True)]
+    columns += [Column("BEST", is_right=True, least=6), Column("LEFT", is_right=True)]
+    notes = [
+        (f"  {cut(each['name'], 20)}", Cell(each["note"], Colour.YELLOW)) for each in views if each["note"]
+    ]
+    return [*canvas.table(columns, [_experiment_row(each, now) for each in views]), *canvas.facts(notes)]
+
+
+def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
+    left = seconds_left(view, now)
+    done, total, _ = progress(view)
+    drawn = bar(done, total, 10) if total else ""
+    return [
+        view["name"],
+        Cell(view["state"], STATE_COLOURS.get(view["state"], Colour.NONE)),
+        drawn,
+        f"{short_count(done)}/{short_count(total)}" if total else short_count(done),
+        str(view["counts"]["running"]),
+        str(view["counts"]["failed"]),
+        values_text(view["best"]["values"]) if view["best"] else "–",
+        "–" if left is None else span(left),
+    ]
+
+
+def experiment(canvas: Canvas, view: ExperimentView, now: datetime) -> list[str]:
+    summary = view["summary"]
+    state = canvas.paint(f"● {summary['state']}", STATE_COLOURS.get(summary["state"], Colour.NONE))
+    lines = [f"{state}  {summary['name']}", *canvas.facts(_experiment_facts(view, now))]
+    if view["hosts"]:
+        lines += ["", *_hosts(canvas, view["hosts"])]
+    if view["failures"]:
+        lines += ["", "Latest failures"]
+        lines += canvas.facts(
+            (f"  {trial['number']}", failure_text(trial["failure"])) for trial in view["failures"]
+        )
+    return lines
+
+
+def _hosts(canvas: Canvas, views: Sequence[HostCounts]) -> list[str]:
+    columns = [Column("HOST", least=16)]
+    columns += [Column(each.upper(), is_right=True) for each in _COUNTED_BY_HOST]
+    rows = [
+        [each["host"] or "other programs", *(str(each["counts"][count]) for count in _COUNTED_BY_HOST)]
+        for each in views
+    ]
+    return canvas.table(columns, rows)
+
+
+def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, str | Cell]]:
+    summary, sampler = view["summary"], view["sampler"]
+    seed = "" if sampler["seed"] is None else f", seed {sampler['seed']}"
+    size = "continuous" if summary["space_size"] is None else f"{summary['space_size']} points"
+    facts: list[tuple[str, str | Cell]] = []
+    if summary["note"]:
+        facts.append(("  Note", Cell(summary["note"], Colour.YELLOW)))
+    facts += [
+        ("  Progress", _progress_text(summary, now)),
+        ("  Trials", _counts_text(summary["counts"])),
+        ("  Budget", budget_text(summary)),
+        ("  Direction", ", ".join(summary["directions"])),
+        ("  Space", f"{size}, {summary['visited']} visited"),
+        ("  Sampler", f"{sampler['name']}{seed}"),
+        ("  Slots", f"{summary['running']} busy here, at most {view['parallel'] or 'all'}"),
+        *_resources_facts(view["resources"]),
+        ("  Started", time_of_day(summary["started"]) if summary["started"] else "not yet"),
+        ("  File", view["file"] or "none on this host"),
+    ]
+    facts += [("  Environment", f"{key}={value}") for key, value in view.get("env", {}).items()]
+    return [*facts, *_best_facts(summary["best"])]
+
+
+def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]:
+    if view is None:
+        return []
+    gpus = None if view["gpus"] is None else parse_gpus(view["gpus"])
+    each = str(Resources(memory=view["memory"], cpus=view["cpus"], pids=view["pids"], gpus=gpus))
+    return [("  Each trial", each)] if each else []
+
+
+def _best_facts(best: BestView | None) -> list[tuple[str, str | Cell]]:
+    if best is None:
+        return [("  Best", "no value yet")]
+    where = f" on {best['host']}" if best["host"] else ""
+    return [
+        ("  Best", Cell(f"{values_text(best['values'])} in trial {best['number']}{where}", Colour.BOLD)),
+        ("", params_text(best["params"])),
+    ]
+
+
+def _progress_text(summary: ExperimentSummary, now: datetime) -> str:
+    done, total, unit = progress(summary)
+    if not total:
+        return f"{done} {unit}"
+    left = seconds_left(summary, now)
+    rest = "" if left is None else f", about {span(left)} left"
+    return f"{bar(done, total, 24)} {percent(done, total)}  {done} of {total} {unit}{rest}"
+
+
+def _counts_text(counts: Counts) -> str:
+    numbers = (
+        f"{count} {state}" for state, count in _numbers(counts).items() if count or state == "complete"
+    )
+    return ", ".join(numbers)
+
+
+def _numbers(counts: Counts) -> Mapping[str, int]:
+    return {state: count for state, count in counts.items() if isinstance(count, int)}

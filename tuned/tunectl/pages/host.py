@@ -1,0 +1,74 @@
+"""host."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tuned import __version__
+from tuned.tunectl.pages.experiments import experiments
+from tuned.tunectl.pages.words import STATE_COLOURS
+from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
+
+if TYPE_CHECKING:
+    from tuned.protocol import SlotView, Status
+
+
+_NOTHING_OPEN = "No open experiments. Submit one: tunectl submit FILE; see the ended ones: tunectl list"
+
+
+def status(canvas: Canvas, view: Status, now: datetime) -> list[str]:
+    lines = [_headline(canvas, view), *canvas.facts(_host_facts(view))]
+    found = experiments(canvas, view["experiments"], now) if view["experiments"] else [_NOTHING_OPEN]
+    lines += ["", *found]
+    return [*lines, "", *_slots(canvas, view)]
+
+
+def _headline(canvas: Canvas, view: Status) -> str:
+    state = canvas.paint(f"● {view['state']}", STATE_COLOURS.get(view["state"], Colour.NONE))
+    busy = sum(slot["running"] is not None for slot in view["slots"])
+    rest = f"for {span(view['uptime_seconds'])}, {busy} of {len(view['slots'])} slots busy"
+    return f"{state}  {printable(view['host'])} {rest}"
+
+
+def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
+    database, facts = view["database"], []
+    facts.append(
+        ("  Daemon", Cell(f"tuned {view['version']}, pid {view['pid']}, isolation {view['isolation']}"))
+    )
+    if view["version"] != __version__:
+        due = (
+            f"{__version__} is installed and runs from the next start: tunectl drain --wait, then start tuned"
+        )
+        facts.append(("", Cell(due, Colour.YELLOW)))
+    facts.append(("  Limits", Cell(", ".join(view["limits"]) or "none can be kept here")))
+    if gpus := view["gpus"]:
+        facts.append(("  GPUs", Cell(", ".join(f"{each['id']} {_used_text(each['used'])}" for each in gpus))))
+    facts.append(("  Spool", Cell(view["spool"])))
+    facts.append(("  Database", Cell(database["url"])))
+    if not database["reachable"]:
+        facts.append(("", Cell(f"away: {database['message'] or 'it does not answer'}", Colour.RED)))
+    if waiting := database["pending_results"]:
+        facts.append(("", Cell(f"{waiting} results wait on this host's disk", Colour.YELLOW)))
+    facts += [("  Warning", Cell(warning, Colour.YELLOW)) for warning in view["warnings"]]
+    return [*facts]
+
+
+def _used_text(used: float) -> str:
+    return "free" if not used else "busy" if used == 1 else f"{used:.0%} busy"
+
+
+def _slots(canvas: Canvas, view: Status) -> list[str]:
+    columns = [Column("SLOT", is_right=True), Column("EXPERIMENT", least=12), Column("TRIAL", is_right=True)]
+    columns += [Column("ATTEMPT", is_right=True), Column("SINCE", is_right=True)]
+    if view["gpus"]:
+        columns.append(Column("GPUS", least=6))
+    return canvas.table(columns, [_slot_row(slot)[: len(columns)] for slot in view["slots"]])
+
+
+def _slot_row(slot: SlotView) -> list[str | Cell]:
+    run = slot["running"]
+    if run is None:
+        return [str(slot["slot"]), Cell("idle", Colour.DIM), "", "", "", ""]
+    trial, attempt, gpus = str(run["trial"]), str(run["attempt"]), ", ".join(run["gpus"])
+    return [str(slot["slot"]), run["experiment"], trial, attempt, span(run["seconds"]), gpus]

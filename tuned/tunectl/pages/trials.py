@@ -1,0 +1,138 @@
+"""trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tuned.tunectl.pages.words import (
+    STATE_COLOURS,
+    failure_text,
+    params_text,
+    time_of_day,
+    value_text,
+    values_text,
+)
+from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuned.protocol import BestView, PointView, StoryView, TrialView
+
+
+_ORIGINS = {
+    "points": "given by [[points]] of the experiment's file",
+    "enqueued": "enqueued by another program",
+    "freed": "taken up again: an earlier trial of it was aborted, lost or retried",
+    "walk": "the next point that nobody had visited",
+    "late": "a value that came after its trial had ended",
+}
+
+
+def story(canvas: Canvas, name: str, view: StoryView) -> list[str]:
+    trial = view["trial"]
+    state = canvas.paint(trial["state"], STATE_COLOURS.get(trial["state"], Colour.NONE))
+    facts = [("  Point", params_text(trial["params"]) or "no parameters"), ("  From", _origin_text(view))]
+    facts += _began(trial)
+    for attempt, failure in enumerate(view["retried"], 1):
+        facts.append((f"  Attempt {attempt}", f"{failure_text(failure)}; tried again"))
+    facts += _ended(trial)
+    if view["late_of"] is not None:
+        facts.append(("  Late", f"the value of trial {view['late_of']}, which had been given up as lost"))
+    if view["point"] is not None:
+        facts.append(("  Point now", _point_text(trial["number"], view["point"])))
+    return [f"Trial {trial['number']} of {printable(name)}: {state}", *canvas.facts(facts)]
+
+
+def _origin_text(view: StoryView) -> str:
+    origin = view["origin"]
+    if origin == "sampler":
+        return f"drawn by the sampler ({view['sampler']})"
+    return "another program: tuned did not draw it" if origin is None else _ORIGINS.get(origin, origin)
+
+
+def _began(trial: TrialView) -> list[tuple[str, str]]:
+    if trial["started"] is None or trial["duplicate_of"] is not None:
+        return []
+    where = f" by {trial['host']}" if trial["host"] else ""
+    return [("  Claimed", f"{time_of_day(trial['started'])}{where}")]
+
+
+def _ended(trial: TrialView) -> list[tuple[str, str]]:
+    after = "" if trial["seconds"] is None else f" after {span(trial['seconds'])}"
+    if twin := trial["duplicate_of"]:
+        of = f"trial {twin['number']}" + (f" on {twin['host']}" if twin["host"] else "")
+        by = f" by {trial['host']}" if trial["host"] else ""
+        if trial["values"] is None:
+            return [("  Skipped", f"at once{by}: its point was being evaluated as {of}")]
+        return [("  Reused", f"at once{by}: {values_text(trial['values'])}, the value of {of}")]
+    if trial["values"] is not None:
+        return [("  Complete", f"{values_text(trial['values'])}{after}")]
+    if trial["state"] == "FAIL":
+        return [("  Failed", f"{failure_text(trial['failure'])}{after}")]
+    return []
+
+
+def _point_text(number: int, point: PointView) -> str:
+    who = "this trial" if point["trial"] == number else f"trial {point['trial']}"
+    if point["host"] and point["trial"] != number:
+        who += f" on {point['host']}"
+    losses = f" (lost {point['losses']} times)" if point["losses"] > 1 else ""
+    match point["state"]:
+        case "held":
+            return f"being evaluated by {who}{losses}"
+        case "done":
+            late = f", a late value of trial {point['late_of']}" if point["late_of"] is not None else ""
+            return f"done: {who} has its value{late}"
+        case "failed":
+            return f"failed in {who}{losses}; tunectl retry evaluates it again"
+        case "free":
+            return f"free: it goes ahead of what is drawn{losses}" if point["trial"] is not None else "free"
+
+
+def trials(canvas: Canvas, views: Sequence[TrialView]) -> list[str]:
+    if not views:
+        return ["No trials."]
+    columns = [Column("TRIAL", is_right=True), Column("STATE"), Column("VALUE", is_right=True, least=8)]
+    columns += [Column("TIME", is_right=True), Column("HOST", least=6), Column("PARAMETERS", least=16)]
+    return canvas.table([*columns, Column("NOTE", least=10)], [_trial_row(each) for each in views])
+
+
+def _trial_row(view: TrialView) -> list[str | Cell]:
+    return [
+        str(view["number"]),
+        Cell(view["state"], STATE_COLOURS.get(view["state"], Colour.NONE)),
+        "–" if view["values"] is None else values_text(view["values"]),
+        "–" if view["seconds"] is None else span(view["seconds"]),
+        view["host"] or "–",
+        params_text(view["params"]),
+        _trial_note(view),
+    ]
+
+
+def _trial_note(view: TrialView) -> str:
+    if twin := view["duplicate_of"]:
+        return f"as {twin['number']}" + (f" on {twin['host']}" if twin["host"] else "")
+    if view["failure"]:
+        return failure_text(view["failure"])
+    return f"attempt {view['attempt']}" if view["attempt"] > 1 else ""
+
+
+def best(canvas: Canvas, views: Sequence[BestView]) -> list[str]:
+    """One trial, or a table of the front."""
+    if not views:
+        return ["No value yet."]
+    if len(views) == 1:
+        view = views[0]
+        where = f" on {view['host']}" if view["host"] else ""
+        head = f"Trial {view['number']}{where}: {canvas.paint(values_text(view['values']), Colour.BOLD)}"
+        return [
+            head,
+            *canvas.facts((f"  {name}", value_text(value)) for name, value in view["params"].items()),
+        ]
+    columns = [Column("TRIAL", is_right=True), Column("VALUES", least=10), Column("HOST", least=6)]
+    rows = [
+        [str(v["number"]), values_text(v["values"]), v["host"] or "–", params_text(v["params"])]
+        for v in views
+    ]
+    return canvas.table([*columns, Column("PARAMETERS", least=16)], rows)

@@ -1,0 +1,81 @@
+"""words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tuned.tunectl.text import Colour, number, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuned.protocol import ExperimentSummary, FailureView, Params
+
+
+STATE_COLOURS = {
+    "running": Colour.GREEN,
+    "open": Colour.GREEN,
+    "done": Colour.BOLD,
+    "COMPLETE": Colour.GREEN,
+    "RUNNING": Colour.BOLD,
+    "WAITING": Colour.DIM,
+    "cancelled": Colour.DIM,
+    "paused": Colour.YELLOW,
+    "starting": Colour.YELLOW,
+    "draining": Colour.YELLOW,
+    "aborting": Colour.RED,
+    "FAIL": Colour.RED,
+    "dead": Colour.RED,
+    "stopped": Colour.DIM,
+}
+
+
+def budget_text(summary: ExperimentSummary) -> str:
+    parts = []
+    if summary["trials_limit"] is not None:
+        parts.append(f"{summary['trials']} of {summary['trials_limit']} trials")
+    if summary["evaluations_limit"] is not None:
+        parts.append(f"{summary['evaluations']} of {summary['evaluations_limit']} evaluations")
+    if summary["seconds_left"] is not None:
+        parts.append(f"{span(summary['seconds_left'])} of its time left")
+    return ", ".join(parts) or "none: until every point is visited, or cancelled"
+
+
+def failure_text(failure: FailureView | None) -> str:
+    if failure is None:
+        return "failed"
+    cause, message = failure["cause"], failure.get("message") or failure["cause"]
+    # "exit status 1" says its cause itself.
+    return message if message.startswith(cause) else f"{cause}: {message}"
+
+
+def time_of_day(stamp: str) -> str:
+    """In the reader's time zone; with the date, if it is not today."""
+    moment = datetime.fromisoformat(stamp).astimezone()
+    is_today = moment.date() == datetime.now(UTC).astimezone().date()
+    return moment.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
+
+
+def short_count(count: int) -> str:
+    """At most five places: 46, 120k, 4.2M."""
+    if count < 100_000:
+        return str(count)
+    scaled = float(count)
+    for unit in "kMGTP":
+        scaled /= 1000
+        if scaled < 1000:
+            return f"{scaled:.3g}{unit}"
+    return f"{scaled / 1000:.3g}E"
+
+
+def values_text(values: Sequence[float]) -> str:
+    return ", ".join(number(value) for value in values)
+
+
+def params_text(params: Params) -> str:
+    return " ".join(f"{name}={value_text(value)}" for name, value in params.items())
+
+
+def value_text(value: float | str) -> str:
+    return number(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,191 @@
+"""Experiment files before the daemon has them: checked, described, and put into the spool."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuned.config import settings
+from tuned.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem, TunedError, Unreachable
+from tuned.experiment import experiment, summary
+from tuned.tunectl.client import experiment_path
+from tuned.tunectl.pages import fleet
+from tuned.tunectl.text import cut, number, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from tuned.domain.space import Point
+    from tuned.experiment.experiment import Experiment
+    from tuned.protocol import Event
+    from tuned.tunectl.client import Client
+    from tuned.tunectl.text import Canvas
+
+
+STDIN = "-"
+
+
+#: How long the daemon has to say whether it takes a file; other users' files first lie still for a second.
+TAKE_SECONDS = 5.0
+
+
+#: More than this is refused by the spool.
+_MOST_BYTES = 2**20
+
+
+def load(file: str) -> tuple[Experiment, bytes]:
+    """The file's experiment and its bytes. Raises InvalidInput with all that is wrong, NotFound."""
+    content, name = _read(file)
+    parsed = experiment.parse(content, name)
+    if file == STDIN and "name" not in tomllib.loads(content.decode()):
+        expected = "a name, because standard input has none"
+        raise InvalidInput(Problem(file=name, key="name", found="nothing", expected=expected))
+    return parsed, content
+
+
+def check(canvas: Canvas, files: Sequence[str]) -> int:
+    def describe(file: str) -> None:
+        parsed, _ = load(file)
+        click.echo(f"{file}: ok")
+        for line in summary.summary(parsed):
+            click.echo(f"  {cut(printable(line), canvas.width - 2)}")
+
+    return _each(files, describe)
+
+
+def submit(client: Client, files: Sequence[str]) -> int:
+    """Files that are wrong are told and left; the others go into the spool."""
+    spool = _spool(client)
+    return _each(files, lambda file: _put_and_tell(client, spool, *load(file)))
+
+
+def replace(client: Client, files: Sequence[str]) -> int:
+    """Gives experiments the budgets of these files; where this host has no part in one yet, it gets one."""
+    spool = _spool(client)
+
+    def change_and_tell(file: str) -> None:
+        parsed, content = load(file)
+        view = client.post(experiment_path(parsed.name, "replace"), body=content)
+        click.echo(fleet.replaced(view))
+        if not view["runs_here"] and view["experiment"]["state"] != "done":
+            _put_and_tell(client, spool, parsed, content)
+
+    return _each(files, change_and_tell)
+
+
+def _put_and_tell(client: Client, spool: Path, parsed: Experiment, content: bytes) -> None:
+    # Begun before the file is there: what the daemon says of it cannot be missed.
+    following = _events(client)
+    _put(spool, f"{parsed.name}.toml", content)
+    click.echo(_verdict(parsed.name, following))
+
+
+def _each(files: Sequence[str], act: Callable[[str], None]) -> int:
+    status = 0
+    for file in files:
+        try:
+            act(file)
+        except Unreachable:
+            raise
+        except TunedError as error:
+            click.echo(str(error), err=True)
+            status = 1
+    return status
+
+
+def _read(file: str) -> tuple[bytes, str]:
+    if file == STDIN:
+        return sys.stdin.buffer.read(_MOST_BYTES + 1), "stdin.toml"
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(_MOST_BYTES + 1), file
+    except OSError as error:
+        raise NotFound(f"cannot read {file}: {error.strerror}") from None
+
+
+def _spool(client: Client) -> Path:
+    """Where the daemon looks; where it will look, if it does not run."""
+    try:
+        return Path(client.get("/v1/status")["spool"])
+    except Unreachable:
+        return settings.load(None, os.environ).spool
+
+
+def _events(client: Client) -> Generator[Event, None, None] | None:
+    following = client.events(within_seconds=TAKE_SECONDS)
+    try:
+        next(following)
+    except Unreachable:
+        return None
+    return following
+
+
+def _put(spool: Path, file: str, content: bytes) -> None:
+    """Whole or not at all, and never over a file that waits there."""
+    target, scratch = spool / file, spool / f".{file}.{os.getpid()}.{time.monotonic_ns()}.tmp"
+    try:
+        if os.path.lexists(target):
+            raise Conflict(f"cannot submit {file}: one of this name waits in {spool}")
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(descriptor)
+            scratch.rename(target)
+        except OSError:
+            scratch.unlink(missing_ok=True)
+            raise
+        _sync(spool)
+    except OSError as error:
+        raise _not_written(spool, file, error) from None
+
+
+def _sync(directory: Path) -> None:
+    # A member of the spool's group may write to it, but perhaps not read it.
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _not_written(spool: Path, file: str, error: OSError) -> TunedError:
+    text = f"cannot submit {file}: cannot write to {spool}: {error.strerror}"
+    if isinstance(error, PermissionError):
+        return Forbidden(f"{text}; expected root, or a member of its group")
+    return TunedError(text)
+
+
+def _verdict(name: str, following: Generator[Event, None, None] | None) -> str:
+    """What the daemon makes of the file. Raises Conflict if it rejects it."""
+    if following is None:
+        return f"{name} submitted; the daemon does not run, and will take it when it starts"
+    for event in following:
+        if event["event"] == "experiment-taken" and event.get("experiment") == name:
+            return f"{name} submitted and taken; see tunectl show {name}"
+        if event["event"] == "experiment-rejected" and event.get("file") == f"{name}.toml":
+            raise Conflict(f"{name} submitted and rejected: {event.get('message', 'see its .error file')}")
+    return f"{name} submitted; the daemon has not taken it yet, see tunectl status"
+
+
+def example_point(parsed: Experiment) -> Point:
+    """The point that would be evaluated first, as far as that is known before a sampler is asked."""
+    if parsed.points:
+        return parsed.points[0]
+    # The same one at each check: a description should not change by itself.
+    return parsed.space.uniform(random.Random(0))  # noqa: S311
+
+
+def point_text(point: Point) -> str:
+    values = point.values.items()
+    return " ".join(f"{name}={number(v) if isinstance(v, float) else v}" for name, v in values)

@@ -1,0 +1,1 @@
+"""Programs that run inside a trial's own process. They import the words and nothing else of ours."""

@@ -1,0 +1,41 @@
+"""The process from which an experiment's commands begin: a fork of it waits, and becomes the program.
+
+``python -m tuned.worker.command DESCRIPTOR GROUP``, as told in ``forkserver``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from tuned.worker.forkserver import Order, connect, serve
+
+#: As a shell has it where there is a program, and it cannot be run.
+CANNOT_RUN = 126
+
+
+#: What Python ignores, and programs expect to be as it was.
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def main(arguments: Sequence[str]) -> None:
+    descriptor, group = arguments
+    serve(connect(descriptor, group), _become)
+
+
+def _become(order: Order) -> int:
+    os.chdir(order["workdir"])
+    for each in _IGNORED:
+        signal.signal(each, signal.SIG_DFL)
+    program, *_ = argv = order["argv"]
+    try:
+        os.execvpe(program, argv, order["environment"])  # noqa: S606 (a member of the spool's group asked for it)
+    except OSError as error:
+        os.write(2, f"tuned: cannot run {program!r}: {error.strerror}\n".encode())
+        return CANNOT_RUN
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,158 @@
+"""Forks trials for the daemon, in advance: each waits in a control group of its own for what it is to become.
+
+A server is a child of the daemon, which holds the other end of a socket. It says READY, or why it cannot be
+forked. Each message with sockets asks for as many trials, in the control groups that it names; the answer is
+their process ids. When nobody holds the other end any more, it ends.
+
+Trials are forked by a child that ends at once, so that the daemon, which adopts orphans, becomes their parent
+and learns how they end from the kernel, whatever becomes of the server. Each joins its group and waits at its
+socket until it is told what to become, or nobody holds the other end.
+
+An upgrade puts its version of this file, and of the programs that use it, under a daemon that goes on
+running: what the daemon of the version before asks for must be understood.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Collection, Sequence
+from typing import NoReturn, TypedDict
+
+#: The mark: ``<instance>/<claim>``.
+TOKEN_VARIABLE = "TUNED_TOKEN"  # noqa: S105 (no secret)
+
+
+READY = b"ready"
+
+
+#: So many trials are asked for at a time: the process in between costs as much as one of them.
+TRIALS = 4
+
+
+#: What a trial is given: its order (JSON), standard output, standard error.
+DESCRIPTORS = 3
+
+
+#: As env(1) and nohup(1) have it where they fail by themselves.
+CANNOT_BEGIN = 125
+
+
+#: Longer than anything that the daemon says, or that we answer.
+MESSAGE_BYTES = 64 * 1024
+
+
+class Order(TypedDict):
+    """What a trial is to be."""
+
+    argv: list[str]
+    #: All of it, with the mark.
+    environment: dict[str, str]
+    workdir: str
+
+
+#: Makes a trial of the process that calls it, and returns its exit status.
+#: Raises OSError or ValueError if it cannot begin.
+Become = Callable[[Order], int]
+
+
+def connect(descriptor: str, group: str) -> socket.socket:
+    """Joins the server's control group, unless it is empty; returns the socket to the daemon."""
+    if group:
+        _join(group)
+    daemon = socket.socket(fileno=int(descriptor))
+    # What a program starts must not hold it.
+    daemon.set_inheritable(False)
+    return daemon
+
+
+def serve(daemon: socket.socket, become: Become) -> None:
+    """Forks what the daemon asks for, until it is gone."""
+    # Whoever ignores it cannot wait for a child.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    daemon.send(READY)
+    while True:
+        groups, sockets, _, _ = socket.recv_fds(daemon, MESSAGE_BYTES, TRIALS, socket.MSG_CMSG_CLOEXEC)
+        if not sockets:
+            return
+        answer = _fork(daemon, become, sockets, json.loads(groups))
+        for each in sockets:
+            os.close(each)
+        daemon.send(answer)
+
+
+def _fork(
+    daemon: socket.socket, become: Become, sockets: Sequence[int], groups: Sequence[str | None]
+) -> bytes:
+    """The process ids of trials, which are no children of ours when we have them."""
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        pids: list[str] = []
+        try:
+            for each, group in zip(sockets, groups, strict=True):
+                if (pid := os.fork()) == 0:
+                    _be_trial(become, each, group, {reader, writer, daemon.detach(), *sockets} - {each})
+                pids.append(str(pid))
+        finally:
+            # Those that there are, if the system allows no more.
+            os.write(writer, " ".join(pids).encode())
+            os._exit(0)
+    os.close(writer)
+    answer = os.read(reader, 1024)
+    os.close(reader)
+    os.waitpid(between, 0)
+    if not answer:
+        raise SystemExit("the system allows no further process")
+    return answer
+
+
+def _be_trial(become: Become, waiting: int, group: str | None, others: Collection[int]) -> NoReturn:
+    status = CANNOT_BEGIN
+    try:
+        os.setsid()
+        for each in others:
+            os.close(each)
+        hindrance = None if group is None else _hindrance(group)
+        if (order := _receive(waiting)) is not None:
+            if hindrance is not None:
+                raise hindrance
+            status = become(order)
+    except (OSError, ValueError) as error:
+        os.write(2, f"tuned: cannot begin the trial: {error}\n".encode())
+    finally:
+        # Not the interpreter's own end: it would take down, module by module, what is there once for all.
+        os._exit(status)
+
+
+def _hindrance(group: str) -> OSError | None:
+    """Joins a control group; if it cannot, why, for there is no output yet to say it on."""
+    try:
+        _join(group)
+    except OSError as error:
+        return error
+    return None
+
+
+def _join(group: str) -> None:
+    # Not with a buffer: a refused write would be tried again.
+    with io.FileIO(f"{group}/cgroup.procs", "w") as file:
+        file.write(str(os.getpid()).encode())
+
+
+def _receive(waiting: int) -> Order | None:
+    """Waits for the order, and has its outputs from then on; None if nobody is there to give one."""
+    with socket.socket(fileno=waiting) as daemon:
+        _, given, _, _ = socket.recv_fds(daemon, 1, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    if not given:
+        return None
+    order, stdout, stderr = given
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    found: Order = json.loads(os.pread(order, os.fstat(order).st_size, 0))
+    for each in given:
+        os.close(each)
+    return found

@@ -1,0 +1,154 @@
+"""The warm process of one Python objective: imports its module once, and forks every trial from there.
+
+``python -m tuned.worker.warm_objective MODULE:FUNCTION DIRECTORY SPACE DESCRIPTOR GROUP``: the last two as
+told in ``forkserver``, the others as for ``worker``. What the import prints, and how it fails, is that of the
+trial for which it was begun, whose output it has until then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tuned.domain.space import Parameter
+from tuned.worker.forkserver import TOKEN_VARIABLE, Order, connect, serve
+from tuned.worker.objective import Objective, evaluate, load, parameters
+
+_libc = ctypes.CDLL(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Imported:
+    """What is there once for all trials."""
+
+    objective: Objective
+    space: Mapping[str, Parameter]
+    #: The address at which the kernel shows our mark to those who ask what environment a process began with.
+    mark: int
+    mark_bytes: int
+
+
+def main(arguments: Sequence[str]) -> None:
+    name, directory, space, descriptor, group = arguments
+    daemon = connect(descriptor, group)
+    mark, mark_bytes = _find_mark()
+    imported = _Imported(
+        objective=load(name, directory), space=parameters(space), mark=mark, mark_bytes=mark_bytes
+    )
+    _let_go_of_output()
+    if (hindrance := _hindrance()) is not None:
+        daemon.send(hindrance.encode())
+        return
+    # Libraries for numbers have threads of their own, and see to their forks.
+    warnings.filterwarnings("ignore", r"This process .*is multi-threaded, use of fork", DeprecationWarning)
+    # What is there now is not looked through, and so not copied, by the collector of every trial.
+    gc.collect()
+    gc.freeze()
+    serve(daemon, partial(_become, imported))
+
+
+def _find_mark() -> tuple[int, int]:
+    stat = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    # env_start and env_end of proc(5), which counts from 1 and has two fields before the parenthesis.
+    start, end = int(stat[50 - 3]), int(stat[51 - 3])
+    shown = ctypes.string_at(start, end - start)
+    place = shown.index(f"{TOKEN_VARIABLE}=".encode()) + len(TOKEN_VARIABLE) + 1
+    return start + place, shown.index(b"\0", place) - place
+
+
+def _let_go_of_output() -> None:
+    """The output of the trial that had us begun is not ours any more."""
+    _flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def _hindrance() -> str | None:
+    """Why a fork of this process would not be what the module made of it."""
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if others:
+        return f"its import leaves threads running ({', '.join(others)})"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return "its import initialises CUDA"
+    return None
+
+
+def _become(imported: _Imported, order: Order) -> int:
+    _settle_in(imported, order)
+    return _conclude(imported)
+
+
+def _settle_in(imported: _Imported, order: Order) -> None:
+    """Becomes what a command is when it begins: mark, environment, directory."""
+    environment = order["environment"]
+    token = environment[TOKEN_VARIABLE].encode()
+    if len(token) != imported.mark_bytes:
+        raise ValueError(f"the mark {token.decode()} is not as long as the server's")
+    ctypes.memmove(imported.mark, token, len(token))
+    # Most of it is the server's, and every page that is left alone is one that need not be copied.
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    for name, value in environment.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+    os.chdir(order["workdir"])
+    if (random := sys.modules.get("numpy.random")) is not None:
+        # Python's own generator sees to that by itself.
+        random.seed()
+
+
+def _conclude(imported: _Imported) -> int:
+    """Evaluates, and ends as the interpreter would; returns the exit status."""
+    # What was registered at the import is for the process that imported; and as multiprocessing does it.
+    atexit._clear()
+    if (multiprocessing := sys.modules.get("multiprocessing.util")) is not None:
+        atexit.register(multiprocessing._exit_function)
+    status = 0
+    try:
+        evaluate(imported.objective, imported.space)
+    except SystemExit as end:
+        status = _status(end.code)
+    except BaseException as error:  # noqa: BLE001 (whatever it is, it ends the trial)
+        sys.excepthook(type(error), error, error.__traceback__)
+        status = 1
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+    # Waits for threads that are no daemons.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    _flush()
+    return status
+
+
+def _status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # What libraries in C have printed.
+    _libc.fflush(None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
