@@ -149,12 +149,12 @@ def suggest(trial: optuna.Trial) -> float:
 
 def evaluate(member: Member) -> Callable[[], None]:
     """One trial after the other on the central path, one at each call."""
-    drawer = member.drawer()
+    source = member.source()
 
     def trial() -> None:
-        draft = drawer.draw()
+        draft = source.draw()
         claimed = member.claims.claim(draft.candidate)
-        drawer.release(draft)
+        source.release(draft)
         assert isinstance(claimed, Claimed), claimed
         member.tell(claimed, 0.5)
 

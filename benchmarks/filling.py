@@ -45,7 +45,7 @@ WHERE study_id = :study AND number >= :first
 
 def fill(member: Member, count: int, state: TrialState = TrialState.COMPLETE) -> None:
     """Adds so many trials to the member's study, COMPLETE or RUNNING, each with a point of its own."""
-    database, study_id = member.database, member.standing.study_id
+    database, study_id = member.database, member.status.study_id
     with database.transaction() as connection:
         last = "SELECT coalesce(max(number), -1) FROM trials WHERE study_id = :study"
         first = connection.execute(text(last), {"study": study_id}).scalar_one() + 1
@@ -55,7 +55,7 @@ def fill(member: Member, count: int, state: TrialState = TrialState.COMPLETE) ->
         _run(connection, _TRIALS, **place, count=count, state=state.name, ended=ended)
         distributions = {
             row.param_name: row.distribution_json
-            for row in member.encoding.rows(member.drawer().uniform().point)
+            for row in member.encoding.rows(member.source().uniform().point)
         }
         for parameter, factor in zip(member.experiment.space.parameters, _FACTORS, strict=False):
             statement = _PARAM.format(value=_value(parameter, _SPREAD.format(factor=factor)))

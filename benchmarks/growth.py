@@ -24,8 +24,8 @@ from benchmarks.report import Cell, Report, Spread
 from benchmarks.rounds import ratio, take_turns
 from tests.acceptance.daemon import resident_megabytes
 from tests.factories import Member, join, opened
-from tuned.domain.claim import Claimed, Holder
-from tuned.search.sampling import Drawer
+from tuned.domain.claim import Claimant, Claimed
+from tuned.search.sampling import PointSource
 from tuned.storage.database import Database
 from tuned.storage.history import History
 
@@ -65,7 +65,7 @@ def _measure_claims(ground: Ground, report: Report) -> None:
             results[kind] = take_turns(
                 ROUNDS,
                 {
-                    f"at {size:,}": partial(_milliseconds, member, member.drawer())
+                    f"at {size:,}": partial(_milliseconds, member, member.source())
                     for size, member in members.items()
                 },
             )
@@ -79,11 +79,11 @@ def _measure_claims(ground: Ground, report: Report) -> None:
         report.figure(what, rows[kind].median, at_most=1.2)
 
 
-def _milliseconds(member: Member, drawer: Drawer, _: int) -> float:
+def _milliseconds(member: Member, source: PointSource, _: int) -> float:
     """Of the median trial: one that met a busy moment of the machine says nothing of the study's size."""
     took = []
     for _ in range(TRIALS):
-        candidate = drawer.uniform()
+        candidate = source.uniform()
         began = time.perf_counter()
         claimed = member.claims.claim(candidate)
         assert isinstance(claimed, Claimed), claimed
@@ -126,7 +126,7 @@ def _measure_opening(url: str, report: Report) -> None:
 
 def _read_tuned(url: str) -> object:
     member = _open(url)
-    history = History(member.database, member.standing.study_id)
+    history = History(member.database, member.status.study_id)
     history.sync()
     member.database.close()
     return history
@@ -134,14 +134,14 @@ def _read_tuned(url: str) -> object:
 
 def _draw_tuned(url: str) -> object:
     member = _open(url)
-    drawer = member.drawer()
-    drawer.draw()
+    source = member.source()
+    source.draw()
     member.database.close()
-    return drawer
+    return source
 
 
 def _open(url: str) -> Member:
-    return join(Database(url), experiment("grown", "tpe"), holder=Holder(host="reader", incarnation=""))
+    return join(Database(url), experiment("grown", "tpe"), claimant=Claimant(host="reader", incarnation=""))
 
 
 def _read_optuna(url: str) -> object:
@@ -173,7 +173,7 @@ def _weigh(_: int, url: str, open_study: Callable[[str], object]) -> tuple[float
 def _measure_reading(member: Member, report: Report) -> None:
     """How long it takes to learn of new trials, while many run elsewhere."""
     fill(member, RUNNING, TrialState.RUNNING)
-    history = History(member.database, member.standing.study_id)
+    history = History(member.database, member.status.study_id)
     storage = RDBStorage(member.database.url)
     study = optuna.load_study(study_name="grown", storage=_CachedStorage(storage))
     readers = {

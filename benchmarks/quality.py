@@ -191,8 +191,8 @@ async def _search_tuned(link: Link, function: Function, seed: int, seconds: floa
         link,
         experiment,
         encoding=member.encoding,
-        standing=member.standing,
-        holder=member.holder,
+        status=member.status,
+        claimant=member.claimant,
         file=name,
     )
     search.busy = WORKERS
@@ -215,6 +215,6 @@ async def _claim(search: Search, slot: int) -> Claimed:
     """The next point. What is drawn ahead has then been drawn, as it is before the next trial ends."""
     while not isinstance(claimed := await search.claim_next(slot), Claimed):
         pass
-    if ahead := search._drafts._ahead:
+    if ahead := search._prefetch._ahead:
         await asyncio.wait(ahead)
     return claimed

@@ -30,16 +30,16 @@ from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.disk.outbox import Outbox
 from tuned.disk.state import StateDirectory
-from tuned.domain.claim import Claimed, Holder, Outcome
+from tuned.domain.claim import Claimant, Claimed, Outcome
 from tuned.domain.ending import Ending
-from tuned.domain.result import Result, Told
+from tuned.domain.result import Result, TellOutcome
 from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
 from tuned.storage.link import Link
-from tuned.storage.studies import open_study, standings
+from tuned.storage.studies import open_study, study_statuses
 from tuned.trial.evaluation import Evaluation, Site
 
 INTERVAL_SECONDS, EXPIRE_SECONDS = 10.0, 90.0
@@ -203,8 +203,8 @@ class _Host:
     def __init__(self, name: str, plan: Plan, database: Database, observed: Observed) -> None:
         self._plan = plan
         self._observed = observed
-        instance = uuid.uuid4().hex
-        state = StateDirectory(path=plan.home / name, instance=instance)
+        installation_id = uuid.uuid4().hex
+        state = StateDirectory(path=plan.home / name, installation_id=installation_id)
         state.path.mkdir()
         events = Events(name)
         self.link = Link(database, events, last_retry_seconds=INTERVAL_SECONDS)
@@ -216,7 +216,7 @@ class _Host:
         self._fleet = Fleet(
             self.link,
             host=name,
-            instance=instance,
+            installation_id=installation_id,
             interval_seconds=INTERVAL_SECONDS,
             expire_seconds=EXPIRE_SECONDS,
             describe=dict,
@@ -230,9 +230,9 @@ class _Host:
         return pool.checkedin() + pool.checkedout()
 
     async def join(self) -> None:
-        holder = await self._fleet.join()
+        claimant = await self._fleet.join()
         for number in range(self._plan.studies):
-            search = await self.link.draw(self._open, f"load-{number}", holder)
+            search = await self.link.draw(self._open, f"load-{number}", claimant)
             self._scheduler.searches[search.name] = search
 
     def begin(self) -> None:
@@ -251,21 +251,21 @@ class _Host:
         await asyncio.wait(self._tasks)
         await self.link.landed(10)
 
-    def _open(self, name: str, holder: Holder) -> _TimedSearch:
+    def _open(self, name: str, claimant: Claimant) -> _TimedSearch:
         text = f'[sampler]\nname = "{self._plan.sampler}"\n'
         experiment = make_experiment(text, space=SPACE, name=name)
         encoding = Encoding(experiment.space)
-        standing = open_study(self.link.database, experiment, encoding, is_new=True)
+        status = open_study(self.link.database, experiment, encoding, is_new=True)
         search = _TimedSearch(
-            self.link, experiment, encoding=encoding, standing=standing, holder=holder, file=name
+            self.link, experiment, encoding=encoding, status=status, claimant=claimant, file=name
         )
         search.observed = self._observed
         return search
 
-    async def _on_told(self, result: Result, _: Told) -> None:
+    async def _on_told(self, result: Result, _: TellOutcome) -> None:
         self._observed.told += 1
         for search in self._scheduler.searches.values():
-            if search.standing.study_id == result.study_id:
+            if search.status.study_id == result.study_id:
                 search.note_told(result.trial_id)
         self._scheduler.wake()
 
@@ -275,10 +275,10 @@ class _Host:
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             with contextlib.suppress(DatabaseAway):
-                ids = [search.standing.study_id for search in searches]
-                found = await self.link.call(standings, self.link.database, ids)
+                ids = [search.status.study_id for search in searches]
+                found = await self.link.call(study_statuses, self.link.database, ids)
                 for search in searches:
-                    search.look(found[search.standing.study_id])
+                    search.look(found[search.status.study_id])
 
     async def _die(self) -> None:
         raise AssertionError("a host was taken for dead under load")

@@ -17,7 +17,7 @@ from benchmarks.report import Report
 from benchmarks.rounds import take_turns
 from tuned.trial import cgroup, process
 from tuned.trial import launch as launch_module
-from tuned.trial.fork_servers import Program, Server
+from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.trial.process_table import become_subreaper
 
 ROUNDS = 5
@@ -84,7 +84,7 @@ def _run_bare() -> None:
 
 def _run_spawned(groups: cgroup.Root | None, home: Path) -> None:
     async def run() -> None:
-        server = Server(Program.of_commands())
+        server = ForkServer(ServerProgram.of_commands())
         for number in range(TRIALS):
             launch = launch_module.Launch(
                 argv=tuple(COMMAND),
@@ -94,7 +94,7 @@ def _run_spawned(groups: cgroup.Root | None, home: Path) -> None:
                 timeout_seconds=None,
                 objectives=1,
                 pattern=None,
-                token=f"bench-{os.getpid()}/{number}",
+                mark=f"bench-{os.getpid()}/{number}",
                 cgroups=groups,
             )
             ending = await process.run(launch, server.start)

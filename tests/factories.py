@@ -18,15 +18,15 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import event, insert, inspect, text, update
 
-from tuned.domain.claim import Candidate, Claimed, Duplicate, Holder, Origin, Outcome
+from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin, Outcome
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Result, Told
+from tuned.domain.result import Result, TellOutcome
 from tuned.domain.space import Point, Value
-from tuned.domain.standing import Standing
+from tuned.domain.study_status import StudyStatus
 from tuned.domain.walk import Walk
 from tuned.events import Events
 from tuned.experiment.experiment import Experiment, parse
-from tuned.search.sampling import Drawer
+from tuned.search.sampling import PointSource
 from tuned.storage import hosts
 from tuned.storage.claims import Claims
 from tuned.storage.database import Database
@@ -35,7 +35,7 @@ from tuned.storage.history import History
 from tuned.storage.link import Link
 from tuned.storage.migrations import MIGRATION_TIMEOUT, migrate
 from tuned.storage.schema import t_host
-from tuned.storage.studies import open_study, standings
+from tuned.storage.studies import open_study, study_statuses
 from tuned.storage.tells import tell
 
 T = TypeVar("T")
@@ -122,17 +122,17 @@ def _alembic_head() -> str:
     return head
 
 
-def make_holder(database: Database, host: str = "h1", *, instance: str | None = None) -> Holder:
+def make_holder(database: Database, host: str = "h1", *, installation_id: str | None = None) -> Claimant:
     """A new incarnation of a host."""
-    incarnation = hosts.register(database, host, instance or host, {})
+    incarnation = hosts.register(database, host, installation_id or host, {})
     assert incarnation is not None
-    return Holder(host=host, incarnation=incarnation)
+    return Claimant(host=host, incarnation=incarnation)
 
 
-def kill(database: Database, holder: Holder) -> None:
+def kill(database: Database, claimant: Claimant) -> None:
     """What the fleet says of a host whose beats have stopped."""
     with database.transaction() as connection:
-        dead = update(t_host).where(t_host.c.incarnation == holder.incarnation).values(dead=True)
+        dead = update(t_host).where(t_host.c.incarnation == claimant.incarnation).values(dead=True)
         connection.execute(dead)
 
 
@@ -143,8 +143,8 @@ class Member:
     database: Database
     experiment: Experiment
     encoding: Encoding
-    standing: Standing
-    holder: Holder
+    status: StudyStatus
+    claimant: Claimant
     claims: Claims
 
     def point(self, x: int | None = None, **values: Value) -> Point:
@@ -181,60 +181,62 @@ class Member:
     def evaluate(self, x: int, *values: float) -> Claimed:
         """Claims and tells; without values it fails."""
         claimed = self.take(x)
-        assert self.tell(claimed, *values) is Told.TOLD
+        assert self.tell(claimed, *values) is TellOutcome.TOLD
         return claimed
 
     def result(self, claimed: Claimed, *values: float, **ending: Any) -> Result:
         """How an evaluation ended: without values, with a failure."""
         return Result(
             study_id=claimed.study_id,
-            study_uid=self.standing.uid,
+            study_uid=self.status.uid,
             trial_id=claimed.trial_id,
             number=claimed.number,
             key=claimed.point.key,
-            host=self.holder.host,
+            host=self.claimant.host,
             ending=Ending(values=values or None, failure=None if values else CRASH, **ending),
         )
 
-    def tell(self, claimed: Claimed, *values: float, **ending: Any) -> Told:
+    def tell(self, claimed: Claimed, *values: float, **ending: Any) -> TellOutcome:
         return tell(self.database, self.result(claimed, *values, **ending))
 
-    def now(self) -> Standing:
-        return standings(self.database, [self.standing.study_id])[self.standing.study_id]
+    def now(self) -> StudyStatus:
+        return study_statuses(self.database, [self.status.study_id])[self.status.study_id]
 
     def trials(self) -> list[FrozenTrial]:
-        history = History(self.database, self.standing.study_id)
+        history = History(self.database, self.status.study_id)
         history.sync()
         return history.trials
 
     def trial(self, number: int) -> FrozenTrial:
         return self.trials()[number]
 
-    def drawer(self, holder: Holder | None = None) -> Drawer:
-        return Drawer(self.database, self.experiment, self.encoding, self.standing, holder or self.holder)
+    def source(self, claimant: Claimant | None = None) -> PointSource:
+        return PointSource(
+            self.database, self.experiment, self.encoding, self.status, claimant or self.claimant
+        )
 
 
 def join(
-    database: Database, experiment: Experiment, host: str = "h1", *, holder: Holder | None = None
+    database: Database, experiment: Experiment, host: str = "h1", *, claimant: Claimant | None = None
 ) -> Member:
     """A host that opens the experiment's study, as after a restart of its daemon unless a holder is given."""
     encoding = Encoding(experiment.space)
-    standing = open_study(database, experiment, encoding, is_new=True)
-    holder = holder or make_holder(database, host)
+    status = open_study(database, experiment, encoding, is_new=True)
+    claimant = claimant or make_holder(database, host)
     claims = Claims(
         database,
-        standing.study_id,
-        holder=holder,
+        status.study_id,
+        claimant=claimant,
         encoding=encoding,
         dedup=experiment.dedup,
-        walk=None if standing.size is None else Walk(standing.size, standing.seed),
+        walk=None if status.size is None else Walk(status.size, status.seed),
     )
     return Member(
         database=database,
         experiment=experiment,
         encoding=encoding,
-        standing=standing,
-        holder=holder,
+        status=status,
+        claimant=claimant,
         claims=claims,
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tests.fleet.steps import Rules, Step, at_once, find, put, transaction
 from tests.fleet.store import Store, host_row
 from tests.fleet.world import Host, HostLine, Running, Seen, World
-from tuned.daemon.failure_detector import Sighting, Watch
+from tuned.daemon.failure_detector import FailureDetector, Sighting
 
 INTERVAL = 1 / 3
 OLDEST_LOOK = 2
@@ -71,7 +71,7 @@ class Beats:
             case "due":
                 beaten = host._replace(beat="beaten", missed=0)
                 for step in transaction(
-                    world, host, self._rules, "beats", lambda tables: self._store.beat(tables, host.holder),
+                    world, host, self._rules, "beats", lambda tables: self._store.beat(tables, host.claimant),
                     lambda lives: beaten if lives else kill_all(host), blinked,
                 ):  # fmt: skip
                     yield step._replace(world=self._missed(step.world, host))
@@ -105,7 +105,7 @@ class Beats:
         watch._last_look = None if host.look_age is None else -float(host.look_age)
         watch._sightings = {seen.incarnation: _sighting(seen) for seen in host.sightings}
         found = {row.incarnation for row in watch.look([host_row(line) for line in host.rows], 0.0)}
-        dead = tuple(line for line in host.rows if line.incarnation in found - {host.holder})
+        dead = tuple(line for line in host.rows if line.incarnation in found - {host.claimant})
         return host._replace(
             beat="marking" if dead else "resting",
             rows=dead,
@@ -114,7 +114,7 @@ class Beats:
                 Seen(s.row.incarnation, s.row.beat, min(int(-s.since), self._rules.expire))
                 for s in watch.sightings
                 # Nobody finds himself dead.
-                if s.row.incarnation != host.holder
+                if s.row.incarnation != host.claimant
             ),
         )
 
@@ -124,8 +124,8 @@ class Beats:
         watch.blink()
         return tuple(seen for seen in host.sightings if seen.incarnation in watch._sightings)
 
-    def _watch(self) -> Watch:
-        return Watch(INTERVAL, float(self._rules.expire))
+    def _watch(self) -> FailureDetector:
+        return FailureDetector(INTERVAL, float(self._rules.expire))
 
 
 def _sighting(seen: Seen) -> Sighting:
@@ -147,10 +147,10 @@ def is_quiet(world: World) -> bool:
         host.life == "running"
         and host.beat == "resting"
         and not (host.is_frozen or host.is_away)
-        and lines[host.host].incarnation == host.holder
+        and lines[host.host].incarnation == host.claimant
         and not lines[host.host].dead
         and (host.look_age or 0) <= 1
-        and [seen.incarnation for seen in host.sightings if seen.age <= 1] == [other.holder]
+        and [seen.incarnation for seen in host.sightings if seen.age <= 1] == [other.claimant]
         for host, other in ((first, second), (second, first))
     )
 
@@ -166,7 +166,7 @@ def quieted(world: World) -> World:
 
 def fresh(host: Host, other: Host) -> Host:
     """A host that has just seen the other, whose counter is at 0."""
-    return host._replace(look_age=0, sightings=(Seen(other.holder, 0, 0),), missed=0, rows=())
+    return host._replace(look_age=0, sightings=(Seen(other.claimant, 0, 0),), missed=0, rows=())
 
 
 def _is_joining(host: Host) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from tests.factories import _prepare
 from tests.fleet.beats import fresh, quieted
-from tests.fleet.program import Program, is_end
+from tests.fleet.program import ServerProgram, is_end
 from tests.fleet.steps import Rules, Step
 from tests.fleet.store import SteppedDatabase, Store, Violation
 from tests.fleet.world import Host, Running, World, canonical
@@ -69,7 +69,7 @@ def explore(experiment: Experiment, rules: Rules) -> Explored:
     """Raises Violation, with the story of how it comes about."""
     with _store(experiment) as store:
         explored = Explored()
-        _search(explored, store, Program(store, rules), rules)
+        _search(explored, store, ServerProgram(store, rules), rules)
         stuck = _stuck(explored)
     if stuck is not None:
         raise Violation(f"from here nothing leads to an end:\n{explored.story(stuck)}\n({explored})")
@@ -86,7 +86,7 @@ def _store(experiment: Experiment) -> Iterator[Store]:
         database.close()
 
 
-def _search(explored: Explored, store: Store, program: Program, rules: Rules) -> None:
+def _search(explored: Explored, store: Store, program: ServerProgram, rules: Rules) -> None:
     first = canonical(_beginning(store, rules))[0]
     numbers = {first: explored.add(first, None)}
     queue = deque([0])
@@ -114,11 +114,11 @@ def _beginning(store: Store, rules: Rules) -> World:
     """Both hosts have joined and seen each other."""
     first = store.register(store.empty, 0)
     second = store.register(first.tables, 1)
-    one, other = (Host(host, "running", holder=born.value) for host, born in enumerate((first, second)))
+    one, other = (Host(host, "running", claimant=born.value) for host, born in enumerate((first, second)))
     return World(second.tables, (fresh(one, other), fresh(other, one)), rules.disturbances)
 
 
-def _steps(explored: Explored, program: Program, now: int) -> Iterator[Step]:
+def _steps(explored: Explored, program: ServerProgram, now: int) -> Iterator[Step]:
     try:
         yield from program.steps(explored.worlds[now])
     except Violation as violation:
@@ -143,7 +143,7 @@ def _overlap(world: World) -> str | None:
         return None
     living = {line.incarnation for line in world.tables.hosts if not line.dead}
     for host, slot in zip(world.hosts, running, strict=True):
-        knows = host.holder != slot.incarnation or host.life != "running"
+        knows = host.claimant != slot.incarnation or host.life != "running"
         if slot.incarnation not in living and not knows:
             return None
     return f"both hosts evaluate point {running[0].x}"
@@ -151,7 +151,7 @@ def _overlap(world: World) -> str | None:
 
 def _lost_value(world: World) -> str | None:
     kept = {row.x for row in world.tables.trials if row.value is not None}
-    kept.update(letter.x for host in world.hosts for letter in host.outbox if letter.has_value)
+    kept.update(pending.x for host in world.hosts for pending in host.outbox if pending.has_value)
     lost = world.finished - kept
     return f"the value of point {min(lost)} is lost" if lost else None
 
@@ -160,8 +160,8 @@ def _overrun(world: World, store: Store) -> str | None:
     study, budget = world.tables.study, store.budget
     attempts = {row.trial: row.retried + 1 for row in world.tables.trials if row.is_counted}
     for host in world.hosts:
-        underway = [letter for letter in host.outbox if letter.trial in attempts]
-        attempts.update({letter.trial: letter.attempt for letter in underway})
+        underway = [pending for pending in host.outbox if pending.trial in attempts]
+        attempts.update({pending.trial: pending.attempt for pending in underway})
         if isinstance(host.slot, Running) and host.slot.trial in attempts:
             attempts[host.slot.trial] = host.slot.attempt
     if budget.trials is not None and max(study.trials, len(attempts)) > budget.trials:
@@ -177,7 +177,7 @@ def _killed(world: World, rules: Rules) -> str | None:
     """A host that lives was taken for dead, though the other had not missed it for long."""
     dead = {line.incarnation for line in world.tables.hosts if line.dead}
     for host in world.hosts:
-        if host.life == "running" and host.holder in dead and host.missed < rules.expire:
+        if host.life == "running" and host.claimant in dead and host.missed < rules.expire:
             return f"a host that lives and has missed {host.missed} beats was taken for dead"
     return None
 

@@ -24,10 +24,10 @@ from typing import Any
 from tests.fleet.beats import Beats
 from tests.fleet.steps import Rules, Step, at_once, disturbed, find, put, transaction
 from tests.fleet.store import Store
-from tests.fleet.world import Drawn, Given, Host, Letter, Running, World
+from tests.fleet.world import Allowance, Drawn, Host, PendingResult, Running, World
 
 
-class Program:
+class ServerProgram:
     """All steps that can be taken in a world."""
 
     def __init__(self, store: Store, rules: Rules) -> None:
@@ -89,7 +89,7 @@ class Program:
                 blinked,
             )  # fmt: skip
         elif host.life == "settling":
-            risen = host._replace(life="running", holder=host.newborn, newborn="", beat="resting", rows=())
+            risen = host._replace(life="running", claimant=host.newborn, newborn="", beat="resting", rows=())
             yield from transaction(
                 world, host, self._rules, "settles orphans and joins",
                 self._store.settle_orphans, lambda _: risen, blinked,
@@ -103,11 +103,11 @@ class Program:
 
     def _slot(self, world: World, host: Host) -> Iterator[Step]:
         match host.slot:
-            case None if host.holder and host.search == "active" and world.tables.study.state == "open":
+            case None if host.claimant and host.search == "active" and world.tables.study.state == "open":
                 yield from self._find(world, host) if host.unknown else self._draw(world, host)
             case Drawn() as drawn:
                 yield from self._claim(world, host, drawn)
-            case Given() as given:
+            case Allowance() as given:
                 yield self._hear(world, host, given)
             case Running() as running:
                 yield from self._run(world, host, running)
@@ -117,13 +117,13 @@ class Program:
         looked = host._replace(unknown=tuple(rest))
         yield from transaction(
             world, host, self._rules, "looks for the claim whose outcome is unknown",
-            lambda tables: self._store.find(tables, host.holder, claim),
-            lambda found: _given(looked, found, host.holder), host,
+            lambda tables: self._store.find(tables, host.claimant, claim),
+            lambda found: _given(looked, found, host.claimant), host,
         )  # fmt: skip
 
     def _draw(self, world: World, host: Host) -> Iterator[Step]:
         def draw(what: str, x: int | None, origin: str) -> Step:
-            drawn = Drawn(x, origin, f"n{host.host}", host.holder)
+            drawn = Drawn(x, origin, f"n{host.host}", host.claimant)
             return Step(host.host, what, put(world, host._replace(slot=drawn)))
 
         freed = None if host.is_away else self._store.next_freed(world.tables).value
@@ -146,16 +146,16 @@ class Program:
             free._replace(unknown=(*host.unknown, drawn.claim)),
         )  # fmt: skip
 
-    def _hear(self, world: World, host: Host, given: Given) -> Step:
+    def _hear(self, world: World, host: Host, given: Allowance) -> Step:
         if self.is_ours(host, given):
             begun = host._replace(slot=Running(given.x, given.trial, given.incarnation))
             return Step(host.host, f"begins with point {given.x}", put(world, begun))
         late = put(world, host._replace(slot=None))
         return Step(host.host, f"hears too late that it was given point {given.x}", late)
 
-    def is_ours(self, host: Host, given: Given) -> bool:
+    def is_ours(self, host: Host, given: Allowance) -> bool:
         """``Search.claim_next``, after the answer: ``kill_all`` has made it let go of what was asked."""
-        return host.life == "running" and host.holder == given.incarnation
+        return host.life == "running" and host.claimant == given.incarnation
 
     def _run(self, world: World, host: Host, running: Running) -> Iterator[Step]:
         x = running.x
@@ -182,11 +182,11 @@ class Program:
     def _tell(self, world: World, host: Host) -> Iterator[Step]:
         if not host.outbox:
             return
-        letter, *rest = host.outbox
+        pending, *rest = host.outbox
         told = host._replace(is_late=False, outbox=tuple(rest))
         for step in transaction(
-            world, host, self._rules, f"tells of point {letter.x}",
-            lambda tables: self._store.tell(tables, letter, is_late=host.is_late),
+            world, host, self._rules, f"tells of point {pending.x}",
+            lambda tables: self._store.tell(tables, pending, is_late=host.is_late),
             lambda became: host._replace(is_late=True) if became is None else told,
             host._replace(is_late=False),
         ):  # fmt: skip
@@ -211,10 +211,10 @@ class Program:
             seen = put(world._replace(tables=answer.tables), now)
             yield Step(host.host, f"sees that the study is {answer.value}", seen)
         elif host.search == "ending" and host.slot is None:
-            kept = frozenset(letter.trial for letter in host.outbox)
+            kept = frozenset(pending.trial for pending in host.outbox)
             yield from transaction(
                 world, host, self._rules, "settles what it killed",
-                lambda tables: self._store.settle_own(tables, host.holder, kept),
+                lambda tables: self._store.settle_own(tables, host.claimant, kept),
                 lambda _: host._replace(search="over", unknown=()), host._replace(search="active"),
             )  # fmt: skip
 
@@ -233,16 +233,16 @@ def crashed(host: Host) -> Host:
 
 
 def _is_claiming(host: Host) -> bool:
-    return isinstance(host.slot, Drawn | Given)
+    return isinstance(host.slot, Drawn | Allowance)
 
 
 def _given(host: Host, outcome: Any, incarnation: str) -> Host:
     if not isinstance(outcome, tuple):
         return host
     x, trial = outcome
-    return host._replace(slot=Given(x, trial, incarnation))
+    return host._replace(slot=Allowance(x, trial, incarnation))
 
 
 def _ended(host: Host, running: Running, *, has_value: bool) -> Host:
-    letter = Letter(running.x, running.trial, has_value, running.attempt)
-    return host._replace(slot=None, outbox=(*host.outbox, letter))
+    pending = PendingResult(running.x, running.trial, has_value, running.attempt)
+    return host._replace(slot=None, outbox=(*host.outbox, pending))

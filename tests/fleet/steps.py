@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tests.fleet.store import Answer, Violation
 from tests.fleet.world import Host, Tables, World
-from tuned.domain.result import Told
+from tuned.domain.result import TellOutcome
 
 #: What may go wrong: a process ends; it stands still; one host or all lose the database; a commit's
 #: outcome is unknown.
@@ -117,7 +117,7 @@ def _word(value: Any) -> str:
             return f": point {x} is given"
         case None | False:
             return ": no"
-        case Told() | "closed" | "idle" | "reuse" | "skip" | "resample":
+        case TellOutcome() | "closed" | "idle" | "reuse" | "skip" | "resample":
             return f": {value}"
         case _:
             return ""

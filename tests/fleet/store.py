@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import Connection, Table
 
 from tests.factories import join
-from tests.fleet.world import HostLine, Letter, PointRow, StudyRow, Tables, TrialRow
-from tuned.domain.claim import Candidate, Claimed, Duplicate, Holder, Origin, Outcome
+from tests.fleet.world import HostLine, PendingResult, PointRow, StudyRow, Tables, TrialRow
+from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin, Outcome
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Result, Told
+from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import POINT_TRANSITIONS, PointState
 from tuned.domain.walk import Walk
 from tuned.experiment.experiment import Budget, Experiment
@@ -26,7 +26,7 @@ from tuned.storage import hosts
 from tuned.storage.claims import Claims
 from tuned.storage.database import Database
 from tuned.storage.settling import orphaned_studies, settle_orphans, settle_own
-from tuned.storage.studies import close_if_over, standings
+from tuned.storage.studies import close_if_over, study_statuses
 from tuned.storage.tells import tell
 
 CRASH = Failure(cause=Cause.EXIT, message="exit status 1")
@@ -81,10 +81,10 @@ class Store:
         self._database = database
         self._experiment = experiment
         member = join(database, experiment)
-        self._encoding, self._standing = member.encoding, member.standing
-        self._study_id, size = member.standing.study_id, member.standing.size
+        self._encoding, self._standing = member.encoding, member.status
+        self._study_id, size = member.status.study_id, member.status.size
         assert size is not None
-        self._walk = Walk(size, member.standing.seed)
+        self._walk = Walk(size, member.status.seed)
         raw = database.engine.raw_connection().driver_connection
         self._sqlite = cast("sqlite3.Connection", raw)
         self._points = {x: self._encoding.space.point({"x": x}) for x in range(size)}
@@ -139,20 +139,20 @@ class Store:
         )  # fmt: skip
         return self._ask(tables, ("retry", trial), lambda: self._claims("").charge_retry(claimed))
 
-    def tell(self, tables: Tables, letter: Letter, *, is_late: bool) -> Answer:
-        """Told; or None: the trial had ended, and what becomes of the value is the next transaction's."""
+    def tell(self, tables: Tables, pending: PendingResult, *, is_late: bool) -> Answer:
+        """The outcome; None: the trial had ended, and what becomes of the value is the next transaction's."""
 
-        def call() -> Told | None:
+        def call() -> TellOutcome | None:
             # The first transaction of a late tell finds out again what it found out before.
             self._database.most_transactions = None if is_late else 1
             try:
-                return tell(self._database, self._result(letter))
+                return tell(self._database, self._result(pending))
             except _Paused:
                 return None
             finally:
                 self._database.most_transactions = None
 
-        return self._ask(tables, ("tell", letter, is_late), call)
+        return self._ask(tables, ("tell", pending, is_late), call)
 
     def register(self, tables: Tables, host: int) -> Answer:
         name = f"h{host}"
@@ -188,9 +188,9 @@ class Store:
         """The study's state; closes it if it is over, which is looked at again under the study's lock."""
 
         def call() -> str:
-            if standings(self._database, [self._study_id])[self._study_id].is_over:
+            if study_statuses(self._database, [self._study_id])[self._study_id].is_over:
                 close_if_over(self._database, self._study_id)
-            return standings(self._database, [self._study_id])[self._study_id].state.value
+            return study_statuses(self._database, [self._study_id])[self._study_id].state.value
 
         return self._ask(tables, ("look",), call)
 
@@ -227,7 +227,7 @@ class Store:
         return Claims(
             self._database,
             self._study_id,
-            holder=Holder(host="h", incarnation=incarnation),
+            claimant=Claimant(host="h", incarnation=incarnation),
             encoding=self._encoding,
             dedup=self._experiment.dedup,
             walk=self._walk,
@@ -242,18 +242,18 @@ class Store:
             case _:
                 return type(outcome).__name__.lower()
 
-    def _result(self, letter: Letter) -> Result:
+    def _result(self, pending: PendingResult) -> Result:
         return Result(
             study_id=self._study_id,
             study_uid=self._standing.uid,
-            trial_id=letter.trial,
-            number=letter.trial - 1,
-            key=self._points[letter.x].key,
+            trial_id=pending.trial,
+            number=pending.trial - 1,
+            key=self._points[pending.x].key,
             host="h",
             ending=Ending(
-                values=(float(letter.x),) if letter.has_value else None,
-                failure=None if letter.has_value else CRASH,
-                retried=(CRASH,) * (letter.attempt - 1),
+                values=(float(pending.x),) if pending.has_value else None,
+                failure=None if pending.has_value else CRASH,
+                retried=(CRASH,) * (pending.attempt - 1),
             ),
         )
 
@@ -287,7 +287,9 @@ class Store:
         points = run("SELECT key, replica, trial_id, incarnation, claim_id, state, losses FROM t_point")
         return Tables(
             StudyRow(*study),
-            tuple(HostLine(int(name[1:]), holder, beat, bool(dead)) for name, holder, beat, dead in lines),
+            tuple(
+                HostLine(int(name[1:]), claimant, beat, bool(dead)) for name, claimant, beat, dead in lines
+            ),
             tuple(sorted(PointRow(self._xs[key], *rest) for key, *rest in points)),
             tuple(_trial_row(*row) for row in run(_TRIALS)),
         )
@@ -295,7 +297,7 @@ class Store:
 
 def host_row(line: HostLine) -> hosts.HostRow:
     return hosts.HostRow(
-        name=f"h{line.host}", instance=f"h{line.host}", incarnation=line.incarnation, beat=line.beat,
+        name=f"h{line.host}", installation_id=f"h{line.host}", incarnation=line.incarnation, beat=line.beat,
         dead=line.dead, info={},
     )  # fmt: skip
 
@@ -327,7 +329,7 @@ _EMPTIED = (
     "trial_params", "t_point", "trials", "t_host",
 )  # fmt: skip
 _STUDY = "UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?"
-_HOST = "INSERT INTO t_host (name, instance, incarnation, beat, dead) VALUES (?, ?, ?, ?, ?)"
+_HOST = "INSERT INTO t_host (name, installation_id, incarnation, beat, dead) VALUES (?, ?, ?, ?, ?)"
 _POINT = """
 INSERT INTO t_point (study_id, key, replica, trial_id, incarnation, claim_id, state, losses)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)

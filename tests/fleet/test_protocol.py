@@ -14,10 +14,10 @@ from sqlalchemy import Update, bindparam
 
 from tests.factories import line, make_experiment
 from tests.fleet.model import Explored, explore
-from tests.fleet.program import Program
+from tests.fleet.program import ServerProgram
 from tests.fleet.steps import KINDS, Rules
 from tests.fleet.store import Violation
-from tuned.daemon.failure_detector import Watch
+from tuned.daemon.failure_detector import FailureDetector
 from tuned.storage import budget, settling, tells
 from tuned.storage.claims import Claims
 from tuned.storage.hosts import HostRow
@@ -96,14 +96,14 @@ def test_without_the_fence_a_finished_row_changes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_a_new_watch_after_a_gap_an_outage_kills(monkeypatch: pytest.MonkeyPatch) -> None:
-    look = Watch.look
+    look = FailureDetector.look
 
-    def look_without_gaps(watch: Watch, rows: list[HostRow], now: float) -> list[HostRow]:
+    def look_without_gaps(watch: FailureDetector, rows: list[HostRow], now: float) -> list[HostRow]:
         watch._last_look = None
         return look(watch, rows, now)
 
-    monkeypatch.setattr(Watch, "look", look_without_gaps)
-    monkeypatch.setattr(Watch, "blink", lambda _: None)
+    monkeypatch.setattr(FailureDetector, "look", look_without_gaps)
+    monkeypatch.setattr(FailureDetector, "blink", lambda _: None)
     assert "was taken for dead" in story("blackout")
 
 
@@ -121,5 +121,5 @@ def test_without_finding_an_unknown_claim_its_trial_runs_for_ever(monkeypatch: p
 
 
 def test_without_letting_go_of_a_claim_under_way_both_hosts_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Program, "is_ours", lambda *_: True)
+    monkeypatch.setattr(ServerProgram, "is_ours", lambda *_: True)
     assert "both hosts evaluate point 0" in story("freeze")

@@ -71,7 +71,7 @@ class Drawn(NamedTuple):
     incarnation: str
 
 
-class Given(NamedTuple):
+class Allowance(NamedTuple):
     """The database gave a point, and the slot does not know yet."""
 
     x: int
@@ -89,10 +89,10 @@ class Running(NamedTuple):
     has_crashed: bool = False
 
 
-Slot = Drawn | Given | Running
+Slot = Drawn | Allowance | Running
 
 
-class Letter(NamedTuple):
+class PendingResult(NamedTuple):
     """A finished evaluation in the outbox."""
 
     x: int
@@ -117,7 +117,7 @@ class Host(NamedTuple):
     is_frozen: bool = False
     is_away: bool = False
     #: Under which incarnation it claims and beats, and the one that it has registered but not yet taken on.
-    holder: str = ""
+    claimant: str = ""
     newborn: str = ""
     #: resting, due; after a freeze in the middle of a beat: beaten, seen, marking.
     beat: str = "resting"
@@ -126,7 +126,7 @@ class Host(NamedTuple):
     sightings: tuple[Seen, ...] = ()
     slot: Slot | None = None
     unknown: tuple[str, ...] = ()
-    outbox: tuple[Letter, ...] = ()
+    outbox: tuple[PendingResult, ...] = ()
     #: The trial of the first letter had ended otherwise: its value is to be kept as one of its own.
     is_late: bool = False
     #: active, ending, over.
@@ -236,7 +236,7 @@ class _Names:
     def local(self, host: Host) -> Host:
         return host._replace(
             host=self._hosts[host.host],
-            holder=self._incarnations[host.holder],
+            claimant=self._incarnations[host.claimant],
             newborn=self._incarnations[host.newborn],
             rows=tuple(self.line(line) for line in host.rows),
             # Only what was seen before a gap is forgotten for it.
@@ -249,7 +249,7 @@ class _Names:
             ),
             slot=self._slot(host.slot),
             unknown=tuple(self._claims[claim] for claim in host.unknown),
-            outbox=tuple(letter._replace(trial=self.trials[letter.trial]) for letter in host.outbox),
+            outbox=tuple(pending._replace(trial=self.trials[pending.trial]) for pending in host.outbox),
         )
 
     def _slot(self, slot: Slot | None) -> Slot | None:
@@ -268,7 +268,7 @@ class _Names:
 
 def _incarnations(hosts: tuple[Host, Host]) -> Iterator[str]:
     for host in hosts:
-        yield host.holder
+        yield host.claimant
         yield host.newborn
         if host.slot is not None:
             yield host.slot.incarnation
@@ -290,8 +290,8 @@ def _beat_ranks(tables: Tables, hosts: tuple[Host, Host]) -> dict[tuple[str, int
 def _kept_trials(tables: Tables, hosts: tuple[Host, Host]) -> dict[int, int]:
     referred = {point.trial for point in tables.points}
     for host in hosts:
-        referred.update(letter.trial for letter in host.outbox)
-        if isinstance(host.slot, Given | Running):
+        referred.update(pending.trial for pending in host.outbox)
+        if isinstance(host.slot, Allowance | Running):
             referred.add(host.slot.trial)
     kept = [row.trial for row in tables.trials if row.cause not in REFUNDED or row.trial in referred]
     return {trial: new for new, trial in enumerate(kept, 1)}

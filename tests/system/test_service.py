@@ -212,7 +212,7 @@ def test_a_purge_keeps_what_was_found_and_asked_for_unless_told(fleet: Fleet) ->
     host.run("systemctl", "start", "tuned")
     host.run("dpkg", "--purge", "tuned-hpo")
     assert host.is_active() in {"inactive", "unknown"}
-    assert host.path("/var/lib/tuned/instance.json").exists()
+    assert host.path("/var/lib/tuned/installation.json").exists()
     assert host.path("/var/spool/tuned/done").exists()
     assert not host.path("/etc/tuned/tuned.toml").exists()
     host.run("dpkg", "--install", "/var/tmp/tuned.deb")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
-class Who(StrEnum):
+class Access(StrEnum):
     """Who may ask."""
 
     ANYONE = "who may connect"
@@ -33,7 +33,7 @@ class Who(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Call:
     """One request to one route."""
 
     host: Host
@@ -59,8 +59,8 @@ class Asked:
 class Route:
     method: str
     path: str
-    who: Who
-    handler: Callable[[Asked], Awaitable[web.StreamResponse]]
+    who: Access
+    handler: Callable[[Call], Awaitable[web.StreamResponse]]
     #: Which keys the query may have.
     options: frozenset[str] = frozenset()
     pattern: re.Pattern[str] = field(init=False)
@@ -89,7 +89,7 @@ async def dispatch(
         return server.error_response(error, headers={"Allow": allowed})
     route, found = routes[request.method]
     is_trusted = owner.trusts(peer)
-    if route.who is Who.TRUSTED and not is_trusted:
+    if route.who is Access.TRUSTED and not is_trusted:
         _log.warning("request refused", method=route.method, path=request.path, uid=peer.uid, pid=peer.pid)
         raise _forbidden(route, request.path, peer, owner)
     for key in request.query:
@@ -99,11 +99,11 @@ async def dispatch(
     if route.method == "POST":
         _log.info("request accepted", path=request.path, uid=peer.uid, pid=peer.pid)
     parts = found.groupdict()
-    asked = Asked(
+    call = Call(
         host=host, request=request, is_trusted=is_trusted,
         name=parts.get("name", ""), trial=int(parts.get("number", 0)),
     )  # fmt: skip
-    return await route.handler(asked)
+    return await route.handler(call)
 
 
 def _forbidden(route: Route, path: str, peer: Peer, owner: Owner) -> Forbidden:

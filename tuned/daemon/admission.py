@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from tuned.daemon.scheduler import Scheduler
     from tuned.disk.arrivals import Taken
     from tuned.disk.spool import Spool
-    from tuned.domain.claim import Holder
+    from tuned.domain.claim import Claimant
     from tuned.events import Events
     from tuned.storage.link import Link
 
 
-class Opening:
-    """Opens what was taken, one after the other, as soon as the database and the host's holder let it.
+class Admission:
+    """Opens what was taken, one after the other, as soon as the database and the host's claimant let it.
 
     The scheduler gets what is open; ``on_open`` is awaited for each.
     """
@@ -43,7 +43,7 @@ class Opening:
         self._scheduler = scheduler
         self._on_open = on_open
         #: For whom everything is claimed, once this host has joined the fleet.
-        self.holder: Holder | None = None
+        self.claimant: Claimant | None = None
         #: Taken, but not opened yet; and whether a person submitted them just now.
         self._unopened: dict[str, tuple[Taken, bool]] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -61,23 +61,23 @@ class Opening:
         """It was active before. What was just taken lies there too, and is new."""
         self._unopened.setdefault(taken.name, (taken, False))
 
-    async def hold(self, holder: Holder) -> None:
+    async def hold(self, claimant: Claimant) -> None:
         """From now on everything is claimed for this incarnation of the host."""
-        # Not while one is opened for the holder before.
+        # Not while one is opened for the claimant before.
         async with self._one_at_a_time:
-            self.holder = holder
+            self.claimant = claimant
             for search in list(self._scheduler.searches.values()):
-                await self._link.draw(search.hold, holder)
+                await self._link.draw(search.hold, claimant)
         await self.open()
 
     async def open(self) -> None:
         """Opens the studies of what waits; keeps for later what the database does not answer for."""
         async with self._one_at_a_time:
-            if self.holder is None:
+            if self.claimant is None:
                 return
             for name, (taken, is_new) in list(self._unopened.items()):
                 try:
-                    search = await self._open(taken, self.holder, is_new=is_new)
+                    search = await self._open(taken, self.claimant, is_new=is_new)
                 except DatabaseAway:
                     return
                 except TunedError as error:
@@ -88,7 +88,7 @@ class Opening:
                 if search is not None:
                     await self._on_open(search)
 
-    async def _open(self, taken: Taken, holder: Holder, *, is_new: bool) -> Search | None:
+    async def _open(self, taken: Taken, claimant: Claimant, *, is_new: bool) -> Search | None:
         """Begins with an experiment; None if its file has gone meanwhile."""
         if not self._spool.is_active(taken.name):
             return None
@@ -99,21 +99,21 @@ class Opening:
             other = self._scheduler.searches[experiment.name].file
             raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")
         encoding = Encoding(experiment.space)
-        standing = await self._link.call(open_study, self._link.database, experiment, encoding, is_new=is_new)
-        experiment = experiment.adopt(standing.definition)
+        status = await self._link.call(open_study, self._link.database, experiment, encoding, is_new=is_new)
+        experiment = experiment.adopt(status.definition)
         try:
             search = await self._link.draw(
                 Search,
                 self._link,
                 experiment,
                 encoding=encoding,
-                standing=standing,
-                holder=holder,
+                status=status,
+                claimant=claimant,
                 file=taken.name,
             )
         except (ValueError, TypeError, ImportError) as error:
             raise _bad_sampler(taken.file, experiment, error) from error
-        search.log.info("experiment open", state=standing.state.value, trials=standing.trials)
+        search.log.info("experiment open", state=status.state.value, trials=status.trials)
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
         self._scheduler.admit(search)
         return search

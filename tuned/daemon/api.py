@@ -17,7 +17,7 @@ from tuned.domain.states import HostState, StudyState
 from tuned.errors import DatabaseAway, NotFound
 from tuned.storage.hosts import HostRow, held, hosts
 from tuned.storage.queries import experiments
-from tuned.storage.studies import standings
+from tuned.storage.studies import study_statuses
 from tuned.trial import cgroup
 from tuned.trial.evaluation import LOG_NAME, Site
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from tuned.control.metrics import Metric
-    from tuned.daemon.experiments import Roster
+    from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
     from tuned.daemon.scheduler import Running, Scheduler
     from tuned.daemon.teller import Teller
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Desk:
+class Api:
     """Implements ``control.Host`` for the daemon."""
 
     settings: Settings
@@ -63,7 +63,7 @@ class Desk:
     site: Site
     teller: Teller
     scheduler: Scheduler
-    roster: Roster
+    roster: Experiments
     fleet: Fleet
     state: Callable[[], HostState]
     request_drain: Callable[[], HostState]
@@ -176,17 +176,17 @@ class Desk:
         return await self._amended(name)
 
     async def doctor(self) -> Sequence[FindingView]:
-        is_member = self.fleet.holder is not None
+        is_member = self.fleet.claimant is not None
         return await doctor.examine(self.settings, self.link, is_member=is_member)
 
     async def fix(self) -> FixedView:
-        fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.holder is not None)
+        fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.claimant is not None)
         return {"fixed": fixed, "findings": list(await self.doctor())}
 
     async def _amended(self, name: str) -> AmendedView:
         study_id = await self._study_id(name)
         [summary] = await self.link.call(experiments.summaries, self.link.database, [study_id])
-        found = await self.link.call(standings, self.link.database, [study_id])
+        found = await self.link.call(study_statuses, self.link.database, [study_id])
         return {
             "experiment": self._localized(summary),
             "is_full": study_id in found and found[study_id].is_full,
@@ -203,7 +203,7 @@ class Desk:
         return await self.link.call(experiments.find, self.link.database, name)
 
     async def _active_summaries(self) -> list[ExperimentSummary]:
-        ids = [search.standing.study_id for search in self.roster.searches.values()]
+        ids = [search.status.study_id for search in self.roster.searches.values()]
         began = time.monotonic()
         if self.link.message is None and began >= self._fresh_until:
             try:

@@ -18,8 +18,8 @@ import structlog
 from tuned import __version__
 from tuned.config.settings import Settings
 from tuned.control import routes
-from tuned.daemon.api import Desk
-from tuned.daemon.experiments import Roster
+from tuned.daemon.api import Api
+from tuned.daemon.experiments import Experiments
 from tuned.daemon.fleet import Fleet
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
@@ -85,23 +85,23 @@ class Daemon:
         )
         self._teller = Teller(self._link, Outbox(state.outbox))
         self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings.slots)
-        self._roster = Roster(self._link, spool, self._scheduler, self._events)
+        self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
         self._fleet = Fleet(
             self._link,
             host=settings.host,
-            instance=state.instance,
+            installation_id=state.installation_id,
             interval_seconds=settings.interval_seconds,
             expire_seconds=settings.expire_seconds,
             describe=self._describe,
         )
-        self._desk = Desk(
+        self._api = Api(
             settings=settings,
             events=self._events,
             link=self._link,
             site=self._site,
             teller=self._teller,
             scheduler=self._scheduler,
-            roster=self._roster,
+            roster=self._experiments,
             fleet=self._fleet,
             state=lambda: self._state,
             request_drain=self.request_drain,
@@ -119,11 +119,11 @@ class Daemon:
         control_mode = self._settings.control_mode
         with self._handlers():
             async with (
-                routes.serve(self._desk, self._settings.socket, mode=control_mode),
+                routes.serve(self._api, self._settings.socket, mode=control_mode),
                 asyncio.TaskGroup() as group,
             ):
-                services = [group.create_task(self._link.watch()), group.create_task(self._speak())]
-                await self._live(group)
+                services = [group.create_task(self._link.watch()), group.create_task(self._notify_systemd())]
+                await self._main(group)
                 for service in services:
                     service.cancel()
         self._link.close()
@@ -141,9 +141,9 @@ class Daemon:
         self._advance_to(HostState.ABORTING)
         return self._state
 
-    async def _live(self, group: asyncio.TaskGroup) -> None:
+    async def _main(self, group: asyncio.TaskGroup) -> None:
         joining = group.create_task(self._join(group))
-        watching = group.create_task(self._roster.watch(self._begin))
+        watching = group.create_task(self._experiments.watch(self._begin))
         await self._wanted.wait()
         joining.cancel()
         watching.cancel()
@@ -160,13 +160,13 @@ class Daemon:
         """Becomes part of the fleet as soon as the database lets us, and starts the slots."""
         await self._prepare()
         await self._teller.restore()
-        self._background.append(group.create_task(self._teller.run(self._roster.on_told)))
+        self._background.append(group.create_task(self._teller.run(self._experiments.on_told)))
         # Values that an earlier daemon could not tell come before its trials are settled as lost.
         await self._teller.emptied()
-        await self._roster.restore()
-        await self._roster.hold(await self._fleet.join())
-        self._background.append(group.create_task(self._fleet.beat(self._die_and_rise)))
-        self._background.append(group.create_task(self._roster.follow(self._settings.interval_seconds)))
+        await self._experiments.restore()
+        await self._experiments.hold(await self._fleet.join())
+        self._background.append(group.create_task(self._fleet.beat(self._rejoin)))
+        self._background.append(group.create_task(self._experiments.follow(self._settings.interval_seconds)))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
 
@@ -183,10 +183,10 @@ class Daemon:
             self._enter(HostState.RUNNING)
             self._notifier.ready()
 
-    async def _die_and_rise(self) -> None:
+    async def _rejoin(self) -> None:
         """The fleet has given our trials to others: stop them, and go on as a new incarnation."""
         await self._scheduler.kill_all()
-        await self._roster.hold(await self._fleet.join())
+        await self._experiments.hold(await self._fleet.join())
 
     async def _drain(self) -> None:
         """Waits until the slots are empty and the database knows what they found. An abort ends the wait."""
@@ -239,30 +239,30 @@ class Daemon:
     async def _settle(self) -> None:
         # A claim that was under way when its slot was stopped may just have been given.
         await self._link.landed(SETTLE_SECONDS)
-        if self._link.message is not None or self._fleet.holder is None:
+        if self._link.message is not None or self._fleet.claimant is None:
             return
         await self._teller.emptied()
-        for search in list(self._roster.searches.values()):
+        for search in list(self._experiments.searches.values()):
             numbers = await self._link.call(
-                settle_own, self._link.database, search.standing.study_id,
-                self._fleet.holder.incarnation, but_not=(),
+                settle_own, self._link.database, search.status.study_id,
+                self._fleet.claimant.incarnation, but_not=(),
             )  # fmt: skip
             self._scheduler.publish_aborted(search, numbers)
         await self._fleet.leave()
 
-    async def _speak(self) -> None:
+    async def _notify_systemd(self) -> None:
         """For ever: tells the service manager that the loop turns, and what it does."""
         pause = min(self._watchdog_seconds or STATUS_SECONDS, STATUS_SECONDS)
         while True:
             if self._watchdog_seconds is not None:
                 self._notifier.watchdog()
-            self._notifier.status(self._sentence())
+            self._notifier.status(self._status_line())
             await asyncio.sleep(pause)
 
-    def _sentence(self) -> str:
+    def _status_line(self) -> str:
         busy = sum(running is not None for running in self._scheduler.slots)
         text = f"{self._state}: {busy} of {len(self._scheduler.slots)} slots busy"
-        text += f", {len(self._roster.searches)} experiments"
+        text += f", {len(self._experiments.searches)} experiments"
         if self._link.message is not None:
             text += f"; database away ({self._link.message}), {len(self._teller)} results wait"
         return text
@@ -280,9 +280,9 @@ class Daemon:
     def _clear_leftovers(self) -> None:
         """Kills what an earlier daemon on this state directory left, and adopts what trials will leave."""
         process_table.become_subreaper()
-        process_table.kill_instance(self._site.state.instance)
+        process_table.kill_installation(self._site.state.installation_id)
         if self._site.cgroups is not None:
-            self._site.cgroups.kill_leftovers(self._site.state.instance)
+            self._site.cgroups.kill_leftovers(self._site.state.installation_id)
 
     def _advance_to(self, state: HostState) -> None:
         if state in HOST_TRANSITIONS[self._state]:
@@ -293,7 +293,7 @@ class Daemon:
         self._state = advance(HOST_TRANSITIONS, self._state, state)
         _log.info("host state", state=state.value)
         self._events.publish("host-state", state=state.value)
-        self._notifier.status(self._sentence())
+        self._notifier.status(self._status_line())
 
     @contextlib.contextmanager
     def _handlers(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tuned.disk.checkup import check_host, close_directories
 from tuned.errors import DatabaseAway
 from tuned.storage.hosts import HostRow, held, hosts
-from tuned.storage.settling import orphaned_studies, settle_orphans, settle_strays, strays
+from tuned.storage.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
     try:
         rows = await link.call(hosts, link.database)
         holding = await link.call(held, link.database)
-        left = await link.call(strays, link.database)
+        left = await link.call(unheld_trials, link.database)
     except DatabaseAway as error:
         return [_away(str(error)), *found]
     return [*_mixed(rows), *_orphans(rows, holding), *_strays(left), *found]
@@ -62,8 +62,8 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
         for study_id in await link.call(orphaned_studies, link.database):
             for number in await link.call(settle_orphans, link.database, study_id):
                 done.append(f"trial {number} of study {study_id}: ended as lost, its point is free")
-        for name in await link.call(strays, link.database):
-            for number in await link.call(settle_strays, link.database, name):
+        for name in await link.call(unheld_trials, link.database):
+            for number in await link.call(settle_unheld, link.database, name):
                 done.append(f"trial {number} of {name}: ended as lost")
     except DatabaseAway:
         # It is the first finding of the look that follows.

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from tuned.daemon.admission import Opening
+from tuned.daemon.admission import Admission
 from tuned.disk.spool import Change, Spool
 from tuned.domain.ending import Cause
-from tuned.domain.result import Result, Told
-from tuned.domain.standing import Standing
+from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import StudyState
+from tuned.domain.study_status import StudyStatus
 from tuned.errors import DatabaseAway, InvalidInput, NotFound
 from tuned.experiment.differences import differ_in_budget_only, differences, explained
 from tuned.experiment.experiment import parse
 from tuned.search.search import Search
 from tuned.storage.changes import change_budget, free_failed
 from tuned.storage.queries import experiments
-from tuned.storage.studies import set_state, standings
+from tuned.storage.studies import set_state, study_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tuned.daemon.scheduler import Scheduler
-    from tuned.domain.claim import Holder
+    from tuned.domain.claim import Claimant
     from tuned.events import Events
     from tuned.storage.link import Link
 
@@ -51,7 +51,7 @@ class _Ended:
     file: str
 
 
-class Roster:
+class Experiments:
     """Which experiments this host works on. Belongs to the event loop's thread."""
 
     def __init__(self, link: Link, spool: Spool, scheduler: Scheduler, events: Events) -> None:
@@ -61,7 +61,7 @@ class Roster:
         self._events = events
         #: Done since this daemon started, the newest last, by the study's id.
         self._ended: dict[int, _Ended] = {}
-        self._opening = Opening(link, spool, events, scheduler, self._begin)
+        self._admission = Admission(link, spool, events, scheduler, self._begin)
         #: Why nothing new can be taken; empty while it can.
         self.spool_problem = ""
 
@@ -72,12 +72,12 @@ class Roster:
     @property
     def unopened(self) -> list[str]:
         """Files that wait for the database, by name."""
-        return self._opening.waiting
+        return self._admission.waiting
 
     async def restore(self) -> None:
         """Takes up what was in ``active/`` when an earlier daemon ended."""
         for taken in await asyncio.to_thread(self._spool.active):
-            self._opening.add(taken)
+            self._admission.add(taken)
 
     async def watch(self, on_watched: Callable[[], None]) -> None:
         """Takes files as they come, for as long as the spool is there.
@@ -102,14 +102,14 @@ class Roster:
         explain = functools.partial(_explain, definitions)
         while taken := await asyncio.to_thread(self._spool.take, explain=explain):
             for one in taken:
-                self._opening.add_new(one)
+                self._admission.add_new(one)
         for file, problems in await asyncio.to_thread(self._spool.refusals):
             self._events.publish("experiment-rejected", file=file, message=problems)
-        await self._opening.open()
+        await self._admission.open()
 
-    async def hold(self, holder: Holder) -> None:
+    async def hold(self, claimant: Claimant) -> None:
         """From now on everything is claimed for this incarnation of the host."""
-        await self._opening.hold(holder)
+        await self._admission.hold(claimant)
 
     async def follow(self, interval_seconds: float) -> None:
         """For ever: sees where all studies stand; what others did to them reaches this host within a beat."""
@@ -126,21 +126,21 @@ class Roster:
         self._forget_withdrawn()
         # Those of before the question: of what ends below, the answer may say that it is open.
         ended_before = dict(self._ended)
-        ids = [*(search.standing.study_id for search in self.searches.values()), *ended_before]
-        found = await self._link.call(standings, self._link.database, ids) if ids else {}
+        ids = [*(search.status.study_id for search in self.searches.values()), *ended_before]
+        found = await self._link.call(study_statuses, self._link.database, ids) if ids else {}
         for search in list(self.searches.values()):
-            standing = found.get(search.standing.study_id)
-            if standing is None or standing.uid != search.standing.uid or standing.is_over:
+            status = found.get(search.status.study_id)
+            if status is None or status.uid != search.status.uid or status.is_over:
                 await self.check(search)
             else:
-                search.look(standing)
+                search.look(status)
                 await self._follow_state(search)
         for study_id, ended in ended_before.items():
-            standing = found.get(study_id)
-            if standing is None or standing.uid != ended.uid:
+            status = found.get(study_id)
+            if status is None or status.uid != ended.uid:
                 self._ended.pop(study_id, None)
             elif study_id in self._ended:
-                await self._bring_back(ended.file, standing)
+                await self._bring_back(ended.file, status)
         self._scheduler.wake()
 
     async def check(self, search: Search) -> None:
@@ -152,16 +152,16 @@ class Roster:
             await self._end(search, "cancelled")
         self._scheduler.wake()
 
-    async def on_told(self, result: Result, told: Told) -> None:
+    async def on_told(self, result: Result, told: TellOutcome) -> None:
         """The database has a result: whoever waited for it goes on."""
-        search = next((s for s in self.searches.values() if s.standing.uid == result.study_uid), None)
+        search = next((s for s in self.searches.values() if s.status.uid == result.study_uid), None)
         if search is None:
             return
         self._publish_ending(search, result)
-        if told is not Told.TOLD:
+        if told is not TellOutcome.TOLD:
             search.log.warning("result came late", trial=result.number, became=told.value)
         search.note_told(result.trial_id)
-        if search.is_idle or search.standing.is_full or search.standing.is_exhausted:
+        if search.is_idle or search.status.is_full or search.status.is_exhausted:
             await self._look_at(search)
         self._scheduler.wake()
 
@@ -174,7 +174,7 @@ class Roster:
         if search is None:
             study_id = await self._link.call(experiments.find, self._link.database, name)
         else:
-            study_id = search.standing.study_id
+            study_id = search.status.study_id
         await self._link.call(set_state, self._link.database, study_id, state)
         if search is not None:
             if state is StudyState.OPEN:
@@ -207,31 +207,31 @@ class Roster:
             search.mend()
             await self.check(search)
             return
-        found = await self._link.call(standings, self._link.database, [study_id])
+        found = await self._link.call(study_statuses, self._link.database, [study_id])
         if study_id in found:
             ended = self._ended.get(study_id)
             await self._bring_back(ended.file if ended else name, found[study_id])
 
-    async def _bring_back(self, file: str, standing: Standing) -> None:
+    async def _bring_back(self, file: str, status: StudyStatus) -> None:
         """Takes up an experiment again that is open after it was done, if its file is in ``done/``."""
-        if standing.state not in (StudyState.OPEN, StudyState.PAUSED):
+        if status.state not in (StudyState.OPEN, StudyState.PAUSED):
             return
 
         def is_it(content: bytes) -> bool:
-            return _defines(content, f"{file}.toml", standing.definition)
+            return _defines(content, f"{file}.toml", status.definition)
 
         try:
             taken = await asyncio.to_thread(self._spool.bring_back, file, is_it)
         except OSError as error:
             _log.error("experiment file not brought back", file=file, error=str(error))
             return
-        self._ended.pop(standing.study_id, None)
+        self._ended.pop(status.study_id, None)
         if taken is not None:
-            self._opening.add(taken)
-            await self._opening.open()
+            self._admission.add(taken)
+            await self._admission.open()
 
     async def _begin(self, search: Search) -> None:
-        self._ended.pop(search.standing.study_id, None)
+        self._ended.pop(search.status.study_id, None)
         await self._look_at(search)
 
     async def _look_at(self, search: Search) -> None:
@@ -242,13 +242,13 @@ class Roster:
             search.log.debug("not looked at")
 
     async def _follow_state(self, search: Search) -> None:
-        if search.standing.state is StudyState.DONE:
+        if search.status.state is StudyState.DONE:
             await self._end(search, "done")
-        elif search.standing.state is StudyState.CANCELLED:
+        elif search.status.state is StudyState.CANCELLED:
             await self._end(search, "cancelled")
-        elif search.told_state is not search.standing.state:
-            search.told_state = search.standing.state
-            search.log.info("experiment state", state=search.standing.state.value)
+        elif search.told_state is not search.status.state:
+            search.told_state = search.status.state
+            search.log.info("experiment state", state=search.status.state.value)
             self.publish_state(search)
 
     async def _end(self, search: Search, into: Literal["done", "cancelled"]) -> None:
@@ -256,8 +256,8 @@ class Roster:
             return
         search.is_ending = True
         try:
-            assert self._opening.holder is not None
-            await self._scheduler.interrupt(search, self._opening.holder.incarnation)
+            assert self._admission.claimant is not None
+            await self._scheduler.interrupt(search, self._admission.claimant.incarnation)
         except DatabaseAway:
             # What was killed is settled when the end is looked at again.
             search.is_ending = False
@@ -270,19 +270,19 @@ class Roster:
         if into == "done":
             self._remember(search)
         search.log.info(
-            "experiment over", became=into, trials=search.standing.trials, visited=search.standing.visited
+            "experiment over", became=into, trials=search.status.trials, visited=search.status.visited
         )
         self.publish_state(search)
 
     def _remember(self, search: Search) -> None:
         """It may be opened again, by a retry or with a larger budget: then this host goes on with it."""
-        self._ended[search.standing.study_id] = _Ended(uid=search.standing.uid, file=search.file)
+        self._ended[search.status.study_id] = _Ended(uid=search.status.uid, file=search.file)
         while len(self._ended) > MOST_ENDED:
             del self._ended[next(iter(self._ended))]
 
     def publish_state(self, search: Search) -> None:
         self._events.publish(
-            "experiment-state", experiment=search.name, state=search.standing.state.value, note=search.note
+            "experiment-state", experiment=search.name, state=search.status.state.value, note=search.note
         )
 
     def _notice_withdrawn(self) -> None:

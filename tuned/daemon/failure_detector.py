@@ -19,7 +19,7 @@ class Sighting:
         return time.monotonic() - self.since
 
 
-class Watch:
+class FailureDetector:
     """What one observer knows about the beats of others."""
 
     def __init__(self, interval_seconds: float, expire_seconds: float) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from tuned.daemon.failure_detector import Sighting, Watch
-from tuned.domain.claim import Holder
+from tuned.daemon.failure_detector import FailureDetector, Sighting
+from tuned.domain.claim import Claimant
 from tuned.errors import Conflict, DatabaseAway
 from tuned.storage.hosts import HostRow, beat, hosts, leave, mark_dead, register
 from tuned.storage.settling import orphaned_studies, settle_orphans
@@ -36,40 +36,40 @@ class Fleet:
         link: Link,
         *,
         host: str,
-        instance: str,
+        installation_id: str,
         interval_seconds: float,
         expire_seconds: float,
         describe: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._link = link
         self._host = host
-        self._instance = instance
+        self._installation_id = installation_id
         self._interval = interval_seconds
-        self._watch = Watch(interval_seconds, expire_seconds)
+        self._watch = FailureDetector(interval_seconds, expire_seconds)
         self._describe = describe
-        self.holder: Holder | None = None
-        #: Another instance has our name, and may be dead or alive.
+        self.claimant: Claimant | None = None
+        #: Another installation has our name, and may be dead or alive.
         self.waits_for_name = False
 
     @property
     def sightings(self) -> list[Sighting]:
         return self._watch.sightings
 
-    async def join(self) -> Holder:
+    async def join(self) -> Claimant:
         """Becomes the host of its name, as a new incarnation, and settles what its old one left.
 
-        Waits while the database is away. Raises Conflict if another live instance has the name.
+        Waits while the database is away. Raises Conflict if another live installation has the name.
         """
         while True:
             try:
                 incarnation = await self._link.call(
-                    register, self._link.database, self._host, self._instance, self._describe()
+                    register, self._link.database, self._host, self._installation_id, self._describe()
                 )
                 if incarnation is not None:
                     await self._settle_orphans()
                     self.waits_for_name = False
-                    self.holder = Holder(host=self._host, incarnation=incarnation)
-                    return self.holder
+                    self.claimant = Claimant(host=self._host, incarnation=incarnation)
+                    return self.claimant
                 await self._outlive_namesake()
             except DatabaseAway:
                 self._watch.blink()
@@ -93,19 +93,19 @@ class Fleet:
 
     async def leave(self) -> None:
         """Says goodbye. Raises DatabaseAway."""
-        if self.holder is not None:
-            await self._link.beat(leave, self._link.database, self.holder.incarnation, self._describe())
+        if self.claimant is not None:
+            await self._link.beat(leave, self._link.database, self.claimant.incarnation, self._describe())
 
     async def _beat_once(self) -> bool:
-        assert self.holder is not None
+        assert self.claimant is not None
         database = self._link.database
-        lives = await self._link.beat(beat, database, self.holder.incarnation, self._describe())
+        lives = await self._link.beat(beat, database, self.claimant.incarnation, self._describe())
         rows = await self._link.beat(hosts, database)
         if not lives:
             self._require_no_copy(rows)
             return False
         for dead in self._watch.look(rows, time.monotonic()):
-            if dead.incarnation != self.holder.incarnation and await self._link.beat(
+            if dead.incarnation != self.claimant.incarnation and await self._link.beat(
                 mark_dead, database, dead
             ):
                 _log.error("host found dead", dead_host=dead.name)
@@ -115,11 +115,11 @@ class Fleet:
     def _require_no_copy(self, rows: list[HostRow]) -> None:
         """Only a daemon on a copy of our state directory can have our name now; both cannot have it."""
         for row in rows:
-            if row.name == self._host and row.instance == self._instance and not row.dead:
+            if row.name == self._host and row.installation_id == self._installation_id and not row.dead:
                 raise self._conflict(row)
 
     def _conflict(self, row: HostRow) -> Conflict:
-        if row.instance == self._instance:
+        if row.installation_id == self._installation_id:
             return Conflict(
                 f"cannot be host {self._host}: another live daemon, host {row.name}, runs on a copy of this "
                 "state directory; give one of them a new one (--state-dir), or stop it"
@@ -137,7 +137,7 @@ class Fleet:
                 _log.warning("lost trials settled", study_id=study_id, trials=numbers)
 
     async def _outlive_namesake(self) -> None:
-        """Waits one beat for a sign of life of the instance that has our name."""
+        """Waits one beat for a sign of life of the installation that has our name."""
         if not self.waits_for_name:
             _log.warning("name or state directory is another daemon's: waiting whether it still lives")
         self.waits_for_name = True
@@ -145,7 +145,7 @@ class Fleet:
         rows = [
             row
             for row in await self._link.call(hosts, self._link.database)
-            if self._host == row.name or self._instance == row.instance
+            if self._host == row.name or self._installation_id == row.installation_id
         ]
         for dead in self._watch.look(rows, time.monotonic()):
             await self._link.call(mark_dead, self._link.database, dead)

@@ -38,7 +38,7 @@ class Gpus:
         """How much of each card is granted, in their order."""
         return {card: self._used[card] for card in self._ids}
 
-    def lack(self, wanted: Fraction | None) -> str:
+    def missing(self, wanted: Fraction | None) -> str:
         """Why so much can never be granted here, for people; empty if it can."""
         if wanted is None or wanted <= len(self._ids):
             return ""

@@ -22,12 +22,12 @@ from tuned.domain.claim import Action, Claimed, Duplicate, Outcome
 from tuned.domain.ending import Cause, Ending
 from tuned.domain.result import Result
 from tuned.errors import DatabaseAway
-from tuned.search.search import Provision
+from tuned.search.search import Shortfall
 from tuned.storage.settling import give_back, settle_own
 from tuned.systemd import log
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate
-from tuned.trial.fork_servers import Servers
+from tuned.trial.fork_servers import ForkServers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -67,7 +67,7 @@ class Scheduler:
         self._teller = teller
         self._events = events
         self._site = site
-        self._servers = Servers(site.host, site.state.trials)
+        self._servers = ForkServers(site.host, site.state.trials)
         self.searches: dict[str, Search] = {}
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots
@@ -84,7 +84,7 @@ class Scheduler:
 
     def wake(self) -> None:
         """Something changed: idle slots look again, and what no slot needs any more ends."""
-        self._servers.keep({s.standing.uid for s in self.searches.values() if s.is_at_work})
+        self._servers.keep({s.status.uid for s in self.searches.values() if s.is_at_work})
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -115,26 +115,26 @@ class Scheduler:
     def admit(self, search: Search) -> None:
         """From now on slots serve it too."""
         self.searches[search.name] = search
-        if unkept := self._provide(search).unkept:
-            search.log.warning("limits not kept", reason=unkept)
+        if unenforced := self._assess(search).unenforced:
+            search.log.warning("limits not kept", reason=unenforced)
 
     def equip(self, cards: Sequence[str]) -> None:
         """From now on these GPUs; what runs on another one goes on."""
         self.gpus.equip(cards)
         for search in self.searches.values():
-            self._provide(search)
+            self._assess(search)
         self.wake()
 
-    def _provide(self, search: Search) -> Provision:
+    def _assess(self, search: Search) -> Shortfall:
         """Looks what a search can be given here, and tells what became different."""
-        wanted, before = search.experiment.resources, search.provision
-        lack, unkept = self.gpus.lack(wanted.gpus), cgroup.unkept(wanted, self._site.cgroups)
-        search.provision = Provision(lack=lack, unkept=unkept)
-        if lack and lack != before.lack:
-            search.log.warning("experiment rests on this host", reason=lack)
-        if search.provision != before:
+        wanted, before = search.experiment.resources, search.shortfall
+        missing, unenforced = self.gpus.missing(wanted.gpus), cgroup.unenforced(wanted, self._site.cgroups)
+        search.shortfall = Shortfall(missing=missing, unenforced=unenforced)
+        if missing and missing != before.missing:
+            search.log.warning("experiment rests on this host", reason=missing)
+        if search.shortfall != before:
             self._publish_note(search)
-        return search.provision
+        return search.shortfall
 
     def running(self, name: str) -> list[Running]:
         return [running for running in self.slots if running is not None and running.search.name == name]
@@ -145,7 +145,7 @@ class Scheduler:
             running.task.cancel()
         while search.busy:
             await self._changed.wait()
-        study_id = search.standing.study_id
+        study_id = search.status.study_id
         kept = self._teller.trial_ids(study_id)
         ended = await self._link.call(settle_own, self._link.database, study_id, incarnation, but_not=kept)
         self.publish_aborted(search, ended)
@@ -235,11 +235,11 @@ class Scheduler:
     async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
         evaluation = Evaluation(
             experiment=search.experiment,
-            study_uid=search.standing.uid,
+            study_uid=search.status.uid,
             claimed=claimed,
             site=self._site,
             slot=slot,
-            start=self._servers.start_of(search.experiment, search.standing.uid),
+            start=self._servers.start_of(search.experiment, search.status.uid),
             cards=cards,
         )
         with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
@@ -270,18 +270,18 @@ class Scheduler:
 
     async def _give_back(self, search: Search, claimed: Claimed, reason: str) -> None:
         """This host cannot evaluate: the point is for others, the search rests here until a person looks."""
-        search.trouble = reason
+        search.pause_reason = reason
         self._pause_here(search)
         database, study_id = self._link.database, claimed.study_id
         await self._insist(lambda: self._link.call(give_back, database, study_id, claimed.trial_id, reason))
 
     def _pause_here(self, search: Search) -> None:
-        search.log.error("experiment paused on this host", reason=search.trouble)
+        search.log.error("experiment paused on this host", reason=search.pause_reason)
         self._publish_note(search)
 
     def _publish_note(self, search: Search) -> None:
         self._events.publish(
-            "experiment-state", experiment=search.name, state=search.standing.state.value, note=search.note
+            "experiment-state", experiment=search.name, state=search.status.state.value, note=search.note
         )
 
     async def _charge_retry(self, search: Search, claimed: Claimed) -> bool:
@@ -297,7 +297,7 @@ class Scheduler:
     def _result(self, search: Search, claimed: Claimed, ending: Ending) -> Result:
         return Result(
             study_id=claimed.study_id,
-            study_uid=search.standing.uid,
+            study_uid=search.status.uid,
             trial_id=claimed.trial_id,
             number=claimed.number,
             key=claimed.point.key,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tuned.config.settings import Settings
     from tuned.disk.state import StateDirectory
-    from tuned.domain.result import Result, Told
+    from tuned.domain.result import Result, TellOutcome
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -36,7 +36,7 @@ WITHIN_SECONDS = 10.0
 
 async def settle(settings: Settings, state: StateDirectory) -> None:
     """Tells what waits in the outbox, ends this host's trials and leaves the fleet."""
-    process_table.kill_instance(state.instance)
+    process_table.kill_installation(state.installation_id)
     events = Events(settings.host)
     link = Link(Database(settings.storage), events, last_retry_seconds=settings.interval_seconds)
     try:
@@ -58,7 +58,7 @@ async def _settle(settings: Settings, state: StateDirectory, link: Link) -> None
     fleet = Fleet(
         link,
         host=settings.host,
-        instance=state.instance,
+        installation_id=state.installation_id,
         interval_seconds=settings.interval_seconds,
         expire_seconds=settings.expire_seconds,
         describe=lambda: {"state": "stopped", "slots": settings.slots, "running": 0, "version": __version__},
@@ -67,5 +67,5 @@ async def _settle(settings: Settings, state: StateDirectory, link: Link) -> None
     await fleet.leave()
 
 
-async def _on_told(result: Result, told: Told) -> None:
+async def _on_told(result: Result, told: TellOutcome) -> None:
     _log.info("result told", trial=result.number, became=told.value)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tuned.disk.outbox import decode, encode
-from tuned.domain.result import Result, Told
+from tuned.domain.result import Result, TellOutcome
 from tuned.errors import DatabaseAway
 from tuned.storage.tells import tell
 
@@ -30,7 +30,7 @@ _log: FilteringBoundLogger = structlog.get_logger()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Letter:
+class PendingResult:
     """A result on its way."""
 
     result: Result
@@ -54,17 +54,17 @@ class Teller:
     def __init__(self, link: Link, outbox: Outbox) -> None:
         self._link = link
         self._outbox = outbox
-        self._letters: deque[Letter] = deque()
+        self._pending: deque[PendingResult] = deque()
         self._changed = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
     def __len__(self) -> int:
-        return len(self._letters)
+        return len(self._pending)
 
     def trial_ids(self, study_id: int) -> set[int]:
         """The trials of a study that have ended here and of which the database does not know it yet."""
-        return {letter.result.trial_id for letter in self._letters if letter.result.study_id == study_id}
+        return {pending.result.trial_id for pending in self._pending if pending.result.study_id == study_id}
 
     async def restore(self) -> None:
         """Takes up what an earlier daemon left."""
@@ -74,30 +74,30 @@ class Teller:
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 _log.error("result not understood, left in the outbox", record=name, error=repr(error))
                 continue
-            self._add(Letter(result=result, name=name))
+            self._add(PendingResult(result=result, name=name))
 
     def put(self, result: Result) -> None:
         """Takes a result over. From ``written`` on it survives the daemon, unless the disk is full."""
-        letter = Letter(result=result, name=self._outbox.new_name())
-        letter.writing = asyncio.create_task(self._write(letter))
-        self._add(letter)
+        pending = PendingResult(result=result, name=self._outbox.new_name())
+        pending.writing = asyncio.create_task(self._write(pending))
+        self._add(pending)
 
     async def written(self) -> None:
         """Waits until all that was put is on disk."""
-        for letter in list(self._letters):
-            await letter.is_on_disk()
+        for pending in list(self._pending):
+            await pending.is_on_disk()
 
-    async def run(self, on_told: Callable[[Result, Told], Awaitable[None]]) -> None:
+    async def run(self, on_told: Callable[[Result, TellOutcome], Awaitable[None]]) -> None:
         """For ever: tells what is there, oldest first, and calls ``on_told`` for each."""
         while True:
-            while self._letters:
-                letter = self._letters[0]
-                is_on_disk = await letter.is_on_disk()
-                told = await self._tell(letter.result)
+            while self._pending:
+                pending = self._pending[0]
+                is_on_disk = await pending.is_on_disk()
+                told = await self._tell(pending.result)
                 if told is not None and is_on_disk:
-                    await asyncio.to_thread(self._outbox.discard, letter.name)
-                self._letters.popleft()
-                await on_told(letter.result, told or Told.DROPPED)
+                    await asyncio.to_thread(self._outbox.discard, pending.name)
+                self._pending.popleft()
+                await on_told(pending.result, told or TellOutcome.DROPPED)
             self._is_empty.set()
             self._changed.clear()
             await self._changed.wait()
@@ -106,21 +106,21 @@ class Teller:
         """Waits until nothing is left to tell."""
         await self._is_empty.wait()
 
-    def _add(self, letter: Letter) -> None:
-        self._letters.append(letter)
+    def _add(self, pending: PendingResult) -> None:
+        self._pending.append(pending)
         self._is_empty.clear()
         self._changed.set()
 
-    async def _write(self, letter: Letter) -> bool:
+    async def _write(self, pending: PendingResult) -> bool:
         try:
-            await asyncio.to_thread(self._outbox.put, letter.name, encode(letter.result))
+            await asyncio.to_thread(self._outbox.put, pending.name, encode(pending.result))
         except OSError as error:
-            trial_id = letter.result.trial_id
+            trial_id = pending.result.trial_id
             _log.error("result not on disk, kept in memory", trial_id=trial_id, error=str(error))
             return False
         return True
 
-    async def _tell(self, result: Result) -> Told | None:
+    async def _tell(self, result: Result) -> TellOutcome | None:
         """None if the database will not have it, whatever we do: it stays in the outbox."""
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The state directory: the lock and the id that make this daemon one instance, and where its things lie.
+"""The state directory: the lock and the id that make this daemon one installation, and where its things lie.
 
 The id tells the fleet which trials are our own old incarnation's. So it must never be given to two daemons: a
 second daemon on the directory is refused, and on another machine (a cloned disk) it is replaced.
@@ -33,7 +33,7 @@ _log: FilteringBoundLogger = structlog.get_logger()
 MACHINE_ID = Path("/etc/machine-id")
 
 
-_INSTANCE = re.compile(r"[0-9a-f]{32}")
+_INSTALLATION_ID = re.compile(r"[0-9a-f]{32}")
 
 
 _MOST_BYTES = 4096
@@ -45,7 +45,7 @@ class StateDirectory:
 
     path: Path
     #: 32 hexadecimal digits, the same for every daemon that ever ran on this directory on this machine.
-    instance: str
+    installation_id: str
 
     @property
     def outbox(self) -> Path:
@@ -71,7 +71,10 @@ class StateDirectory:
                 files.make_directory(path, 0o700)
                 files.require_directory(path, closed_to=stat.S_IWOTH)
                 held.enter_context(_locked(path))
-                directory = cls(path=path.resolve(), instance=_instance(path / "instance.json", machine_id))
+                directory = cls(
+                    path=path.resolve(),
+                    installation_id=_installation_id(path / "installation.json", machine_id),
+                )
                 for part in (directory.outbox, directory.trials, directory.points):
                     files.make_directory(part, 0o700)
             except OSError as error:
@@ -84,9 +87,9 @@ def _locked(path: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path / "lock", flags, 0o600), "r+") as file:
         if not files.lock(file.fileno()):
-            holder = file.read(20).strip() or "unknown"
+            claimant = file.read(20).strip() or "unknown"
             raise Conflict(
-                f"cannot use state directory {path}: another daemon has it (pid {holder}); stop that one, "
+                f"cannot use state directory {path}: another daemon has it (pid {claimant}); stop that one, "
                 "or give this one a directory of its own (--state-dir)"
             )
         file.truncate(0)
@@ -95,23 +98,27 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _instance(path: Path, machine_id: Path) -> str:
+def _installation_id(path: Path, machine_id: Path) -> str:
     machine = _machine(machine_id)
     if not os.path.lexists(path):
-        return _new_instance(path, machine)
-    instance, known_machine = _read(path)
+        return _new_installation_id(path, machine)
+    installation_id, known_machine = _read(path)
     if machine == known_machine:
-        return instance
-    successor = _new_instance(path, machine)
-    _log.warning("state directory comes from another machine", old_instance=instance, instance=successor)
+        return installation_id
+    successor = _new_installation_id(path, machine)
+    _log.warning(
+        "state directory comes from another machine",
+        old_installation_id=installation_id,
+        installation_id=successor,
+    )
     return successor
 
 
-def _new_instance(path: Path, machine: str) -> str:
-    instance = uuid.uuid4().hex
-    content = json.dumps({"instance": instance, "machine": machine})
+def _new_installation_id(path: Path, machine: str) -> str:
+    installation_id = uuid.uuid4().hex
+    content = json.dumps({"installation_id": installation_id, "machine": machine})
     files.write(path, content.encode() + b"\n", mode=0o600)
-    return instance
+    return installation_id
 
 
 def _machine(machine_id: Path) -> str:
@@ -131,16 +138,21 @@ def _read(path: Path) -> tuple[str, str]:
     except (files.Unfit, ValueError) as error:
         raise _corrupt(path, str(error)) from None
     if isinstance(record, dict):
-        instance, machine = record.get("instance"), record.get("machine")
-        if isinstance(instance, str) and isinstance(machine, str) and _INSTANCE.fullmatch(instance):
-            return instance, machine
+        installation_id, machine = record.get("installation_id"), record.get("machine")
+        if (
+            isinstance(installation_id, str)
+            and isinstance(machine, str)
+            and _INSTALLATION_ID.fullmatch(installation_id)
+        ):
+            return installation_id, machine
     raise _corrupt(path, "other JSON than expected")
 
 
 def _corrupt(path: Path, found: str) -> InvalidInput:
     expected = (
-        '{"instance": "32 hexadecimal digits", "machine": "..."}; bring it back from a backup, or remove it: '
-        "the daemon is then a new instance, and what the old one left running is settled when that expires"
+        '{"installation_id": "32 hexadecimal digits", "machine": "..."}; bring it back from a backup, or '
+        "remove it: the daemon is then a new installation, and what the old one left running is settled when "
+        "that expires"
     )
     return InvalidInput(Problem(file=str(path), key="", found=found, expected=expected))
 

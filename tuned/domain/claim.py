@@ -40,7 +40,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Claimant:
     """Who claims: the host's name, and this run of its daemon."""
 
     host: str

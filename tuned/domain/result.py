@@ -21,7 +21,7 @@ class Result:
     ending: Ending
 
 
-class Told(StrEnum):
+class TellOutcome(StrEnum):
     """What became of a result."""
 
     TOLD = "told"

@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tuned.domain.standing import Standing
+from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
 from tuned.storage.enqueued import FIXED_PARAMS
 from tuned.storage.history import History
@@ -35,12 +35,12 @@ FIRST_DRAFT = 2**40
 class _DraftStorage(BaseStorage):
     """What Optuna needs of a storage to ask: drafts in memory, the rest read from the database."""
 
-    def __init__(self, database: Database, experiment: Experiment, standing: Standing) -> None:
+    def __init__(self, database: Database, experiment: Experiment, status: StudyStatus) -> None:
         self._database = database
         self._name = experiment.name
-        self._study_id = standing.study_id
+        self._study_id = status.study_id
         self._directions = [StudyDirection[direction.upper()] for direction in experiment.directions]
-        self._history = History(database, standing.study_id)
+        self._history = History(database, status.study_id)
         self.ignores_trials = samplers.SAMPLERS[experiment.sampler.name].ignores_trials
         self._is_synced = False
         self._fixed: Mapping[str, Value] = {}

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tuned.domain.claim import Candidate, Duplicate
 
 
-class Parking:
+class Parked:
     def __init__(self) -> None:
         self._parked: list[Duplicate] = []
         #: Their twins have ended: to be claimed again.

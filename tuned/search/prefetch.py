@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tuned.search.sampling import Draft, Drawer
-    from tuned.search.unconfirmed import Untold
+    from tuned.search.sampling import Draft, PointSource
+    from tuned.search.unconfirmed import Unconfirmed
     from tuned.storage.link import Link
 
 
@@ -31,13 +31,13 @@ MOST_WAIT = 0.005
 _LATEST = 5
 
 
-class Drafts:
+class Prefetch:
     """The points of one search that are drawn and not yet claimed. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, drawer: Drawer, untold: Untold) -> None:
+    def __init__(self, link: Link, source: PointSource, untold: Unconfirmed) -> None:
         self._link = link
-        self._drawer = drawer
-        self._untold = untold
+        self._source = source
+        self._unconfirmed = untold
         #: The next points, oldest first.
         self._ahead: deque[asyncio.Task[Draft]] = deque()
         #: In seconds, the latest.
@@ -57,7 +57,7 @@ class Drafts:
 
     def note_claimed(self, slots: int) -> None:
         """Takes note that one of so many slots at work has its point."""
-        if not (self._drawer.learns and self._untold):
+        if not (self._source.learns and self._unconfirmed):
             # Else the arrival of that result is the better time.
             self.draw_ahead(slots)
 
@@ -77,8 +77,8 @@ class Drafts:
     async def fresh(self, slots: int) -> Draft:
         """A point that knows what was found here, if there is time to wait for that. Raises DatabaseAway."""
         seconds = self._seconds_to_spare(slots)
-        if seconds > 0 and self._drawer.learns:
-            await self._untold.arrival(seconds)
+        if seconds > 0 and self._source.learns:
+            await self._unconfirmed.arrival(seconds)
         return await self._draw()
 
     def draw_ahead(self, slots: int) -> None:
@@ -117,9 +117,9 @@ class Drafts:
 
     def _release(self, draw: asyncio.Task[Draft]) -> None:
         if not draw.cancelled() and draw.exception() is None:
-            self._drawer.release(draw.result())
+            self._source.release(draw.result())
 
     async def _draw(self) -> Draft:
-        draft = await self._link.draw(self._drawer.draw)
+        draft = await self._link.draw(self._source.draw)
         self._draws.append(draft.seconds)
         return draft

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from tuned.domain.claim import Candidate, Holder, Origin
-from tuned.domain.standing import Standing
+from tuned.domain.claim import Candidate, Claimant, Origin
+from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
 from tuned.search.draft_storage import _DraftStorage
 from tuned.storage.enqueued import FIXED_PARAMS
@@ -45,7 +45,7 @@ class Draft:
     seconds: float = 0.0
 
 
-class Drawer:
+class PointSource:
     """Draws points for one experiment, one at a time, in threads. What else it does waits for no draw."""
 
     def __init__(
@@ -53,18 +53,18 @@ class Drawer:
         database: Database,
         experiment: Experiment,
         encoding: Encoding,
-        standing: Standing,
-        holder: Holder,
+        status: StudyStatus,
+        claimant: Claimant,
     ) -> None:
         self._encoding = encoding
         #: Held for as long as a draw takes.
         self._lock = threading.Lock()
         #: Drafts that the next draw is not to see.
         self._released: deque[int] = deque()
-        stream = _stream_seed(standing.seed, holder)
+        stream = _stream_seed(status.seed, claimant)
         self._random = random.Random(stream)  # noqa: S311 (a reproducible search, not a secret)
-        self._storage = _DraftStorage(database, experiment, standing)
-        sampler = _sampler(experiment, standing.seed, stream)
+        self._storage = _DraftStorage(database, experiment, status)
+        sampler = _sampler(experiment, status.seed, stream)
         self._study = None
         if sampler is not None:
             self._study = optuna.load_study(
@@ -127,9 +127,9 @@ class Drawer:
         return Draft(draft_id=before, candidate=candidate, seconds=time.monotonic() - began)
 
 
-def _stream_seed(seed: int, holder: Holder) -> int:
+def _stream_seed(seed: int, claimant: Claimant) -> int:
     """Differs between hosts and restarts, so that they do not replay each other's draws."""
-    text = f"{seed}:{holder.host}:{holder.incarnation}".encode()
+    text = f"{seed}:{claimant.host}:{claimant.incarnation}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_SECONDS = 1.0
 
 
-class Untold:
+class Unconfirmed:
     """Ended trials of one search whose results are on their way. Belongs to the event loop's thread."""
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ WITHIN_BUDGET = and_(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Allowance:
     """What a charge entitles to."""
 
     #: Of the new trial, if one is written.
@@ -56,7 +56,7 @@ _CHARGE = (
     update(t_study)
     .where(t_study.c.study_id == bindparam("study"), t_study.c.state == StudyState.OPEN)
     .where(WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
-    .where(exists().where(t_host.c.incarnation == bindparam("holder"), t_host.c.dead.is_(False)))
+    .where(exists().where(t_host.c.incarnation == bindparam("claimant"), t_host.c.dead.is_(False)))
     .where(~exists().where(*_OF_POINT, t_point.c.state != PointState.FREE))
     .values(
         trials=t_study.c.trials + 1,
@@ -69,7 +69,7 @@ _CHARGE = (
 
 def charge(
     connection: Connection, study_id: int, *, key: str, replica: int, evaluations: int, incarnation: str
-) -> Given | None:
+) -> Allowance | None:
     """Charges one trial. None if the point is taken, the study closed or full, or the host taken for dead."""
     row = connection.execute(
         _CHARGE,
@@ -78,10 +78,10 @@ def charge(
             "point": key,
             "its_replica": replica,
             "evaluated": evaluations,
-            "holder": incarnation,
+            "claimant": incarnation,
         },
     ).first()
-    return None if row is None else Given(trial_id=row.trial_id, number=row.number, is_known=row.is_known)
+    return None if row is None else Allowance(trial_id=row.trial_id, number=row.number, is_known=row.is_known)
 
 
 def charge_retry(database: Database, study_id: int, trial_id: int) -> bool:

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from tuned.domain.claim import (
     Action,
     Candidate,
+    Claimant,
     Claimed,
     Closed,
     Duplicate,
-    Holder,
     Idle,
     Origin,
     Outcome,
@@ -27,7 +27,7 @@ from tuned.domain.claim import (
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
 from tuned.storage import statements, trial_rows
-from tuned.storage.budget import Given, charge, charge_retry
+from tuned.storage.budget import Allowance, charge, charge_retry
 from tuned.storage.database import Database
 from tuned.storage.schema import studies, t_point, t_study, trials
 from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
@@ -64,14 +64,14 @@ class Claims:
         database: Database,
         study_id: int,
         *,
-        holder: Holder,
+        claimant: Claimant,
         encoding: Encoding,
         dedup: Dedup,
         walk: Walk | None,
     ) -> None:
         self._database = database
         self._study_id = study_id
-        self._holder = holder
+        self._claimant = claimant
         self._encoding = encoding
         self._dedup = dedup
         self._walk = walk
@@ -112,7 +112,7 @@ class Claims:
                 .where(
                     t_point.c.claim_id == claim_id,
                     t_point.c.state == PointState.HELD,
-                    t_point.c.incarnation == self._holder.incarnation,
+                    t_point.c.incarnation == self._claimant.incarnation,
                 )
             ).first()
             if row is None:
@@ -124,7 +124,7 @@ class Claims:
             number=row.number,
             replica=row.replica,
             candidate=Candidate(point=point, origin=origin, claim_id=claim_id),
-            incarnation=self._holder.incarnation,
+            incarnation=self._claimant.incarnation,
         )
 
     def next_freed(self) -> Candidate | None:
@@ -157,31 +157,33 @@ class Claims:
 
     def _charge(
         self, connection: Connection, candidate: Candidate, *, replica: int, evaluations: int = 1
-    ) -> Given | None:
+    ) -> Allowance | None:
         return charge(
             connection,
             self._study_id,
             key=candidate.point.key,
             replica=replica,
             evaluations=evaluations,
-            incarnation=self._holder.incarnation,
+            incarnation=self._claimant.incarnation,
         )
 
     def _must_charge(
         self, connection: Connection, candidate: Candidate, *, replica: int, evaluations: int = 1
-    ) -> Given:
+    ) -> Allowance:
         """As ``_charge``. Raises _Refused instead of returning None."""
         given = self._charge(connection, candidate, replica=replica, evaluations=evaluations)
         if given is None:
             raise _Refused
         return given
 
-    def _take(self, connection: Connection, candidate: Candidate, given: Given, *, replica: int) -> Claimed:
+    def _take(
+        self, connection: Connection, candidate: Candidate, given: Allowance, *, replica: int
+    ) -> Claimed:
         trial_id, number, begun = self._begin(connection, candidate, given, TrialState.RUNNING)
         place = {"study_id": self._study_id, "key": candidate.point.key, "replica": replica}
         held = {
             "trial_id": trial_id,
-            "incarnation": self._holder.incarnation,
+            "incarnation": self._claimant.incarnation,
             "claim_id": candidate.claim_id,
             "state": PointState.HELD,
         }
@@ -190,7 +192,7 @@ class Claims:
             hold: statements.Statement | None = statements.Statement(_HOLD_AGAIN, {**of_place, **held})
         else:
             hold = statements.insertion(t_point, [{**place, **held}])
-        details = self._details(connection, trial_id, candidate, {"host": self._holder.host})
+        details = self._details(connection, trial_id, candidate, {"host": self._claimant.host})
         statements.run(connection, begun, hold, *details)
         return Claimed(
             study_id=self._study_id,
@@ -198,11 +200,11 @@ class Claims:
             number=number,
             replica=replica,
             candidate=candidate,
-            incarnation=self._holder.incarnation,
+            incarnation=self._claimant.incarnation,
         )
 
     def _begin(
-        self, connection: Connection, candidate: Candidate, given: Given, state: TrialState
+        self, connection: Connection, candidate: Candidate, given: Allowance, state: TrialState
     ) -> tuple[int, int, statements.Statement | None]:
         """The id and the number of the candidate's trial, and what is still to be run to have it."""
         if candidate.waiting_trial is None:
@@ -243,7 +245,7 @@ class Claims:
         host = trial_rows.read_user_attribute(connection, twin.trial_id, "HOST")
         twin_host = host.get("host") if isinstance(host, dict) else None
         attribute = {
-            "host": self._holder.host,
+            "host": self._claimant.host,
             "msg": "COMPLETE" if reuses else "RUNNING",
             "number": twin.number,
             "HOST_s": twin_host,

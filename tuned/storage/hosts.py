@@ -31,7 +31,7 @@ class HostRow:
     """One host as the database has it."""
 
     name: str
-    instance: str
+    installation_id: str
     incarnation: str
     beat: int
     dead: bool
@@ -55,7 +55,7 @@ def hosts(database: Database) -> list[HostRow]:
         return [
             HostRow(
                 name=row.name,
-                instance=row.instance,
+                installation_id=row.installation_id,
                 incarnation=row.incarnation,
                 beat=row.beat,
                 dead=row.dead,
@@ -65,16 +65,21 @@ def hosts(database: Database) -> list[HostRow]:
         ]
 
 
-def register(database: Database, name: str, instance: str, info: Mapping[str, Any]) -> str | None:
+def register(database: Database, name: str, installation_id: str, info: Mapping[str, Any]) -> str | None:
     """Makes this daemon the host of this name and returns its new incarnation.
 
-    What an earlier incarnation of the same instance held is an orphan from then on. None if another
-    instance has the name, or this instance another name, and is not known to be dead. Raises DatabaseAway.
+    What an earlier incarnation of the same installation held is an orphan from then on. None if another
+    installation has the name, or this one another name, and is not known to be dead. Raises DatabaseAway.
     """
     incarnation = uuid.uuid4().hex
-    values = {"instance": instance, "incarnation": incarnation, "dead": False, "info": json.dumps(info)}
+    values = {
+        "installation_id": installation_id,
+        "incarnation": incarnation,
+        "dead": False,
+        "info": json.dumps(info),
+    }
     copies = select(t_host.c.name).where(
-        t_host.c.instance == instance, t_host.c.name != name, t_host.c.dead.is_(False)
+        t_host.c.installation_id == installation_id, t_host.c.name != name, t_host.c.dead.is_(False)
     )
     with database.transaction() as connection:
         if database.is_postgresql:
@@ -85,7 +90,7 @@ def register(database: Database, name: str, instance: str, info: Mapping[str, An
         row = connection.execute(select(t_host).where(t_host.c.name == name).with_for_update()).first()
         if row is None:
             connection.execute(insert(t_host).values(name=name, **values))
-        elif row.instance != instance and not row.dead:
+        elif row.installation_id != installation_id and not row.dead:
             return None
         else:
             connection.execute(

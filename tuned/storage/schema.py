@@ -124,7 +124,7 @@ t_host = Table(
     "t_host",
     metadata,
     Column("name", String(100), primary_key=True),
-    Column("instance", String(32), nullable=False),
+    Column("installation_id", String(32), nullable=False),
     Column("incarnation", String(32), nullable=False, unique=True),
     Column("beat", BigInteger, nullable=False, server_default="0"),
     Column("dead", Boolean, nullable=False, server_default=false()),

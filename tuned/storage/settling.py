@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 MOST_LOSSES = 3
 
 
-def strays(database: Database) -> dict[str, list[int]]:
+def unheld_trials(database: Database) -> dict[str, list[int]]:
     """Their numbers, by experiment."""
     with database.reading() as connection:
         found = connection.execute(
             select(studies.c.study_name, trials.c.number)
             .join(studies, studies.c.study_id == trials.c.study_id)
-            .where(_is_stray())
+            .where(_is_unheld())
             .order_by(trials.c.trial_id)
         ).all()
     by_name: dict[str, list[int]] = {}
@@ -42,7 +42,7 @@ def strays(database: Database) -> dict[str, list[int]]:
     return by_name
 
 
-def settle_strays(database: Database, name: str) -> list[int]:
+def settle_unheld(database: Database, name: str) -> list[int]:
     """Ends those of an experiment as ``lost`` and refunds them; returns their numbers."""
     with database.reading() as connection:
         study_id = connection.execute(select(studies.c.study_id).where(studies.c.study_name == name)).scalar()
@@ -60,7 +60,7 @@ def _end_strays(connection: Connection, study_id: int) -> list[int]:
     mine = t_study.c.study_id == study_id
     connection.execute(select(t_study.c.study_id).where(mine).with_for_update(key_share=True))
     found = connection.execute(
-        select(trials.c.trial_id, trials.c.number).where(_is_stray(), trials.c.study_id == study_id)
+        select(trials.c.trial_id, trials.c.number).where(_is_unheld(), trials.c.study_id == study_id)
     ).all()
     ended = set(trial_rows.finish_trials(connection, [row.trial_id for row in found], TrialState.FAIL))
     for trial_id in ended:
@@ -74,7 +74,7 @@ def _end_strays(connection: Connection, study_id: int) -> list[int]:
     return [row.number for row in found if row.trial_id in ended]
 
 
-def _is_stray() -> Any:
+def _is_unheld() -> Any:
     origin = trial_system_attributes
     is_ours = exists().where(
         origin.c.trial_id == trials.c.trial_id, origin.c.key == trial_rows.ORIGIN_ATTRIBUTE

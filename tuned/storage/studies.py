@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tuned.domain.standing import Standing
 from tuned.domain.states import STUDY_TRANSITIONS, PointState, StudyState, advance
+from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
@@ -43,7 +43,9 @@ _VERBS = {
 _SECONDS_LEFT = (t_study.c.seconds_limit - (epoch() - t_study.c.first_claim)).label("seconds_left")
 
 
-def open_study(database: Database, experiment: Experiment, encoding: Encoding, *, is_new: bool) -> Standing:
+def open_study(
+    database: Database, experiment: Experiment, encoding: Encoding, *, is_new: bool
+) -> StudyStatus:
     """Opens the experiment's study, making or joining it where needed.
 
     ``is_new`` says that a person submitted the file just now: its definition must then be that of the
@@ -67,16 +69,16 @@ def open_study(database: Database, experiment: Experiment, encoding: Encoding, *
                 )
             if ours.state in (StudyState.CANCELLED, StudyState.DONE):
                 _set_state(connection, study_id, StudyState.OPEN)
-        return _standings(connection, [study_id])[study_id]
+        return _statuses(connection, [study_id])[study_id]
 
 
-def standings(database: Database, study_ids: Collection[int]) -> dict[int, Standing]:
+def study_statuses(database: Database, study_ids: Collection[int]) -> dict[int, StudyStatus]:
     """Where these studies stand; one that was deleted is missing from the answer."""
     with database.reading() as connection:
-        return _standings(connection, study_ids)
+        return _statuses(connection, study_ids)
 
 
-def _standings(connection: Connection, study_ids: Collection[int]) -> dict[int, Standing]:
+def _statuses(connection: Connection, study_ids: Collection[int]) -> dict[int, StudyStatus]:
     chosen = t_study.c.study_id.in_(study_ids)
     rows = connection.execute(
         select(t_study, _SECONDS_LEFT).join(study_system_attributes, UID_KEPT).where(chosen)
@@ -99,11 +101,11 @@ def _standings(connection: Connection, study_ids: Collection[int]) -> dict[int, 
         .order_by(trials.c.trial_id)
     ):
         waiting[row.study_id].append(row.trial_id)
-    return {row.study_id: _standing(row, counts, waiting[row.study_id]) for row in rows}
+    return {row.study_id: _status(row, counts, waiting[row.study_id]) for row in rows}
 
 
-def _standing(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int]) -> Standing:
-    return Standing(
+def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int]) -> StudyStatus:
+    return StudyStatus(
         study_id=row.study_id,
         uid=row.uid,
         definition=row.definition,

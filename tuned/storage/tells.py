@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, bindparam, case, exists, func, insert, select, update
 
 from tuned.domain.ending import Ending
-from tuned.domain.result import Result, Told
+from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
 from tuned.storage import statements, trial_rows
@@ -38,7 +38,7 @@ class _Late(Exception):
     """Rolls the transaction back: the trial is no longer RUNNING."""
 
 
-def tell(database: Database, result: Result) -> Told:
+def tell(database: Database, result: Result) -> TellOutcome:
     """Ends a trial that ended by itself, with its values or its failure.
 
     Raises DatabaseAway; may be repeated at will. What was interrupted is settled instead.
@@ -47,15 +47,15 @@ def tell(database: Database, result: Result) -> Told:
         # Our study's row comes before the trial's: one order of locks for everybody.
         with database.locking(t_study, result.study_id) as connection:
             _end(connection, result)
-            return Told.TOLD
+            return TellOutcome.TOLD
     except NotFound:
-        return Told.DROPPED
+        return TellOutcome.DROPPED
     except _Late:
         pass
     try:
         return _tell_late(database, result)
     except NotFound:
-        return Told.DROPPED
+        return TellOutcome.DROPPED
 
 
 #: The fence: only a trial that is RUNNING, in the study that it was claimed in, can end.
@@ -133,10 +133,10 @@ def _attributes(ending: Ending) -> dict[str, Any]:
     return attributes
 
 
-def _tell_late(database: Database, result: Result) -> Told:
+def _tell_late(database: Database, result: Result) -> TellOutcome:
     """Keeps a value whose trial has ended otherwise, unless its point has a value already."""
     if result.ending.values is None:
-        return Told.DROPPED
+        return TellOutcome.DROPPED
     with database.locking(studies, result.study_id) as connection:
         ended = connection.execute(
             select(trials.c.state).where(trials.c.trial_id == result.trial_id)
@@ -147,11 +147,11 @@ def _tell_late(database: Database, result: Result) -> Told:
             )
         ).first()
         if ended is not TrialState.FAIL or point is None or point.state == PointState.DONE:
-            return Told.DROPPED
+            return TellOutcome.DROPPED
         if not _is_same_study(connection, result):
-            return Told.DROPPED
+            return TellOutcome.DROPPED
         _insert_late(connection, result, point)
-    return Told.LATE
+    return TellOutcome.LATE
 
 
 def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> None:

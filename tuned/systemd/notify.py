@@ -34,7 +34,7 @@ class Notifier:
 
         sdnotify drops a message that it cannot encode, and a line's end would begin another assignment.
         """
-        line = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+        line = "".join(each if " " <= each <= "~" else "?" for each in text)
         self._say(f"STATUS={line}")
 
     def reloading(self) -> None:

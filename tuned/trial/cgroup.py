@@ -176,7 +176,7 @@ def kept(root: Root | None) -> list[str]:
     return [key for key, controller in CONTROLLERS.items() if controller in there]
 
 
-def unkept(resources: Resources, root: Root | None) -> str:
+def unenforced(resources: Resources, root: Root | None) -> str:
     """Which limits are not kept on this host, and why, for people; empty if all are."""
     known = kept(root)
     missing = {key: text for key, text in resources.limits.items() if key not in known}

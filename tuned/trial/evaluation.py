@@ -126,7 +126,7 @@ def _launch(evaluation: Evaluation) -> launch_module.Launch:
         timeout_seconds=objective.timeout,
         objectives=len(evaluation.experiment.directions),
         pattern=objective.pattern,
-        token=f"{site.state.instance}/{evaluation.claimed.candidate.claim_id}",
+        mark=f"{site.state.installation_id}/{evaluation.claimed.candidate.claim_id}",
         cgroups=site.cgroups,
         resources=evaluation.experiment.resources,
         grace_seconds=site.grace_seconds,

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Self
 
 from tuned.domain.resources import UNLIMITED
 from tuned.trial import launch as launch_module
-from tuned.trial.spares import ServerProcess, create_group, new_token
+from tuned.trial.preforks import ServerProcess, create_group, new_mark
 from tuned.trial.tree import Tree, completely
-from tuned.worker.forkserver import MESSAGE_BYTES, READY, TOKEN_VARIABLE
+from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, READY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -33,7 +33,7 @@ END_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class ServerProgram:
     """What trials are forked from."""
 
     #: The socket and the group come last.
@@ -64,10 +64,10 @@ class Program:
         )
 
 
-class Server:
+class ForkServer:
     """Where the trials of one experiment are forked: a process that is made when a trial needs one."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: ServerProgram) -> None:
         self._program = program
         self._process: ServerProcess | None = None
         #: One at a time asks for a trial; the others would wait for the same import anyway.
@@ -133,14 +133,14 @@ class Server:
         return tree
 
     def _spawn(self, launch: Launch, theirs: socket.socket, stdout: int, stderr: int | None) -> Tree:
-        token = new_token(launch)
-        group = create_group(launch, token, UNLIMITED)
+        mark = new_mark(launch)
+        group = create_group(launch, mark, UNLIMITED)
         place = "" if group is None else str(group.path)
         try:
             main = subprocess.Popen(
                 (*self._program.argv, str(theirs.fileno()), place),
                 cwd=self._program.workdir,
-                env={**self._program.environment, TOKEN_VARIABLE: token},
+                env={**self._program.environment, MARK_VARIABLE: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -151,16 +151,16 @@ class Server:
             if group is not None:
                 group.remove()
             raise
-        return Tree(main=main, token=token, group=group)
+        return Tree(main=main, mark=mark, group=group)
 
 
-class Servers:
+class ForkServers:
     """The servers of one host, by the studies' uids. Belongs to the event loop's thread."""
 
     def __init__(self, host: str, workdir: Path) -> None:
         self._host = host
         self._workdir = workdir
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, ForkServer] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     def start_of(self, experiment: Experiment, uid: str) -> Start:
@@ -168,7 +168,7 @@ class Servers:
 
         async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
             if uid not in self._servers:
-                self._servers[uid] = Server(Program.of(experiment, self._host, self._workdir))
+                self._servers[uid] = ForkServer(ServerProgram.of(experiment, self._host, self._workdir))
             return await self._servers[uid].start(launch, stdout, stderr)
 
         return start

@@ -42,8 +42,8 @@ class Launch:
     timeout_seconds: float | None
     objectives: int
     pattern: str | None
-    #: ``<instance>/<claim>``
-    token: str
+    #: ``<installation>/<claim>``
+    mark: str
     #: Where its group is made, and what that allows it.
     cgroups: Root | None
     resources: Resources = UNLIMITED

@@ -73,7 +73,7 @@ class Pipe:
             self._reader = -1
 
 
-class Told:
+class LineReader:
     """The lines of one stream, told as they come to whoever wants them."""
 
     def __init__(self, on_line: Callable[[bytes], object] | None) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tuned.disk.trial_log import TrialLog
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.trial.launch import Launch, Start, launch_problem
-from tuned.trial.pipes import Pipe, Tail, Told
+from tuned.trial.pipes import LineReader, Pipe, Tail
 from tuned.trial.reports import Reports
 from tuned.trial.tree import Tree, completely
 
@@ -46,8 +46,8 @@ async def _watch(
     tree: Tree | None = None
     status: int | None = None
     with (
-        Pipe(reports.feed, kept.write, Told(on_line).feed) as stdout,
-        Pipe(tail.feed, kept.write, Told(on_line).feed) as stderr,
+        Pipe(reports.feed, kept.write, LineReader(on_line).feed) as stdout,
+        Pipe(tail.feed, kept.write, LineReader(on_line).feed) as stderr,
     ):
         try:
             async with asyncio.timeout(launch.timeout_seconds):

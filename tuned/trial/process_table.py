@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuned.worker.forkserver import TOKEN_VARIABLE
+from tuned.worker.forkserver import MARK_VARIABLE
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -54,7 +54,7 @@ def become_subreaper() -> None:
         raise OSError(number, os.strerror(number))
 
 
-def kill_tree(pid: int, token: str, known: Collection[int]) -> bool:
+def kill_tree(pid: int, mark: str, known: Collection[int]) -> bool:
     """Kills what one trial started and left when its main process ``pid`` ended, whose end its caller took.
 
     ``known`` are the main processes of all trials: their ends belong to their callers. False if something is
@@ -64,11 +64,11 @@ def kill_tree(pid: int, token: str, known: Collection[int]) -> bool:
     if children is not None and children <= set(known):
         # Its main process has ended: whatever it left would have come to us.
         return True
-    mark = f"{TOKEN_VARIABLE}={token}".encode()
+    variable = f"{MARK_VARIABLE}={mark}".encode()
 
     def of_trial(processes: dict[int, Process]) -> set[int]:
         ours = _below(processes, os.getpid())
-        marked = {each for each in ours if processes[each].session == pid or _has_mark(each, mark)}
+        marked = {each for each in ours if processes[each].session == pid or _has_mark(each, variable)}
         return (_below(processes, pid) | marked) - {pid}
 
     return _kill_until_gone(of_trial, known)
@@ -105,10 +105,10 @@ def kill_all() -> bool:
     return _kill_until_gone(lambda processes: _below(processes, os.getpid()), ())
 
 
-def kill_instance(instance: str) -> bool:
-    """Kills what the trials of an earlier daemon of this instance left. False if something is left."""
-    mark = f"{TOKEN_VARIABLE}={instance}/".encode()
-    return _kill_until_gone(lambda processes: {each for each in processes if _has_mark(each, mark)}, ())
+def kill_installation(installation_id: str) -> bool:
+    """Kills what the trials of an earlier daemon of this installation left. False if something is left."""
+    variable = f"{MARK_VARIABLE}={installation_id}/".encode()
+    return _kill_until_gone(lambda processes: {each for each in processes if _has_mark(each, variable)}, ())
 
 
 def _kill_until_gone(find: Callable[[dict[int, Process]], set[int]], known: Collection[int]) -> bool:
@@ -189,9 +189,9 @@ def _below(processes: dict[int, Process], root: int) -> set[int]:
     return below
 
 
-def _has_mark(pid: int, mark: bytes) -> bool:
+def _has_mark(pid: int, variable: bytes) -> bool:
     try:
         environment = Path("/proc", str(pid), "environ").read_bytes()
     except OSError:
         return False
-    return any(variable.startswith(mark) for variable in environment.split(b"\0"))
+    return any(each.startswith(variable) for each in environment.split(b"\0"))

@@ -51,8 +51,8 @@ class Tree:
     """One process tree. Whoever has one must kill it, however it ended."""
 
     main: subprocess.Popen[bytes] | Adopted
-    #: ``<instance>/<claim>``: the mark in the environment of all that belongs to it.
-    token: str
+    #: ``<installation>/<claim>``: the mark in the environment of all that belongs to it.
+    mark: str
     #: Its own; gone once the tree has been killed.
     group: Cgroup | None
     #: How many of its processes the kernel killed for want of memory, as far as that is known.
@@ -89,7 +89,7 @@ class Tree:
             os.kill(self.main.pid, signal.SIGKILL)
             await self.ended()
         if self.group is None:
-            is_gone = process_table.kill_tree(self.main.pid, self.token, _mains)
+            is_gone = process_table.kill_tree(self.main.pid, self.mark, _mains)
         else:
             is_gone = is_gone or await self.group.wait_empty()
             process_table.reap_adopted(_mains)

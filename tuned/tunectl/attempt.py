@@ -20,7 +20,7 @@ import click
 from tuned.disk import trial_log
 from tuned.trial import launch as launch_module
 from tuned.trial import process, process_table
-from tuned.trial.fork_servers import Program, Server
+from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.tunectl.hints import hints
 from tuned.tunectl.submit import example_point, load, point_text
 from tuned.tunectl.text import Colour, number
@@ -52,7 +52,7 @@ async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
     process_table.become_subreaper()
     launch = _launch(parsed, point, scratch)
     launch.log.touch()
-    server = Server(Program.of_commands())
+    server = ForkServer(ServerProgram.of_commands())
     running = asyncio.ensure_future(process.run(launch, server.start, _tell_report))
     for end in (signal.SIGTERM, signal.SIGHUP):
         # What runs is in a session of its own: it would outlive us.
@@ -83,7 +83,7 @@ def _launch(parsed: Experiment, point: Point, scratch: Path) -> launch_module.La
         timeout_seconds=objective.timeout,
         objectives=len(parsed.directions),
         pattern=objective.pattern,
-        token=f"try/{os.getpid()}",
+        mark=f"try/{os.getpid()}",
         cgroups=None,
         grace_seconds=2.0,
     )

@@ -22,8 +22,8 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn, TypedDict
 
-#: The mark: ``<instance>/<claim>``.
-TOKEN_VARIABLE = "TUNED_TOKEN"  # noqa: S105 (no secret)
+#: The mark: ``<installation>/<claim>``.
+MARK_VARIABLE = "TUNED_MARK"
 
 
 READY = b"ready"

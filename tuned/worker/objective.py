@@ -77,15 +77,17 @@ class WorkerTrial(FixedTrial):
         super().set_user_attr(key, value)
         _print(report)
 
-    def _check(self, asked: Parameter) -> None:
-        there = self._space.get(asked.name)
+    def _check(self, suggested: Parameter) -> None:
+        there = self._space.get(suggested.name)
         if there is None:
             known = ", ".join(self._space)
-            raise ValueError(f"no parameter {asked.name!r} in the experiment file, which declares {known}")
-        if asked != there:
-            here, declared = _differences(document(asked), document(there))
             raise ValueError(
-                f"{asked.name}: the objective asks for {here}, the experiment file says {declared}"
+                f"no parameter {suggested.name!r} in the experiment file, which declares {known}"
+            )
+        if suggested != there:
+            here, declared = _differences(document(suggested), document(there))
+            raise ValueError(
+                f"{suggested.name}: the objective asks for {here}, the experiment file says {declared}"
             )
 
 

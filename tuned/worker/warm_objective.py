@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from tuned.domain.space import Parameter
-from tuned.worker.forkserver import TOKEN_VARIABLE, Order, connect, serve
+from tuned.worker.forkserver import MARK_VARIABLE, Order, connect, serve
 from tuned.worker.objective import Objective, evaluate, load, parameters
 
 _libc = ctypes.CDLL(None)
@@ -62,7 +62,7 @@ def _find_mark() -> tuple[int, int]:
     # env_start and env_end of proc(5), which counts from 1 and has two fields before the parenthesis.
     start, end = int(stat[50 - 3]), int(stat[51 - 3])
     shown = ctypes.string_at(start, end - start)
-    place = shown.index(f"{TOKEN_VARIABLE}=".encode()) + len(TOKEN_VARIABLE) + 1
+    place = shown.index(f"{MARK_VARIABLE}=".encode()) + len(MARK_VARIABLE) + 1
     return start + place, shown.index(b"\0", place) - place
 
 
@@ -94,10 +94,10 @@ def _become(imported: _Imported, order: Order) -> int:
 def _settle_in(imported: _Imported, order: Order) -> None:
     """Becomes what a command is when it begins: mark, environment, directory."""
     environment = order["environment"]
-    token = environment[TOKEN_VARIABLE].encode()
-    if len(token) != imported.mark_bytes:
-        raise ValueError(f"the mark {token.decode()} is not as long as the server's")
-    ctypes.memmove(imported.mark, token, len(token))
+    mark = environment[MARK_VARIABLE].encode()
+    if len(mark) != imported.mark_bytes:
+        raise ValueError(f"the mark {mark.decode()} is not as long as the server's")
+    ctypes.memmove(imported.mark, mark, len(mark))
     # Most of it is the server's, and every page that is left alone is one that need not be copied.
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]

@@ -527,7 +527,7 @@ async def test_a_path_that_is_too_long_is_refused(host: SmallHost, tmp_path: Pat
 
 
 def test_the_routes_that_change_or_show_output_are_for_the_trusted() -> None:
-    trusted = {route.path for route in routes.ROUTES if route.who is router.Who.TRUSTED}
+    trusted = {route.path for route in routes.ROUTES if route.who is router.Access.TRUSTED}
     changing = {route.path for route in routes.ROUTES if route.method == "POST"}
     assert trusted == changing | {"/v1/experiments/{name}/logs"}
 

@@ -20,7 +20,7 @@ from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.link import Link
 from tuned.storage.schema import t_point
-from tuned.storage.settling import settle_strays, strays
+from tuned.storage.settling import settle_unheld, unheld_trials
 
 
 @pytest.fixture
@@ -58,16 +58,16 @@ def leave_strays(member: Member) -> None:
 
 def test_only_trials_of_ours_that_nobody_holds_are_strays(database: Database) -> None:
     member = join(database, make_experiment())
-    assert strays(database) == {}
+    assert unheld_trials(database) == {}
     leave_strays(member)
-    assert strays(database) == {"exp": [0, 2]}
+    assert unheld_trials(database) == {"exp": [0, 2]}
 
 
 def test_settled_strays_are_lost_and_refunded(database: Database) -> None:
     member = join(database, make_experiment())
     leave_strays(member)
-    assert settle_strays(database, "exp") == [0, 2]
-    assert settle_strays(database, "exp") == []
+    assert settle_unheld(database, "exp") == [0, 2]
+    assert settle_unheld(database, "exp") == []
     states = [trial.state for trial in member.trials()]
     running = TrialState.RUNNING
     assert states == [TrialState.FAIL, running, TrialState.FAIL, running]
@@ -80,7 +80,7 @@ async def test_what_dead_hosts_left_and_what_nobody_holds_is_found_and_mended(
 ) -> None:
     member = join(database, make_experiment())
     leave_strays(member)
-    kill(database, member.holder)
+    kill(database, member.claimant)
     async with linked(database.url) as link:
         found = [finding["code"] for finding in await doctor.examine(settings, link, is_member=True)]
         assert found == ["unsettled-trials", "unheld-trials"]

@@ -14,14 +14,14 @@ import pytest
 import tuned.daemon.admission
 from tests.acceptance.daemon import an_experiment
 from tests.factories import linked, make_holder
-from tuned.daemon.experiments import Roster
+from tuned.daemon.experiments import Experiments
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.disk.outbox import Outbox
 from tuned.disk.spool import Spool
 from tuned.disk.state import StateDirectory
 from tuned.domain.claim import Claimed
-from tuned.domain.standing import Standing
+from tuned.domain.study_status import StudyStatus
 from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.link import Link
@@ -30,7 +30,7 @@ from tuned.trial.evaluation import Site
 
 
 @contextmanager
-def a_roster(link: Link, home: Path) -> Iterator[Roster]:
+def a_roster(link: Link, home: Path) -> Iterator[Experiments]:
     """With one file in its spool."""
     (home / "spool").mkdir(mode=0o700)
     (home / "spool" / ".exp").write_text(an_experiment())
@@ -38,7 +38,7 @@ def a_roster(link: Link, home: Path) -> Iterator[Roster]:
     with StateDirectory.open(home / "state") as state, Spool(home / "spool") as spool:
         events, teller = Events("h1"), Teller(link, Outbox(state.outbox))
         site = Site(host="h1", state=state, cgroups=None, grace_seconds=0.0)
-        yield Roster(link, spool, Scheduler(link, teller, events, site, 1), events)
+        yield Experiments(link, spool, Scheduler(link, teller, events, site, 1), events)
 
 
 async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_one(
@@ -61,7 +61,7 @@ async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_on
                 taking.cancel()
                 with suppress(asyncio.CancelledError):
                     await taking
-            await roster._opening.open()
+            await roster._admission.open()
             assert list(roster.searches) == ["exp"]
             assert (tmp_path / "spool" / "active" / "exp.toml").exists()
             assert not list((tmp_path / "spool" / "rejected").iterdir())
@@ -72,11 +72,11 @@ async def test_what_is_opened_while_the_host_rises_anew_is_claimed_for_the_new_i
 ) -> None:
     is_opening, may_open = threading.Event(), threading.Event()
 
-    def open_late(*arguments: Any, **options: Any) -> Standing:
-        standing = open_study(*arguments, **options)
+    def open_late(*arguments: Any, **options: Any) -> StudyStatus:
+        status = open_study(*arguments, **options)
         is_opening.set()
         assert may_open.wait(60)
-        return standing
+        return status
 
     monkeypatch.setattr(tuned.daemon.admission, "open_study", open_late)
     async with linked(database_url) as link:

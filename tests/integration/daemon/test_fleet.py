@@ -13,7 +13,7 @@ from tests.factories import join, kill, linked, make_experiment, opened
 from tests.postgres import PostgresServer
 from tests.waiting import until_async
 from tuned.daemon.fleet import Fleet
-from tuned.domain.claim import Holder
+from tuned.domain.claim import Claimant
 from tuned.errors import Conflict
 from tuned.storage import hosts
 from tuned.storage.database import Database
@@ -31,18 +31,23 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 def host(
-    link: Link, name: str = "h1", instance: str = "one", *, interval: float = INTERVAL, expire: float = NEVER
+    link: Link,
+    name: str = "h1",
+    installation_id: str = "one",
+    *,
+    interval: float = INTERVAL,
+    expire: float = NEVER,
 ) -> Fleet:
     return Fleet(
-        link, host=name, instance=instance, interval_seconds=interval, expire_seconds=expire,
+        link, host=name, installation_id=installation_id, interval_seconds=interval, expire_seconds=expire,
         describe=lambda: {"slots": 2},
     )  # fmt: skip
 
 
 @asynccontextmanager
-async def beating(fleet: Fleet) -> AsyncIterator[list[Holder]]:
+async def beating(fleet: Fleet) -> AsyncIterator[list[Claimant]]:
     """It beats, and joins again when it is taken for dead: a list of its later holders."""
-    later: list[Holder] = []
+    later: list[Claimant] = []
 
     async def rejoin() -> None:
         later.append(await fleet.join())
@@ -63,8 +68,8 @@ def rows(database: Database) -> dict[str, hosts.HostRow]:
 async def test_who_joins_is_in_the_database_and_beats(database: Database) -> None:
     async with linked(database.url) as link:
         fleet = host(link, interval=0.01)
-        holder = await fleet.join()
-        assert rows(database)["h1"].incarnation == holder.incarnation
+        claimant = await fleet.join()
+        assert rows(database)["h1"].incarnation == claimant.incarnation
         async with beating(fleet):
             await until_async(lambda: rows(database)["h1"].beat >= 3, what="three beats", seconds=60)
         assert rows(database)["h1"].info == {"slots": 2}
@@ -72,7 +77,7 @@ async def test_who_joins_is_in_the_database_and_beats(database: Database) -> Non
 
 async def test_a_restart_settles_what_the_last_incarnation_left(database: Database) -> None:
     async with linked(database.url) as link:
-        member = join(database, make_experiment(), holder=await host(link).join())
+        member = join(database, make_experiment(), claimant=await host(link).join())
         member.take(1)
         await host(link).join()
         assert member.trial(0).state is TrialState.FAIL
@@ -96,32 +101,32 @@ async def test_who_was_taken_for_dead_learns_it_with_its_next_beat_and_joins_as_
 ) -> None:
     async with linked(database.url) as link:
         fleet = host(link, interval=0.01)
-        holder = await fleet.join()
+        claimant = await fleet.join()
         async with beating(fleet) as later:
-            kill(database, holder)
+            kill(database, claimant)
             await until_async(lambda: later, what="another incarnation", seconds=60)
-        assert rows(database)["h1"].incarnation == later[-1].incarnation != holder.incarnation
-        assert fleet.holder == later[-1]
+        assert rows(database)["h1"].incarnation == later[-1].incarnation != claimant.incarnation
+        assert fleet.claimant == later[-1]
 
 
 async def test_a_living_hosts_name_is_refused(database: Database) -> None:
     async with linked(database.url) as link:
         living = host(link, interval=0.01)
-        holder = await living.join()
+        claimant = await living.join()
         async with beating(living):
             with pytest.raises(Conflict, match="cannot join the fleet as h1: another live daemon"):
-                await host(link, instance="two").join()
-        assert rows(database)["h1"].incarnation == holder.incarnation
+                await host(link, installation_id="two").join()
+        assert rows(database)["h1"].incarnation == claimant.incarnation
 
 
 async def test_a_silent_hosts_name_is_taken_over_when_it_has_expired(database: Database) -> None:
     async with linked(database.url) as link:
-        member = join(database, make_experiment(), holder=await host(link).join())
+        member = join(database, make_experiment(), claimant=await host(link).join())
         member.take(1)
-        successor = host(link, instance="two", expire=EXPIRE)
+        successor = host(link, installation_id="two", expire=EXPIRE)
         async with asyncio.timeout(60):
             await successor.join()
-        assert (rows(database)["h1"].instance, successor.waits_for_name) == ("two", False)
+        assert (rows(database)["h1"].installation_id, successor.waits_for_name) == ("two", False)
         assert member.trial(0).state is TrialState.FAIL
 
 
@@ -131,7 +136,7 @@ async def test_who_left_is_succeeded_at_once(database: Database) -> None:
         await fleet.join()
         await fleet.leave()
         assert (rows(database)["h1"].dead, rows(database)["h1"].info["state"]) == (True, "stopped")
-        await host(link, instance="two", interval=NEVER).join()
+        await host(link, installation_id="two", interval=NEVER).join()
 
 
 async def test_who_never_joined_has_nothing_to_leave(database: Database) -> None:

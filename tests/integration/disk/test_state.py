@@ -40,7 +40,7 @@ def test_the_instance_outlives_the_daemon(state: Path, machine_id: Path) -> None
     instances = set()
     for _ in range(3):
         with StateDirectory.open(state, machine_id=machine_id) as directory:
-            instances.add(directory.instance)
+            instances.add(directory.installation_id)
     assert len(instances) == 1
     assert len(instances.pop()) == 32
 
@@ -68,38 +68,48 @@ def test_the_lock_does_not_leak_to_programs_that_the_daemon_starts(state: Path) 
         child.communicate()
 
 
-def test_a_cloned_disk_is_a_new_instance(state: Path, machine_id: Path) -> None:
+def test_a_cloned_disk_is_a_new_installation(state: Path, machine_id: Path) -> None:
     with StateDirectory.open(state, machine_id=machine_id) as directory:
-        original = directory.instance
+        original = directory.installation_id
     machine_id.write_text("another\n")
     with StateDirectory.open(state, machine_id=machine_id) as directory:
-        clone = directory.instance
+        clone = directory.installation_id
     with StateDirectory.open(state, machine_id=machine_id) as directory:
-        assert directory.instance == clone != original
+        assert directory.installation_id == clone != original
 
 
-def test_a_host_without_machine_id_keeps_its_instance(state: Path, tmp_path: Path) -> None:
+def test_a_host_without_machine_id_keeps_its_installation_id(state: Path, tmp_path: Path) -> None:
     with StateDirectory.open(state, machine_id=tmp_path / "none") as first:
         pass
     with StateDirectory.open(state, machine_id=tmp_path / "none") as second:
-        assert first.instance == second.instance
+        assert first.installation_id == second.installation_id
 
 
 def test_the_machine_id_itself_is_not_stored(state: Path, machine_id: Path) -> None:
     with StateDirectory.open(state, machine_id=machine_id):
-        assert machine_id.read_text().strip() not in (state / "instance.json").read_text()
+        assert machine_id.read_text().strip() not in (state / "installation.json").read_text()
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", '{"instance": "x", "machine": ""}', json.dumps({"instance": "0" * 32}), "{}" * 9999],
+    [
+        "",
+        "{",
+        "[]",
+        '{"installation_id": "x", "machine": ""}',
+        json.dumps({"installation_id": "0" * 32}),
+        "{}" * 9999,
+    ],
 )
 def test_a_corrupt_instance_file_is_refused_with_what_to_do(state: Path, content: str) -> None:
     state.mkdir(parents=True)
-    (state / "instance.json").write_text(content)
-    with pytest.raises(InvalidInput, match=r"instance\.json: found .* remove it"), StateDirectory.open(state):
+    (state / "installation.json").write_text(content)
+    with (
+        pytest.raises(InvalidInput, match=r"installation\.json: found .* remove it"),
+        StateDirectory.open(state),
+    ):
         pass
-    assert (state / "instance.json").read_text() == content
+    assert (state / "installation.json").read_text() == content
 
 
 def test_a_directory_that_any_user_may_write_to_is_refused(state: Path) -> None:

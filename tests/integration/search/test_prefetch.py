@@ -12,8 +12,8 @@ import pytest
 
 from tests.factories import join, linked, make_experiment
 from tuned.search import unconfirmed
-from tuned.search.prefetch import Drafts
-from tuned.search.unconfirmed import Untold
+from tuned.search.prefetch import Prefetch
+from tuned.search.unconfirmed import Unconfirmed
 
 LONG, SHORT = 3600.0, 1e-6
 SLOTS = 4
@@ -23,8 +23,8 @@ SLOTS = 4
 class Bench:
     """One host's drafts for one study."""
 
-    drafts: Drafts
-    untold: Untold
+    drafts: Prefetch
+    untold: Unconfirmed
 
 
 @asynccontextmanager
@@ -33,8 +33,8 @@ async def drafts_of(directory: Path, sampler: str, evaluation_seconds: float) ->
     experiment = make_experiment(f'[sampler]\nname = "{sampler}"\n')
     async with linked(f"sqlite:///{directory / 'tuned.db'}") as link:
         member = await asyncio.to_thread(join, link.database, experiment)
-        results = Untold()
-        drafts = Drafts(link, member.drawer(), results)
+        results = Unconfirmed()
+        drafts = Prefetch(link, member.source(), results)
         await drafts.next(SLOTS)
         drafts.note_evaluated(evaluation_seconds)
         yield Bench(drafts=drafts, untold=results)
@@ -50,12 +50,12 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_point_for_long_evaluations_is_drawn_when_all_that_was_found_is_known(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", LONG) as bench:
         bench.untold.add(1, "a")
-        asked = asyncio.create_task(bench.drafts.next(SLOTS))
-        finished, _ = await asyncio.wait([asked], timeout=0.2)
+        call = asyncio.create_task(bench.drafts.next(SLOTS))
+        finished, _ = await asyncio.wait([call], timeout=0.2)
         assert not finished
         bench.untold.settle(1)
         bench.drafts.draw_ahead(SLOTS)
-        draft = await asyncio.wait_for(asked, 20)
+        draft = await asyncio.wait_for(call, 20)
         assert not draft.candidate.is_ahead
         assert not (await bench.drafts.next(SLOTS)).candidate.is_ahead
 

@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 
 from tests.factories import CONTINUOUS, MIXED, Member, at_once, join, make_experiment, opened, statements
-from tuned.domain.claim import Claimed, Holder, Origin
+from tuned.domain.claim import Claimant, Claimed, Origin
 from tuned.domain.space import Point
 from tuned.experiment.samplers import SAMPLERS, missing_packages
-from tuned.search.sampling import Drawer
+from tuned.search.sampling import PointSource
 from tuned.storage.database import Database
 from tuned.storage.schema import trials
 
@@ -64,16 +64,16 @@ def search(
     return join(database, make_experiment(text, space=space, name=name), host)
 
 
-def visible(drawer: Drawer, state: TrialState) -> list[FrozenTrial]:
+def visible(source: PointSource, state: TrialState) -> list[FrozenTrial]:
     """What a sampler sees."""
-    return drawer._storage.get_all_trials(0, states=(state,))
+    return source._storage.get_all_trials(0, states=(state,))
 
 
-def evaluate(member: Member, drawer: Drawer, value: float = 0.5) -> Point:
+def evaluate(member: Member, source: PointSource, value: float = 0.5) -> Point:
     """Draws, claims and tells one point; of a duplicate nothing."""
-    draft = drawer.draw()
+    draft = source.draw()
     outcome = member.claims.claim(draft.candidate)
-    drawer.release(draft)
+    source.release(draft)
     if isinstance(outcome, Claimed):
         member.tell(outcome, value)
     return draft.candidate.point
@@ -91,38 +91,38 @@ def test_each_sampler_draws_points_of_the_space_or_says_what_it_needs(
         assert f"cannot use the sampler {sampler}: the Python package" in missing
         return
     member = search(database, sampler, space=space)
-    drawer = member.drawer()
+    source = member.source()
     for value in (3.0, 1.0, 2.0, 0.0, 4.0, 2.5, 0.5, 1.5):
-        point = evaluate(member, drawer, value)
+        point = evaluate(member, source, value)
         assert point == member.encoding.space.point(point.values)
-    drawer.draw()
-    assert visible(drawer, TrialState.COMPLETE) == member.trials()
+    source.draw()
+    assert visible(source, TrialState.COMPLETE) == member.trials()
     assert len(member.trials()) >= 4
 
 
 @pytest.mark.parametrize("sampler", ["cmaes", "nsgaii", "nsgaiii"])
 def test_what_a_sampler_writes_on_its_draft_reaches_the_trial(database: Database, sampler: str) -> None:
     member = search(database, sampler)
-    drawer = member.drawer()
+    source = member.source()
     for value in (3.0, 1.0, 2.0, 0.0):
-        evaluate(member, drawer, value)
-    draft = drawer.draw()
+        evaluate(member, source, value)
+    draft = source.draw()
     # It may draw what is there already.
     while not isinstance(claimed := member.claims.claim(draft.candidate), Claimed):
-        drawer.release(draft)
-        draft = drawer.draw()
+        source.release(draft)
+        draft = source.draw()
     assert draft.candidate.attributes
     written = {**draft.candidate.attributes, "tuned:origin": "sampler"}
     assert member.trial(claimed.number).system_attrs == written
 
 
 def test_a_grid_is_walked_and_not_drawn(database: Database) -> None:
-    drawer = search(database, "grid", space=MIXED).drawer()
-    assert not drawer.samples
+    source = search(database, "grid", space=MIXED).source()
+    assert not source.samples
     fixed: dict[str, Any] = {"size": 3, "rate": 0.6, "kind": True}
-    assert drawer.complete(fixed, 7).candidate.point.values == fixed
+    assert source.complete(fixed, 7).candidate.point.values == fixed
     with pytest.raises(ValueError, match="no value for rate"):
-        drawer.complete({"size": 3, "kind": True}, 7)
+        source.complete({"size": 3, "kind": True}, 7)
 
 
 # Drafts
@@ -130,38 +130,38 @@ def test_a_grid_is_walked_and_not_drawn(database: Database) -> None:
 
 def test_a_draft_has_a_number_that_no_trial_has(database: Database) -> None:
     member = search(database, "tpe")
-    drawer = member.drawer()
-    first = drawer.draw()
+    source = member.source()
+    first = source.draw()
     assert isinstance(member.claims.claim(first.candidate), Claimed)
-    drawer.release(first)
-    drawer.draw()
-    assert [trial.number for trial in visible(drawer, TrialState.RUNNING)] == [0, 1]
+    source.release(first)
+    source.draw()
+    assert [trial.number for trial in visible(source, TrialState.RUNNING)] == [0, 1]
 
 
 def test_a_draft_is_running_for_later_draws_until_it_is_released(database: Database) -> None:
-    drawer = search(database, "random").drawer()
-    drafts = [drawer.draw() for _ in range(3)]
-    seen = visible(drawer, TrialState.RUNNING)
+    source = search(database, "random").source()
+    drafts = [source.draw() for _ in range(3)]
+    seen = visible(source, TrialState.RUNNING)
     assert [trial.params for trial in seen] == [dict(draft.candidate.point.values) for draft in drafts]
     assert [trial.number for trial in seen] == [0, 1, 2]
     for draft in drafts:
-        drawer.release(draft)
-        drawer.release(draft)
-    last = drawer.draw()
-    seen = visible(drawer, TrialState.RUNNING)
+        source.release(draft)
+        source.release(draft)
+    last = source.draw()
+    seen = visible(source, TrialState.RUNNING)
     assert [trial.params for trial in seen] == [dict(last.candidate.point.values)]
 
 
 def test_only_a_draw_waits_for_a_draw(database: Database) -> None:
     # Who calls the rest is the event loop: a draw may take seconds.
-    drawer = search(database, "random").drawer()
-    draft = drawer.draw()
+    source = search(database, "random").source()
+    draft = source.draw()
 
     def use() -> None:
-        drawer.release(draft)
-        drawer.uniform()
+        source.release(draft)
+        source.uniform()
 
-    with drawer._lock:
+    with source._lock:
         using = threading.Thread(target=use, daemon=True)
         using.start()
         using.join(60)
@@ -170,62 +170,62 @@ def test_only_a_draw_waits_for_a_draw(database: Database) -> None:
 
 def test_a_draft_comes_after_all_trials_that_are_there(database: Database) -> None:
     member = search(database, "random")
-    drawer = member.drawer()
-    evaluate(member, drawer)
+    source = member.source()
+    evaluate(member, source)
     other = search(database, "random", host="h2")
-    evaluate(other, other.drawer())
-    drawer.draw()
-    evaluate(other, other.drawer())
-    drawer.draw()
-    assert len(visible(drawer, TrialState.COMPLETE)) == 3
-    ids = [trial._trial_id for trial in visible(drawer, TrialState.RUNNING)]
+    evaluate(other, other.source())
+    source.draw()
+    evaluate(other, other.source())
+    source.draw()
+    assert len(visible(source, TrialState.COMPLETE)) == 3
+    ids = [trial._trial_id for trial in visible(source, TrialState.RUNNING)]
     assert ids == sorted(ids)
     assert min(ids) > 2**31
 
 
 def test_threads_that_draw_at_once_draw_drafts_of_their_own(database: Database) -> None:
-    drawer = search(database, "tpe").drawer()
-    drafts = at_once(*[drawer.draw] * 6)
+    source = search(database, "tpe").source()
+    drafts = at_once(*[source.draw] * 6)
     assert len({draft.draft_id for draft in drafts}) == 6
     assert len({draft.candidate.point.key for draft in drafts}) == 6
-    assert len(visible(drawer, TrialState.RUNNING)) == 6
+    assert len(visible(source, TrialState.RUNNING)) == 6
 
 
 def test_an_enqueued_trial_keeps_what_it_fixes_and_the_sampler_adds_the_rest(database: Database) -> None:
-    drawer = search(database, "nsgaii", space=MIXED).drawer()
-    candidate = drawer.complete({"size": 3, "kind": True}, 7).candidate
+    source = search(database, "nsgaii", space=MIXED).source()
+    candidate = source.complete({"size": 3, "kind": True}, 7).candidate
     values = candidate.point.values
     assert (values["size"], values["kind"], set(values)) == (3, True, {"size", "rate", "kind"})
     assert (candidate.origin, candidate.waiting_trial) == (Origin.ENQUEUED, 7)
     assert "fixed_params" not in candidate.attributes
-    assert drawer.draw().candidate.waiting_trial is None
+    assert source.draw().candidate.waiting_trial is None
 
 
 @pytest.mark.parametrize("fixed", [{"size": 99}, {"kind": "c"}, {"rate": 0.5}, {"size": None}, {"size": "x"}])
 def test_an_enqueued_trial_that_does_not_fit_is_refused_and_leaves_no_draft(
     database: Database, fixed: dict[str, Any]
 ) -> None:
-    drawer = search(database, "random", space=MIXED).drawer()
+    source = search(database, "random", space=MIXED).source()
     with pytest.raises(ValueError, match=next(iter(fixed)) + r"|not in|Fixed|cast|convert|[Ii]nvalid"):
-        drawer.complete(fixed, 7)
-    assert visible(drawer, TrialState.RUNNING) == []
+        source.complete(fixed, 7)
+    assert visible(source, TrialState.RUNNING) == []
 
 
 def test_a_draw_writes_nothing_but_what_samplers_keep_with_the_study(database_url: str) -> None:
     with opened(database_url) as database:
         for sampler in ("qmc", "nsgaii", "cmaes", "tpe"):
             member = search(database, sampler, name=sampler)
-            drawer = member.drawer()
+            source = member.source()
             for value in (3.0, 1.0, 2.0, 0.0):
-                evaluate(member, drawer, value)
+                evaluate(member, source, value)
             with statements(database) as seen:
-                drawer.draw()
-                drawer.complete({"x": 0.5}, 7)
+                source.draw()
+                source.complete({"x": 0.5}, 7)
             changing = [s for s in seen if s.split()[0] in ("INSERT", "UPDATE", "DELETE")]
             assert all("INTO study_system_attributes" in statement for statement in changing)
             assert changing or sampler != "qmc"
             with database.reading() as connection:
-                of_study = select(trials).where(trials.c.study_id == member.standing.study_id)
+                of_study = select(trials).where(trials.c.study_id == member.status.study_id)
                 assert len(connection.execute(of_study).all()) == 4
 
 
@@ -235,8 +235,8 @@ def test_a_draw_writes_nothing_but_what_samplers_keep_with_the_study(database_ur
 def draws(database: Database, sampler: str, seed: int, host: str, incarnation: str) -> list[str]:
     """Of a host that begins in a study where nothing was told."""
     member = search(database, sampler, seed=seed, name=f"study-{next(STUDIES)}")
-    drawer = member.drawer(Holder(host=host, incarnation=incarnation))
-    return [drawer.draw().candidate.point.key for _ in range(4)]
+    source = member.source(Claimant(host=host, incarnation=incarnation))
+    return [source.draw().candidate.point.key for _ in range(4)]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii", "nsgaiii"])
@@ -254,8 +254,8 @@ def test_uniform_points_have_such_a_stream_too(database: Database) -> None:
     member = search(database, "tpe", space=CONTINUOUS)
 
     def uniform(incarnation: str) -> list[str]:
-        drawer = member.drawer(Holder(host="h1", incarnation=incarnation))
-        return [drawer.uniform().point.key for _ in range(3)]
+        source = member.source(Claimant(host="h1", incarnation=incarnation))
+        return [source.uniform().point.key for _ in range(3)]
 
     assert uniform("i1") == uniform("i1")
     assert set(uniform("i1")).isdisjoint(uniform("i2"))
@@ -264,16 +264,16 @@ def test_uniform_points_have_such_a_stream_too(database: Database) -> None:
 def test_quasi_random_points_are_one_sequence_over_hosts_and_restarts(database_url: str) -> None:
     with opened(database_url) as first, opened(database_url) as second:
         hosts = [search(db, "qmc", host=f"h{n}") for n, db in enumerate([first, second])]
-        drawers = [host.drawer() for host in hosts]
+        drawers = [host.source() for host in hosts]
         points = [
-            evaluate(host, drawer) for _ in range(6) for host, drawer in zip(hosts, drawers, strict=True)
+            evaluate(host, source) for _ in range(6) for host, source in zip(hosts, drawers, strict=True)
         ]
         restarted = search(first, "qmc", host="h0")
-        drawer = restarted.drawer()
-        points += [evaluate(restarted, drawer) for _ in range(4)]
+        source = restarted.source()
+        points += [evaluate(restarted, source) for _ in range(4)]
         assert len({point.key for point in points}) == 16
         alone = search(first, "qmc", name="alone")
-        its_drawer = alone.drawer()
+        its_drawer = alone.source()
         sequence = [evaluate(alone, its_drawer) for _ in range(16)]
         # The first point is drawn beside the sequence.
         assert [point.key for point in points[1:]] == [point.key for point in sequence[1:]]
@@ -283,4 +283,4 @@ def test_hosts_that_begin_a_quasi_random_search_at_once_begin_with_different_poi
     database: Database,
 ) -> None:
     hosts = [search(database, "qmc", host=f"h{n}", space=PLANE) for n in range(3)]
-    assert len({host.drawer().draw().candidate.point.key for host in hosts}) == 3
+    assert len({host.source().draw().candidate.point.key for host in hosts}) == 3

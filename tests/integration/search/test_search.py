@@ -9,7 +9,7 @@ import pytest
 
 from tests.factories import join, kill, line, make_experiment, make_holder, opened
 from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
-from tuned.domain.result import Told
+from tuned.domain.result import TellOutcome
 from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.link import Link
@@ -25,8 +25,8 @@ async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_n
         await link.prepare()
         member = join(database, make_experiment("[[points]]\nx = 0", space=line(1)))
         search = Search(
-            link, member.experiment, encoding=member.encoding, standing=member.standing,
-            holder=member.holder, file="exp",
+            link, member.experiment, encoding=member.encoding, status=member.status,
+            claimant=member.claimant, file="exp",
         )  # fmt: skip
         given, may_answer, claim = threading.Event(), threading.Event(), search._claims.claim
 
@@ -39,9 +39,9 @@ async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_n
         monkeypatch.setattr(search._claims, "claim", claim_late)
         claiming = asyncio.create_task(search.claim_next(0))
         assert await asyncio.to_thread(given.wait, 60)
-        kill(database, member.holder)
+        kill(database, member.claimant)
         search.let_go()
-        settle_orphans(database, member.standing.study_id)
+        settle_orphans(database, member.status.study_id)
         if has_risen:
             search.hold(make_holder(database))
         may_answer.set()
@@ -57,8 +57,8 @@ async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_
         await link.prepare()
         member = join(database, make_experiment(space=line(2)))
         search = Search(
-            link, member.experiment, encoding=member.encoding, standing=member.standing,
-            holder=member.holder, file="exp",
+            link, member.experiment, encoding=member.encoding, status=member.status,
+            claimant=member.claimant, file="exp",
         )  # fmt: skip
         claimed = await search.claim_next(0)
         assert isinstance(claimed, Claimed)
@@ -74,7 +74,7 @@ async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_
         claiming = asyncio.create_task(search._claim(again))
         assert not await asyncio.to_thread(is_asked.wait, 0.3)
         told = await asyncio.to_thread(member.tell, claimed, 0.5)
-        assert told is Told.TOLD
+        assert told is TellOutcome.TOLD
         search.note_told(claimed.trial_id)
         outcome = await claiming
         assert isinstance(outcome, Duplicate)

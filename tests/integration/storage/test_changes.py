@@ -21,7 +21,7 @@ from tests.factories import (
 )
 from tuned.domain.claim import Closed, Origin
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Told
+from tuned.domain.result import TellOutcome
 from tuned.domain.states import StudyState
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.experiment import Experiment
@@ -50,7 +50,7 @@ def test_what_each_host_holds_is_counted_by_its_incarnation(database: Database) 
         one.take(x)
     other.take(5)
     other.evaluate(6, 0.5)
-    assert hosts_module.held(database) == {one.holder.incarnation: 3, other.holder.incarnation: 1}
+    assert hosts_module.held(database) == {one.claimant.incarnation: 3, other.claimant.incarnation: 1}
 
 
 def test_who_says_goodbye_has_stopped_and_who_is_found_dead_has_not(database: Database) -> None:
@@ -92,11 +92,11 @@ def test_a_story_tells_why_a_trial_was_retried(database: Database) -> None:
 def test_the_story_of_a_lost_trial_and_of_its_late_value_name_each_other(database: Database) -> None:
     member = join(database, make_experiment())
     lost = member.take(1)
-    kill(database, member.holder)
-    settle_orphans(database, member.standing.study_id)
+    kill(database, member.claimant)
+    settle_orphans(database, member.status.study_id)
     free = tell_story(member, 0)["point"]
     assert free == {"state": "free", "trial": 0, "host": "h1", "late_of": None, "losses": 1}
-    assert member.tell(lost, 0.5) is Told.LATE
+    assert member.tell(lost, 0.5) is TellOutcome.LATE
     point = {"state": "done", "trial": 1, "host": "h1", "late_of": 0, "losses": 1}
     assert (tell_story(member, 0)["point"], tell_story(member, 1)["point"]) == (point, point)
     assert (tell_story(member, 1)["origin"], tell_story(member, 1)["late_of"]) == ("late", 0)
@@ -117,7 +117,7 @@ def test_a_trial_of_another_program_has_a_story_too(database: Database) -> None:
 
 def fail(member: Member, x: int, failure: Failure = CRASH) -> None:
     ended = replace(member.result(member.take(x)), ending=Ending(failure=failure))
-    assert tell(member.database, ended) is Told.TOLD
+    assert tell(member.database, ended) is TellOutcome.TOLD
 
 
 def test_a_retried_point_is_free_unvisited_and_ahead_of_what_is_drawn(database: Database) -> None:
@@ -125,7 +125,7 @@ def test_a_retried_point_is_free_unvisited_and_ahead_of_what_is_drawn(database: 
     member.evaluate(1, 0.5)
     fail(member, 2)
     assert member.now().visited == 2
-    assert free_failed(database, member.standing.study_id, None) == 1
+    assert free_failed(database, member.status.study_id, None) == 1
     assert (member.now().visited, member.now().free) == (1, 1)
     freed = member.claims.next_freed()
     assert freed is not None
@@ -138,22 +138,22 @@ def test_only_what_failed_for_the_cause_is_retried(database: Database) -> None:
     member = join(database, make_experiment())
     fail(member, 1)
     fail(member, 2, Failure(cause=Cause.TIMEOUT, message='"cause": "exit"'))
-    assert free_failed(database, member.standing.study_id, Cause.EXIT) == 1
+    assert free_failed(database, member.status.study_id, Cause.EXIT) == 1
     assert tell_story(member, 0)["point"] == {
         "state": "free", "trial": 0, "host": "h1", "late_of": None, "losses": 0,
     }  # fmt: skip
-    assert free_failed(database, member.standing.study_id, Cause.OOM) == 0
+    assert free_failed(database, member.status.study_id, Cause.OOM) == 0
 
 
 def test_a_point_that_was_given_up_may_be_lost_as_often_again(database: Database) -> None:
     hosts = [join(database, make_experiment(), f"h{n}") for n in range(3)]
     for member in hosts:
         member.take(1, origin=Origin.FREED)
-        kill(database, member.holder)
-        settle_orphans(database, member.standing.study_id)
+        kill(database, member.claimant)
+        settle_orphans(database, member.status.study_id)
     member = hosts[0]
     assert member.now().visited == 1
-    assert free_failed(database, member.standing.study_id, Cause.LOST) == 1
+    assert free_failed(database, member.status.study_id, Cause.LOST) == 1
     point = tell_story(member, 2)["point"]
     assert point is not None
     assert (point["state"], point["losses"], member.now().visited) == ("free", 0, 0)
@@ -163,11 +163,11 @@ def test_a_retry_opens_a_done_study_unless_its_budget_is_full(database: Database
     exhausted = join(database, make_experiment(space=line(2)))
     exhausted.evaluate(0, 0.5)
     fail(exhausted, 1)
-    full = join(database, make_experiment("[budget]\ntrials = 1", name="full"), holder=exhausted.holder)
+    full = join(database, make_experiment("[budget]\ntrials = 1", name="full"), claimant=exhausted.claimant)
     fail(full, 1)
     for member, state in ((exhausted, StudyState.OPEN), (full, StudyState.DONE)):
-        assert close_if_over(database, member.standing.study_id)
-        assert free_failed(database, member.standing.study_id, None) == 1
+        assert close_if_over(database, member.status.study_id)
+        assert free_failed(database, member.status.study_id, None) == 1
         assert member.now().state is state
     exhausted.take(1, origin=Origin.FREED)
     assert full.draw(1, origin=Origin.FREED) == Closed()
@@ -176,9 +176,9 @@ def test_a_retry_opens_a_done_study_unless_its_budget_is_full(database: Database
 def test_a_cancelled_study_is_not_retried(database: Database) -> None:
     member = join(database, make_experiment())
     fail(member, 1)
-    set_state(database, member.standing.study_id, StudyState.CANCELLED)
+    set_state(database, member.status.study_id, StudyState.CANCELLED)
     with pytest.raises(Conflict, match="cancelled"):
-        free_failed(database, member.standing.study_id, None)
+        free_failed(database, member.status.study_id, None)
     assert member.now().free == 0
 
 
@@ -186,7 +186,7 @@ def test_a_repetition_on_purpose_that_failed_is_not_retried(database: Database) 
     member = join(database, make_experiment('[dedup]\non_complete = "evaluate"'))
     member.evaluate(1, 0.5)
     fail(member, 1)
-    assert free_failed(database, member.standing.study_id, None) == 0
+    assert free_failed(database, member.status.study_id, None) == 0
     assert member.now().visited == 1
 
 
@@ -201,7 +201,7 @@ def test_another_budget_is_in_force_at_once(database: Database) -> None:
     member = join(database, budget(1))
     member.take(1)
     assert member.draw(2) == Closed()
-    change_budget(database, member.standing.study_id, budget(2))
+    change_budget(database, member.status.study_id, budget(2))
     member.take(2)
     assert member.draw(3) == Closed()
     assert (member.now().trials_limit, member.now().definition) == (2, budget(2).definition())
@@ -209,7 +209,7 @@ def test_another_budget_is_in_force_at_once(database: Database) -> None:
 
 def test_a_larger_budget_opens_a_done_study_and_a_smaller_one_ends_it(database: Database) -> None:
     member = join(database, budget(1))
-    study_id = member.standing.study_id
+    study_id = member.status.study_id
     member.evaluate(1, 0.5)
     assert close_if_over(database, study_id)
     for trials, state in ((1, StudyState.DONE), (3, StudyState.OPEN), (2, StudyState.OPEN)):
@@ -223,7 +223,7 @@ def test_only_the_budget_can_be_changed_and_all_else_that_differs_is_told(databa
     member = join(database, budget(1))
     other = make_experiment('direction = "maximize"\n[budget]\ntrials = 5', space=line(3))
     with pytest.raises(Conflict, match=r"differs too: directions: .*; space.x.high: ") as refused:
-        change_budget(database, member.standing.study_id, other)
+        change_budget(database, member.status.study_id, other)
     assert "budget.trials" not in str(refused.value)
     assert member.now().definition == budget(1).definition()
 

@@ -36,7 +36,7 @@ from tuned.domain.claim import (
     Outcome,
     new_claim_id,
 )
-from tuned.domain.result import Told
+from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState, StudyState
 from tuned.storage.database import Database
 from tuned.storage.schema import t_study
@@ -55,8 +55,8 @@ def numbers(trials: list[FrozenTrial]) -> list[int]:
 
 
 def lose(member: Member, claimed: Claimed) -> None:
-    kill(member.database, member.holder)
-    assert settle_orphans(member.database, member.standing.study_id) == [claimed.number]
+    kill(member.database, member.claimant)
+    assert settle_orphans(member.database, member.status.study_id) == [claimed.number]
 
 
 # One point, one claim
@@ -186,7 +186,7 @@ def test_evaluate_runs_a_point_again_beside_its_twin_and_counts_it_as_visited_on
     member = join(database, make_experiment('[dedup]\non_complete = "evaluate"\non_running = "evaluate"'))
     claims = [member.take(5), member.take(5)]
     assert member.now().held == 2
-    assert [member.tell(claimed, 0.5 + n) for n, claimed in enumerate(claims)] == [Told.TOLD] * 2
+    assert [member.tell(claimed, 0.5 + n) for n, claimed in enumerate(claims)] == [TellOutcome.TOLD] * 2
     claims.append(member.take(5))
     member.tell(claims[2], 7.0)
     assert [trial.values for trial in member.trials()] == [[0.5], [1.5], [7.0]]
@@ -217,7 +217,7 @@ def test_a_point_that_nobody_drew_by_accident_is_never_a_trial_twice(
 def test_a_freed_point_is_claimed_again_as_a_new_trial(database: Database) -> None:
     member = join(database, make_experiment())
     member.take(5)
-    settle_own(database, member.standing.study_id, member.holder.incarnation, but_not=[])
+    settle_own(database, member.status.study_id, member.claimant.incarnation, but_not=[])
     freed = member.claims.next_freed()
     assert freed is not None
     assert (freed.point, freed.origin) == (member.point(5), Origin.FREED)
@@ -404,7 +404,7 @@ def test_the_time_begins_with_the_first_claim_and_by_the_databases_clock(databas
         connection.execute(earlier)
     assert member.draw(2) == Closed()
     assert member.now().is_full
-    assert not close_if_over(database, member.standing.study_id)
+    assert not close_if_over(database, member.status.study_id)
 
 
 @pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "aborted"])
@@ -415,7 +415,7 @@ def test_what_was_aborted_or_lost_is_refunded(database: Database, is_lost: bool)
     if is_lost:
         lose(member, claimed)
     else:
-        settle_own(database, member.standing.study_id, member.holder.incarnation, but_not=[])
+        settle_own(database, member.status.study_id, member.claimant.incarnation, but_not=[])
     assert (member.now().trials, member.now().evaluations) == (0, 0)
     assert isinstance(join(database, member.experiment, "h2").draw(2), Claimed)
 
@@ -432,14 +432,14 @@ def test_a_retry_that_crashed_by_itself_is_not_refunded(database: Database) -> N
 def test_nothing_is_claimed_in_a_study_that_is_not_open(database: Database, state: StudyState) -> None:
     member = join(database, make_experiment())
     member.evaluate(1, 0.5)
-    set_state(database, member.standing.study_id, state)
+    set_state(database, member.status.study_id, state)
     assert member.draw(1) == member.draw(2) == walk(member) == Closed()
     assert (member.now().trials, numbers(member.trials())) == (1, [0])
 
 
 def test_nothing_is_claimed_for_an_incarnation_that_is_dead_or_replaced(database: Database) -> None:
     dead = join(database, make_experiment(), "h1")
-    kill(database, dead.holder)
+    kill(database, dead.claimant)
     replaced = join(database, make_experiment(), "h2")
     make_holder(database, "h2")
     assert dead.draw(1) == replaced.draw(1) == walk(dead) == walk(replaced) == Closed()

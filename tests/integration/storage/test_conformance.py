@@ -41,7 +41,7 @@ def as_optuna_reads(member: Member) -> list[FrozenTrial]:
     """By a storage of its own, past every cache."""
     storage = RDBStorage(member.database.url)
     try:
-        return storage.get_all_trials(member.standing.study_id)
+        return storage.get_all_trials(member.status.study_id)
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -146,7 +146,7 @@ def test_our_history_is_what_optuna_reads(database: Database) -> None:
         study.add_trial(optuna.create_trial(params={"other": 0.5}, distributions=wide, value=-math.inf))
         study.add_trial(optuna.create_trial(state=TrialState.PRUNED, intermediate_values={1: math.inf}))
         study.enqueue_trial({"size": 2}, user_attrs={"why": "a guess"})
-    history = History(database, member.standing.study_id)
+    history = History(database, member.status.study_id)
     history.sync()
     assert [fields(t) for t in history.trials] == [fields(t) for t in as_optuna_reads(member)]
 
@@ -154,7 +154,7 @@ def test_our_history_is_what_optuna_reads(database: Database) -> None:
 def test_what_ends_after_a_sync_is_read_with_the_next(database: Database) -> None:
     member = join(database, make_experiment(space=MIXED))
     claimed = member.take(**POINT)
-    history = History(database, member.standing.study_id)
+    history = History(database, member.status.study_id)
     history.sync()
     assert [trial.state for trial in history.trials] == [TrialState.RUNNING]
     member.tell(claimed, 0.5)

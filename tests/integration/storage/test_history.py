@@ -80,7 +80,7 @@ def test_a_history_follows_a_trial_through_its_states(database: Database) -> Non
     member = join(database, make_experiment())
     with plain_optuna(database) as study:
         study.enqueue_trial({"x": 5}, user_attrs={"why": "a guess"})
-        history = History(database, member.standing.study_id)
+        history = History(database, member.status.study_id)
         assert same(history, study)
         claimed = member.take(5, waiting=member.now().waiting[0])
         assert same(history, study)
@@ -119,7 +119,7 @@ def test_a_history_misses_no_trial_that_others_write_while_it_is_read(database_u
                 for _ in range(4):
                     study.tell(study.ask(), 0.5)
 
-        history = History(second, hosts[1].standing.study_id)
+        history = History(second, hosts[1].status.study_id)
 
         def read() -> None:
             for _ in range(20):
@@ -139,7 +139,7 @@ def cost(history: History) -> int:
 
 def test_a_sync_costs_what_is_new_however_many_trials_there_are(database: Database) -> None:
     member = join(database, make_experiment(space=line(40)))
-    history = History(database, member.standing.study_id)
+    history = History(database, member.status.study_id)
     costs = []
     for size in (1, 30):
         for x in range(size):
@@ -156,7 +156,7 @@ def test_finished_trials_are_never_read_again_and_running_ones_only_when_they_en
     member = join(database, make_experiment())
     member.evaluate(1, 0.5)
     running = member.take(2)
-    history = History(database, member.standing.study_id)
+    history = History(database, member.status.study_id)
     history.sync()
     finished, before = history.trials
     history.sync()
@@ -170,7 +170,7 @@ def test_finished_trials_are_never_read_again_and_running_ones_only_when_they_en
 
 def test_the_last_number_is_the_highest_given(database: Database) -> None:
     member = join(database, make_experiment())
-    history = History(database, member.standing.study_id)
+    history = History(database, member.status.study_id)
     history.sync()
     assert history.last_number == -1
     claims = [member.take(x) for x in range(3)]

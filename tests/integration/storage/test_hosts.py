@@ -23,8 +23,8 @@ def row(database: Database, name: str = "h1") -> hosts.HostRow:
     return found
 
 
-def register(database: Database, name: str = "h1", instance: str = "one") -> str:
-    incarnation = hosts.register(database, name, instance, {"slots": 2})
+def register(database: Database, name: str = "h1", installation_id: str = "one") -> str:
+    incarnation = hosts.register(database, name, installation_id, {"slots": 2})
     assert incarnation is not None
     return incarnation
 
@@ -36,7 +36,7 @@ def bury(database: Database, name: str = "h1") -> None:
 def test_a_new_host_lives_and_says_what_it_is(database: Database) -> None:
     incarnation = register(database)
     expected = hosts.HostRow(
-        name="h1", instance="one", incarnation=incarnation, beat=0, dead=False, info={"slots": 2}
+        name="h1", installation_id="one", incarnation=incarnation, beat=0, dead=False, info={"slots": 2}
     )
     assert hosts.hosts(database) == [expected]
 
@@ -54,7 +54,7 @@ def test_a_name_of_another_instance_is_taken_while_that_is_not_known_to_be_dead(
     assert hosts.register(database, "h1", "two", {}) is None
     assert row(database).incarnation == incarnation
     bury(database)
-    assert register(database, instance="two") == row(database).incarnation
+    assert register(database, installation_id="two") == row(database).incarnation
     assert hosts.register(database, "h1", "one", {}) is None
 
 
@@ -129,7 +129,7 @@ def test_who_leaves_is_dead_at_once_and_says_that_it_stopped(database: Database)
     hosts.leave(database, incarnation, {"state": "draining", "slots": 2})
     assert (row(database).dead, row(database).info) == (True, {"state": "stopped", "slots": 2})
     assert not hosts.beat(database, incarnation, {})
-    register(database, instance="two")
+    register(database, installation_id="two")
 
 
 def test_who_was_replaced_takes_nobody_along_when_it_leaves(database: Database) -> None:

@@ -68,7 +68,7 @@ def test_claim_tell_and_settlement_look_things_up_by_index(member: Member) -> No
     member.tell(member.take(**point), 0.5)
     member.repeat(**point)
     member.take(**{**point, "size": 2})
-    settle_own(member.database, member.standing.study_id, member.holder.incarnation, but_not=())
+    settle_own(member.database, member.status.study_id, member.claimant.incarnation, but_not=())
     orphaned_studies(member.database)
     member.now()
     event.remove(member.database.engine, "before_cursor_execute", listen)

@@ -25,15 +25,15 @@ from tests.factories import (
     plain_optuna,
 )
 from tuned.domain.claim import Claimed, Closed
-from tuned.domain.standing import Standing
 from tuned.domain.states import STUDY_TRANSITIONS, StudyState
+from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.experiment import Experiment, parse
 from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
 from tuned.storage.schema import t_point, t_study
 from tuned.storage.settling import settle_orphans
-from tuned.storage.studies import close_if_over, open_study, set_state, standings
+from tuned.storage.studies import close_if_over, open_study, set_state, study_statuses
 
 ENDED = [StudyState.CANCELLED, StudyState.DONE]
 
@@ -44,7 +44,7 @@ def database(database_url: str) -> Iterator[Database]:
         yield database
 
 
-def open_it(database: Database, experiment: Experiment, *, is_new: bool = True) -> Standing:
+def open_it(database: Database, experiment: Experiment, *, is_new: bool = True) -> StudyStatus:
     return open_study(database, experiment, Encoding(experiment.space), is_new=is_new)
 
 
@@ -58,12 +58,12 @@ def delete_by_optuna(database: Database, name: str = "exp") -> None:
 
 def test_a_new_study_stands_at_nothing_and_has_the_limits_of_the_file(database: Database) -> None:
     text = '[sampler]\nname = "random"\nseed = 7\n[budget]\ntrials = 5\nevaluations = 3\ntime = "1h"'
-    standing = open_it(database, make_experiment(text))
-    assert (standing.state, standing.size, standing.seed) == (StudyState.OPEN, 9, 7)
-    assert (standing.trials_limit, standing.evaluations_limit) == (5, 3)
-    spent = (standing.trials, standing.evaluations, standing.visited, standing.free, standing.held)
-    assert (spent, standing.waiting, standing.seconds_left) == ((0, 0, 0, 0, 0), (), None)
-    assert (standing.is_full, standing.is_exhausted, standing.is_over) == (False, False, False)
+    status = open_it(database, make_experiment(text))
+    assert (status.state, status.size, status.seed) == (StudyState.OPEN, 9, 7)
+    assert (status.trials_limit, status.evaluations_limit) == (5, 3)
+    spent = (status.trials, status.evaluations, status.visited, status.free, status.held)
+    assert (spent, status.waiting, status.seconds_left) == ((0, 0, 0, 0, 0), (), None)
+    assert (status.is_full, status.is_exhausted, status.is_over) == (False, False, False)
 
 
 def test_plain_optuna_sees_a_new_study_with_its_directions(database: Database) -> None:
@@ -78,8 +78,8 @@ def test_a_study_without_a_seed_gets_one_that_all_hosts_share(database: Database
 
 
 def test_a_continuous_space_has_no_size_and_is_never_exhausted(database: Database) -> None:
-    standing = open_it(database, make_experiment(space=CONTINUOUS))
-    assert (standing.size, standing.is_exhausted) == (None, False)
+    status = open_it(database, make_experiment(space=CONTINUOUS))
+    assert (status.size, status.is_exhausted) == (None, False)
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -95,7 +95,7 @@ def test_hosts_that_open_a_study_at_once_open_one(database_url: str) -> None:
     with opened(database_url) as first, opened(database_url) as second:
         experiment = make_experiment()
         found = at_once(*(functools.partial(open_it, db, experiment) for db in [first, second] * 3))
-        assert [standing == found[0] for standing in found] == [True] * 6
+        assert [status == found[0] for status in found] == [True] * 6
 
 
 def test_workdir_path_and_env_may_differ_between_hosts(database: Database) -> None:
@@ -116,7 +116,7 @@ def test_another_definition_is_refused_with_every_difference(database: Database)
         "cannot run study exp: it exists with another definition: "
         'space.x.high: 4 here, 8 in the database; sampler.name: "tpe" here, "random" in the database'
     )
-    assert standings(database, [before.study_id])[before.study_id] == before
+    assert study_statuses(database, [before.study_id])[before.study_id] == before
 
 
 def test_after_a_restart_the_databases_definition_wins(database: Database) -> None:
@@ -137,15 +137,15 @@ def test_an_ended_study_is_opened_again_only_when_a_person_submits_it(
 ) -> None:
     member = join(database, make_experiment())
     member.evaluate(1, 0.5)
-    set_state(database, member.standing.study_id, state)
+    set_state(database, member.status.study_id, state)
     assert open_it(database, make_experiment(), is_new=False).state is state
     again = open_it(database, make_experiment())
     assert (again.state, again.trials, again.visited) == (StudyState.OPEN, 1, 1)
 
 
 def test_a_paused_study_stays_paused_when_it_is_submitted_again(database: Database) -> None:
-    standing = open_it(database, make_experiment())
-    set_state(database, standing.study_id, StudyState.PAUSED)
+    status = open_it(database, make_experiment())
+    set_state(database, status.study_id, StudyState.PAUSED)
     assert open_it(database, make_experiment()).state is StudyState.PAUSED
 
 
@@ -277,9 +277,9 @@ def test_a_joined_study_that_is_complete_already_is_over(database: Database) -> 
         for x in range(2):
             trial = create_trial(params={"x": x}, distributions={"x": IntDistribution(0, 1)}, value=0.5)
             study.add_trial(trial)
-    standing = open_it(database, make_experiment(space=line(2)))
-    assert standing.is_over
-    assert close_if_over(database, standing.study_id)
+    status = open_it(database, make_experiment(space=line(2)))
+    assert status.is_over
+    assert close_if_over(database, status.study_id)
 
 
 # Deleted
@@ -290,9 +290,9 @@ def test_a_study_that_was_deleted_stands_nowhere_and_begins_anew_when_submitted(
     member.evaluate(1, 0.5)
     member.take(2)
     delete_by_optuna(database)
-    assert standings(database, [member.standing.study_id]) == {}
+    assert study_statuses(database, [member.status.study_id]) == {}
     anew = join(database, make_experiment(space=line(5)), "h2")
-    assert anew.standing.uid != member.standing.uid
+    assert anew.status.uid != member.status.uid
     assert (anew.now().size, anew.now().trials, anew.now().visited, anew.now().held) == (5, 0, 0, 0)
     assert keys(anew) == set()
 
@@ -306,8 +306,8 @@ def test_a_study_that_got_the_id_of_a_deleted_one_is_not_ours(database: Database
         # Only SQLite gives an id again; no server forgets ours with the study there.
         is_same = (study._study_id, study.trials[0]._trial_id) == (old.study_id, old.trial_id)
         assert is_same is not database.is_postgresql
-        kill(database, member.holder)
-        assert standings(database, [old.study_id]) == {}
+        kill(database, member.claimant)
+        assert study_statuses(database, [old.study_id]) == {}
         assert member.draw(2) == Closed()
         assert settle_orphans(database, old.study_id) == []
         with pytest.raises(NotFound):
@@ -328,11 +328,11 @@ def test_a_state_follows_another_as_the_table_says(
         connection.execute(update(t_study).values(state=now))
     if then is now or then in STUDY_TRANSITIONS[now]:
         set_state(database, study_id, then)
-        assert standings(database, [study_id])[study_id].state is then
+        assert study_statuses(database, [study_id])[study_id].state is then
     else:
         with pytest.raises(Conflict, match=f"cannot [a-z]+ the experiment: it is {now}"):
             set_state(database, study_id, then)
-        assert standings(database, [study_id])[study_id].state is now
+        assert study_statuses(database, [study_id])[study_id].state is now
 
 
 def test_the_state_of_a_study_that_is_gone_cannot_be_set(database: Database) -> None:
@@ -345,10 +345,10 @@ def test_the_state_of_a_study_that_is_gone_cannot_be_set(database: Database) -> 
 def test_what_is_paused_lets_what_runs_end_and_goes_on_when_resumed(database: Database) -> None:
     member = join(database, make_experiment())
     claimed = member.take(1)
-    set_state(database, member.standing.study_id, StudyState.PAUSED)
+    set_state(database, member.status.study_id, StudyState.PAUSED)
     assert member.draw(2) == Closed()
     member.tell(claimed, 0.5)
-    set_state(database, member.standing.study_id, StudyState.OPEN)
+    set_state(database, member.status.study_id, StudyState.OPEN)
     assert isinstance(member.draw(2), Claimed)
 
 
@@ -367,7 +367,7 @@ def test_a_study_ends_once_it_is_full_or_exhausted_and_nothing_is_held(
 ) -> None:
     budget = "" if limit == "space" else f"[budget]\n{limit}"
     member = join(database, make_experiment(budget, space=line(2 if limit == "space" else 9)))
-    study_id = member.standing.study_id
+    study_id = member.status.study_id
     first, second = member.take(0), member.take(1)
     end_time(member)
     set_state(database, study_id, state)
@@ -386,24 +386,24 @@ def test_a_study_with_budget_and_points_left_does_not_end(database: Database) ->
     for number, extra in enumerate(("", text)):
         member = join(database, make_experiment(extra, name=f"e{number}"))
         member.evaluate(0, 0.5)
-        assert not close_if_over(database, member.standing.study_id)
+        assert not close_if_over(database, member.status.study_id)
         assert (member.now().state, member.now().is_over) == (StudyState.OPEN, False)
 
 
 def test_a_budget_that_was_refunded_does_not_end_the_study(database: Database) -> None:
     member = join(database, make_experiment("[budget]\ntrials = 1"))
     member.take(0)
-    kill(database, member.holder)
-    settle_orphans(database, member.standing.study_id)
-    assert not close_if_over(database, member.standing.study_id)
+    kill(database, member.claimant)
+    settle_orphans(database, member.status.study_id)
+    assert not close_if_over(database, member.status.study_id)
     assert (member.now().is_full, member.now().free) == (False, 1)
 
 
 def test_a_cancelled_study_stays_cancelled_when_it_is_full(database: Database) -> None:
     member = join(database, make_experiment("[budget]\ntrials = 1"))
     member.evaluate(0, 0.5)
-    set_state(database, member.standing.study_id, StudyState.CANCELLED)
-    assert not close_if_over(database, member.standing.study_id)
+    set_state(database, member.status.study_id, StudyState.CANCELLED)
+    assert not close_if_over(database, member.status.study_id)
     assert member.now().state is StudyState.CANCELLED
 
 
@@ -413,7 +413,7 @@ def test_of_hosts_that_claim_and_close_at_once_none_ends_a_study_with_a_held_poi
     with opened(database_url) as first, opened(database_url) as second:
         for round_ in range(4):
             member = join(first, make_experiment("[budget]\ntrials = 1", name=f"e{round_}"))
-            study_id = member.standing.study_id
+            study_id = member.status.study_id
             closers = [functools.partial(close_if_over, db, study_id) for db in (first, second)]
             outcome, *closed = at_once(functools.partial(member.draw, 1), *closers)
             assert isinstance(outcome, Claimed)
@@ -426,7 +426,7 @@ def test_a_study_that_is_gone_cannot_end(database: Database) -> None:
     member = join(database, make_experiment("[budget]\ntrials = 1"))
     member.evaluate(0, 0.5)
     delete_by_optuna(database)
-    assert not close_if_over(database, member.standing.study_id)
+    assert not close_if_over(database, member.status.study_id)
 
 
 # Standings
@@ -438,9 +438,9 @@ def test_standings_are_those_of_each_study_and_of_none_that_is_missing(database:
     one.take(1)
     two.evaluate(0)
     two.take(3)
-    found = standings(database, [one.standing.study_id, two.standing.study_id, 999])
+    found = study_statuses(database, [one.status.study_id, two.status.study_id, 999])
     assert {study_id: (s.trials, s.visited, s.held, s.free) for study_id, s in found.items()} == {
-        one.standing.study_id: (2, 1, 1, 0),
-        two.standing.study_id: (2, 1, 1, 0),
+        one.status.study_id: (2, 1, 1, 0),
+        two.status.study_id: (2, 1, 1, 0),
     }
-    assert standings(database, []) == {}
+    assert study_statuses(database, []) == {}

@@ -29,7 +29,7 @@ from tests.factories import (
 )
 from tuned.domain.claim import Action, Claimed
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Told
+from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState, StudyState
 from tuned.storage.database import Database
 from tuned.storage.schema import t_point
@@ -53,15 +53,15 @@ def member(database: Database) -> Member:
 
 def abort(member: Member, *but_not: Claimed) -> list[int]:
     ids = [claimed.trial_id for claimed in but_not]
-    return settle_own(member.database, member.standing.study_id, member.holder.incarnation, but_not=ids)
+    return settle_own(member.database, member.status.study_id, member.claimant.incarnation, but_not=ids)
 
 
 def lose(member: Member, x: int) -> Claimed:
     """A claim of a host that dies with it."""
     host = join(member.database, member.experiment, "dying")
     claimed = host.take(x)
-    kill(member.database, host.holder)
-    assert settle_orphans(member.database, member.standing.study_id) == [claimed.number]
+    kill(member.database, host.claimant)
+    assert settle_orphans(member.database, member.status.study_id) == [claimed.number]
     return claimed
 
 
@@ -81,12 +81,12 @@ def point_states(member: Member) -> Counter[tuple[PointState, bool]]:
     return Counter((PointState(row.state), row.replica > 0) for row in rows)
 
 
-# Told
+# TellOutcome
 
 
 def test_a_value_ends_its_trial_and_visits_its_point(member: Member) -> None:
     claimed = member.take(5)
-    assert member.tell(claimed, 0.25, intermediate={0: 1.5, 9: math.inf}) is Told.TOLD
+    assert member.tell(claimed, 0.25, intermediate={0: 1.5, 9: math.inf}) is TellOutcome.TOLD
     [trial] = member.trials()
     assert (trial.state, trial.values) == (TrialState.COMPLETE, [0.25])
     assert trial.intermediate_values == {0: 1.5, 9: math.inf}
@@ -96,7 +96,7 @@ def test_a_value_ends_its_trial_and_visits_its_point(member: Member) -> None:
 
 def test_a_failure_ends_its_trial_with_its_reason_and_visits_its_point(member: Member) -> None:
     claimed = member.take(5)
-    assert member.tell(claimed, intermediate={0: 1.5}) is Told.TOLD
+    assert member.tell(claimed, intermediate={0: 1.5}) is TellOutcome.TOLD
     [trial] = member.trials()
     assert (trial.state, trial.values) == (TrialState.FAIL, None)
     assert trial.user_attrs["FAILURE"] == {"cause": "exit", "message": "exit status 1", "status": 1}
@@ -143,7 +143,7 @@ def test_what_was_told_before_is_dropped_and_changes_nothing(
     claimed = member.take(5)
     member.tell(claimed, *values)
     before = member.trials(), charged(member)
-    assert member.tell(claimed, *values, intermediate={7: 7.0}) is Told.DROPPED
+    assert member.tell(claimed, *values, intermediate={7: 7.0}) is TellOutcome.DROPPED
     assert (member.trials(), charged(member)) == before
 
 
@@ -155,14 +155,14 @@ def test_of_many_who_tell_a_result_at_once_one_has_told_it(
         member = join(first, make_experiment())
         result = member.result(member.take(5), *values)
         told = at_once(*(functools.partial(tell, database, result) for database in [first, second] * 3))
-        assert Counter(told) == {Told.TOLD: 1, Told.DROPPED: 5}
+        assert Counter(told) == {TellOutcome.TOLD: 1, TellOutcome.DROPPED: 5}
         assert (len(member.trials()), charged(member)) == (1, (1, 1, 1))
 
 
 def test_a_failure_of_a_trial_that_was_settled_is_dropped(member: Member) -> None:
     claimed = lose(member, 5)
     before = member.trials(), charged(member)
-    assert member.tell(claimed) is Told.DROPPED
+    assert member.tell(claimed) is TellOutcome.DROPPED
     assert (member.trials(), charged(member)) == before
 
 
@@ -170,14 +170,14 @@ def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly
     with opened(database_url) as first, opened(database_url) as second:
         hosts = [join(db, make_experiment(space=line(20)), f"h{n}") for n, db in enumerate([first, second])]
         orphans = [hosts[1].take(x) for x in range(10, 15)]
-        kill(first, hosts[1].holder)
-        study_id = hosts[0].standing.study_id
+        kill(first, hosts[1].claimant)
+        study_id = hosts[0].status.study_id
 
         def evaluate() -> None:
             for x in range(10):
                 hosts[0].evaluate(x, 0.5)
 
-        def tell_orphans() -> list[Told]:
+        def tell_orphans() -> list[TellOutcome]:
             return [hosts[1].tell(claimed, 0.5) for claimed in orphans]
 
         _, told, *settled = at_once(
@@ -190,7 +190,7 @@ def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly
         assert [trial.number for trial in trials] == list(range(len(trials)))
         done = Counter(t.params["x"] for t in trials if t.state is TrialState.COMPLETE)
         assert done == dict.fromkeys(range(15), 1)
-        assert Counter(told or ())[Told.LATE] == sum(len(numbers or ()) for numbers in settled)
+        assert Counter(told or ())[TellOutcome.LATE] == sum(len(numbers or ()) for numbers in settled)
         assert charged(hosts[0]) == (15, 15, 15)
 
 
@@ -202,7 +202,7 @@ def late(member: Member, claimed: Claimed, *values: float) -> FrozenTrial:
     before = member.trials()
     assert (
         member.tell(claimed, *values, intermediate={3: 0.75}, user_attrs={"a": "1"}, retried=(CRASH,))
-        is Told.LATE
+        is TellOutcome.LATE
     )
     *earlier, trial = member.trials()
     assert earlier == before
@@ -233,7 +233,7 @@ def test_a_late_value_is_reused_like_any_other(member: Member) -> None:
 def test_a_late_value_comes_late_once(member: Member) -> None:
     claimed = lose(member, 5)
     told = at_once(*[lambda: member.tell(claimed, 0.25)] * 4)
-    assert Counter(told) == {Told.LATE: 1, Told.DROPPED: 3}
+    assert Counter(told) == {TellOutcome.LATE: 1, TellOutcome.DROPPED: 3}
     assert states(member) == [TrialState.FAIL, TrialState.COMPLETE]
 
 
@@ -243,7 +243,7 @@ def test_a_late_value_of_a_held_point_leaves_its_claim_to_who_evaluates_it_again
     assert late(member, lost, 0.25).user_attrs["LATE_OF"] == lost.number
     assert (member.now().held, charged(member)) == (1, (2, 2, 1))
     assert member.repeat(5).values == (0.25,)
-    assert member.tell(again, 0.5) is Told.TOLD
+    assert member.tell(again, 0.5) is TellOutcome.TOLD
     assert member.trial(again.number).values == [0.5]
     assert (member.now().held, charged(member)) == (0, (3, 2, 1))
 
@@ -274,7 +274,7 @@ def test_a_late_value_of_a_done_point_is_dropped(member: Member) -> None:
     lost = lose(member, 5)
     member.evaluate(5, 0.5)
     before = member.trials(), charged(member)
-    assert member.tell(lost, 0.25) is Told.DROPPED
+    assert member.tell(lost, 0.25) is TellOutcome.DROPPED
     assert (member.trials(), charged(member)) == before
 
 
@@ -283,7 +283,7 @@ def test_a_late_value_of_a_repetition_is_dropped_where_its_point_has_a_value(dat
     first, second = member.take(5), member.take(5)
     abort(member, first)
     member.tell(first, 0.5)
-    assert member.tell(second, 0.25) is Told.DROPPED
+    assert member.tell(second, 0.25) is TellOutcome.DROPPED
     assert states(member) == [TrialState.COMPLETE, TrialState.FAIL]
 
 
@@ -299,7 +299,7 @@ def test_a_late_value_never_overruns_the_budget(database: Database, limit: str) 
 
 def test_a_late_value_is_kept_in_a_study_that_is_over(member: Member) -> None:
     lost = lose(member, 5)
-    set_state(member.database, member.standing.study_id, StudyState.CANCELLED)
+    set_state(member.database, member.status.study_id, StudyState.CANCELLED)
     late(member, lost, 0.25)
     assert member.now().state is StudyState.CANCELLED
 
@@ -309,15 +309,15 @@ def test_the_last_late_value_exhausts_the_space(database: Database) -> None:
     lost = lose(member, 0)
     member.evaluate(1, 0.5)
     late(member, lost, 0.25)
-    assert close_if_over(database, member.standing.study_id)
+    assert close_if_over(database, member.status.study_id)
 
 
 @pytest.mark.parametrize("ending", ["held", "settled"])
 def test_a_result_for_a_study_that_was_deleted_is_dropped(member: Member, ending: str) -> None:
     claimed = member.take(5) if ending == "held" else lose(member, 5)
     optuna_deletes(member.database)
-    assert member.tell(claimed, 0.25) is Told.DROPPED
-    assert member.tell(claimed) is Told.DROPPED
+    assert member.tell(claimed, 0.25) is TellOutcome.DROPPED
+    assert member.tell(claimed) is TellOutcome.DROPPED
 
 
 @pytest.mark.parametrize("ending", ["held", "settled"])
@@ -332,7 +332,7 @@ def test_a_result_for_a_study_that_was_made_anew_is_dropped(member: Member, endi
     given_again = replace(
         member.result(claimed, 0.25), study_id=again.study_id, trial_id=again.trial_id, number=again.number
     )
-    assert tell(member.database, given_again) is Told.DROPPED
+    assert tell(member.database, given_again) is TellOutcome.DROPPED
     assert [trial.values for trial in anew.trials()] == [None]
     assert charged(anew)[2] == 0
 
@@ -377,17 +377,17 @@ def test_a_trial_that_could_not_begin_is_given_back_with_the_reason(member: Memb
     give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
     assert member.trial(0).user_attrs["FAILURE"] == {"cause": "aborted", "message": "disk full"}
     assert (charged(member), member.now().free) == ((1, 1, 0), 1)
-    assert member.tell(other, 0.5) is Told.TOLD
+    assert member.tell(other, 0.5) is TellOutcome.TOLD
 
 
 def test_only_what_no_living_incarnation_holds_is_an_orphan(member: Member) -> None:
-    study_id = member.standing.study_id
+    study_id = member.status.study_id
     member.take(0)
     assert (orphaned_studies(member.database), settle_orphans(member.database, study_id)) == ([], [])
     dead = join(member.database, member.experiment, "h2")
     replaced = join(member.database, member.experiment, "h3")
     orphans = [dead.take(1), replaced.take(2)]
-    kill(member.database, dead.holder)
+    kill(member.database, dead.claimant)
     make_holder(member.database, "h3")
     assert orphaned_studies(member.database) == [study_id]
     assert sorted(settle_orphans(member.database, study_id)) == [claimed.number for claimed in orphans]
@@ -400,8 +400,8 @@ def test_hosts_that_settle_at_once_settle_each_orphan_once(database_url: str) ->
         member = join(first, make_experiment())
         for x in range(4):
             member.take(x)
-        kill(first, member.holder)
-        study_id = member.standing.study_id
+        kill(first, member.claimant)
+        study_id = member.status.study_id
         settled = at_once(*(functools.partial(settle_orphans, db, study_id) for db in [first, second] * 2))
         assert sorted(settled, key=len)[:3] == [[], [], []]
         assert sorted(number for numbers in settled for number in numbers) == [0, 1, 2, 3]
@@ -425,8 +425,8 @@ def test_a_repetition_that_is_settled_vanishes_and_is_owed_to_nobody(database: D
     abort(member)
     assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
     member.take(5)
-    kill(database, member.holder)
-    assert settle_orphans(database, member.standing.study_id) == [2]
+    kill(database, member.claimant)
+    assert settle_orphans(database, member.status.study_id) == [2]
     assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
 
 
@@ -434,7 +434,7 @@ def test_a_repetition_goes_on_when_the_first_evaluation_is_settled(database: Dat
     member = join(database, make_experiment(AGAIN))
     first, second = member.take(5), member.take(5)
     abort(member, second)
-    assert member.tell(second, 0.5) is Told.TOLD
+    assert member.tell(second, 0.5) is TellOutcome.TOLD
     assert member.trial(first.number).state is TrialState.FAIL
     assert (member.now().free, member.now().held) == (1, 0)
 

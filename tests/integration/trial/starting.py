@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 
 from tuned.domain.ending import Ending
 from tuned.trial import process
-from tuned.trial.fork_servers import Program, Server
+from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.trial.launch import Launch
 from tuned.trial.process import OnReport
 
 
 @asynccontextmanager
-async def serving(program: Program) -> AsyncIterator[Server]:
-    server = Server(program)
+async def serving(program: ServerProgram) -> AsyncIterator[ForkServer]:
+    server = ForkServer(program)
     try:
         yield server
     finally:
@@ -22,5 +22,5 @@ async def serving(program: Program) -> AsyncIterator[Server]:
 
 
 async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
-    async with serving(Program.of_commands()) as server:
+    async with serving(ServerProgram.of_commands()) as server:
         return await process.run(launch, server.start, on_report)

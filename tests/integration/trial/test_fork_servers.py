@@ -27,7 +27,7 @@ from tuned.trial import launch as launch_module
 from tuned.trial import process
 from tuned.trial.cgroup import Root
 from tuned.trial.evaluation import Site
-from tuned.trial.fork_servers import Program, Server
+from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.trial.launch import Launch
 from tuned.worker.forkserver import TRIALS
 
@@ -42,7 +42,7 @@ class Host:
     def __init__(self, directory: Path, site: Site) -> None:
         self.directory, self.site = directory, site
         self.env = ""
-        self._server: Server | None = None
+        self._server: ForkServer | None = None
 
     def write(self, body: str) -> None:
         (self.directory / "train.py").write_text(f"import os, sys\n{textwrap.dedent(body)}")
@@ -53,10 +53,10 @@ class Host:
         return f'name = "exp"\n{objective}env = {{ {self.env} }}\n{SPACE}'
 
     @property
-    def server(self) -> Server:
+    def server(self) -> ForkServer:
         if self._server is None:
             experiment = parse(self.experiment.encode(), "exp.toml")
-            self._server = Server(Program.of(experiment, self.site.host, self.site.state.trials))
+            self._server = ForkServer(ServerProgram.of(experiment, self.site.host, self.site.state.trials))
         return self._server
 
     def launch(self, x: int = 0, timeout_seconds: float | None = 60) -> Launch:
@@ -75,7 +75,7 @@ class Host:
             timeout_seconds=timeout_seconds,
             objectives=1,
             pattern=None,
-            token=f"{self.site.state.instance}/{claim}",
+            mark=f"{self.site.state.installation_id}/{claim}",
             cgroups=self.site.cgroups,
         )
 
@@ -118,13 +118,13 @@ async def host(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
         host = Host(tmp_path, site)
         yield host
         await host.server.end()
-        assert left(state.instance) == []
+        assert left(state.installation_id) == []
         if cgroups is not None:
-            assert list(cgroups.path.glob(f"{state.instance}*")) == []
+            assert list(cgroups.path.glob(f"{state.installation_id}*")) == []
 
 
-def left(instance: str) -> list[int]:
-    mark = f"TUNED_TOKEN={instance}/".encode()
+def left(installation_id: str) -> list[int]:
+    mark = f"TUNED_MARK={installation_id}/".encode()
     return [pid for pid in all_processes() if any(v.startswith(mark) for v in environment_of(pid))]
 
 
@@ -148,7 +148,7 @@ async def test_a_trial_is_a_child_of_ours_with_a_session_and_a_group_of_its_own(
     """)
     assert await host.value() == os.getpid()
     if host.site.cgroups is not None:
-        assert f"/trials/{host.site.state.instance}-" in host.log().read_text()
+        assert f"/trials/{host.site.state.installation_id}-" in host.log().read_text()
 
 
 async def test_a_trial_has_its_own_environment_and_directory_and_no_input(host: Host) -> None:
@@ -166,15 +166,15 @@ async def test_a_trial_has_its_own_environment_and_directory_and_no_input(host: 
     ending = await process.run(launch, host.server.start)
     assert ending.values == (14.0,), host.log(7).read_text()
     found = json.loads(host.log(7).read_text().splitlines()[0])
-    assert found == {**launch.environment, "TUNED_TOKEN": launch.token}
+    assert found == {**launch.environment, "TUNED_MARK": launch.mark}
 
 
 async def test_a_trial_shows_its_own_mark_to_whoever_looks_for_it(host: Host) -> None:
     host.write("""
         def objective(trial):
             shown = open("/proc/self/environ").read().split("\\0")
-            marks = [each for each in shown if each.startswith("TUNED_TOKEN=")]
-            assert marks == ["TUNED_TOKEN=" + os.environ["TUNED_TOKEN"]]
+            marks = [each for each in shown if each.startswith("TUNED_MARK=")]
+            assert marks == ["TUNED_MARK=" + os.environ["TUNED_MARK"]]
             return 1
     """)
     assert await host.value() == 1.0
@@ -368,9 +368,9 @@ async def test_a_killed_server_hurts_no_trial_and_the_next_one_gets_another(host
 
 async def test_trials_that_were_forked_in_advance_and_are_killed_are_not_used(host: Host) -> None:
     host.write("def objective(trial): return os.getpid()")
-    before = set(left(host.site.state.instance))
+    before = set(left(host.site.state.installation_id))
     await host.value(0)
-    waiting = set(left(host.site.state.instance)) - before
+    waiting = set(left(host.site.state.installation_id)) - before
     assert len(waiting) == TRIALS
     for pid in waiting:
         os.kill(pid, signal.SIGKILL)
@@ -466,7 +466,7 @@ async def test_what_cannot_be_forked_is_this_hosts_trouble_and_says_what_to_do(
 
 async def test_a_mark_of_another_length_lets_no_trial_begin(host: Host) -> None:
     host.write("def objective(trial): return 1")
-    launch = replace(host.launch(), token="short")
+    launch = replace(host.launch(), mark="short")
     ending = await process.run(launch, host.server.start)
     assert ending.failure is not None
     assert ending.failure.message == (

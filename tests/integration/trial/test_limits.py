@@ -20,7 +20,7 @@ from tuned.experiment.experiment import parse
 from tuned.trial import cgroup
 from tuned.trial.cgroup import Cgroup, Root
 from tuned.trial.evaluation import Evaluation, Site, evaluate
-from tuned.trial.fork_servers import Servers
+from tuned.trial.fork_servers import ForkServers
 from tuned.worker.forkserver import TRIALS
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
@@ -143,15 +143,15 @@ def test_a_place_that_was_made_anew_has_its_controllers_again(made_up: MadeUp) -
 
 def test_what_is_kept_is_not_spoken_of() -> None:
     root = Root(Path("/nowhere"), frozenset({"memory", "cpu", "pids"}))
-    assert cgroup.unkept(LIMITED, root) == ""
-    assert cgroup.unkept(Resources(gpus=Fraction(1)), None) == ""
+    assert cgroup.unenforced(LIMITED, root) == ""
+    assert cgroup.unenforced(Resources(gpus=Fraction(1)), None) == ""
 
 
 def test_each_limit_that_is_not_kept_is_told_with_its_reason() -> None:
-    assert cgroup.unkept(LIMITED, Root(Path("/nowhere"), frozenset({"pids"}))) == (
+    assert cgroup.unenforced(LIMITED, Root(Path("/nowhere"), frozenset({"pids"}))) == (
         "trials run without the limit memory 4G, cpus 1.5: this host has no controller for memory, cpu"
     )
-    assert cgroup.unkept(Resources(pids=64), None) == (
+    assert cgroup.unenforced(Resources(pids=64), None) == (
         "trials run without the limit pids 64: this host has no control groups (isolation best-effort)"
     )
 
@@ -173,7 +173,7 @@ async def _evaluated(tmp_path: Path, objective: str) -> Ending:
     claimed = Claimed(study_id=1, trial_id=1, number=0, replica=0, candidate=candidate, incarnation="i")
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h1", state=state, cgroups=found(), grace_seconds=0)
-        servers = Servers(site.host, site.state.trials)
+        servers = ForkServers(site.host, site.state.trials)
         start = servers.start_of(experiment, "u")
         evaluation = Evaluation(
             experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=start

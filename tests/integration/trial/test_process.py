@@ -23,7 +23,7 @@ from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import parse
 from tuned.trial import cgroup, process
 from tuned.trial import launch as launch_module
-from tuned.trial.fork_servers import Program
+from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.launch import Launch
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
@@ -40,7 +40,7 @@ def bare(tmp_path: Path) -> Launch:
         timeout_seconds=None,
         objectives=1,
         pattern=None,
-        token=f"test/{tmp_path.name}",
+        mark=f"test/{tmp_path.name}",
         cgroups=None,
     )
 
@@ -49,7 +49,7 @@ def bare(tmp_path: Path) -> Launch:
 def grouped(bare: Launch) -> Iterator[Launch]:
     """In a control group."""
     with cgroup_root() as (root, name):
-        yield replace(bare, cgroups=root, token=f"{name}/test")
+        yield replace(bare, cgroups=root, mark=f"{name}/test")
 
 
 @pytest.fixture(params=["descendants", "cgroup"])
@@ -190,15 +190,15 @@ async def test_the_environment_is_the_given_one_and_the_mark(launch: Launch) -> 
         found.items() - {name: found.get(name) for name in ("PWD", "OLDPWD", "LC_CTYPE")}.items()
         == {
             **given,
-            "TUNED_TOKEN": launch.token,
+            "TUNED_MARK": launch.mark,
         }.items()
     )
 
 
 async def test_it_is_in_its_control_group_before_its_program_begins(grouped: Launch) -> None:
     await run(replace(grouped, argv=("cat", "/proc/self/cgroup")))
-    instance = grouped.token.partition("/")[0]
-    assert any(line.startswith("0::") and f"/trials/{instance}-" in line for line in lines(grouped))
+    installation_id = grouped.mark.partition("/")[0]
+    assert any(line.startswith("0::") and f"/trials/{installation_id}-" in line for line in lines(grouped))
 
 
 async def test_it_has_no_descriptors_and_signals_of_ours(launch: Launch) -> None:
@@ -219,7 +219,7 @@ def signals(status: list[str], name: str) -> int:
 async def test_what_an_experiment_sets_is_for_its_program_and_not_for_what_begins_it(launch: Launch) -> None:
     setting = {"PYTHONHOME": "/no/where"}
     content = f'[objective]\ncommand = ["true"]\nenv = {{ PYTHONHOME = "/no/where" }}\n{MIXED}'
-    program = Program.of(parse(content.encode(), "exp.toml"), "h", launch.workdir)
+    program = ServerProgram.of(parse(content.encode(), "exp.toml"), "h", launch.workdir)
     argv = ("sh", "-c", "test $PYTHONHOME = /no/where && echo 1")
     begun = replace(launch, argv=argv, environment={**launch.environment, **setting})
     async with serving(program) as server:
@@ -366,7 +366,7 @@ async def test_what_is_still_giving_back_its_memory_is_waited_for(launch: Launch
     )
     leave = shlex.join(["setsid", "--fork", sys.executable, "-S", "-c", program])
     script = f"{leave}; until [ -e {file} ]; do sleep 0.01; done; echo 1"
-    async with serving(Program.of_commands()) as server:
+    async with serving(ServerProgram.of_commands()) as server:
         ending = await process.run(replace(launch, argv=("sh", "-c", script)), server.start)
         assert not is_alive(pid_in(file))
     assert ending.values == (1.0,)
@@ -381,7 +381,7 @@ async def test_a_tree_past_its_timeout_is_gone(launch: Launch, tmp_path: Path) -
 
 async def test_the_end_of_one_trial_leaves_the_others(bare: Launch, tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    other = replace(bare, token="test/other")
+    other = replace(bare, mark="test/other")
     running = asyncio.create_task(sh(other, f"{double_fork(file)}; sleep 600"))
     pid = await asyncio.to_thread(pid_in, file)
     own = tmp_path / "own"
@@ -411,7 +411,7 @@ while time.monotonic() < end:
     await cancel(running)
     assert grouped.cgroups is not None
     # A group that still has processes cannot be removed.
-    assert list(grouped.cgroups.path.glob(f"{grouped.token.replace('/', '-')}*")) == []
+    assert list(grouped.cgroups.path.glob(f"{grouped.mark.replace('/', '-')}*")) == []
 
 
 async def test_what_trials_left_does_not_pile_up_as_zombies(grouped: Launch, tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ async def test_from_a_control_group_nothing_escapes(grouped: Launch, tmp_path: P
 
 def escape(file: Path) -> str:
     """Leaves the session, loses its parents and removes the mark; goes when its work is done."""
-    return f"env -u TUNED_TOKEN {double_fork(file)}; until [ -e {file} ]; do sleep 0.01; done"
+    return f"env -u TUNED_MARK {double_fork(file)}; until [ -e {file} ]; do sleep 0.01; done"
 
 
 # Grace

@@ -53,7 +53,7 @@ class Objective:
                 timeout_seconds=60,
                 objectives=directions,
                 pattern=None,
-                token="test/worker",
+                mark="test/worker",
                 cgroups=None,
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tuned.daemon.failure_detector import Watch
+from tuned.daemon.failure_detector import FailureDetector
 from tuned.storage.hosts import HostRow
 
 INTERVAL, EXPIRE = 10.0, 90.0
@@ -10,13 +10,15 @@ INTERVAL, EXPIRE = 10.0, 90.0
 
 def row(beat: int, name: str = "h1", *, incarnation: str = "i1", dead: bool = False) -> HostRow:
     return HostRow(
-        name=name, instance=name, incarnation=f"{name}-{incarnation}", beat=beat, dead=dead, info={}
+        name=name, installation_id=name, incarnation=f"{name}-{incarnation}", beat=beat, dead=dead, info={}
     )
 
 
-def looking(*rows: HostRow, start: float = 0.0, seconds: float = EXPIRE, watch: Watch | None = None) -> Watch:
+def looking(
+    *rows: HostRow, start: float = 0.0, seconds: float = EXPIRE, watch: FailureDetector | None = None
+) -> FailureDetector:
     """Looks at the same rows once per interval, for so long."""
-    watch = watch or Watch(INTERVAL, EXPIRE)
+    watch = watch or FailureDetector(INTERVAL, EXPIRE)
     for step in range(int(seconds / INTERVAL)):
         assert watch.look(list(rows), start + step * INTERVAL) == []
     return watch
@@ -29,7 +31,7 @@ def test_a_counter_that_stands_still_for_the_whole_time_is_a_dead_host() -> None
 
 
 def test_a_counter_that_moves_in_time_is_a_living_host() -> None:
-    watch = Watch(INTERVAL, EXPIRE)
+    watch = FailureDetector(INTERVAL, EXPIRE)
     for step in range(100):
         # A beat in eighty seconds, which is slow and alive.
         assert watch.look([row(step // 8)], step * INTERVAL) == []
@@ -74,7 +76,7 @@ def test_who_is_marked_dead_is_not_found_again() -> None:
 
 
 def test_each_host_is_judged_by_its_own_counter() -> None:
-    watch = Watch(INTERVAL, EXPIRE)
+    watch = FailureDetector(INTERVAL, EXPIRE)
     for step in range(9):
         assert watch.look([row(step, "h2"), row(7, "h1"), row(7, "h3")], step * INTERVAL) == []
     assert watch.look([row(9, "h2"), row(7, "h1"), row(8, "h3")], EXPIRE) == [row(7, "h1")]

@@ -70,9 +70,9 @@ def test_who_wants_none_is_given_nothing_at_once() -> None:
 def test_what_a_host_can_never_grant_is_told() -> None:
     gpus = Gpus(["0", "1"])
     granted(gpus, 2)
-    assert [gpus.lack(wanted) for wanted in (None, HALF, Fraction(2))] == ["", "", ""]
-    assert gpus.lack(Fraction(4)) == "needs 4 GPUs, this host has 2"
-    assert Gpus([]).lack(HALF) == "needs 0.5 GPUs, this host has none"
+    assert [gpus.missing(wanted) for wanted in (None, HALF, Fraction(2))] == ["", "", ""]
+    assert gpus.missing(Fraction(4)) == "needs 4 GPUs, this host has 2"
+    assert Gpus([]).missing(HALF) == "needs 0.5 GPUs, this host has none"
 
 
 def test_a_card_that_is_taken_away_is_kept_to_the_end_and_not_granted_again() -> None:

@@ -24,9 +24,9 @@ from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import event, update
 
-from tuned.domain.claim import Candidate, Claimed, Duplicate, Holder, Origin
+from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Result, Told
+from tuned.domain.result import Result, TellOutcome
 from tuned.domain.space import Value
 from tuned.domain.states import StudyState
 from tuned.errors import NotFound
@@ -82,7 +82,7 @@ class Searched:
     study_id: int
     uid: str
     encoding: Encoding
-    holder: Holder
+    claimant: Claimant
     claims: Claims
 
     def draw(self, size: int = 1, *, waiting: int | None = None, **others: Value) -> Claimed | Duplicate:
@@ -106,12 +106,12 @@ class Searched:
             trial_id=claimed.trial_id,
             number=claimed.number,
             key=claimed.point.key,
-            host=self.holder.host,
+            host=self.claimant.host,
             ending=Ending(
                 values=values or None, failure=None if values else exit_1(message), retried=tuple(retried)
             ),
         )
-        assert tell(self.database, result) is Told.TOLD
+        assert tell(self.database, result) is TellOutcome.TOLD
 
     def evaluate(self, size: int, *values: float) -> None:
         self.end(self.draw(size), *values)
@@ -122,32 +122,32 @@ class World:
     """A database with some hosts and experiments."""
 
     database: Database
-    holders: dict[str, Holder] = field(default_factory=dict)
+    holders: dict[str, Claimant] = field(default_factory=dict)
 
     def search(self, name: str = "exp", text: str = "", host: str = "h1") -> Searched:
         content = f'name = "{name}"\n{text}\n[objective]\ncommand = ["true"]\n{SPACE}'
         experiment = parse(content.encode(), f"{name}.toml")
         encoding = Encoding(experiment.space)
-        standing = open_study(self.database, experiment, encoding, is_new=True)
-        holder = self.holders.get(host)
-        if holder is None:
+        status = open_study(self.database, experiment, encoding, is_new=True)
+        claimant = self.holders.get(host)
+        if claimant is None:
             incarnation = hosts.register(self.database, host, host, {})
             assert incarnation is not None
-            holder = self.holders[host] = Holder(host=host, incarnation=incarnation)
+            claimant = self.holders[host] = Claimant(host=host, incarnation=incarnation)
         claims = Claims(
             self.database,
-            standing.study_id,
-            holder=holder,
+            status.study_id,
+            claimant=claimant,
             encoding=encoding,
             dedup=experiment.dedup,
             walk=None,
         )
         return Searched(
             database=self.database,
-            study_id=standing.study_id,
-            uid=standing.uid,
+            study_id=status.study_id,
+            uid=status.uid,
             encoding=encoding,
-            holder=holder,
+            claimant=claimant,
             claims=claims,
         )
 
@@ -213,7 +213,7 @@ def a_bit_of_everything(world: World) -> Searched:
     search.evaluate(4, -INFINITY)
     search.draw(5)
     assert isinstance(running, Claimed)
-    settle_own(world.database, search.study_id, search.holder.incarnation, but_not=[running.trial_id])
+    settle_own(world.database, search.study_id, search.claimant.incarnation, but_not=[running.trial_id])
     search.end(search.draw(6), 2.0, retried=[exit_1(), exit_1()])
     return search
 
@@ -254,7 +254,7 @@ def test_counts_are_split_by_the_host_that_did_each_trial(world: World) -> None:
     view = experiments.experiment(world.database, "exp")
     by_host = {each["host"]: each["counts"] for each in view["hosts"]}
     assert (by_host[odd]["complete"], by_host[odd]["reused"], by_host[None]["complete"]) == (1, 1, 1)
-    assert set(by_host) == {one.holder.host, odd, None}
+    assert set(by_host) == {one.claimant.host, odd, None}
     for count in ("complete", "reused", "failed", "skipped", "running"):
         assert sum(each[count] for each in by_host.values()) == view["summary"]["counts"][count]
 

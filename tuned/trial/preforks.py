@@ -15,7 +15,7 @@ import structlog
 from tuned.disk.files import open_memory
 from tuned.domain.resources import Resources
 from tuned.trial.tree import Adopted, Tree, completely
-from tuned.worker.forkserver import MESSAGE_BYTES, TOKEN_VARIABLE, TRIALS, Order
+from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, TRIALS, Order
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -27,7 +27,7 @@ _log: FilteringBoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Spare:
+class Prefork:
     """A trial that was forked already, in a group of its own, and waits at its socket for what it is to be.
 
     To join a group takes the kernel some 10 ms, in which a slot would wait.
@@ -43,23 +43,23 @@ class ServerProcess:
 
     tree: Tree
     socket: socket.socket
-    spares: list[_Spare] = field(default_factory=list)
+    preforks: list[Prefork] = field(default_factory=list)
 
     async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
         """A trial that has begun; None if the process is gone. Raises OSError if it can have no group."""
-        while self.spares or await self._fork(launch):
-            spare = self.spares.pop()
-            if not _give(spare, launch, stdout, stderr):
-                await completely(spare.tree.kill())
+        while self.preforks or await self._fork(launch):
+            prefork = self.preforks.pop()
+            if not _give(prefork, launch, stdout, stderr):
+                await completely(prefork.tree.kill())
                 continue
-            if not self.spares:
+            if not self.preforks:
                 # Now that one runs: the next one does not wait for a fork.
                 try:
                     await self._fork(launch)
                 except BaseException:
-                    await completely(spare.tree.kill())
+                    await completely(prefork.tree.kill())
                     raise
-            return spare.tree
+            return prefork.tree
         return None
 
     async def end(self, patience_seconds: float) -> None:
@@ -68,16 +68,16 @@ class ServerProcess:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
                 await self.tree.ended()
-        for spare in self.spares:
-            spare.socket.close()
-        await asyncio.gather(self.tree.kill(), *(spare.tree.kill() for spare in self.spares))
+        for prefork in self.preforks:
+            prefork.socket.close()
+        await asyncio.gather(self.tree.kill(), *(prefork.tree.kill() for prefork in self.preforks))
 
     async def _fork(self, launch: Launch) -> bool:
         """Has it fork some trials such as this one. False if it is gone."""
         groups: list[Cgroup | None] = []
         try:
             while len(groups) < TRIALS:
-                groups.append(create_group(launch, new_token(launch), launch.resources))
+                groups.append(create_group(launch, new_mark(launch), launch.resources))
             return await self._ask_for(groups)
         finally:
             for group in groups:
@@ -98,27 +98,27 @@ class ServerProcess:
             except (BrokenPipeError, ConnectionResetError):
                 answer = b""
             for (ours, _), pid in zip(pairs, answer.split(), strict=False):
-                tree = Tree(main=Adopted(int(pid)), token=self.tree.token, group=groups.pop(0))
-                self.spares.append(_Spare(tree=tree, socket=ours.dup()))
+                tree = Tree(main=Adopted(int(pid)), mark=self.tree.mark, group=groups.pop(0))
+                self.preforks.append(Prefork(tree=tree, socket=ours.dup()))
         if not answer:
             _log.warning("the process from which trials are forked is gone", pid=self.tree.main.pid)
         return bool(answer)
 
 
-def _give(spare: _Spare, launch: Launch, stdout: int, stderr: int) -> bool:
+def _give(prefork: Prefork, launch: Launch, stdout: int, stderr: int) -> bool:
     """Tells a trial what it is to be, which it then is; False if it was gone."""
-    spare.tree.token = launch.token
-    with spare.socket, open_memory(_order(launch)) as order:
+    prefork.tree.mark = launch.mark
+    with prefork.socket, open_memory(_order(launch)) as order:
         try:
-            socket.send_fds(spare.socket, [b"."], [order.fileno(), stdout, stderr])
+            socket.send_fds(prefork.socket, [b"."], [order.fileno(), stdout, stderr])
         except (BrokenPipeError, ConnectionResetError):
             return False
     return True
 
 
-def create_group(launch: Launch, token: str, resources: Resources) -> Cgroup | None:
+def create_group(launch: Launch, mark: str, resources: Resources) -> Cgroup | None:
     """A control group for what has this mark; None where there are none. Raises OSError."""
-    name = token.replace("/", "-")
+    name = mark.replace("/", "-")
     return None if launch.cgroups is None else launch.cgroups.create(name, resources)
 
 
@@ -129,13 +129,13 @@ async def _discard(group: Cgroup | None) -> None:
         group.remove()
 
 
-def new_token(launch: Launch) -> str:
+def new_mark(launch: Launch) -> str:
     """A mark as long as those of trials, such that the next daemon finds what has it."""
-    instance, _, _ = launch.token.partition("/")
-    return f"{instance}/{uuid4().hex}"
+    installation_id, _, _ = launch.mark.partition("/")
+    return f"{installation_id}/{uuid4().hex}"
 
 
 def _order(launch: Launch) -> bytes:
-    environment = {**launch.environment, TOKEN_VARIABLE: launch.token}
+    environment = {**launch.environment, MARK_VARIABLE: launch.mark}
     order = Order(argv=list(launch.argv), environment=environment, workdir=str(launch.workdir))
     return json.dumps(order).encode()

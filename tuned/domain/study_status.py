@@ -8,7 +8,7 @@ from tuned.domain.states import StudyState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StudyStatus:
     """What the database says of a study at one moment."""
 
     study_id: int
