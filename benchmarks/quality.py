@@ -204,7 +204,7 @@ async def _search_tuned(link: Link, function: Function, seed: int, seconds: floa
             slot, claimed = clock.end()
             values.append(function.value(claimed.point.values))
             search.note_ended(claimed, seconds)
-            await link.call(member.tell, claimed, values[-1])
+            await link.run(member.tell, claimed, values[-1])
             search.note_told(claimed.trial_id)
         if begun < TRIALS:
             clock.begin(slot, await _claim(search, slot))

@@ -276,7 +276,7 @@ class _Host:
             await asyncio.sleep(INTERVAL_SECONDS)
             with contextlib.suppress(DatabaseAway):
                 ids = [search.status.study_id for search in searches]
-                found = await self.link.call(study_statuses, self.link.database, ids)
+                found = await self.link.call(study_statuses, ids)
                 for search in searches:
                     search.look(found[search.status.study_id])
 

@@ -99,7 +99,7 @@ class Admission:
             other = self._scheduler.searches[experiment.name].file
             raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")
         encoding = Encoding(experiment.space)
-        status = await self._link.call(open_study, self._link.database, experiment, encoding, is_new=is_new)
+        status = await self._link.call(open_study, experiment, encoding, is_new=is_new)
         experiment = experiment.adopt(status.definition)
         try:
             search = await self._link.draw(

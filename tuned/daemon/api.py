@@ -92,11 +92,11 @@ class Api:
         }
 
     async def experiments(self) -> Sequence[ExperimentSummary]:
-        found = await self.link.call(experiments.summaries, self.link.database, None)
+        found = await self.link.call(experiments.summaries, None)
         return [self._localized(summary) for summary in found]
 
     async def experiment(self, name: str) -> ExperimentView:
-        view = await self.link.call(experiments.experiment, self.link.database, name)
+        view = await self.link.call(experiments.experiment, name)
         view["summary"] = self._localized(view["summary"])
         if search := self.roster.searches.get(name):
             view["parallel"] = search.experiment.parallel
@@ -109,18 +109,16 @@ class Api:
         self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
     ) -> Sequence[TrialView]:
         study_id = await self._study_id(name)
-        return await self.link.call(
-            experiments.trials, self.link.database, study_id, state=state, before=before, limit=limit
-        )
+        return await self.link.call(experiments.trials, study_id, state=state, before=before, limit=limit)
 
     async def story(self, name: str, number: int) -> StoryView:
-        return await self.link.call(experiments.story, self.link.database, name, number)
+        return await self.link.call(experiments.story, name, number)
 
     async def best(self, name: str) -> Sequence[BestView]:
-        return await self.link.call(experiments.best, self.link.database, await self._study_id(name))
+        return await self.link.call(experiments.best, await self._study_id(name))
 
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
-        uid = await self.link.call(experiments.uid, self.link.database, await self._study_id(name))
+        uid = await self.link.call(experiments.uid, await self._study_id(name))
         if number is None:
             number = self._newest(name, uid)
         log = self.site.directory(uid, number) / LOG_NAME
@@ -132,8 +130,8 @@ class Api:
         return trial_log.read(log, running.task if running is not None and follow else None)
 
     async def hosts(self) -> Sequence[HostView]:
-        rows = await self.link.call(hosts, self.link.database)
-        running = await self.link.call(held, self.link.database)
+        rows = await self.link.call(hosts)
+        running = await self.link.call(held)
         ages = {sighting.row.incarnation: sighting.age_seconds() for sighting in self.fleet.sightings}
         return [
             {
@@ -185,8 +183,8 @@ class Api:
 
     async def _amended(self, name: str) -> AmendedView:
         study_id = await self._study_id(name)
-        [summary] = await self.link.call(experiments.summaries, self.link.database, [study_id])
-        found = await self.link.call(study_statuses, self.link.database, [study_id])
+        [summary] = await self.link.call(experiments.summaries, [study_id])
+        found = await self.link.call(study_statuses, [study_id])
         return {
             "experiment": self._localized(summary),
             "is_full": study_id in found and found[study_id].is_full,
@@ -196,18 +194,18 @@ class Api:
     async def _set_state(self, name: str, state: StudyState) -> ExperimentSummary:
         await self.roster.set_state(name, state)
         study_id = await self._study_id(name)
-        [summary] = await self.link.call(experiments.summaries, self.link.database, [study_id])
+        [summary] = await self.link.call(experiments.summaries, [study_id])
         return self._localized(summary)
 
     async def _study_id(self, name: str) -> int:
-        return await self.link.call(experiments.find, self.link.database, name)
+        return await self.link.call(experiments.find, name)
 
     async def _active_summaries(self) -> list[ExperimentSummary]:
         ids = [search.status.study_id for search in self.roster.searches.values()]
         began = time.monotonic()
         if self.link.message is None and began >= self._fresh_until:
             try:
-                found = await self.link.call(experiments.summaries, self.link.database, ids) if ids else []
+                found = await self.link.call(experiments.summaries, ids) if ids else []
                 self._last_summaries = found
             except DatabaseAway:
                 pass  # Said under "database"; the last known figures are better than none.
@@ -260,7 +258,7 @@ class Api:
         return max(numbers)
 
     async def _log_not_here(self, name: str, number: int) -> NotFound:
-        view = await self.link.call(experiments.trial, self.link.database, await self._study_id(name), number)
+        view = await self.link.call(experiments.trial, await self._study_id(name), number)
         if twin := view["duplicate_of"]:
             return NotFound(
                 f"trial {number} of {name} was not evaluated: it is a duplicate of trial {twin['number']}"

@@ -244,7 +244,7 @@ class Daemon:
         await self._teller.emptied()
         for search in list(self._experiments.searches.values()):
             numbers = await self._link.call(
-                settle_own, self._link.database, search.status.study_id,
+                settle_own, search.status.study_id,
                 self._fleet.claimant.incarnation, but_not=(),
             )  # fmt: skip
             self._scheduler.publish_aborted(search, numbers)

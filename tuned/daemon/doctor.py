@@ -45,9 +45,9 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
     if not is_member:
         return [_NOT_JOINED, *found]
     try:
-        rows = await link.call(hosts, link.database)
-        holding = await link.call(held, link.database)
-        left = await link.call(unheld_trials, link.database)
+        rows = await link.call(hosts)
+        holding = await link.call(held)
+        left = await link.call(unheld_trials)
     except DatabaseAway as error:
         return [_away(str(error)), *found]
     return [*_mixed(rows), *_orphans(rows, holding), *_strays(left), *found]
@@ -59,11 +59,11 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
     if not is_member:
         return done
     try:
-        for study_id in await link.call(orphaned_studies, link.database):
-            for number in await link.call(settle_orphans, link.database, study_id):
+        for study_id in await link.call(orphaned_studies):
+            for number in await link.call(settle_orphans, study_id):
                 done.append(f"trial {number} of study {study_id}: ended as lost, its point is free")
-        for name in await link.call(unheld_trials, link.database):
-            for number in await link.call(settle_unheld, link.database, name):
+        for name in await link.call(unheld_trials):
+            for number in await link.call(settle_unheld, name):
                 done.append(f"trial {number} of {name}: ended as lost")
     except DatabaseAway:
         # It is the first finding of the look that follows.

@@ -127,7 +127,7 @@ class Experiments:
         # Those of before the question: of what ends below, the answer may say that it is open.
         ended_before = dict(self._ended)
         ids = [*(search.status.study_id for search in self.searches.values()), *ended_before]
-        found = await self._link.call(study_statuses, self._link.database, ids) if ids else {}
+        found = await self._link.call(study_statuses, ids) if ids else {}
         for search in list(self.searches.values()):
             status = found.get(search.status.study_id)
             if status is None or status.uid != search.status.uid or status.is_over:
@@ -172,10 +172,10 @@ class Experiments:
         """
         search = self.searches.get(name)
         if search is None:
-            study_id = await self._link.call(experiments.find, self._link.database, name)
+            study_id = await self._link.call(experiments.find, name)
         else:
             study_id = search.status.study_id
-        await self._link.call(set_state, self._link.database, study_id, state)
+        await self._link.call(set_state, study_id, state)
         if search is not None:
             if state is StudyState.OPEN:
                 search.mend()
@@ -186,8 +186,8 @@ class Experiments:
 
         Raises NotFound, Conflict if it is cancelled, DatabaseAway.
         """
-        study_id = await self._link.call(experiments.find, self._link.database, name)
-        freed = await self._link.call(free_failed, self._link.database, study_id, cause)
+        study_id = await self._link.call(experiments.find, name)
+        freed = await self._link.call(free_failed, study_id, cause)
         await self._go_on(name, study_id)
         return freed
 
@@ -197,8 +197,8 @@ class Experiments:
         Raises InvalidInput, NotFound, Conflict with what differs besides, DatabaseAway.
         """
         experiment = await asyncio.to_thread(parse, content, f"{name}.toml")
-        study_id = await self._link.call(experiments.find, self._link.database, name)
-        await self._link.call(change_budget, self._link.database, study_id, experiment)
+        study_id = await self._link.call(experiments.find, name)
+        await self._link.call(change_budget, study_id, experiment)
         await self._go_on(name, study_id)
 
     async def _go_on(self, name: str, study_id: int) -> None:
@@ -207,7 +207,7 @@ class Experiments:
             search.mend()
             await self.check(search)
             return
-        found = await self._link.call(study_statuses, self._link.database, [study_id])
+        found = await self._link.call(study_statuses, [study_id])
         if study_id in found:
             ended = self._ended.get(study_id)
             await self._bring_back(ended.file if ended else name, found[study_id])

@@ -63,7 +63,7 @@ class Fleet:
         while True:
             try:
                 incarnation = await self._link.call(
-                    register, self._link.database, self._host, self._installation_id, self._describe()
+                    register, self._host, self._installation_id, self._describe()
                 )
                 if incarnation is not None:
                     await self._settle_orphans()
@@ -94,20 +94,17 @@ class Fleet:
     async def leave(self) -> None:
         """Says goodbye. Raises DatabaseAway."""
         if self.claimant is not None:
-            await self._link.beat(leave, self._link.database, self.claimant.incarnation, self._describe())
+            await self._link.beat(leave, self.claimant.incarnation, self._describe())
 
     async def _beat_once(self) -> bool:
         assert self.claimant is not None
-        database = self._link.database
-        lives = await self._link.beat(beat, database, self.claimant.incarnation, self._describe())
-        rows = await self._link.beat(hosts, database)
+        lives = await self._link.beat(beat, self.claimant.incarnation, self._describe())
+        rows = await self._link.beat(hosts)
         if not lives:
             self._require_no_copy(rows)
             return False
         for dead in self._watch.look(rows, time.monotonic()):
-            if dead.incarnation != self.claimant.incarnation and await self._link.beat(
-                mark_dead, database, dead
-            ):
+            if dead.incarnation != self.claimant.incarnation and await self._link.beat(mark_dead, dead):
                 _log.error("host found dead", dead_host=dead.name)
         await self._settle_orphans()
         return True
@@ -130,9 +127,8 @@ class Fleet:
         )
 
     async def _settle_orphans(self) -> None:
-        database = self._link.database
-        for study_id in await self._link.call(orphaned_studies, database):
-            numbers = await self._link.call(settle_orphans, database, study_id)
+        for study_id in await self._link.call(orphaned_studies):
+            numbers = await self._link.call(settle_orphans, study_id)
             if numbers:
                 _log.warning("lost trials settled", study_id=study_id, trials=numbers)
 
@@ -144,11 +140,11 @@ class Fleet:
         before = {sighting.row.incarnation: sighting.row.beat for sighting in self._watch.sightings}
         rows = [
             row
-            for row in await self._link.call(hosts, self._link.database)
+            for row in await self._link.call(hosts)
             if self._host == row.name or self._installation_id == row.installation_id
         ]
         for dead in self._watch.look(rows, time.monotonic()):
-            await self._link.call(mark_dead, self._link.database, dead)
+            await self._link.call(mark_dead, dead)
         for row in rows:
             if not row.dead and before.get(row.incarnation, row.beat) != row.beat:
                 raise self._conflict(row)

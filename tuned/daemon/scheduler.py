@@ -147,7 +147,7 @@ class Scheduler:
             await self._changed.wait()
         study_id = search.status.study_id
         kept = self._teller.trial_ids(study_id)
-        ended = await self._link.call(settle_own, self._link.database, study_id, incarnation, but_not=kept)
+        ended = await self._link.call(settle_own, study_id, incarnation, but_not=kept)
         self.publish_aborted(search, ended)
 
     def publish_aborted(self, search: Search, numbers: list[int]) -> None:
@@ -272,8 +272,8 @@ class Scheduler:
         """This host cannot evaluate: the point is for others, the search rests here until a person looks."""
         search.pause_reason = reason
         self._pause_here(search)
-        database, study_id = self._link.database, claimed.study_id
-        await self._insist(lambda: self._link.call(give_back, database, study_id, claimed.trial_id, reason))
+        study_id = claimed.study_id
+        await self._insist(lambda: self._link.call(give_back, study_id, claimed.trial_id, reason))
 
     def _pause_here(self, search: Search) -> None:
         search.log.error("experiment paused on this host", reason=search.pause_reason)

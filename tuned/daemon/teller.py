@@ -124,7 +124,7 @@ class Teller:
         """None if the database will not have it, whatever we do: it stays in the outbox."""
         while True:
             try:
-                return await self._link.call(tell, self._link.database, result)
+                return await self._link.call(tell, result)
             except DatabaseAway:
                 await self._link.back()
             except Exception:  # noqa: BLE001 (a loop's edge)

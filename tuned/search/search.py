@@ -223,20 +223,20 @@ class Search:
         Raises DatabaseAway.
         """
         study_id = self.status.study_id
-        found = await self._link.call(study_statuses, self._link.database, [study_id])
+        found = await self._link.call(study_statuses, [study_id])
         status = found.get(study_id)
         if status is None or status.uid != self.status.uid:
             return False
         if status.is_over and status.state in (StudyState.OPEN, StudyState.PAUSED):
-            await self._link.call(close_if_over, self._link.database, study_id)
-            found = await self._link.call(study_statuses, self._link.database, [study_id])
+            await self._link.call(close_if_over, study_id)
+            found = await self._link.call(study_statuses, [study_id])
             status = found.get(study_id, status)
         self.look(status)
         return True
 
     async def charge_retry(self, claimed: Claimed) -> bool:
         """Charges one more evaluation; False if the budget does not allow it. Raises DatabaseAway."""
-        return await self._link.call(self._claims.charge_retry, claimed)
+        return await self._link.run(self._claims.charge_retry, claimed)
 
     async def claim_next(self, slot: int) -> Outcome:
         """Draws one point for a slot and claims it. Raises DatabaseAway.
@@ -290,9 +290,7 @@ class Search:
         while self._unknown:
             # Taken out first: two slots must not look for the same claim, and both adopt it.
             claim_id, origin = self._unknown.popleft()
-            found = await self._guarded(
-                claim_id, origin, self._link.call(self._claims.find, claim_id, origin)
-            )
+            found = await self._guarded(claim_id, origin, self._link.run(self._claims.find, claim_id, origin))
             if found is not None:
                 return found
         candidate = await self._owed()
@@ -307,7 +305,7 @@ class Search:
             return await self._claim(self._source.uniform())
         claim_id = new_claim_id()
         return await self._guarded(
-            claim_id, Origin.WALK, self._link.call(self._claims.claim_unvisited, claim_id)
+            claim_id, Origin.WALK, self._link.run(self._claims.claim_unvisited, claim_id)
         )
 
     async def _owed(self) -> Candidate | None:
@@ -317,7 +315,7 @@ class Search:
         if self._forced:
             return Candidate(point=self._forced.popleft(), origin=Origin.POINTS)
         if self.status.free:
-            freed = await self._link.call(self._claims.next_freed)
+            freed = await self._link.run(self._claims.next_freed)
             if freed is None:
                 await self.refresh()
             return freed
@@ -329,12 +327,12 @@ class Search:
         return next((trial_id for trial_id in self.status.waiting if trial_id not in parked), None)
 
     async def _claim_waiting(self, trial_id: int) -> Outcome:
-        fixed = await self._link.call(fixed_params, self._link.database, trial_id)
+        fixed = await self._link.call(fixed_params, trial_id)
         try:
             draft = await self._link.draw(self._source.complete, fixed, trial_id)
         except ValueError as error:
             self.log.warning("enqueued trial does not fit the space", error=str(error))
-            await self._link.call(fail_waiting, self._link.database, trial_id, str(error))
+            await self._link.call(fail_waiting, trial_id, str(error))
             return Closed()
         outcome = await self._claim_draft(draft)
         if not (isinstance(outcome, Duplicate) and outcome.action is Action.WAIT):
@@ -360,7 +358,7 @@ class Search:
         await self._unconfirmed.arrival_of(candidate.point.key)
         try:
             return await self._guarded(
-                candidate.claim_id, candidate.origin, self._link.call(self._claims.claim, candidate)
+                candidate.claim_id, candidate.origin, self._link.run(self._claims.claim, candidate)
             )
         except DatabaseAway:
             if candidate.origin is Origin.POINTS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
 
@@ -73,19 +73,30 @@ class Link:
         await self._run(self._calls, self.database.prepare)
         self._is_prepared = True
 
-    async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs a function in a thread. Raises what it raises; DatabaseAway is remembered."""
+    async def call(
+        self, function: Callable[Concatenate[Database, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Runs a function of the storage in a thread, with the database as its first argument.
+
+        Raises what the function raises; the link remembers DatabaseAway.
+        """
+        return await self.run(functools.partial(function, self.database), *args, **kwargs)
+
+    async def run(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As ``call``, for a method of an object that has the database already."""
         if not self._is_prepared:
             raise DatabaseAway(self.message or "the database is being prepared")
-        return await self._run(self._calls, functools.partial(function, *args, **kwargs))
+        return await self._run(self._calls, functools.partial(method, *args, **kwargs))
 
     async def draw(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As ``call``, for what may think long."""
         return await self._run(self._draws, functools.partial(function, *args, **kwargs))
 
-    async def beat(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def beat(
+        self, function: Callable[Concatenate[Database, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         """As ``call``, for what must not wait behind anything."""
-        return await self._run(self._beats, functools.partial(function, *args, **kwargs))
+        return await self._run(self._beats, functools.partial(function, self.database, *args, **kwargs))
 
     async def back(self) -> None:
         """Waits until the database is there."""
