@@ -124,7 +124,7 @@ def _alembic_head() -> str:
 
 def make_holder(database: Database, host: str = "h1", *, installation_id: str | None = None) -> Claimant:
     """A new incarnation of a host."""
-    incarnation = hosts.register(database, host, installation_id or host, {})
+    incarnation = hosts.register(database, host, installation_id or host, hosts.HostInfo())
     assert incarnation is not None
     return Claimant(host=host, incarnation=incarnation)
 

@@ -156,11 +156,13 @@ class Store:
 
     def register(self, tables: Tables, host: int) -> Answer:
         name = f"h{host}"
-        return self._run(tables, ("register", host), lambda: hosts.register(self._database, name, name, {}))
+        return self._run(
+            tables, ("register", host), lambda: hosts.register(self._database, name, name, hosts.HostInfo())
+        )
 
     def beat(self, tables: Tables, incarnation: str) -> Answer:
         def call() -> bool:
-            return hosts.beat(self._database, incarnation, {})
+            return hosts.beat(self._database, incarnation, hosts.HostInfo())
 
         return self._ask_of_hosts(tables, ("beat", incarnation), call)
 
@@ -298,7 +300,7 @@ class Store:
 def host_row(line: HostLine) -> hosts.HostRow:
     return hosts.HostRow(
         name=f"h{line.host}", installation_id=f"h{line.host}", incarnation=line.incarnation, beat=line.beat,
-        dead=line.dead, info={},
+        dead=line.dead,
     )  # fmt: skip
 
 

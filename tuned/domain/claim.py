@@ -1,4 +1,7 @@
-"""what a claim is given and what it answers."""
+"""The words of a claim: the candidate that somebody drew, the claimant, and the possible answers.
+
+Only values; it must never draw a point or ask the database.
+"""
 
 from __future__ import annotations
 

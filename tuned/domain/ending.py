@@ -1,4 +1,7 @@
-"""ending."""
+"""How one evaluation ended: with values, or with a failure and its cause.
+
+Only values; it must never decide whether to try again or what becomes of the point.
+"""
 
 from __future__ import annotations
 

@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from tuned.storage.database import Database
 
 
+#: Time that is left before nothing new starts: all of it before the first claim, NULL without a limit.
+SECONDS_LEFT = t_study.c.seconds_limit - func.coalesce(epoch() - t_study.c.first_claim, 0.0)
+
 #: The budget's condition: true while something new may start.
 WITHIN_BUDGET = and_(
     is_below(t_study.c.trials, t_study.c.trials_limit),
     is_below(t_study.c.evaluations, t_study.c.evaluations_limit),
-    or_(
-        t_study.c.seconds_limit.is_(None),
-        t_study.c.first_claim.is_(None),
-        epoch() - t_study.c.first_claim < t_study.c.seconds_limit,
-    ),
+    or_(t_study.c.seconds_limit.is_(None), SECONDS_LEFT > 0),
 )
 
 
@@ -50,7 +49,6 @@ _OF_POINT = (
     t_point.c.key == bindparam("point"),
     t_point.c.replica == bindparam("its_replica"),
 )
-
 
 _CHARGE = (
     update(t_study)

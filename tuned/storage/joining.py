@@ -1,4 +1,8 @@
-"""joining."""
+"""Finds or makes the study of an experiment, and makes a study of plain Optuna one of ours.
+
+Owns the first row of a study and the points that its COMPLETE trials have evaluated already. Callers bring
+the transaction. It must never change a trial that it finds.
+"""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
-from tuned.storage.budget import WITHIN_BUDGET
+from tuned.storage.budget import SECONDS_LEFT, WITHIN_BUDGET
 from tuned.storage.database import Database
-from tuned.storage.functions import affected, epoch
+from tuned.storage.functions import affected
 from tuned.storage.joining import check_compatible, find_or_make, join, uid_of
 from tuned.storage.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
 
@@ -38,9 +38,6 @@ _VERBS = {
     StudyState.CANCELLED: "cancel",
     StudyState.DONE: "end",
 }
-
-
-_SECONDS_LEFT = (t_study.c.seconds_limit - (epoch() - t_study.c.first_claim)).label("seconds_left")
 
 
 def open_study(
@@ -81,7 +78,9 @@ def study_statuses(database: Database, study_ids: Collection[int]) -> dict[int, 
 def _statuses(connection: Connection, study_ids: Collection[int]) -> dict[int, StudyStatus]:
     chosen = t_study.c.study_id.in_(study_ids)
     rows = connection.execute(
-        select(t_study, _SECONDS_LEFT).join(study_system_attributes, UID_KEPT).where(chosen)
+        select(t_study, SECONDS_LEFT.label("seconds_left"))
+        .join(study_system_attributes, UID_KEPT)
+        .where(chosen)
     ).all()
     counts: dict[tuple[int, str], int] = {
         (row.study_id, row.state): row.points

@@ -19,8 +19,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, selec
 
 from tuned.errors import NotFound
 from tuned.storage import schema
+from tuned.storage.budget import SECONDS_LEFT
 from tuned.storage.database import Database
-from tuned.storage.functions import epoch
 from tuned.storage.queries import story as story_module
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.queries.best import best_ids
@@ -154,9 +154,8 @@ def _best_view(view: TrialView) -> BestView:
 
 def _known() -> Select[Any]:
     """All studies that tuned knows, the newest last; none of a deleted study whose id another one has now."""
-    spent = func.coalesce(epoch() - t_study.c.first_claim, 0.0)
     return (
-        select(t_study, studies.c.study_name, (t_study.c.seconds_limit - spent).label("seconds_left"))
+        select(t_study, studies.c.study_name, SECONDS_LEFT.label("seconds_left"))
         .join(studies, studies.c.study_id == t_study.c.study_id)
         .join(study_system_attributes, UID_KEPT)
         .order_by(t_study.c.study_id)
