@@ -18,6 +18,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import event, insert, inspect, text, update
 
+from tests.transitions import guard
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin, Outcome
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import Result, TellOutcome
@@ -109,6 +110,7 @@ def _prepare(database: Database) -> None:
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
         connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
         migrate(connection)
+        guard(connection)
 
 
 @functools.cache

@@ -53,6 +53,10 @@ class Ending:
     #: Why earlier attempts at the same trial crashed, oldest first.
     retried: tuple[Failure, ...] = ()
 
+    @property
+    def attempts(self) -> int:
+        return 1 + len(self.retried)
+
     def __post_init__(self) -> None:
         if (self.values is None) == (self.failure is None):
             raise ValueError("an ending has either values or a failure")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import BaseDistribution, check_distribution_compatibility, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, delete, func, select
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -37,6 +37,9 @@ from tuned.storage.schema import (
 
 if TYPE_CHECKING:
     from tuned.storage.encoding import Encoding
+
+#: The columns of t_study that count the ended trials of other programs.
+COUNTED = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}
 
 
 def find_or_make(connection: Connection, database: Database, experiment: Experiment) -> int:
@@ -130,6 +133,7 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
             evaluations_limit=experiment.budget.evaluations,
             seconds_limit=experiment.budget.time,
             visited=len(points),
+            **_ended(connection, study_id),
         )
     )
     rows = [
@@ -146,6 +150,17 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
     ]
     if rows:
         connection.execute(plain_insert(t_point), rows)
+
+
+def _ended(connection: Connection, study_id: int) -> dict[str, int]:
+    """How many trials have ended before tuned came, by the column that counts them."""
+    found = connection.execute(
+        select(trials.c.state, func.count().label("trials"))
+        .where(trials.c.study_id == study_id)
+        .group_by(trials.c.state)
+    )
+    counted = {row.state: row.trials for row in found}
+    return {column: counted.get(state, 0) for state, column in COUNTED.items()}
 
 
 def _complete_points(connection: Connection, study_id: int, encoding: Encoding) -> dict[str, int]:

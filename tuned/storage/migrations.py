@@ -22,6 +22,8 @@ def _first(connection: Connection) -> None:
     schema.metadata.create_all(connection)
     for statement in schema.TRIAL_INDEXES:
         connection.execute(statement)
+    if connection.dialect.name == "sqlite":
+        connection.execute(schema.SQLITE_TRIGGER)
 
 
 #: ``MIGRATIONS[n]`` brings our tables from version n to version n + 1.

@@ -11,10 +11,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tuned.domain.states import STUDY_TRANSITIONS, PointState, StudyState, advance
+from tuned.domain.states import PointState, StudyState
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import differences, explained
@@ -24,6 +24,7 @@ from tuned.storage.database import Database
 from tuned.storage.functions import affected
 from tuned.storage.joining import check_compatible, find_or_make, join, uid_of
 from tuned.storage.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
+from tuned.storage.transitions import move_study
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -142,10 +143,10 @@ def _set_state(connection: Connection, study_id: int, state: StudyState) -> None
     if now is state:
         return
     try:
-        advance(STUDY_TRANSITIONS, now, state)
+        move = move_study(state, since=now)
     except ValueError:
         raise Conflict(f"cannot {_VERBS[state]} the experiment: it is {now}") from None
-    connection.execute(update(t_study).where(t_study.c.study_id == study_id).values(state=state))
+    connection.execute(move.where(t_study.c.study_id == study_id))
 
 
 def close_if_over(database: Database, study_id: int) -> bool:
@@ -155,14 +156,11 @@ def close_if_over(database: Database, study_id: int) -> bool:
         # Under the study's lock no claim is in flight: none can appear between the look and the end.
         with database.locking(studies, study_id) as connection:
             ended = connection.execute(
-                update(t_study)
-                .where(
+                move_study(StudyState.DONE).where(
                     t_study.c.study_id == study_id,
-                    t_study.c.state.in_([StudyState.OPEN, StudyState.PAUSED]),
                     or_(not_(WITHIN_BUDGET), t_study.c.visited >= t_study.c.size),
                     ~held,
                 )
-                .values(state=StudyState.DONE)
             )
             return affected(ended) == 1
     except NotFound:

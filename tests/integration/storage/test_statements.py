@@ -63,7 +63,7 @@ def test_a_duplicate_is_one_transaction(member: Member) -> None:
     member.tell(member.take(**point(0)), 0.5)
     with statements(member.database) as seen:
         assert member.repeat(**point(0)).action is Action.REUSE
-    assert len(seen) == 8
+    assert len(seen) == 7
 
 
 def test_colons_and_percent_signs_of_joined_statements_are_no_parameters(member: Member) -> None:

@@ -16,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
-from tuned.storage.queries.trials import is_twin_of_trial, twin_of
+from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.schema import study_directions, trial_system_attributes, trial_values, trials
 
 #: What is to be minimized, one number per objective.
@@ -71,12 +71,12 @@ def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[in
         .where(trials.c.study_id.in_(study_ids), trials.c.state == TrialState.COMPLETE)
         .subquery()
     )
-    is_duplicate = case((twin_of.c.trial_id.is_(None), 0), else_=1)
-    turn = func.row_number().over(partition_by=trials.c.study_id, order_by=[is_duplicate, trials.c.number])
+    comes_later = case((duplicate.c.trial_id.is_(None), 0), else_=1)
+    turn = func.row_number().over(partition_by=trials.c.study_id, order_by=[comes_later, trials.c.number])
     equals = (
         select(trials.c.study_id, trials.c.trial_id, turn.label("turn"))
         .join(ranked, (ranked.c.trial_id == trials.c.trial_id) & (ranked.c.place == 1))
-        .join(twin_of, is_twin_of_trial, isouter=True)
+        .join(duplicate, is_duplicate, isouter=True)
         .subquery()
     )
     first = connection.execute(select(equals.c.study_id, equals.c.trial_id).where(equals.c.turn == 1))
@@ -98,7 +98,7 @@ def _fronts(connection: Connection, directions: Directions, *, is_constrained: b
     members = [trial for front in fronts.values() for trial in front]
     duplicates = set(
         connection.execute(
-            select(trials.c.trial_id).join(twin_of, is_twin_of_trial).where(trials.c.trial_id.in_(members))
+            select(trials.c.trial_id).join(duplicate, is_duplicate).where(trials.c.trial_id.in_(members))
         ).scalars()
     )
     # Numbers are given in the order of ids.
