@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
@@ -35,7 +34,7 @@ def fixed_params(database: Database, trial_id: int) -> Mapping[str, Value]:
                 trial_system_attributes.c.key == FIXED_PARAMS,
             )
         ).scalar()
-    fixed: Mapping[str, Value] = json.loads(found) if found else {}
+    fixed: Mapping[str, Value] = trial_rows.restored_attribute(found) if found else {}
     return fixed
 
 

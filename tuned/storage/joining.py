@@ -6,7 +6,6 @@ the transaction. It must never change a trial that it finds.
 
 from __future__ import annotations
 
-import json
 import secrets
 import uuid
 from collections import defaultdict
@@ -34,6 +33,7 @@ from tuned.storage.schema import (
     trial_params,
     trials,
 )
+from tuned.storage.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
     from tuned.storage.encoding import Encoding
@@ -81,7 +81,7 @@ def uid_of(connection: Connection, study_id: int) -> str | None:
             study_system_attributes.c.study_id == study_id, study_system_attributes.c.key == UID_ATTRIBUTE
         )
     ).scalar()
-    return None if found is None else str(json.loads(found))
+    return None if found is None else str(restored_attribute(found))
 
 
 def check_compatible(
@@ -116,7 +116,7 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
     )
     connection.execute(
         plain_insert(study_system_attributes).values(
-            study_id=study_id, key=UID_ATTRIBUTE, value_json=json.dumps(uid)
+            study_id=study_id, key=UID_ATTRIBUTE, value_json=stored_attribute(uid)
         )
     )
     points = _complete_points(connection, study_id, encoding)

@@ -6,7 +6,6 @@ distributions become points that are done; everything else in it is history for 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from tuned.storage.functions import affected
 from tuned.storage.joining import check_compatible, find_or_make, join, uid_of
 from tuned.storage.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
 from tuned.storage.transitions import move_study
+from tuned.storage.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -175,7 +175,7 @@ def read_system_attributes(database: Database, study_id: int) -> dict[str, Any]:
                 study_system_attributes.c.study_id == study_id
             )
         )
-        return {row.key: json.loads(row.value_json) for row in found}
+        return {row.key: restored_attribute(row.value_json) for row in found}
 
 
 def write_system_attribute(database: Database, study_id: int, key: str, value: Any) -> None:
@@ -184,8 +184,8 @@ def write_system_attribute(database: Database, study_id: int, key: str, value: A
         dialect = postgresql if database.is_postgresql else sqlite
         connection.execute(
             dialect.insert(kept)
-            .values(study_id=study_id, key=key, value_json=json.dumps(value))
+            .values(study_id=study_id, key=key, value_json=stored_attribute(value))
             .on_conflict_do_update(
-                index_elements=[kept.c.study_id, kept.c.key], set_={"value_json": json.dumps(value)}
+                index_elements=[kept.c.study_id, kept.c.key], set_={"value_json": stored_attribute(value)}
             )
         )

@@ -106,7 +106,7 @@ def _end(connection: Connection, result: Result) -> None:
     state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
     fence = {
         "trial": result.trial_id,
-        "uid": f'"{result.study_uid}"',
+        "uid": trial_rows.stored_attribute(result.study_uid),
         "ended": state,
         "now": trial_rows.utc_now(),
     }
@@ -137,7 +137,7 @@ def _is_same_study(connection: Connection, result: Result) -> bool:
         study_system_attributes.c.study_id == result.study_id,
         study_system_attributes.c.key == UID_ATTRIBUTE,
     )
-    return connection.execute(kept).scalar() == f'"{result.study_uid}"'
+    return connection.execute(kept).scalar() == trial_rows.stored_attribute(result.study_uid)
 
 
 def _attributes(ending: Ending) -> dict[str, Any]:

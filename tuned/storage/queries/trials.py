@@ -6,18 +6,17 @@ Only reads. Callers bring the connection.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages._rdb.models import TrialValueModel
 from optuna.trial import TrialState
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, ScalarSelect, Select, cast, func, select
 
 from tuned.domain.claim import TrialKind
+from tuned.storage import trial_rows
 from tuned.storage.schema import t_trial, trial_params, trial_user_attributes, trial_values, trials
 from tuned.storage.trial_facts import DUPLICATES
 
@@ -141,9 +140,7 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
         _view(
             row,
             params={p.param_name: _external(p, restored(p.distribution_json)) for p in params[row.trial_id]},
-            values=[
-                TrialValueModel.stored_repr_to_value(v.value, v.value_type) for v in values[row.trial_id]
-            ],
+            values=[trial_rows.restored_value(v) for v in values[row.trial_id]],
             message=_message(failures[row.trial_id]),
         )
         for row in found
@@ -185,10 +182,10 @@ def _view(row: Row[Any], *, params: Params, values: list[float], message: str) -
 
 def _message(failures: Sequence[Row[Any]]) -> str:
     """Written for people, so it stands in the attribute alone."""
-    failure = json.loads(failures[0].value_json) if failures else None
+    failure = trial_rows.restored_attribute(failures[0].value_json) if failures else None
     return str(failure.get("message", "")) if isinstance(failure, dict) else ""
 
 
 def _utc(time: dt.datetime) -> str:
     """A time without zone, as the database keeps it, in ISO 8601."""
-    return time.replace(tzinfo=dt.UTC).isoformat(timespec="microseconds")
+    return trial_rows.restored_time(time).isoformat(timespec="microseconds")
