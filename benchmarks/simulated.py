@@ -38,6 +38,7 @@ from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
+from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
 from tuned.storage.studies import open_study, study_statuses
 from tuned.trial.evaluation import Evaluation, Site
@@ -219,7 +220,7 @@ class _Host:
             installation_id=installation_id,
             interval_seconds=INTERVAL_SECONDS,
             expire_seconds=EXPIRE_SECONDS,
-            describe=dict,
+            describe=HostInfo,
         )
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -18,6 +18,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import event, insert, inspect, text, update
 
+from tests.transitions import guard
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin, Outcome
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import Result, TellOutcome
@@ -109,6 +110,7 @@ def _prepare(database: Database) -> None:
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
         connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
         migrate(connection)
+        guard(connection)
 
 
 @functools.cache
@@ -124,7 +126,7 @@ def _alembic_head() -> str:
 
 def make_holder(database: Database, host: str = "h1", *, installation_id: str | None = None) -> Claimant:
     """A new incarnation of a host."""
-    incarnation = hosts.register(database, host, installation_id or host, {})
+    incarnation = hosts.register(database, host, installation_id or host, hosts.HostInfo())
     assert incarnation is not None
     return Claimant(host=host, incarnation=incarnation)
 

@@ -156,11 +156,13 @@ class Store:
 
     def register(self, tables: Tables, host: int) -> Answer:
         name = f"h{host}"
-        return self._run(tables, ("register", host), lambda: hosts.register(self._database, name, name, {}))
+        return self._run(
+            tables, ("register", host), lambda: hosts.register(self._database, name, name, hosts.HostInfo())
+        )
 
     def beat(self, tables: Tables, incarnation: str) -> Answer:
         def call() -> bool:
-            return hosts.beat(self._database, incarnation, {})
+            return hosts.beat(self._database, incarnation, hosts.HostInfo())
 
         return self._ask_of_hosts(tables, ("beat", incarnation), call)
 
@@ -220,6 +222,7 @@ class Store:
             value = call()
             after = self._now = self._dump()
             check_change(tables, after)
+            self._check_columns()
             answer = self._answers[tables, question] = Answer(after, value)
         return answer._replace(tables=tables) if answer.tables == tables else answer
 
@@ -264,10 +267,12 @@ class Store:
         run("BEGIN")
         for table in _EMPTIED:
             run(f"DELETE FROM {table}")
-        run(_STUDY, tables.study)
+        ended = [sum(row.state == state for row in rows) for state in ("COMPLETE", "FAIL")]
+        run(_STUDY, (*tables.study, *ended))
         many(_HOST, [(f"h{h.host}", f"h{h.host}", h.incarnation, h.beat, h.dead) for h in tables.hosts])
         many(_POINT, [(study, self._points[p.x].key, *_point_columns(p)) for p in tables.points])
         many(_TRIAL, [(row.trial, row.trial - 1, study, row.state) for row in rows])
+        many(_FACTS, [_facts(row) for row in rows])
         many(_PARAM, [(row.trial, *self._param(row.x)) for row in rows])
         many(_VALUE, [(row.trial, row.value) for row in rows if row.value is not None])
         many(
@@ -294,11 +299,18 @@ class Store:
             tuple(_trial_row(*row) for row in run(_TRIALS)),
         )
 
+    def _check_columns(self) -> None:
+        """What tuned keeps in columns is what the trials and Optuna's attributes say."""
+        if wrong := self._sqlite.execute(_WRONG_FACTS).fetchall():
+            raise Violation(f"columns and attributes differ: {wrong}")
+        if wrong := self._sqlite.execute(_WRONG_COUNTS).fetchall():
+            raise Violation(f"the study counts {wrong}")
+
 
 def host_row(line: HostLine) -> hosts.HostRow:
     return hosts.HostRow(
         name=f"h{line.host}", installation_id=f"h{line.host}", incarnation=line.incarnation, beat=line.beat,
-        dead=line.dead, info={},
+        dead=line.dead,
     )  # fmt: skip
 
 
@@ -326,28 +338,48 @@ def check_change(before: Tables, after: Tables) -> None:
 
 _EMPTIED = (
     "trial_system_attributes", "trial_user_attributes", "trial_intermediate_values", "trial_values",
-    "trial_params", "t_point", "trials", "t_host",
+    "trial_params", "t_point", "t_trial", "trials", "t_host",
 )  # fmt: skip
-_STUDY = "UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?"
+_STUDY = """
+UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?,
+  complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0
+"""
 _HOST = "INSERT INTO t_host (name, installation_id, incarnation, beat, dead) VALUES (?, ?, ?, ?, ?)"
 _POINT = """
 INSERT INTO t_point (study_id, key, replica, trial_id, incarnation, claim_id, state, losses)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _TRIAL = "INSERT INTO trials (trial_id, number, study_id, state) VALUES (?, ?, ?, ?)"
+_FACTS = """
+INSERT INTO t_trial (trial_id, kind, twin_id, cause, attempts, origin, host)
+VALUES (?, ?, ?, ?, ?, 'walk', 'h')
+"""
 _PARAM = """
 INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)
 """
 _VALUE = "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, 'FINITE')"
 _ATTRIBUTE = "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
 _TRIALS = """
-SELECT trial_id, state, CAST(param_value AS INTEGER), value,
-  coalesce((SELECT json_extract(value_json, '$.cause') FROM trial_user_attributes a
-    WHERE a.trial_id = t.trial_id AND key = 'FAILURE'), ''),
-  EXISTS (SELECT 1 FROM trial_user_attributes a WHERE a.trial_id = t.trial_id AND key = 'LATE_OF'),
-  coalesce((SELECT json_array_length(value_json) FROM trial_user_attributes a
-    WHERE a.trial_id = t.trial_id AND key = 'RETRIED'), 0)
-FROM trials t JOIN trial_params USING (trial_id) LEFT JOIN trial_values USING (trial_id) ORDER BY trial_id
+SELECT trial_id, state, CAST(param_value AS INTEGER), value, coalesce(cause, ''), kind = 'late', attempts - 1
+FROM trials JOIN trial_params USING (trial_id) JOIN t_trial USING (trial_id)
+  LEFT JOIN trial_values USING (trial_id) ORDER BY trial_id
+"""
+_WRONG_FACTS = """
+SELECT * FROM (
+  SELECT t.trial_id, cause, kind, attempts,
+    (SELECT json_extract(value_json, '$.cause') FROM trial_user_attributes a
+      WHERE a.trial_id = t.trial_id AND key = 'FAILURE') AS told_cause,
+    EXISTS (SELECT 1 FROM trial_user_attributes a
+      WHERE a.trial_id = t.trial_id AND key = 'LATE_OF') AS is_late,
+    coalesce((SELECT json_array_length(value_json) FROM trial_user_attributes a
+      WHERE a.trial_id = t.trial_id AND key = 'RETRIED'), 0) AS retried
+  FROM trials t LEFT JOIN t_trial USING (trial_id)
+) WHERE kind IS NULL OR cause IS NOT told_cause OR (kind = 'late') <> is_late OR attempts <> 1 + retried
+"""
+_WRONG_COUNTS = """
+SELECT complete, reused, failed, skipped, pruned FROM t_study
+WHERE complete + reused <> (SELECT count(*) FROM trials WHERE state = 'COMPLETE')
+  OR failed + skipped <> (SELECT count(*) FROM trials WHERE state = 'FAIL') OR pruned <> 0
 """
 
 
@@ -359,6 +391,11 @@ def _point_columns(point: PointRow) -> tuple[Any, ...]:
 def _trial_row(trial: int, state: str, x: int, value: float | None, *rest: Any) -> TrialRow:
     cause, is_late, retried = rest
     return TrialRow(trial, state, x, value, cause, bool(is_late), retried)
+
+
+def _facts(row: TrialRow) -> tuple[Any, ...]:
+    kind, twin = ("late", 0) if row.is_late else ("evaluated", None)
+    return row.trial, kind, twin, row.cause or None, 1 + row.retried
 
 
 def _attributes(row: TrialRow) -> dict[str, Any]:

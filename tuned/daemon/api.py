@@ -137,12 +137,12 @@ class Api:
             {
                 "name": row.name,
                 "state": _host_state(row),
-                "slots": int(row.info.get("slots", 0)),
-                "gpus": int(row.info.get("gpus", 0)),
+                "slots": row.info.slots,
+                "gpus": row.info.gpus,
                 "running": running.get(row.incarnation, 0),
                 "beat_age_seconds": ages.get(row.incarnation),
-                "version": str(row.info.get("version", "")),
-                "optuna_version": str(row.info.get("optuna_version", "")),
+                "version": row.info.version,
+                "optuna_version": row.info.optuna_version,
             }
             for row in rows
         ]
@@ -272,8 +272,8 @@ class Api:
 
 def _host_state(row: HostRow) -> HostStateName:
     """What a host said of itself last; who died said something else than that it has stopped."""
-    said: HostStateName = row.info.get("state", "running")
-    return "dead" if row.dead and said != "stopped" else said
+    said = row.info.state
+    return "dead" if row.dead and said is not HostState.STOPPED else said.value
 
 
 def _resources(resources: Resources) -> ResourcesView:

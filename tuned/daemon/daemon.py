@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 import structlog
@@ -28,6 +28,7 @@ from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
 from tuned.errors import DatabaseAway, InvalidInput
 from tuned.events import Events
 from tuned.storage.database import Database
+from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
 from tuned.storage.settling import settle_own
 from tuned.systemd import log
@@ -267,15 +268,15 @@ class Daemon:
             text += f"; database away ({self._link.message}), {len(self._teller)} results wait"
         return text
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> HostInfo:
         """What the fleet may know of this host."""
-        return {
-            "state": self._state.value,
-            "slots": len(self._scheduler.slots),
-            "gpus": len(self._scheduler.gpus.used),
-            "version": __version__,
-            "optuna_version": optuna.__version__,
-        }
+        return HostInfo(
+            state=self._state,
+            slots=len(self._scheduler.slots),
+            gpus=len(self._scheduler.gpus.used),
+            version=__version__,
+            optuna_version=optuna.__version__,
+        )
 
     def _clear_leftovers(self) -> None:
         """Kills what an earlier daemon on this state directory left, and adopts what trials will leave."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from tuned.disk.checkup import check_host, close_directories
 from tuned.errors import DatabaseAway
-from tuned.storage.hosts import HostRow, held, hosts
+from tuned.storage.hosts import HostInfo, HostRow, held, hosts
 from tuned.storage.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tuned.config.settings import Settings
     from tuned.protocol import FindingView
@@ -31,7 +31,10 @@ _NOT_JOINED: FindingView = {
 }
 
 
-_VERSIONS = (("tuned", "version"), ("Optuna", "optuna_version"))
+_VERSIONS: tuple[tuple[str, Callable[[HostInfo], str]], ...] = (
+    ("tuned", lambda info: info.version),
+    ("Optuna", lambda info: info.optuna_version),
+)
 
 
 async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[FindingView]:
@@ -82,11 +85,11 @@ def _away(reason: str) -> FindingView:
 
 
 def _mixed(rows: Sequence[HostRow]) -> Iterator[FindingView]:
-    for program, key in _VERSIONS:
+    for program, version_of in _VERSIONS:
         by_version: dict[str, list[str]] = defaultdict(list)
         for row in rows:
-            if not row.dead and row.info.get(key):
-                by_version[str(row.info[key])].append(row.name)
+            if not row.dead and version_of(row.info):
+                by_version[version_of(row.info)].append(row.name)
         if len(by_version) > 1:
             told = "; ".join(
                 f"{version} on {', '.join(names)}" for version, names in sorted(by_version.items())

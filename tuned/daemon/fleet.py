@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from tuned.daemon.failure_detector import FailureDetector, Sighting
 from tuned.domain.claim import Claimant
 from tuned.errors import Conflict, DatabaseAway
-from tuned.storage.hosts import HostRow, beat, hosts, leave, mark_dead, register
+from tuned.storage.hosts import HostInfo, HostRow, beat, hosts, leave, mark_dead, register
 from tuned.storage.settling import orphaned_studies, settle_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -39,7 +39,7 @@ class Fleet:
         installation_id: str,
         interval_seconds: float,
         expire_seconds: float,
-        describe: Callable[[], Mapping[str, Any]],
+        describe: Callable[[], HostInfo],
     ) -> None:
         self._link = link
         self._host = host

@@ -14,9 +14,11 @@ from tuned import __version__
 from tuned.daemon.fleet import Fleet
 from tuned.daemon.teller import Teller
 from tuned.disk.outbox import Outbox
+from tuned.domain.states import HostState
 from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.storage.database import Database
+from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
 from tuned.trial import process_table
 
@@ -61,7 +63,7 @@ async def _settle(settings: Settings, state: StateDirectory, link: Link) -> None
         installation_id=state.installation_id,
         interval_seconds=settings.interval_seconds,
         expire_seconds=settings.expire_seconds,
-        describe=lambda: {"state": "stopped", "slots": settings.slots, "running": 0, "version": __version__},
+        describe=lambda: HostInfo(state=HostState.STOPPED, slots=settings.slots, version=__version__),
     )
     await fleet.join()
     await fleet.leave()

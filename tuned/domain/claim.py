@@ -1,4 +1,7 @@
-"""what a claim is given and what it answers."""
+"""The words of a claim: the candidate that somebody drew, the claimant, and the possible answers.
+
+Only values; it must never draw a point or ask the database.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,23 @@ class Origin(StrEnum):
     FREED = "freed"
     #: The next unvisited one.
     WALK = "walk"
+    #: Nobody drew it: a value that came too late for its trial became a trial of its own.
+    LATE = "late"
+
+
+class TrialKind(StrEnum):
+    """Why tuned wrote a trial. One of another program has no kind."""
+
+    #: A host evaluates it, or has evaluated it.
+    EVALUATED = "evaluated"
+    #: COMPLETE with the values of its twin.
+    REUSED = "reused"
+    #: FAIL, because its twin was being evaluated.
+    SKIPPED = "skipped"
+    #: A value that came too late for its own trial, which is its twin.
+    LATE = "late"
+    #: Enqueued by plain Optuna with parameters that are no point of the space.
+    REFUSED = "refused"
 
 
 class Action(StrEnum):

@@ -1,4 +1,7 @@
-"""ending."""
+"""How one evaluation ended: with values, or with a failure and its cause.
+
+Only values; it must never decide whether to try again or what becomes of the point.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,10 @@ class Ending:
     user_attrs: dict[str, str] = field(default_factory=dict)
     #: Why earlier attempts at the same trial crashed, oldest first.
     retried: tuple[Failure, ...] = ()
+
+    @property
+    def attempts(self) -> int:
+        return 1 + len(self.retried)
 
     def __post_init__(self) -> None:
         if (self.values is None) == (self.failure is None):

@@ -1,4 +1,7 @@
-"""result."""
+"""A finished evaluation on its way into the database, and the answer that it gets there.
+
+Owns all that a tell needs; the outbox keeps it on disk, so a tell may happen in another life of the daemon.
+"""
 
 from __future__ import annotations
 

@@ -80,3 +80,8 @@ def advance(table: dict[S, frozenset[S]], now: S, then: S) -> S:
     if then not in table[now]:
         raise ValueError(f"{then} cannot follow {now}")
     return then
+
+
+def predecessors(table: dict[S, frozenset[S]], then: S) -> frozenset[S]:
+    """The states that ``then`` may follow."""
+    return frozenset(now for now, following in table.items() if then in following)

@@ -1,4 +1,7 @@
-"""standing."""
+"""How a study stands in the database at one moment, and what follows from that: full, exhausted, over.
+
+A value that was read; it must never change or read anything itself.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class StudyStatus:
     trials_limit: int | None
     evaluations: int
     evaluations_limit: int | None
-    #: Time that is left before nothing new starts; None without a limit or before the first claim.
+    #: Time that is left before nothing new starts: all of it before the first claim, None without a limit.
     seconds_left: float | None
     visited: int
     #: Points to be evaluated again before anything is drawn: aborted or lost.

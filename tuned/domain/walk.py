@@ -1,4 +1,7 @@
-"""walk."""
+"""The walk: all points of a finite space, each once, in an order that one seed gives the whole fleet.
+
+Owns the order only. It must never know which points are visited.
+"""
 
 from __future__ import annotations
 

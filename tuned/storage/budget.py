@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from optuna.trial import TrialState
 from sqlalchemy import Connection, and_, bindparam, exists, func, or_, update
 
+from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState, StudyState
 from tuned.errors import NotFound
 from tuned.storage import trial_rows
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
     from tuned.storage.database import Database
 
 
+#: Time that is left before nothing new starts: all of it before the first claim, NULL without a limit.
+SECONDS_LEFT = t_study.c.seconds_limit - func.coalesce(epoch() - t_study.c.first_claim, 0.0)
+
 #: The budget's condition: true while something new may start.
 WITHIN_BUDGET = and_(
     is_below(t_study.c.trials, t_study.c.trials_limit),
     is_below(t_study.c.evaluations, t_study.c.evaluations_limit),
-    or_(
-        t_study.c.seconds_limit.is_(None),
-        t_study.c.first_claim.is_(None),
-        epoch() - t_study.c.first_claim < t_study.c.seconds_limit,
-    ),
+    or_(t_study.c.seconds_limit.is_(None), SECONDS_LEFT > 0),
 )
 
 
@@ -51,7 +51,6 @@ _OF_POINT = (
     t_point.c.replica == bindparam("its_replica"),
 )
 
-
 _CHARGE = (
     update(t_study)
     .where(t_study.c.study_id == bindparam("study"), t_study.c.state == StudyState.OPEN)
@@ -60,7 +59,9 @@ _CHARGE = (
     .where(~exists().where(*_OF_POINT, t_point.c.state != PointState.FREE))
     .values(
         trials=t_study.c.trials + 1,
-        evaluations=t_study.c.evaluations + bindparam("evaluated"),
+        evaluations=t_study.c.evaluations + bindparam("is_evaluated"),
+        reused=t_study.c.reused + bindparam("is_reused"),
+        skipped=t_study.c.skipped + bindparam("is_skipped"),
         first_claim=func.coalesce(t_study.c.first_claim, epoch()),
     )
     .returning(*trial_rows.NEXT_TRIAL, exists().where(*_OF_POINT).label("is_known"))
@@ -68,16 +69,21 @@ _CHARGE = (
 
 
 def charge(
-    connection: Connection, study_id: int, *, key: str, replica: int, evaluations: int, incarnation: str
+    connection: Connection, study_id: int, *, key: str, replica: int, kind: TrialKind, incarnation: str
 ) -> Allowance | None:
-    """Charges one trial. None if the point is taken, the study closed or full, or the host taken for dead."""
+    """Charges one trial, and counts it if it is a duplicate, which has ended already.
+
+    None if the point is taken, the study closed or full, or the host taken for dead.
+    """
     row = connection.execute(
         _CHARGE,
         {
             "study": study_id,
             "point": key,
             "its_replica": replica,
-            "evaluated": evaluations,
+            "is_evaluated": int(kind is TrialKind.EVALUATED),
+            "is_reused": int(kind is TrialKind.REUSED),
+            "is_skipped": int(kind is TrialKind.SKIPPED),
             "claimant": incarnation,
         },
     ).first()

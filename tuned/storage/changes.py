@@ -16,7 +16,8 @@ from tuned.experiment.experiment import Experiment
 from tuned.storage.budget import WITHIN_BUDGET
 from tuned.storage.database import Database
 from tuned.storage.functions import affected, is_below
-from tuned.storage.schema import studies, t_point, t_study, trial_user_attributes
+from tuned.storage.schema import studies, t_point, t_study, t_trial
+from tuned.storage.transitions import move_point, move_study
 
 if TYPE_CHECKING:
     from tuned.domain.ending import Cause
@@ -32,21 +33,11 @@ def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
         if _locked_state(connection, study_id) is StudyState.CANCELLED:
             raise Conflict("cannot retry in a cancelled experiment: submit its file again first")
         # A repetition on purpose is not owed to anybody: it stays as it is.
-        failed = (
-            (t_point.c.study_id == study_id)
-            & (t_point.c.state == PointState.FAILED)
-            & (t_point.c.replica == 0)
-        )
+        failed = (t_point.c.study_id == study_id) & (t_point.c.replica == 0)
         if cause is not None:
-            told = trial_user_attributes
-            failed &= exists().where(
-                told.c.trial_id == t_point.c.trial_id,
-                told.c.key == "FAILURE",
-                told.c.value_json.startswith(f'{{"cause": "{cause.value}"', autoescape=True),
-            )
-        freed = affected(
-            connection.execute(update(t_point).where(failed).values(state=PointState.FREE, losses=0))
-        )
+            failed &= exists().where(t_trial.c.trial_id == t_point.c.trial_id, t_trial.c.cause == cause)
+        free = move_point(PointState.FREE, since=PointState.FAILED).where(failed).values(losses=0)
+        freed = affected(connection.execute(free))
         study = t_study.c
         connection.execute(
             update(t_study).where(study.study_id == study_id).values(visited=study.visited - freed)
@@ -95,7 +86,5 @@ def _open_again(connection: Connection, study_id: int) -> None:
     """Opens a done study, if something may start in it."""
     may_start = (WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
     connection.execute(
-        update(t_study)
-        .where(t_study.c.study_id == study_id, t_study.c.state == StudyState.DONE, *may_start)
-        .values(state=StudyState.OPEN)
+        move_study(StudyState.OPEN, since=StudyState.DONE).where(t_study.c.study_id == study_id, *may_start)
     )

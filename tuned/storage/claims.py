@@ -22,14 +22,16 @@ from tuned.domain.claim import (
     Idle,
     Origin,
     Outcome,
+    TrialKind,
     Twin,
 )
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import statements, trial_rows
+from tuned.storage import statements, trial_facts, trial_rows
 from tuned.storage.budget import Allowance, charge, charge_retry
 from tuned.storage.database import Database
-from tuned.storage.schema import studies, t_point, t_study, trials
+from tuned.storage.schema import studies, t_point, t_study, t_trial, trials
+from tuned.storage.transitions import move_point
 from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -44,11 +46,9 @@ WALK_STRIDE = 256
 
 
 _HOLD_AGAIN = (
-    update(t_point)
-    .where(
-        *(t_point.c[name] == bindparam(f"of_{name}") for name in ("study_id", "key", "replica")),
-    )
-    .values({name: bindparam(name) for name in ("trial_id", "incarnation", "claim_id", "state")})
+    move_point(PointState.HELD)
+    .where(*(t_point.c[name] == bindparam(f"of_{name}") for name in ("study_id", "key", "replica")))
+    .values({name: bindparam(name) for name in ("trial_id", "incarnation", "claim_id")})
 )
 
 
@@ -147,31 +147,42 @@ class Claims:
 
     def _twin(self, connection: Connection, key: str) -> Twin | None:
         row = connection.execute(
-            select(t_point.c.trial_id, t_point.c.state, trials.c.number)
+            select(t_point.c.trial_id, t_point.c.state, trials.c.number, t_trial.c.host)
             .join(trials, trials.c.trial_id == t_point.c.trial_id, isouter=True)
+            .join(t_trial, t_trial.c.trial_id == t_point.c.trial_id, isouter=True)
             .where(t_point.c.study_id == self._study_id, t_point.c.key == key, t_point.c.replica == 0)
         ).first()
         if row is None:
             return None
-        return Twin(trial_id=row.trial_id, number=row.number, host=None, state=PointState(row.state))
+        return Twin(trial_id=row.trial_id, number=row.number, host=row.host, state=PointState(row.state))
 
     def _charge(
-        self, connection: Connection, candidate: Candidate, *, replica: int, evaluations: int = 1
+        self,
+        connection: Connection,
+        candidate: Candidate,
+        *,
+        replica: int,
+        kind: TrialKind = TrialKind.EVALUATED,
     ) -> Allowance | None:
         return charge(
             connection,
             self._study_id,
             key=candidate.point.key,
             replica=replica,
-            evaluations=evaluations,
+            kind=kind,
             incarnation=self._claimant.incarnation,
         )
 
     def _must_charge(
-        self, connection: Connection, candidate: Candidate, *, replica: int, evaluations: int = 1
+        self,
+        connection: Connection,
+        candidate: Candidate,
+        *,
+        replica: int,
+        kind: TrialKind = TrialKind.EVALUATED,
     ) -> Allowance:
         """As ``_charge``. Raises _Refused instead of returning None."""
-        given = self._charge(connection, candidate, replica=replica, evaluations=evaluations)
+        given = self._charge(connection, candidate, replica=replica, kind=kind)
         if given is None:
             raise _Refused
         return given
@@ -185,15 +196,15 @@ class Claims:
             "trial_id": trial_id,
             "incarnation": self._claimant.incarnation,
             "claim_id": candidate.claim_id,
-            "state": PointState.HELD,
         }
         if given.is_known:
             of_place = {f"of_{name}": value for name, value in place.items()}
             hold: statements.Statement | None = statements.Statement(_HOLD_AGAIN, {**of_place, **held})
         else:
-            hold = statements.insertion(t_point, [{**place, **held}])
+            hold = statements.insertion(t_point, [{**place, **held, "state": PointState.HELD}])
         details = self._details(connection, trial_id, candidate, {"host": self._claimant.host})
-        statements.run(connection, begun, hold, *details)
+        facts = self._facts(trial_id, candidate, TrialKind.EVALUATED)
+        statements.run(connection, begun, hold, facts, *details)
         return Claimed(
             study_id=self._study_id,
             trial_id=trial_id,
@@ -229,6 +240,17 @@ class Claims:
             trial_rows.system_attributes(trial_id, system),
         )
 
+    def _facts(
+        self, trial_id: int, candidate: Candidate, kind: TrialKind, *, twin_id: int | None = None
+    ) -> statements.Statement | None:
+        return trial_facts.written(
+            trial_id,
+            kind,
+            origin=candidate.origin,
+            host=self._claimant.host,
+            twin_id=twin_id,
+        )
+
     def _duplicate(self, connection: Connection, candidate: Candidate, twin: Twin) -> Outcome:
         action = self._policy(candidate, twin)
         if action is None:
@@ -238,23 +260,22 @@ class Claims:
         if action in (Action.RESAMPLE, Action.WAIT):
             return Duplicate(twin=twin, action=action, candidate=candidate)
         replica = self._next_replica(connection, candidate.point.key)
-        given = self._must_charge(connection, candidate, replica=replica, evaluations=0)
         reuses = action is Action.REUSE
+        kind = TrialKind.REUSED if reuses else TrialKind.SKIPPED
+        given = self._must_charge(connection, candidate, replica=replica, kind=kind)
         state = TrialState.COMPLETE if reuses else TrialState.FAIL
         trial_id, number, begun = self._begin(connection, candidate, given, state)
-        host = trial_rows.read_user_attribute(connection, twin.trial_id, "HOST")
-        twin_host = host.get("host") if isinstance(host, dict) else None
         attribute = {
             "host": self._claimant.host,
             "msg": "COMPLETE" if reuses else "RUNNING",
             "number": twin.number,
-            "HOST_s": twin_host,
+            "HOST_s": twin.host,
         }
         values = trial_rows.read_values(connection, twin.trial_id) if reuses else None
         details = self._details(connection, trial_id, candidate, attribute)
-        statements.run(connection, begun, *details, trial_rows.values(trial_id, values or ()))
-        known = Twin(trial_id=twin.trial_id, number=twin.number, host=twin_host, state=twin.state)
-        return Duplicate(twin=known, action=action, candidate=candidate, number=number, values=values)
+        facts = self._facts(trial_id, candidate, kind, twin_id=twin.trial_id)
+        statements.run(connection, begun, facts, *details, trial_rows.values(trial_id, values or ()))
+        return Duplicate(twin=twin, action=action, candidate=candidate, number=number, values=values)
 
     def _policy(self, candidate: Candidate, twin: Twin) -> Action | None:
         """What ``[dedup]`` says of this twin; None: evaluate the point again."""

@@ -1,4 +1,8 @@
-"""engine."""
+"""The engine that speaks to one database: how many connections, what they wait for, how SQLite begins.
+
+Owns what is set once per engine or connection. It runs no statement of ours, and must not set anything that a
+session would keep: a pooler in transaction mode may stand in between.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-#: Connections that one daemon holds at most; as many threads call the database (see ``link``).
-MOST_CONNECTIONS = 5
+#: Threads that call the database, and so connections, by their purpose: a sampler that thinks long must not
+#: hold up a tell, and nothing must hold up the beat.
+DRAW_THREADS = 2
+CALL_THREADS = 2
+BEAT_THREADS = 1
 
+#: Connections that one daemon holds at most.
+MOST_CONNECTIONS = DRAW_THREADS + CALL_THREADS + BEAT_THREADS
 
 #: How long a statement waits for someone else's lock, and how long a frozen client may keep one.
 LOCK_SECONDS = 5
-
 
 #: A server that vanished without a word is noticed within seconds, not after the system's two hours.
 _LIBPQ = {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from tuned.domain.claim import Origin, TrialKind
 from tuned.domain.ending import Cause, Failure
-from tuned.storage import statements, trial_rows
-from tuned.storage.schema import trial_system_attributes
+from tuned.errors import NotFound
+from tuned.storage import statements, trial_facts, trial_rows
+from tuned.storage.schema import t_study, trial_system_attributes, trials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,13 +34,28 @@ def fixed_params(database: Database, trial_id: int) -> Mapping[str, Value]:
                 trial_system_attributes.c.key == FIXED_PARAMS,
             )
         ).scalar()
-    fixed: Mapping[str, Value] = json.loads(found) if found else {}
+    fixed: Mapping[str, Value] = trial_rows.restored_attribute(found) if found else {}
     return fixed
 
 
 def fail_waiting(database: Database, trial_id: int, reason: str) -> None:
     """Ends an enqueued trial that cannot be evaluated, so that nobody takes it up again."""
     failure = Failure(cause=Cause.NO_VALUE, message=f"cannot evaluate the enqueued parameters: {reason}")
-    with database.transaction() as connection:
-        if trial_rows.start_waiting(connection, trial_id, TrialState.FAIL) is not None:
-            statements.run(connection, trial_rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))
+    with database.reading() as connection:
+        of_trial = select(trials.c.study_id).where(trials.c.trial_id == trial_id)
+        study_id = connection.execute(of_trial).scalar()
+    if study_id is None:
+        return
+    with contextlib.suppress(NotFound), database.locking(t_study, study_id) as connection:
+        if trial_rows.start_waiting(connection, trial_id, TrialState.FAIL) is None:
+            return
+        connection.execute(
+            update(t_study).where(t_study.c.study_id == study_id).values(failed=t_study.c.failed + 1)
+        )
+        statements.run(
+            connection,
+            trial_rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}),
+            trial_facts.written(
+                trial_id, TrialKind.REFUSED, origin=Origin.ENQUEUED, host=None, cause=failure.cause
+            ),
+        )

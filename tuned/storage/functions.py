@@ -1,4 +1,7 @@
-"""functions."""
+"""SQL functions that SQLite and PostgreSQL write differently, and small conditions that several rooms use.
+
+Owns expressions only; it must never run a statement.
+"""
 
 from __future__ import annotations
 

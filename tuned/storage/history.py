@@ -7,12 +7,10 @@ run and when it has ended, not in between: what a sync costs depends on what is 
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, Select, Table, select
 
@@ -23,6 +21,12 @@ from tuned.storage.schema import (
     trial_user_attributes,
     trial_values,
     trials,
+)
+from tuned.storage.trial_rows import (
+    restored_attribute,
+    restored_intermediate,
+    restored_time,
+    restored_value,
 )
 
 if TYPE_CHECKING:
@@ -151,20 +155,17 @@ def _by_trial(
 
 def _values(rows: list[Row[Any]]) -> list[float] | None:
     ordered = sorted(rows, key=lambda row: row.objective)
-    return [TrialValueModel.stored_repr_to_value(row.value, row.value_type) for row in ordered] or None
+    return [restored_value(row) for row in ordered] or None
 
 
 def _intermediate(rows: list[Row[Any]]) -> dict[int, float]:
-    restore = TrialIntermediateValueModel.stored_repr_to_intermediate_value
-    return {row.step: restore(row.intermediate_value, row.intermediate_value_type) for row in rows}
+    return {row.step: restored_intermediate(row) for row in rows}
 
 
 def _attributes(rows: list[Row[Any]]) -> dict[str, Any]:
-    return {row.key: json.loads(row.value_json) for row in rows}
+    return {row.key: restored_attribute(row.value_json) for row in rows}
 
 
 def _local(time: dt.datetime | None) -> dt.datetime | None:
-    """Optuna shows naive local times and stores naive UTC."""
-    if time is None:
-        return None
-    return time.replace(tzinfo=dt.UTC).astimezone().replace(tzinfo=None)
+    """Optuna shows local times without a zone."""
+    return None if time is None else restored_time(time).astimezone().replace(tzinfo=None)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
@@ -18,12 +18,19 @@ from tuned.storage.database import Database
 from tuned.storage.functions import affected
 from tuned.storage.schema import t_host, t_point
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
 #: Key of the advisory lock under which hosts register.
 REGISTER_LOCK = 0x74756E6565
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInfo:
+    """What a host says of itself. ``t_host`` keeps it as JSON, by the names of the fields."""
+
+    state: HostState = HostState.RUNNING
+    slots: int = 0
+    gpus: int = 0
+    version: str = ""
+    optuna_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +42,7 @@ class HostRow:
     incarnation: str
     beat: int
     dead: bool
-    #: What the host says of itself.
-    info: Mapping[str, Any]
+    info: HostInfo = HostInfo()
 
 
 def held(database: Database) -> dict[str, int]:
@@ -59,13 +65,13 @@ def hosts(database: Database) -> list[HostRow]:
                 incarnation=row.incarnation,
                 beat=row.beat,
                 dead=row.dead,
-                info=json.loads(row.info),
+                info=_parsed(row.info),
             )
             for row in connection.execute(select(t_host).order_by(t_host.c.name))
         ]
 
 
-def register(database: Database, name: str, installation_id: str, info: Mapping[str, Any]) -> str | None:
+def register(database: Database, name: str, installation_id: str, info: HostInfo) -> str | None:
     """Makes this daemon the host of this name and returns its new incarnation.
 
     What an earlier incarnation of the same installation held is an orphan from then on. None if another
@@ -76,7 +82,7 @@ def register(database: Database, name: str, installation_id: str, info: Mapping[
         "installation_id": installation_id,
         "incarnation": incarnation,
         "dead": False,
-        "info": json.dumps(info),
+        "info": _text(info),
     }
     copies = select(t_host.c.name).where(
         t_host.c.installation_id == installation_id, t_host.c.name != name, t_host.c.dead.is_(False)
@@ -99,13 +105,13 @@ def register(database: Database, name: str, installation_id: str, info: Mapping[
     return incarnation
 
 
-def beat(database: Database, incarnation: str, info: Mapping[str, Any]) -> bool:
+def beat(database: Database, incarnation: str, info: HostInfo) -> bool:
     """Adds one to our counter; False if the fleet takes this incarnation for dead."""
     with database.transaction() as connection:
         beaten = connection.execute(
             update(t_host)
             .where(t_host.c.incarnation == incarnation, t_host.c.dead.is_(False))
-            .values(beat=t_host.c.beat + 1, info=json.dumps(info))
+            .values(beat=t_host.c.beat + 1, info=_text(info))
         )
         return affected(beaten) == 1
 
@@ -125,10 +131,33 @@ def mark_dead(database: Database, seen: HostRow) -> bool:
         return affected(marked) == 1
 
 
-def leave(database: Database, incarnation: str, info: Mapping[str, Any]) -> None:
+def leave(database: Database, incarnation: str, info: HostInfo) -> None:
     """Says that this host has stopped: nobody needs to wait for its beats to expire."""
-    stopped = json.dumps({**info, "state": HostState.STOPPED.value})
+    stopped = _text(replace(info, state=HostState.STOPPED))
     with database.transaction() as connection:
         connection.execute(
             update(t_host).where(t_host.c.incarnation == incarnation).values(dead=True, info=stopped)
         )
+
+
+def _text(info: HostInfo) -> str:
+    return json.dumps(asdict(info))
+
+
+def _parsed(text: str) -> HostInfo:
+    """A field that is missing or odd is as if the host had not said it: another version of tuned wrote it."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return HostInfo()
+    if not isinstance(said, dict):
+        return HostInfo()
+    known = {field.name: _value(said.get(field.name), field.default) for field in fields(HostInfo)}
+    return HostInfo(**known)
+
+
+def _value(said: Any, default: Any) -> Any:
+    """What was said, if it has the type of the default."""
+    if isinstance(default, HostState):
+        return HostState(said) if isinstance(said, str) and said in set(HostState) else default
+    return said if type(said) is type(default) else default

@@ -1,8 +1,11 @@
-"""joining."""
+"""Finds or makes the study of an experiment, and makes a study of plain Optuna one of ours.
+
+Owns the first row of a study and the points that its COMPLETE trials have evaluated already. Callers bring
+the transaction. It must never change a trial that it finds.
+"""
 
 from __future__ import annotations
 
-import json
 import secrets
 import uuid
 from collections import defaultdict
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import BaseDistribution, check_distribution_compatibility, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, delete, func, select
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -30,9 +33,13 @@ from tuned.storage.schema import (
     trial_params,
     trials,
 )
+from tuned.storage.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
     from tuned.storage.encoding import Encoding
+
+#: The columns of t_study that count the ended trials of other programs.
+COUNTED = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}
 
 
 def find_or_make(connection: Connection, database: Database, experiment: Experiment) -> int:
@@ -74,7 +81,7 @@ def uid_of(connection: Connection, study_id: int) -> str | None:
             study_system_attributes.c.study_id == study_id, study_system_attributes.c.key == UID_ATTRIBUTE
         )
     ).scalar()
-    return None if found is None else str(json.loads(found))
+    return None if found is None else str(restored_attribute(found))
 
 
 def check_compatible(
@@ -109,7 +116,7 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
     )
     connection.execute(
         plain_insert(study_system_attributes).values(
-            study_id=study_id, key=UID_ATTRIBUTE, value_json=json.dumps(uid)
+            study_id=study_id, key=UID_ATTRIBUTE, value_json=stored_attribute(uid)
         )
     )
     points = _complete_points(connection, study_id, encoding)
@@ -126,6 +133,7 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
             evaluations_limit=experiment.budget.evaluations,
             seconds_limit=experiment.budget.time,
             visited=len(points),
+            **_ended(connection, study_id),
         )
     )
     rows = [
@@ -142,6 +150,17 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
     ]
     if rows:
         connection.execute(plain_insert(t_point), rows)
+
+
+def _ended(connection: Connection, study_id: int) -> dict[str, int]:
+    """How many trials have ended before tuned came, by the column that counts them."""
+    found = connection.execute(
+        select(trials.c.state, func.count().label("trials"))
+        .where(trials.c.study_id == study_id)
+        .group_by(trials.c.state)
+    )
+    counted = {row.state: row.trials for row in found}
+    return {column: counted.get(state, 0) for state, column in COUNTED.items()}
 
 
 def _complete_points(connection: Connection, study_id: int, encoding: Encoding) -> dict[str, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import structlog
 
 from tuned.errors import DatabaseAway
+from tuned.storage.engine import BEAT_THREADS, CALL_THREADS, DRAW_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,21 +28,7 @@ _log: FilteringBoundLogger = structlog.get_logger()
 
 
 R = TypeVar("R")
-
-
 P = ParamSpec("P")
-
-
-#: Threads, and so connections, by what they are for: a sampler that thinks long must not hold up a
-#: tell, and nothing must hold up the beat. Their sum is ``database.MOST_CONNECTIONS``.
-DRAW_THREADS = 2
-
-
-CALL_THREADS = 2
-
-
-BEAT_THREADS = 1
-
 
 FIRST_RETRY_SECONDS = 0.2
 

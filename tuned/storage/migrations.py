@@ -1,4 +1,7 @@
-"""migrations."""
+"""The steps that bring our tables to this version, each at most once, in the transaction of the caller.
+
+Owns the tables' version. It must never touch Optuna's rows, nor take a database to an older version.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from tuned.storage import schema
 #: Our transaction is idle while Optuna makes its tables, which may take long on a busy server.
 MIGRATION_TIMEOUT = select(func.set_config("idle_in_transaction_session_timeout", "5min", True))
 
-
 Migration = Callable[[Connection], None]
 
 
@@ -20,6 +22,8 @@ def _first(connection: Connection) -> None:
     schema.metadata.create_all(connection)
     for statement in schema.TRIAL_INDEXES:
         connection.execute(statement)
+    if connection.dialect.name == "sqlite":
+        connection.execute(schema.SQLITE_TRIGGER)
 
 
 #: ``MIGRATIONS[n]`` brings our tables from version n to version n + 1.

@@ -1,6 +1,7 @@
-"""The tables: Optuna's own, as its models define them, and our four, whose names begin with ``t_``.
+"""The tables: Optuna's own, as its models define them, and our five, whose names begin with ``t_``.
 
-Optuna's tables hold what was measured; ours hold who may measure what now. No fact stands in both.
+Optuna's tables hold what was measured; ours hold who may measure what now, and, in columns, how a trial of
+ours came about and ended. Optuna's attributes say that too, for other programs.
 This module only describes; ``database`` creates and migrates, the other rooms read and write.
 """
 
@@ -80,6 +81,10 @@ t_meta = Table(
 )
 
 
+#: Columns of t_study: how many trials ended so.
+ENDED = ("complete", "reused", "failed", "skipped", "pruned")
+
+
 t_study = Table(
     "t_study",
     metadata,
@@ -104,6 +109,8 @@ t_study = Table(
     Column("evaluations", Integer, nullable=False, server_default="0"),
     # Points that are done or failed; the space is exhausted when this reaches its size.
     Column("visited", BigInteger, nullable=False, server_default="0"),
+    # Trials that have ended, counted in the transaction that ends them. Other programs do not count theirs.
+    *(Column(name, Integer, nullable=False, server_default="0") for name in ENDED),
     # The next place of the walk.
     Column("cursor", BigInteger, nullable=False, server_default="0"),
     # Seconds since 1970 by the database's own clock.
@@ -161,7 +168,38 @@ Index("t_point_open", t_point.c.state, t_point.c.study_id, postgresql_where=_ope
 Index("t_point_trial", t_point.c.trial_id)
 
 
-#: Indexes of ours on Optuna's table: the last number of a study, and what plain Optuna enqueued.
+t_trial = Table(
+    "t_trial",
+    metadata,
+    Column(
+        "trial_id",
+        Integer,
+        ForeignKey(trials.c.trial_id, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # Values of TrialKind and Origin.
+    Column("kind", String(16), nullable=False),
+    Column("origin", String(16), nullable=False),
+    # Null if no host ever had it.
+    Column("host", String(100)),
+    # The trial that has the point of a duplicate, or for which a value came too late.
+    Column("twin_id", Integer),
+    # A value of Cause, once the trial has failed.
+    Column("cause", String(16)),
+    # How often it was tried, as soon as its end was told.
+    Column("attempts", Integer, nullable=False, server_default="1"),
+)
+
+
+#: Plain Optuna enforces no foreign keys on SQLite when it deletes a study, and SQLite gives ids again.
+SQLITE_TRIGGER = text(
+    "CREATE TRIGGER IF NOT EXISTS t_trial_deleted AFTER DELETE ON trials"
+    " BEGIN DELETE FROM t_trial WHERE trial_id = OLD.trial_id; END"
+)
+
+
+#: Indexes of ours on Optuna's table: the last number of a study, and its trials that have not ended.
 TRIAL_INDEXES = (
     text("CREATE INDEX IF NOT EXISTS t_trials_last ON trials (study_id, trial_id)"),
     text("CREATE INDEX IF NOT EXISTS t_trials_waiting ON trials (study_id) WHERE state = 'WAITING'"),

@@ -1,7 +1,7 @@
 """Trials of ours that are RUNNING and that nobody holds: no claim and no tell leaves such a thing.
 
 Someone's hand in the database does, or a fault. They block nobody, but they never end. Trials of other
-programs are not looked at: they have no origin of ours.
+programs are not looked at: they have no row of ours.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from sqlalchemy import Connection, case, exists, select, update
 from tuned.domain.ending import Cause, Failure
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import statements, trial_rows
-from tuned.storage.schema import studies, t_host, t_point, t_study, trial_system_attributes, trials
+from tuned.storage import statements, trial_facts, trial_rows
+from tuned.storage.schema import studies, t_host, t_point, t_study, t_trial, trials
+from tuned.storage.transitions import move_point
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -64,21 +65,27 @@ def _end_strays(connection: Connection, study_id: int) -> list[int]:
     ).all()
     ended = set(trial_rows.finish_trials(connection, [row.trial_id for row in found], TrialState.FAIL))
     for trial_id in ended:
-        statements.run(connection, trial_rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))
+        _write_failure(connection, trial_id, failure)
     charged = (t_study.c.trials, t_study.c.evaluations)
     connection.execute(
         update(t_study)
         .where(mine)
         .values({each: case((each > len(ended), each - len(ended)), else_=0) for each in charged})
+        .values(failed=t_study.c.failed + len(ended))
     )
     return [row.number for row in found if row.trial_id in ended]
 
 
-def _is_unheld() -> Any:
-    origin = trial_system_attributes
-    is_ours = exists().where(
-        origin.c.trial_id == trials.c.trial_id, origin.c.key == trial_rows.ORIGIN_ATTRIBUTE
+def _write_failure(connection: Connection, trial_id: int, failure: Failure) -> None:
+    statements.run(
+        connection,
+        trial_rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}),
+        trial_facts.interrupted(trial_id, failure.cause),
     )
+
+
+def _is_unheld() -> Any:
+    is_ours = exists().where(t_trial.c.trial_id == trials.c.trial_id)
     is_held = exists().where(t_point.c.trial_id == trials.c.trial_id, t_point.c.state == PointState.HELD)
     is_known = exists().where(t_study.c.study_id == trials.c.study_id)
     return (trials.c.state == TrialState.RUNNING) & is_known & is_ours & ~is_held
@@ -150,10 +157,14 @@ def _settle_held(connection: Connection, study_id: int, failure: Failure, whose:
     connection.execute(
         update(t_study)
         .where(t_study.c.study_id == study_id)
-        .values(**_refund(len(settled)), visited=t_study.c.visited + len(given_up))
+        .values(
+            **_refund(len(settled)),
+            failed=t_study.c.failed + len(settled),
+            visited=t_study.c.visited + len(given_up),
+        )
     )
     for trial_id in ids:
-        statements.run(connection, trial_rows.user_attributes(trial_id, {"FAILURE": failure.attribute()}))
+        _write_failure(connection, trial_id, failure)
     return [row.number for row in settled]
 
 
@@ -163,12 +174,9 @@ def _release(
     theirs = (t_point.c.study_id == study_id) & t_point.c.trial_id.in_(trial_ids)
     # A repetition on purpose is not owed to anybody: it just disappears.
     connection.execute(t_point.delete().where(theirs, t_point.c.replica > 0))
-    is_given_up = t_point.c.trial_id.in_(given_up)
-    connection.execute(
-        update(t_point)
-        .where(theirs)
-        .values(
-            state=case((is_given_up, PointState.FAILED), else_=PointState.FREE),
-            losses=t_point.c.losses + losses,
-        )
-    )
+    counted = {"losses": t_point.c.losses + losses}
+    if given_up:
+        fail = move_point(PointState.FAILED, since=PointState.HELD).values(counted)
+        connection.execute(fail.where(theirs, t_point.c.trial_id.in_(given_up)))
+    # Those that are failed now are not held any more.
+    connection.execute(move_point(PointState.FREE, since=PointState.HELD).values(counted).where(theirs))

@@ -1,9 +1,13 @@
-"""statements."""
+"""Statements that are built once and run many times, and several of them as one.
+
+Owns how statements are joined and their values bound. It knows no table, opens no transaction, and must never
+join statements of which one needs what another one writes: on PostgreSQL all of them see the tables as they
+were before.
+"""
 
 from __future__ import annotations
 
 import functools
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +17,7 @@ from sqlalchemy.dialects.postgresql import psycopg2
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-
-_POSTGRESQL: Dialect = psycopg2.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-
-
-_BOUND = re.compile(r":(\w+)")
+_POSTGRESQL: Dialect = psycopg2.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,10 @@ def _as_one(clauses: tuple[Insert | Update, ...]) -> TextClause:
     *others, last = clauses
     clause = last.add_cte(*(clause.cte(f"also_{number}") for number, clause in enumerate(others)))
     compiled = clause.compile(dialect=_POSTGRESQL)
-    bound = {name: compiled.binds[name] for name in set(_BOUND.findall(compiled.string))}
-    return text(compiled.string).bindparams(
+    bound = {name: parameter for parameter, name in compiled.bind_names.items()}
+    # A colon that stands there already, as in `::text`, begins no parameter.
+    template = compiled.string.replace(":", r"\:")
+    return text(template % {name: f":{name}" for name in bound}).bindparams(
         *(bindparam(name, None if b.required else b.value, type_=b.type) for name, b in bound.items())
     )
 

@@ -6,24 +6,25 @@ distributions become points that are done; everything else in it is history for 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tuned.domain.states import STUDY_TRANSITIONS, PointState, StudyState, advance
+from tuned.domain.states import PointState, StudyState
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
-from tuned.storage.budget import WITHIN_BUDGET
+from tuned.storage.budget import SECONDS_LEFT, WITHIN_BUDGET
 from tuned.storage.database import Database
-from tuned.storage.functions import affected, epoch
+from tuned.storage.functions import affected
 from tuned.storage.joining import check_compatible, find_or_make, join, uid_of
 from tuned.storage.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
+from tuned.storage.transitions import move_study
+from tuned.storage.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -38,9 +39,6 @@ _VERBS = {
     StudyState.CANCELLED: "cancel",
     StudyState.DONE: "end",
 }
-
-
-_SECONDS_LEFT = (t_study.c.seconds_limit - (epoch() - t_study.c.first_claim)).label("seconds_left")
 
 
 def open_study(
@@ -81,7 +79,9 @@ def study_statuses(database: Database, study_ids: Collection[int]) -> dict[int, 
 def _statuses(connection: Connection, study_ids: Collection[int]) -> dict[int, StudyStatus]:
     chosen = t_study.c.study_id.in_(study_ids)
     rows = connection.execute(
-        select(t_study, _SECONDS_LEFT).join(study_system_attributes, UID_KEPT).where(chosen)
+        select(t_study, SECONDS_LEFT.label("seconds_left"))
+        .join(study_system_attributes, UID_KEPT)
+        .where(chosen)
     ).all()
     counts: dict[tuple[int, str], int] = {
         (row.study_id, row.state): row.points
@@ -143,10 +143,10 @@ def _set_state(connection: Connection, study_id: int, state: StudyState) -> None
     if now is state:
         return
     try:
-        advance(STUDY_TRANSITIONS, now, state)
+        move = move_study(state, since=now)
     except ValueError:
         raise Conflict(f"cannot {_VERBS[state]} the experiment: it is {now}") from None
-    connection.execute(update(t_study).where(t_study.c.study_id == study_id).values(state=state))
+    connection.execute(move.where(t_study.c.study_id == study_id))
 
 
 def close_if_over(database: Database, study_id: int) -> bool:
@@ -156,14 +156,11 @@ def close_if_over(database: Database, study_id: int) -> bool:
         # Under the study's lock no claim is in flight: none can appear between the look and the end.
         with database.locking(studies, study_id) as connection:
             ended = connection.execute(
-                update(t_study)
-                .where(
+                move_study(StudyState.DONE).where(
                     t_study.c.study_id == study_id,
-                    t_study.c.state.in_([StudyState.OPEN, StudyState.PAUSED]),
                     or_(not_(WITHIN_BUDGET), t_study.c.visited >= t_study.c.size),
                     ~held,
                 )
-                .values(state=StudyState.DONE)
             )
             return affected(ended) == 1
     except NotFound:
@@ -178,7 +175,7 @@ def read_system_attributes(database: Database, study_id: int) -> dict[str, Any]:
                 study_system_attributes.c.study_id == study_id
             )
         )
-        return {row.key: json.loads(row.value_json) for row in found}
+        return {row.key: restored_attribute(row.value_json) for row in found}
 
 
 def write_system_attribute(database: Database, study_id: int, key: str, value: Any) -> None:
@@ -187,8 +184,8 @@ def write_system_attribute(database: Database, study_id: int, key: str, value: A
         dialect = postgresql if database.is_postgresql else sqlite
         connection.execute(
             dialect.insert(kept)
-            .values(study_id=study_id, key=key, value_json=json.dumps(value))
+            .values(study_id=study_id, key=key, value_json=stored_attribute(value))
             .on_conflict_do_update(
-                index_elements=[kept.c.study_id, kept.c.key], set_={"value_json": json.dumps(value)}
+                index_elements=[kept.c.study_id, kept.c.key], set_={"value_json": stored_attribute(value)}
             )
         )

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, bindparam, case, exists, func, insert, select, update
 
+from tuned.domain.claim import Origin, TrialKind
 from tuned.domain.ending import Ending
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import statements, trial_rows
+from tuned.storage import statements, trial_facts, trial_rows
 from tuned.storage.encoding import ParamRow
 from tuned.storage.functions import affected, is_below
 from tuned.storage.schema import (
@@ -28,6 +29,7 @@ from tuned.storage.schema import (
     trial_params,
     trials,
 )
+from tuned.storage.transitions import move_point
 from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -81,14 +83,22 @@ _MINE = (
 )
 
 
-_COUNT_VISIT = (
+_COUNT = (
     update(t_study)
-    .where(t_study.c.study_id == bindparam("study"), exists().where(*_MINE, t_point.c.replica == 0))
-    .values(visited=t_study.c.visited + 1)
+    .where(t_study.c.study_id == bindparam("study"))
+    .values(
+        # Of a point that was free or held until now: a repetition is no visit.
+        visited=t_study.c.visited + case((exists().where(*_MINE, t_point.c.replica == 0), 1), else_=0),
+        complete=t_study.c.complete + bindparam("has_value"),
+        failed=t_study.c.failed + bindparam("has_none"),
+    )
 )
 
 
-_VISIT = update(t_point).where(*_MINE).values(state=bindparam("verdict"))
+_VISIT = {
+    verdict: move_point(verdict, since=PointState.HELD).where(*_MINE)
+    for verdict in (PointState.DONE, PointState.FAILED)
+}
 
 
 def _end(connection: Connection, result: Result) -> None:
@@ -96,21 +106,27 @@ def _end(connection: Connection, result: Result) -> None:
     state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
     fence = {
         "trial": result.trial_id,
-        "uid": f'"{result.study_uid}"',
+        "uid": trial_rows.stored_attribute(result.study_uid),
         "ended": state,
         "now": trial_rows.utc_now(),
     }
     if affected(connection.execute(_FINISH, fence)) == 0:
         raise _Late
     mine = {"study": result.study_id, "trial": result.trial_id}
-    verdict = PointState.DONE if ending.failure is None else PointState.FAILED
+    failed = ending.failure is not None
+    verdict = PointState.FAILED if failed else PointState.DONE
     statements.run(
         connection,
-        # Counted before the verdict: a repetition is no visit.
-        statements.Statement(_COUNT_VISIT, mine),
-        statements.Statement(_VISIT, {**mine, "verdict": verdict}),
+        # Counted before the verdict, which changes what is ours.
+        statements.Statement(_COUNT, {**mine, "has_value": int(not failed), "has_none": int(failed)}),
+        statements.Statement(_VISIT[verdict], mine),
         trial_rows.values(result.trial_id, ending.values or ()),
         trial_rows.user_attributes(result.trial_id, _attributes(ending)),
+        trial_facts.ended(
+            result.trial_id,
+            None if ending.failure is None else ending.failure.cause,
+            attempts=ending.attempts,
+        ),
     )
     trial_rows.insert_intermediate(connection, result.trial_id, ending.intermediate)
     trial_rows.set_user_attributes(connection, result.trial_id, ending.user_attrs)
@@ -121,7 +137,7 @@ def _is_same_study(connection: Connection, result: Result) -> bool:
         study_system_attributes.c.study_id == result.study_id,
         study_system_attributes.c.key == UID_ATTRIBUTE,
     )
-    return connection.execute(kept).scalar() == f'"{result.study_uid}"'
+    return connection.execute(kept).scalar() == trial_rows.stored_attribute(result.study_uid)
 
 
 def _attributes(ending: Ending) -> dict[str, Any]:
@@ -163,6 +179,7 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
         .where(study.study_id == bindparam("study"))
         .values(
             visited=study.visited + newly_visited,
+            complete=study.complete + 1,
             trials=case((is_below(study.trials, study.trials_limit), study.trials + 1), else_=study.trials),
             evaluations=case(
                 (is_below(study.evaluations, study.evaluations_limit), study.evaluations + 1),
@@ -176,15 +193,14 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
         # Someone evaluates it again meanwhile: their claim stays theirs, as a repetition.
         _make_repetition(connection, point)
     done = {
-        "state": PointState.DONE,
         "trial_id": given.trial_id,
         "claim_id": uuid.uuid4().hex,
         "incarnation": "",
     }
     place = {"study_id": point.study_id, "key": point.key, "replica": 0}
     here = [t_point.c[name] == value for name, value in place.items()]
-    if affected(connection.execute(update(t_point).where(*here).values(**done))) == 0:
-        connection.execute(insert(t_point).values(**place, **done))
+    if affected(connection.execute(move_point(PointState.DONE).where(*here).values(**done))) == 0:
+        connection.execute(insert(t_point).values(**place, **done, state=PointState.DONE))
     late_of = connection.execute(select(trials.c.number).where(trials.c.trial_id == result.trial_id)).scalar()
     lost = connection.execute(select(trial_params).where(trial_params.c.trial_id == result.trial_id))
     params = [
@@ -199,7 +215,15 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
         trial_rows.user_attributes(
             given.trial_id, {"HOST": {"host": result.host}, "LATE_OF": late_of, **_attributes(result.ending)}
         ),
-        trial_rows.system_attributes(given.trial_id, {ORIGIN_ATTRIBUTE: "late"}),
+        trial_rows.system_attributes(given.trial_id, {ORIGIN_ATTRIBUTE: Origin.LATE.value}),
+        trial_facts.written(
+            given.trial_id,
+            TrialKind.LATE,
+            origin=Origin.LATE,
+            host=result.host,
+            twin_id=result.trial_id,
+            attempts=result.ending.attempts,
+        ),
     )
     trial_rows.insert_intermediate(connection, given.trial_id, result.ending.intermediate)
     trial_rows.set_user_attributes(connection, given.trial_id, result.ending.user_attrs)

@@ -1,7 +1,8 @@
 """Writes and reads the rows of single trials in Optuna's tables.
 
-The only place that knows how Optuna stores a value, an attribute or a time. Callers bring the
-transaction, and hold the study's lock where a trial gets its number.
+The only place that knows how Optuna stores a value, an attribute or a time: rooms that read many rows at once
+restore each with it. Parameters belong to ``encoding``. Callers bring the transaction, and hold the study's
+lock where a trial gets its number.
 """
 
 from __future__ import annotations
@@ -12,7 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Integer, Table, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Row,
+    Table,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from tuned.storage.functions import next_trial_id
 from tuned.storage.schema import (
@@ -30,6 +44,13 @@ if TYPE_CHECKING:
 
     from tuned.storage.encoding import ParamRow
 
+
+_Kind = TrialValueModel.TrialValueType
+
+#: Infinities are stored without a value: -1, 0 for what is finite, or 1.
+INFINITY = case(
+    (trial_values.c.value_type == _Kind.INF_NEG, -1), (trial_values.c.value_type == _Kind.INF_POS, 1), else_=0
+)
 
 #: Trial system attribute that tells where a trial's point came from.
 ORIGIN_ATTRIBUTE = "tuned:origin"
@@ -54,6 +75,30 @@ NEXT_TRIAL = (
 def utc_now() -> dt.datetime:
     """Now, as Optuna stores times: UTC without a zone."""
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+def restored_time(stored: dt.datetime) -> dt.datetime:
+    return stored.replace(tzinfo=dt.UTC)
+
+
+def restored_value(row: Row[Any] | Row[Any, Any]) -> float:
+    """The value in a row of ``trial_values``."""
+    return TrialValueModel.stored_repr_to_value(row.value, row.value_type)
+
+
+def restored_intermediate(row: Row[Any]) -> float:
+    """The value in a row of ``trial_intermediate_values``."""
+    restore = TrialIntermediateValueModel.stored_repr_to_intermediate_value
+    return restore(row.intermediate_value, row.intermediate_value_type)
+
+
+def restored_attribute(stored: str) -> Any:
+    """An attribute of a trial or a study."""
+    return json.loads(stored)
+
+
+def stored_attribute(value: Any) -> str:
+    return json.dumps(value)
 
 
 def trial(study_id: int, trial_id: int, number: int, state: TrialState) -> Statement | None:
@@ -166,7 +211,7 @@ def system_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement
 
 def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
-        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        {"trial_id": trial_id, "key": key, "value_json": stored_attribute(value)}
         for key, value in attributes.items()
     ]
 
@@ -177,7 +222,7 @@ def read_values(connection: Connection, trial_id: int) -> tuple[float, ...]:
         .where(trial_values.c.trial_id == trial_id)
         .order_by(trial_values.c.objective)
     )
-    return tuple(TrialValueModel.stored_repr_to_value(row.value, row.value_type) for row in rows)
+    return tuple(restored_value(row) for row in rows)
 
 
 def read_params(connection: Connection, trial_id: int) -> dict[str, float]:
@@ -197,4 +242,4 @@ def read_user_attribute(connection: Connection, trial_id: int, key: str) -> Any:
             trial_user_attributes.c.trial_id == trial_id, trial_user_attributes.c.key == key
         )
     ).scalar()
-    return None if found is None else json.loads(found)
+    return None if found is None else restored_attribute(found)

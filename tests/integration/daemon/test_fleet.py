@@ -14,6 +14,7 @@ from tests.postgres import PostgresServer
 from tests.waiting import until_async
 from tuned.daemon.fleet import Fleet
 from tuned.domain.claim import Claimant
+from tuned.domain.states import HostState
 from tuned.errors import Conflict
 from tuned.storage import hosts
 from tuned.storage.database import Database
@@ -40,7 +41,7 @@ def host(
 ) -> Fleet:
     return Fleet(
         link, host=name, installation_id=installation_id, interval_seconds=interval, expire_seconds=expire,
-        describe=lambda: {"slots": 2},
+        describe=lambda: hosts.HostInfo(slots=2),
     )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ async def test_who_joins_is_in_the_database_and_beats(database: Database) -> Non
         assert rows(database)["h1"].incarnation == claimant.incarnation
         async with beating(fleet):
             await until_async(lambda: rows(database)["h1"].beat >= 3, what="three beats", seconds=60)
-        assert rows(database)["h1"].info == {"slots": 2}
+        assert rows(database)["h1"].info == hosts.HostInfo(slots=2)
 
 
 async def test_a_restart_settles_what_the_last_incarnation_left(database: Database) -> None:
@@ -135,7 +136,7 @@ async def test_who_left_is_succeeded_at_once(database: Database) -> None:
         fleet = host(link)
         await fleet.join()
         await fleet.leave()
-        assert (rows(database)["h1"].dead, rows(database)["h1"].info["state"]) == (True, "stopped")
+        assert (rows(database)["h1"].dead, rows(database)["h1"].info.state) == (True, HostState.STOPPED)
         await host(link, installation_id="two", interval=NEVER).join()
 
 

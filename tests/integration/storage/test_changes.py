@@ -22,7 +22,7 @@ from tests.factories import (
 from tuned.domain.claim import Closed, Origin
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import TellOutcome
-from tuned.domain.states import StudyState
+from tuned.domain.states import HostState, StudyState
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.experiment import Experiment
 from tuned.protocol import StoryView
@@ -55,11 +55,16 @@ def test_what_each_host_holds_is_counted_by_its_incarnation(database: Database) 
 
 def test_who_says_goodbye_has_stopped_and_who_is_found_dead_has_not(database: Database) -> None:
     stopped, dead = (make_holder(database, host) for host in ("h1", "h2"))
-    hosts_module.leave(database, stopped.incarnation, {"state": "draining", "slots": 2})
+    hosts_module.leave(
+        database, stopped.incarnation, hosts_module.HostInfo(state=HostState.DRAINING, slots=2)
+    )
     kill(database, dead)
     rows = {row.name: row for row in hosts_module.hosts(database)}
-    assert (rows["h1"].dead, rows["h1"].info) == (True, {"state": "stopped", "slots": 2})
-    assert (rows["h2"].dead, rows["h2"].info) == (True, {})
+    assert (rows["h1"].dead, rows["h1"].info) == (
+        True,
+        hosts_module.HostInfo(state=HostState.STOPPED, slots=2),
+    )
+    assert (rows["h2"].dead, rows["h2"].info) == (True, hosts_module.HostInfo())
 
 
 # The story of a trial

@@ -6,10 +6,13 @@ import functools
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import update
 
 from tests.factories import at_once, opened
+from tuned.domain.states import HostState
 from tuned.storage import hosts
 from tuned.storage.database import Database
+from tuned.storage.schema import t_host
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def row(database: Database, name: str = "h1") -> hosts.HostRow:
 
 
 def register(database: Database, name: str = "h1", installation_id: str = "one") -> str:
-    incarnation = hosts.register(database, name, installation_id, {"slots": 2})
+    incarnation = hosts.register(database, name, installation_id, hosts.HostInfo(slots=2))
     assert incarnation is not None
     return incarnation
 
@@ -36,7 +39,12 @@ def bury(database: Database, name: str = "h1") -> None:
 def test_a_new_host_lives_and_says_what_it_is(database: Database) -> None:
     incarnation = register(database)
     expected = hosts.HostRow(
-        name="h1", installation_id="one", incarnation=incarnation, beat=0, dead=False, info={"slots": 2}
+        name="h1",
+        installation_id="one",
+        incarnation=incarnation,
+        beat=0,
+        dead=False,
+        info=hosts.HostInfo(slots=2),
     )
     assert hosts.hosts(database) == [expected]
 
@@ -51,16 +59,16 @@ def test_the_same_instance_again_is_a_new_incarnation_whether_dead_or_alive(data
 
 def test_a_name_of_another_instance_is_taken_while_that_is_not_known_to_be_dead(database: Database) -> None:
     incarnation = register(database)
-    assert hosts.register(database, "h1", "two", {}) is None
+    assert hosts.register(database, "h1", "two", hosts.HostInfo()) is None
     assert row(database).incarnation == incarnation
     bury(database)
     assert register(database, installation_id="two") == row(database).incarnation
-    assert hosts.register(database, "h1", "one", {}) is None
+    assert hosts.register(database, "h1", "one", hosts.HostInfo()) is None
 
 
 def test_an_instance_has_one_name_while_it_is_not_known_to_be_dead(database: Database) -> None:
     register(database)
-    assert hosts.register(database, "h2", "one", {}) is None
+    assert hosts.register(database, "h2", "one", hosts.HostInfo()) is None
     bury(database)
     register(database, "h2")
 
@@ -69,7 +77,7 @@ def test_of_instances_that_take_a_name_at_once_one_gets_it(database_url: str) ->
     with opened(database_url) as first, opened(database_url) as second:
         for number in range(3):
             calls = [
-                functools.partial(hosts.register, db, f"h{number}", f"{number}-{n}", {})
+                functools.partial(hosts.register, db, f"h{number}", f"{number}-{n}", hosts.HostInfo())
                 for n, db in enumerate([first, second] * 2)
             ]
             incarnations = [found for found in at_once(*calls) if found is not None]
@@ -80,7 +88,7 @@ def test_of_copies_of_an_instance_that_take_names_at_once_one_gets_its_name(data
     with opened(database_url) as first, opened(database_url) as second:
         for number in range(3):
             calls = [
-                functools.partial(hosts.register, db, f"h{number}-{n}", f"{number}", {})
+                functools.partial(hosts.register, db, f"h{number}-{n}", f"{number}", hosts.HostInfo())
                 for n, db in enumerate([first, second] * 2)
             ]
             assert [found is not None for found in at_once(*calls)].count(True) == 1
@@ -91,24 +99,24 @@ def test_a_beat_adds_one_and_says_anew_what_the_host_is(database: Database) -> N
     register(database, "h2", "two")
     before = row(database, "h2")
     for count in (1, 2):
-        assert hosts.beat(database, incarnation, {"running": count})
-        assert (row(database).beat, row(database).info) == (count, {"running": count})
+        assert hosts.beat(database, incarnation, hosts.HostInfo(slots=count))
+        assert (row(database).beat, row(database).info) == (count, hosts.HostInfo(slots=count))
     assert row(database, "h2") == before
 
 
 def test_beats_of_a_dead_or_replaced_incarnation_change_nothing(database: Database) -> None:
     replaced, dead = register(database), register(database)
-    assert not hosts.beat(database, replaced, {})
+    assert not hosts.beat(database, replaced, hosts.HostInfo())
     bury(database)
     before = row(database)
-    assert not hosts.beat(database, dead, {})
+    assert not hosts.beat(database, dead, hosts.HostInfo())
     assert row(database) == before
 
 
 def test_who_moved_since_it_was_seen_is_not_marked_dead(database: Database) -> None:
     incarnation = register(database)
     seen = row(database)
-    hosts.beat(database, incarnation, {})
+    hosts.beat(database, incarnation, hosts.HostInfo())
     assert not hosts.mark_dead(database, seen)
     seen = row(database)
     register(database)
@@ -126,13 +134,34 @@ def test_of_those_who_find_a_host_dead_at_once_one_has_marked_it(database_url: s
 
 def test_who_leaves_is_dead_at_once_and_says_that_it_stopped(database: Database) -> None:
     incarnation = register(database)
-    hosts.leave(database, incarnation, {"state": "draining", "slots": 2})
-    assert (row(database).dead, row(database).info) == (True, {"state": "stopped", "slots": 2})
-    assert not hosts.beat(database, incarnation, {})
+    hosts.leave(database, incarnation, hosts.HostInfo(state=HostState.DRAINING, slots=2))
+    assert (row(database).dead, row(database).info) == (
+        True,
+        hosts.HostInfo(state=HostState.STOPPED, slots=2),
+    )
+    assert not hosts.beat(database, incarnation, hosts.HostInfo())
     register(database, installation_id="two")
 
 
 def test_who_was_replaced_takes_nobody_along_when_it_leaves(database: Database) -> None:
     replaced, incarnation = register(database), register(database)
-    hosts.leave(database, replaced, {})
+    hosts.leave(database, replaced, hosts.HostInfo())
     assert (row(database).incarnation, row(database).dead) == (incarnation, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "info"),
+    [
+        ('{"state": "asleep", "slots": "2", "gpus": 1, "version": null, "more": {}}', hosts.HostInfo(gpus=1)),
+        ('{"state": ["stopped"], "slots": true}', hosts.HostInfo()),
+        ('["slots"]', hosts.HostInfo()),
+        ("no JSON", hosts.HostInfo()),
+    ],
+)
+def test_an_odd_word_of_a_host_is_as_if_it_had_not_said_it(
+    database: Database, text: str, info: hosts.HostInfo
+) -> None:
+    register(database)
+    with database.transaction() as connection:
+        connection.execute(update(t_host).values(info=text))
+    assert row(database).info == info

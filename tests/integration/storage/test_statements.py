@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import bindparam, event, literal_column, select, update
 
 from tests.factories import MIXED, Member, join, make_experiment, opened, statements
 from tuned.domain.claim import Action
+from tuned.storage.schema import t_meta
 from tuned.storage.settling import give_back
+from tuned.storage.statements import Statement, insertion, run
 
 NINE_REPORTS = {"intermediate": dict.fromkeys(range(9), 0.5)}
 
@@ -61,4 +63,14 @@ def test_a_duplicate_is_one_transaction(member: Member) -> None:
     member.tell(member.take(**point(0)), 0.5)
     with statements(member.database) as seen:
         assert member.repeat(**point(0)).action is Action.REUSE
-    assert len(seen) == 8
+    assert len(seen) == 7
+
+
+def test_colons_and_percent_signs_of_joined_statements_are_no_parameters(member: Member) -> None:
+    mine = update(t_meta).where(t_meta.c.name == bindparam("which"))
+    other = insertion(t_meta, [{"name": "other", "value": "100% :which"}])
+    odd = mine.values(value=literal_column("'a :b 50% '::text || 7::varchar"))
+    with member.database.transaction() as connection:
+        run(connection, Statement(odd, {"which": "version"}), other)
+        found = {row.name: row.value for row in connection.execute(select(t_meta))}
+    assert found == {"version": "a :b 50% 7", "other": "100% :which"}

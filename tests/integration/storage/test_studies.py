@@ -62,7 +62,7 @@ def test_a_new_study_stands_at_nothing_and_has_the_limits_of_the_file(database: 
     assert (status.state, status.size, status.seed) == (StudyState.OPEN, 9, 7)
     assert (status.trials_limit, status.evaluations_limit) == (5, 3)
     spent = (status.trials, status.evaluations, status.visited, status.free, status.held)
-    assert (spent, status.waiting, status.seconds_left) == ((0, 0, 0, 0, 0), (), None)
+    assert (spent, status.waiting, status.seconds_left) == ((0, 0, 0, 0, 0), (), 3600)
     assert (status.is_full, status.is_exhausted, status.is_over) == (False, False, False)
 
 

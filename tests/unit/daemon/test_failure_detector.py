@@ -9,9 +9,7 @@ INTERVAL, EXPIRE = 10.0, 90.0
 
 
 def row(beat: int, name: str = "h1", *, incarnation: str = "i1", dead: bool = False) -> HostRow:
-    return HostRow(
-        name=name, installation_id=name, incarnation=f"{name}-{incarnation}", beat=beat, dead=dead, info={}
-    )
+    return HostRow(name=name, installation_id=name, incarnation=f"{name}-{incarnation}", beat=beat, dead=dead)
 
 
 def looking(

@@ -58,6 +58,12 @@ def test_what_may_not_follow_is_refused() -> None:
         advance(states.STUDY_TRANSITIONS, StudyState.DONE, StudyState.PAUSED)
 
 
+def test_what_may_precede_is_the_table_read_backwards() -> None:
+    table = states.POINT_TRANSITIONS
+    pairs = {(now, then) for then in PointState for now in states.predecessors(table, then)}
+    assert pairs == {(now, then) for now, following in table.items() for then in following}
+
+
 def test_done_and_failed_points_are_visited() -> None:
     assert [state for state in PointState if state.is_visited] == [PointState.DONE, PointState.FAILED]
 

@@ -5,31 +5,21 @@ What Optuna calls the best. Only reads; a study with one objective is not read i
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from optuna.storages._rdb.models import TrialValueModel
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
-from tuned.storage.queries.trials import is_twin_of_trial, twin_of
+from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.schema import study_directions, trial_system_attributes, trial_values, trials
+from tuned.storage.trial_rows import INFINITY, restored_attribute
 
 #: What is to be minimized, one number per objective.
 Losses = tuple[float, ...]
-
-
-_Kind = TrialValueModel.TrialValueType
-
-
-#: Infinities are stored without a value: -1, 0 for what is finite, or 1.
-_INFINITY = case(
-    (trial_values.c.value_type == _Kind.INF_NEG, -1), (trial_values.c.value_type == _Kind.INF_POS, 1), else_=0
-)
 
 
 Directions = Mapping[int, Sequence[StudyDirection]]
@@ -62,7 +52,7 @@ def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[in
         return {}
     sign = case((study_directions.c.direction == StudyDirection.MAXIMIZE, -1), else_=1)
     place = func.rank().over(
-        partition_by=trials.c.study_id, order_by=[_INFINITY * sign, trial_values.c.value * sign]
+        partition_by=trials.c.study_id, order_by=[INFINITY * sign, trial_values.c.value * sign]
     )
     ranked = (
         select(trials.c.study_id, trials.c.trial_id, place.label("place"))
@@ -71,12 +61,12 @@ def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[in
         .where(trials.c.study_id.in_(study_ids), trials.c.state == TrialState.COMPLETE)
         .subquery()
     )
-    is_duplicate = case((twin_of.c.trial_id.is_(None), 0), else_=1)
-    turn = func.row_number().over(partition_by=trials.c.study_id, order_by=[is_duplicate, trials.c.number])
+    comes_later = case((duplicate.c.trial_id.is_(None), 0), else_=1)
+    turn = func.row_number().over(partition_by=trials.c.study_id, order_by=[comes_later, trials.c.number])
     equals = (
         select(trials.c.study_id, trials.c.trial_id, turn.label("turn"))
         .join(ranked, (ranked.c.trial_id == trials.c.trial_id) & (ranked.c.place == 1))
-        .join(twin_of, is_twin_of_trial, isouter=True)
+        .join(duplicate, is_duplicate, isouter=True)
         .subquery()
     )
     first = connection.execute(select(equals.c.study_id, equals.c.trial_id).where(equals.c.turn == 1))
@@ -98,7 +88,7 @@ def _fronts(connection: Connection, directions: Directions, *, is_constrained: b
     members = [trial for front in fronts.values() for trial in front]
     duplicates = set(
         connection.execute(
-            select(trials.c.trial_id).join(twin_of, is_twin_of_trial).where(trials.c.trial_id.in_(members))
+            select(trials.c.trial_id).join(duplicate, is_duplicate).where(trials.c.trial_id.in_(members))
         ).scalars()
     )
     # Numbers are given in the order of ids.
@@ -114,9 +104,7 @@ def _losses(
 ) -> dict[int, dict[int, Losses]]:
     """What is to be minimized, by study and trial."""
     found = connection.execute(
-        select(
-            trials.c.study_id, trials.c.trial_id, trial_values.c.objective, trial_values.c.value, _INFINITY
-        )
+        select(trials.c.study_id, trials.c.trial_id, trial_values.c.objective, trial_values.c.value, INFINITY)
         .join(trial_values, trial_values.c.trial_id == trials.c.trial_id)
         .where(complete)
     )
@@ -147,7 +135,7 @@ def _infeasible(connection: Connection, trial_ids: Collection[int] | Select[tupl
             kept.c.trial_id.in_(trial_ids), or_(kept.c.key == "constraints", kept.c.key.like("constraints:%"))
         )
     )
-    return {row.trial_id for row in found if _is_violated(json.loads(row.value_json))}
+    return {row.trial_id for row in found if _is_violated(restored_attribute(row.value_json))}
 
 
 def _is_violated(constraint: Any) -> bool:

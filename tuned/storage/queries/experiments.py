@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, select
+from sqlalchemy import Connection, Row, ScalarSelect, Select, case, func, select
 
 from tuned.errors import NotFound
 from tuned.storage import schema
+from tuned.storage.budget import SECONDS_LEFT
 from tuned.storage.database import Database
-from tuned.storage.functions import epoch
 from tuned.storage.queries import story as story_module
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.queries.best import best_ids
-from tuned.storage.queries.trials import is_twin_of_trial, twin_of
+from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.schema import (
+    ENDED,
     UID_KEPT,
     studies,
     study_directions,
     study_system_attributes,
     t_study,
-    trial_user_attributes,
+    t_trial,
 )
+from tuned.storage.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
     from tuned.protocol import (
@@ -154,9 +156,8 @@ def _best_view(view: TrialView) -> BestView:
 
 def _known() -> Select[Any]:
     """All studies that tuned knows, the newest last; none of a deleted study whose id another one has now."""
-    spent = func.coalesce(epoch() - t_study.c.first_claim, 0.0)
     return (
-        select(t_study, studies.c.study_name, (t_study.c.seconds_limit - spent).label("seconds_left"))
+        select(t_study, studies.c.study_name, SECONDS_LEFT.label("seconds_left"))
         .join(studies, studies.c.study_id == t_study.c.study_id)
         .join(study_system_attributes, UID_KEPT)
         .order_by(t_study.c.study_id)
@@ -225,15 +226,54 @@ def _utc(seconds: float) -> str:
 
 
 def _counts(connection: Connection, study_ids: Collection[int]) -> dict[int, Counts]:
+    """From the study's own counters, which know of all trials unless another program has ended some."""
+    of = schema.trials.c
+
+    def now(state: TrialState) -> ScalarSelect[int]:
+        mine = (of.study_id == t_study.c.study_id) & (of.state == state)
+        return select(func.count()).select_from(schema.trials).where(mine).scalar_subquery()
+
+    ordered = select(of.number).where(of.study_id == t_study.c.study_id).order_by(of.trial_id.desc())
+    # One statement, which sees one moment.
+    found = connection.execute(
+        select(
+            t_study.c.study_id,
+            *(t_study.c[name] for name in ENDED),
+            now(TrialState.RUNNING).label("running"),
+            now(TrialState.WAITING).label("waiting"),
+            # Numbers are given in the order of ids, without gaps.
+            (func.coalesce(ordered.limit(1).scalar_subquery(), -1) + 1).label("trials"),
+        ).where(t_study.c.study_id.in_(study_ids))
+    )
+    counts: dict[int, Counts] = {}
+    for study_id, *each, trials_now in found:
+        # No trial is counted twice, nor one that has not ended: if the sum is right, each number is.
+        if sum(each) == trials_now:
+            complete, reused, failed, skipped, pruned, running, waiting = each
+            counts[study_id] = {
+                "complete": complete,
+                "reused": reused,
+                "failed": failed,
+                "skipped": skipped,
+                "pruned": pruned,
+                "running": running,
+                "waiting": waiting,
+            }
+    return counts | _counts_one_by_one(connection, set(study_ids) - counts.keys())
+
+
+def _counts_one_by_one(connection: Connection, study_ids: Collection[int]) -> dict[int, Counts]:
+    if not study_ids:
+        return {}
     of = schema.trials.c
     found = connection.execute(
         select(
             of.study_id,
             of.state,
             func.count().label("all"),
-            func.count(twin_of.c.trial_id).label("duplicates"),
+            func.count(duplicate.c.trial_id).label("duplicates"),
         )
-        .join(twin_of, is_twin_of_trial, isouter=True)
+        .join(duplicate, is_duplicate, isouter=True)
         .where(of.study_id.in_(study_ids))
         .group_by(of.study_id, of.state)
     )
@@ -245,42 +285,23 @@ def _counts(connection: Connection, study_ids: Collection[int]) -> dict[int, Cou
 
 def _counts_by_host(connection: Connection, study_id: int) -> list[HostCounts]:
     """In the order of the hosts' names; last what no host of ours did."""
-    of, told = schema.trials.c, trial_user_attributes
-    host = _host_told(connection).label("host")
+    of = schema.trials.c
     found = connection.execute(
-        select(host, of.state, func.count().label("all"), func.count(twin_of.c.trial_id).label("duplicates"))
-        .join(told, (told.c.trial_id == of.trial_id) & (told.c.key == "HOST"), isouter=True)
-        .join(twin_of, is_twin_of_trial, isouter=True)
+        select(
+            t_trial.c.host,
+            of.state,
+            func.count().label("all"),
+            func.count(case((t_trial.c.kind.in_(DUPLICATES), 1))).label("duplicates"),
+        )
+        .select_from(schema.trials.join(t_trial, t_trial.c.trial_id == of.trial_id, isouter=True))
         .where(of.study_id == study_id, of.state != TrialState.WAITING)
-        .group_by(host, of.state)
+        .group_by(t_trial.c.host, of.state)
     )
     by_host: dict[str | None, dict[TrialState, tuple[int, int]]] = defaultdict(dict)
     for row in found:
-        states = by_host[_host_name(row.host)]
-        everything, duplicates = states.get(row.state, (0, 0))
-        states[row.state] = (everything + row.all, duplicates + row.duplicates)
+        by_host[row.host][row.state] = (row.all, row.duplicates)
     names = sorted(by_host, key=lambda name: (name is None, name or ""))
     return [{"host": name, "counts": _counted(by_host[name])} for name in names]
-
-
-def _host_told(connection: Connection) -> ColumnElement[str]:
-    """What is the same in ``HOST`` of all trials of a host: of a duplicate, what stands before its twin.
-
-    Not read as JSON by the database: PostgreSQL refuses what others may have written there, such as NaN.
-    """
-    told = trial_user_attributes.c.value_json
-    position = func.strpos if connection.dialect.name == "postgresql" else func.instr
-    # Quotes inside of a string are escaped: no host's name can look like the key.
-    at = position(told, ', "msg": ')
-    return case((at > 0, func.substr(told, 1, at - 1)), else_=told)
-
-
-def _host_name(told: str | None) -> str | None:
-    try:
-        name = json.loads(told.removesuffix("}") + "}")["host"] if told else None
-    except (ValueError, KeyError, TypeError):
-        return None
-    return name if isinstance(name, str) else None
 
 
 def _counted(states: Mapping[TrialState, tuple[int, int]]) -> Counts:

@@ -6,16 +6,16 @@ Only reads.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, case, select
 
+from tuned.domain.claim import TrialKind
 from tuned.experiment.experiment import defined
 from tuned.storage import trial_rows
 from tuned.storage.encoding import Encoding
 from tuned.storage.queries import trials as trials_module
-from tuned.storage.schema import t_point, t_study, trial_system_attributes, trial_user_attributes, trials
+from tuned.storage.schema import t_point, t_study, t_trial, trials
 
 if TYPE_CHECKING:
     from tuned.protocol import FailureView, PointView, StoryView
@@ -30,29 +30,24 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
     definition = connection.execute(
         select(t_study.c.definition).where(t_study.c.study_id == study_id)
     ).scalar_one()
-    attributes = _attributes(connection, trial_id)
+    facts = _facts(connection, trial_id)
     return {
         "trial": trial,
-        "origin": _system_attribute(connection, trial_id, trial_rows.ORIGIN_ATTRIBUTE),
+        "origin": None if facts is None else facts.origin,
         "sampler": str(json.loads(definition)["sampler"]["name"]),
-        "retried": _failures(attributes.get("RETRIED")),
-        "late_of": _number(attributes.get("LATE_OF")),
+        "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
+        "late_of": _late_of(facts),
         "point": _point(connection, study_id, trial_id, Encoding(defined(definition, name).space)),
     }
 
 
-def _attributes(connection: Connection, trial_id: int) -> Mapping[str, Any]:
-    kept = trial_user_attributes
-    wanted = select(kept).where(kept.c.trial_id == trial_id, kept.c.key.in_(["RETRIED", "LATE_OF"]))
-    return {row.key: json.loads(row.value_json) for row in connection.execute(wanted)}
-
-
-def _system_attribute(connection: Connection, trial_id: int, key: str) -> str | None:
-    kept = trial_system_attributes
-    found = connection.execute(
-        select(kept.c.value_json).where(kept.c.trial_id == trial_id, kept.c.key == key)
-    ).scalar()
-    return None if found is None else str(json.loads(found))
+def _facts(connection: Connection, trial_id: int) -> Any:
+    """Its row; None of another program's trial."""
+    return connection.execute(
+        select(t_trial.c.kind, t_trial.c.origin, t_trial.c.host, trials.c.number.label("twin_number"))
+        .join(trials, trials.c.trial_id == t_trial.c.twin_id, isouter=True)
+        .where(t_trial.c.trial_id == trial_id)
+    ).first()
 
 
 def _point(connection: Connection, study_id: int, trial_id: int, encoding: Encoding) -> PointView | None:
@@ -72,12 +67,12 @@ def _point(connection: Connection, study_id: int, trial_id: int, encoding: Encod
     ).first()
     if row is None:
         return {"state": "free", "trial": None, "host": None, "late_of": None, "losses": 0}
-    host = trial_rows.read_user_attribute(connection, row.trial_id, "HOST")
+    facts = _facts(connection, row.trial_id)
     return {
         "state": row.state,
         "trial": row.number,
-        "host": host.get("host") if isinstance(host, dict) else None,
-        "late_of": _number(trial_rows.read_user_attribute(connection, row.trial_id, "LATE_OF")),
+        "host": None if facts is None else facts.host,
+        "late_of": _late_of(facts),
         "losses": row.losses,
     }
 
@@ -92,5 +87,5 @@ def _failures(retried: Any) -> list[FailureView]:
     ]
 
 
-def _number(attribute: Any) -> int | None:
-    return attribute if isinstance(attribute, int) else None
+def _late_of(facts: Any) -> int | None:
+    return facts.twin_number if facts is not None and facts.kind == TrialKind.LATE else None

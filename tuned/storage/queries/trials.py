@@ -6,21 +6,22 @@ Only reads. Callers bring the connection.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages._rdb.models import TrialValueModel
 from optuna.trial import TrialState
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, ScalarSelect, Select, cast, func, select
 
-from tuned.storage.schema import trial_params, trial_user_attributes, trial_values, trials
+from tuned.domain.claim import TrialKind
+from tuned.storage import trial_rows
+from tuned.storage.schema import t_trial, trial_params, trial_user_attributes, trial_values, trials
+from tuned.storage.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
-    from tuned.protocol import FailureView, Params, TrialStateName, TrialView, TwinView
+    from tuned.protocol import Params, TrialStateName, TrialView
 
 
 #: Ids in one statement; databases bound the number of parameters.
@@ -31,19 +32,29 @@ BATCH = 1000
 _NO_ID = 2**31
 
 
-#: What a view needs of a trial's user attributes.
-_ATTRIBUTES = ("HOST", "FAILURE", "RETRIED")
+#: The rows of trials that are duplicates: an outer join with them tells these from evaluated ones.
+duplicate = t_trial.alias("duplicate")
 
+is_duplicate: ColumnElement[bool] = (duplicate.c.trial_id == trials.c.trial_id) & duplicate.c.kind.in_(
+    DUPLICATES
+)
 
-#: The attribute ``HOST`` of trials that are duplicates: an outer join with it tells them from evaluated ones.
-twin_of = trial_user_attributes.alias("twin_of")
+_twin = trials.alias("twin")
+_twin_facts = t_trial.alias("twin_facts")
 
-
-#: Quotes inside of a JSON string are escaped, so that no host's name can look like the key.
-is_twin_of_trial: ColumnElement[bool] = (
-    (twin_of.c.trial_id == trials.c.trial_id)
-    & (twin_of.c.key == "HOST")
-    & twin_of.c.value_json.like('%"msg": %')
+#: A trial with what tuned knows of it and of its twin; of another program's trial nothing.
+_SHOWN = select(
+    trials,
+    t_trial.c.kind,
+    t_trial.c.host,
+    t_trial.c.cause,
+    t_trial.c.attempts,
+    _twin.c.number.label("twin_number"),
+    _twin_facts.c.host.label("twin_host"),
+).select_from(
+    trials.join(t_trial, t_trial.c.trial_id == trials.c.trial_id, isouter=True)
+    .join(_twin, _twin.c.trial_id == t_trial.c.twin_id, isouter=True)
+    .join(_twin_facts, _twin_facts.c.trial_id == t_trial.c.twin_id, isouter=True)
 )
 
 
@@ -63,13 +74,13 @@ def page(
 
 def newest_failures(connection: Connection, study_id: int, limit: int) -> list[TrialView]:
     """The newest trials that failed, without skipped ones."""
-    failed = _newest(study_id, limit).where(trials.c.state == TrialState.FAIL, twin_of.c.trial_id.is_(None))
-    query = failed.join_from(trials, twin_of, is_twin_of_trial, isouter=True)
+    is_skipped = t_trial.c.kind.is_not_distinct_from(TrialKind.SKIPPED)
+    query = _newest(study_id, limit).where(trials.c.state == TrialState.FAIL, ~is_skipped)
     return _views(connection, connection.execute(query).all())
 
 
 def one(connection: Connection, study_id: int, number: int) -> TrialView | None:
-    found = select(trials).where(trials.c.trial_id == _id_of(study_id, number))
+    found = _SHOWN.where(trials.c.trial_id == _id_of(study_id, number))
     return next(iter(_views(connection, connection.execute(found).all())), None)
 
 
@@ -84,14 +95,14 @@ def by_id(connection: Connection, trial_ids: Sequence[int]) -> list[TrialView]:
     ids = sorted(trial_ids)
     for start in range(0, len(ids), BATCH):
         batch = trials.c.trial_id.in_(ids[start : start + BATCH])
-        found = connection.execute(select(trials).where(batch).order_by(trials.c.trial_id))
+        found = connection.execute(_SHOWN.where(batch).order_by(trials.c.trial_id))
         views += _views(connection, found.all())
     return views
 
 
 def _newest(study_id: int, limit: int) -> Select[Any]:
     # Numbers are given in the order of ids.
-    of_study = select(trials).where(trials.c.study_id == study_id)
+    of_study = _SHOWN.where(trials.c.study_id == study_id)
     return of_study.order_by(trials.c.trial_id.desc()).limit(limit)
 
 
@@ -119,18 +130,18 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
     ids = [row.trial_id for row in found]
     values = _grouped(connection, select(trial_values).order_by(trial_values.c.objective), ids)
     params = _grouped(connection, select(trial_params).order_by(trial_params.c.param_id), ids)
-    wanted = select(trial_user_attributes).where(trial_user_attributes.c.key.in_(_ATTRIBUTES))
-    attributes = _grouped(connection, wanted, ids)
+    failed = [row.trial_id for row in found if row.cause is not None]
+    failures = _grouped(
+        connection, select(trial_user_attributes).where(trial_user_attributes.c.key == "FAILURE"), failed
+    )
     # Not kept for longer: distributions differ between studies, and studies come and go.
     restored = cache(json_to_distribution)
     return [
         _view(
             row,
             params={p.param_name: _external(p, restored(p.distribution_json)) for p in params[row.trial_id]},
-            values=[
-                TrialValueModel.stored_repr_to_value(v.value, v.value_type) for v in values[row.trial_id]
-            ],
-            attributes={a.key: json.loads(a.value_json) for a in attributes[row.trial_id]},
+            values=[trial_rows.restored_value(v) for v in values[row.trial_id]],
+            message=_message(failures[row.trial_id]),
         )
         for row in found
     ]
@@ -150,42 +161,31 @@ def _external(param: Row[Any], distribution: BaseDistribution) -> Any:
     return distribution.to_external_repr(param.param_value)
 
 
-def _view(row: Row[Any], *, params: Params, values: list[float], attributes: Mapping[str, Any]) -> TrialView:
+def _view(row: Row[Any], *, params: Params, values: list[float], message: str) -> TrialView:
     started, ended = row.datetime_start, row.datetime_complete
-    host = _object(attributes.get("HOST"))
-    retried = attributes.get("RETRIED")
     return {
         "number": row.number,
         "state": row.state.name,
         "params": params,
         "values": values or None,
-        "host": host.get("host"),
-        "duplicate_of": _twin(host),
-        "failure": _failure(_object(attributes.get("FAILURE"))),
+        "host": row.host,
+        "duplicate_of": (
+            {"number": row.twin_number, "host": row.twin_host} if row.kind in DUPLICATES else None
+        ),
+        "failure": None if row.cause is None else {"cause": row.cause, "message": message},
         "started": None if started is None else _utc(started),
         "ended": None if ended is None else _utc(ended),
         "seconds": None if started is None or ended is None else (ended - started).total_seconds(),
-        "attempt": 1 + (len(retried) if isinstance(retried, list) else 0),
+        "attempt": row.attempts or 1,
     }
 
 
-def _object(attribute: Any) -> Mapping[str, Any]:
-    """The attribute, if it has the form of ours: plain Optuna may have another by the same name."""
-    return attribute if isinstance(attribute, dict) else {}
-
-
-def _twin(host: Mapping[str, Any]) -> TwinView | None:
-    return (
-        {"number": host["number"], "host": host.get("HOST_s")} if {"msg", "number"} <= host.keys() else None
-    )
-
-
-def _failure(failure: Mapping[str, Any]) -> FailureView | None:
-    if "cause" not in failure:
-        return None
-    return {"cause": failure["cause"], "message": failure.get("message", "")}
+def _message(failures: Sequence[Row[Any]]) -> str:
+    """Written for people, so it stands in the attribute alone."""
+    failure = trial_rows.restored_attribute(failures[0].value_json) if failures else None
+    return str(failure.get("message", "")) if isinstance(failure, dict) else ""
 
 
 def _utc(time: dt.datetime) -> str:
     """A time without zone, as the database keeps it, in ISO 8601."""
-    return time.replace(tzinfo=dt.UTC).isoformat(timespec="microseconds")
+    return trial_rows.restored_time(time).isoformat(timespec="microseconds")

@@ -131,7 +131,7 @@ class World:
         status = open_study(self.database, experiment, encoding, is_new=True)
         claimant = self.holders.get(host)
         if claimant is None:
-            incarnation = hosts.register(self.database, host, host, {})
+            incarnation = hosts.register(self.database, host, host, hosts.HostInfo())
             assert incarnation is not None
             claimant = self.holders[host] = Claimant(host=host, incarnation=incarnation)
         claims = Claims(

@@ -1,0 +1,45 @@
+"""Builds the statements that take a study or a point into another state, from the tables of states.
+
+The only place that sets the state of a row that is there: each UPDATE meets only rows whose state may precede
+the new one. A point that gets its first row was free until then.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import literal, or_, update
+
+from tuned.domain.states import POINT_TRANSITIONS, STUDY_TRANSITIONS, PointState, StudyState, predecessors
+from tuned.storage.schema import t_point, t_study
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Table, Update
+
+
+def move_study(then: StudyState, *, since: StudyState | None = None) -> Update:
+    """Takes studies into a state, from all that may precede it, or only from ``since``.
+
+    Raises ValueError if ``since`` may not precede it.
+    """
+    before = predecessors(STUDY_TRANSITIONS, then)
+    return _move(t_study, then, before, since)
+
+
+def move_point(then: PointState, *, since: PointState | None = None) -> Update:
+    """As ``move_study``, for points."""
+    before = predecessors(POINT_TRANSITIONS, then)
+    return _move(t_point, then, before, since)
+
+
+def _move(table: Table, then: StrEnum, before: Collection[StrEnum], since: StrEnum | None) -> Update:
+    if since is not None and since not in before:
+        raise ValueError(f"{then} cannot follow {since}")
+    state = table.c.state
+    # Not IN, whose parameters are written only when the statement runs: it may be joined with others before.
+    is_before = or_(*(state == each for each in (sorted(before) if since is None else [since])))
+    # Bound by no name: the statement may be joined with others, and be given values of its own.
+    return update(table).where(is_before).values(state=literal(then, state.type))

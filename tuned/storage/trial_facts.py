@@ -1,0 +1,68 @@
+"""Writes what tuned knows of its own trials into ``t_trial``: one row each, beside Optuna's.
+
+Owns the columns that people and doctors ask for: kind, host, twin, cause of a failure. Optuna's attributes
+say the same to other programs, and must not be read back. A trial without a row is another program's. Callers
+bring the transaction, and run these statements together with those that write the trial.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, update
+
+from tuned.domain.claim import TrialKind
+from tuned.storage.schema import t_trial
+from tuned.storage.statements import Statement, insertion
+
+if TYPE_CHECKING:
+    from tuned.domain.claim import Origin
+    from tuned.domain.ending import Cause
+
+#: Trials that were never evaluated, because another one has their point.
+DUPLICATES = (TrialKind.REUSED, TrialKind.SKIPPED)
+
+_END = (
+    update(t_trial)
+    .where(t_trial.c.trial_id == bindparam("ended_trial"))
+    .values(cause=bindparam("its_cause"), attempts=bindparam("its_attempts"))
+)
+
+_FAIL = (
+    update(t_trial).where(t_trial.c.trial_id == bindparam("ended_trial")).values(cause=bindparam("its_cause"))
+)
+
+
+def written(
+    trial_id: int,
+    kind: TrialKind,
+    *,
+    origin: Origin,
+    host: str | None,
+    twin_id: int | None = None,
+    cause: Cause | None = None,
+    attempts: int = 1,
+) -> Statement | None:
+    """A trial that becomes one of ours."""
+    row = {
+        "trial_id": trial_id,
+        "kind": kind,
+        "origin": origin,
+        "host": host,
+        "twin_id": twin_id,
+        "cause": cause,
+        "attempts": attempts,
+    }
+    return insertion(t_trial, [row])
+
+
+def ended(trial_id: int, cause: Cause | None, *, attempts: int) -> Statement | None:
+    """A trial that ended by itself; None if its row says so already."""
+    if cause is None and attempts == 1:
+        return None
+    return Statement(_END, {"ended_trial": trial_id, "its_cause": cause, "its_attempts": attempts})
+
+
+def interrupted(trial_id: int, cause: Cause) -> Statement:
+    """A trial that others ended; how often it was tried is known to nobody any more."""
+    return Statement(_FAIL, {"ended_trial": trial_id, "its_cause": cause})
