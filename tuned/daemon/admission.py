@@ -67,7 +67,7 @@ class Admission:
         async with self._one_at_a_time:
             self.claimant = claimant
             for search in list(self._scheduler.searches.values()):
-                await self._link.draw(search.hold, claimant)
+                await search.hold(claimant)
         await self.open()
 
     async def open(self) -> None:
@@ -90,10 +90,10 @@ class Admission:
 
     async def _open(self, taken: Taken, claimant: Claimant, *, is_new: bool) -> Search | None:
         """Begins with an experiment; None if its file has gone meanwhile."""
-        if not self._spool.is_active(taken.name):
+        if not await asyncio.to_thread(self._spool.is_active, taken.name):
             return None
         experiment = await asyncio.to_thread(parse, taken.content, taken.file)
-        if missing := missing_packages(experiment.sampler.name):
+        if missing := await asyncio.to_thread(missing_packages, experiment.sampler.name):
             raise Conflict(f"{taken.file}: sampler.name: {missing}")
         if experiment.name in self._scheduler.searches:
             other = self._scheduler.searches[experiment.name].file
@@ -102,9 +102,9 @@ class Admission:
         status = await self._link.call(open_study, experiment, encoding, is_new=is_new)
         experiment = experiment.adopt(status.definition)
         try:
-            search = await self._link.draw(
-                Search,
+            search = await Search.begin(
                 self._link,
+                self._events,
                 experiment,
                 encoding=encoding,
                 status=status,

@@ -29,7 +29,6 @@ from tuned.errors import DatabaseAway, InvalidInput
 from tuned.events import Events
 from tuned.storage.database import Database
 from tuned.storage.link import Link
-from tuned.storage.settling import settle_own
 from tuned.systemd import log
 from tuned.systemd.notify import Notifier, watchdog_interval_seconds
 from tuned.trial import cgroup, process_table
@@ -84,7 +83,7 @@ class Daemon:
             host=settings.host, state=state, cgroups=cgroup.find(), grace_seconds=settings.grace_seconds
         )
         self._teller = Teller(self._link, Outbox(state.outbox))
-        self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings.slots)
+        self._scheduler = Scheduler(self._link, self._teller, self._site, settings.slots)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
         self._fleet = Fleet(
             self._link,
@@ -243,11 +242,7 @@ class Daemon:
             return
         await self._teller.emptied()
         for search in list(self._experiments.searches.values()):
-            numbers = await self._link.call(
-                settle_own, search.status.study_id,
-                self._fleet.claimant.incarnation, but_not=(),
-            )  # fmt: skip
-            self._scheduler.publish_aborted(search, numbers)
+            await self._scheduler.settle(search, self._fleet.claimant.incarnation)
         await self._fleet.leave()
 
     async def _notify_systemd(self) -> None:

@@ -16,7 +16,7 @@ from tuned.daemon.admission import Admission
 from tuned.disk.spool import Change, Spool
 from tuned.domain.ending import Cause
 from tuned.domain.result import Result, TellOutcome
-from tuned.domain.states import StudyState
+from tuned.domain.states import SearchState, StudyState
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import DatabaseAway, InvalidInput, NotFound
 from tuned.experiment.differences import differ_in_budget_only, differences, explained
@@ -27,7 +27,7 @@ from tuned.storage.queries import experiments
 from tuned.storage.studies import set_state, study_statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -88,7 +88,7 @@ class Experiments:
             async for change in self._spool.changes():
                 on_watched()
                 if Change.ACTIVE in change:
-                    self._notice_withdrawn()
+                    await self._notice_withdrawn()
                 if Change.ARRIVALS in change:
                     await self.take()
         except NotFound as error:
@@ -157,11 +157,11 @@ class Experiments:
         search = next((s for s in self.searches.values() if s.status.uid == result.study_uid), None)
         if search is None:
             return
-        self._publish_ending(search, result)
+        search.announce.ended(result)
         if told is not TellOutcome.TOLD:
             search.log.warning("result came late", trial=result.number, became=told.value)
         search.note_told(result.trial_id)
-        if search.is_idle or search.status.is_full or search.status.is_exhausted:
+        if search.state is not SearchState.WORKING or search.status.is_full or search.status.is_exhausted:
             await self._look_at(search)
         self._scheduler.wake()
 
@@ -178,7 +178,7 @@ class Experiments:
         await self._link.call(set_state, study_id, state)
         if search is not None:
             if state is StudyState.OPEN:
-                search.mend()
+                search.resume()
             await self.check(search)
 
     async def retry(self, name: str, cause: Cause | None) -> int:
@@ -204,7 +204,7 @@ class Experiments:
     async def _go_on(self, name: str, study_id: int) -> None:
         """A person changed a study: what it allows now begins here at once."""
         if search := self.searches.get(name):
-            search.mend()
+            search.resume()
             await self.check(search)
             return
         found = await self._link.call(study_statuses, [study_id])
@@ -246,22 +246,13 @@ class Experiments:
             await self._end(search, "done")
         elif search.status.state is StudyState.CANCELLED:
             await self._end(search, "cancelled")
-        elif search.told_state is not search.status.state:
-            search.told_state = search.status.state
-            search.log.info("experiment state", state=search.status.state.value)
-            self.publish_state(search)
 
     async def _end(self, search: Search, into: Literal["done", "cancelled"]) -> None:
-        if self.searches.get(search.name) is not search or search.is_ending:
+        if self.searches.get(search.name) is not search or search.state is SearchState.ENDING:
             return
-        search.is_ending = True
-        try:
-            assert self._admission.claimant is not None
+        assert self._admission.claimant is not None
+        with search.ending():
             await self._scheduler.interrupt(search, self._admission.claimant.incarnation)
-        except DatabaseAway:
-            # What was killed is settled when the end is looked at again.
-            search.is_ending = False
-            raise
         del self.searches[search.name]
         try:
             await asyncio.to_thread(self._spool.retire, search.file, into)
@@ -272,7 +263,7 @@ class Experiments:
         search.log.info(
             "experiment over", became=into, trials=search.status.trials, visited=search.status.visited
         )
-        self.publish_state(search)
+        search.announce_state()
 
     def _remember(self, search: Search) -> None:
         """It may be opened again, by a retry or with a larger budget: then this host goes on with it."""
@@ -280,34 +271,24 @@ class Experiments:
         while len(self._ended) > MOST_ENDED:
             del self._ended[next(iter(self._ended))]
 
-    def publish_state(self, search: Search) -> None:
-        self._events.publish(
-            "experiment-state", experiment=search.name, state=search.status.state.value, note=search.note
-        )
-
-    def _notice_withdrawn(self) -> None:
-        for search in list(self.searches.values()):
-            if not self._spool.is_active(search.file) and not search.is_ending and not search.is_withdrawn:
-                search.is_withdrawn = True
-                search.log.warning("experiment withdrawn on this host: its file was removed")
-                self.publish_state(search)
+    async def _notice_withdrawn(self) -> None:
+        searches = list(self.searches.values())
+        gone = await asyncio.to_thread(_gone, self._spool, [search.file for search in searches])
+        for search in searches:
+            # The end of an experiment takes its file out of ``active/`` too.
+            if search.file in gone and search.state is not SearchState.ENDING:
+                search.withdraw()
         self._forget_withdrawn()
 
     def _forget_withdrawn(self) -> None:
         for search in list(self.searches.values()):
-            if search.is_withdrawn and not search.busy:
+            if search.state is SearchState.WITHDRAWN and not search.busy:
                 del self.searches[search.name]
 
-    def _publish_ending(self, search: Search, result: Result) -> None:
-        failure = result.ending.failure
-        self._events.publish(
-            "trial-ended",
-            experiment=search.name,
-            trial=result.number,
-            state="COMPLETE" if failure is None else "FAIL",
-            values=None if result.ending.values is None else list(result.ending.values),
-            failure=None if failure is None else {"cause": failure.cause.value, "message": failure.message},
-        )
+
+def _gone(spool: Spool, files: Iterable[str]) -> set[str]:
+    """Those of the files that are no longer in ``active/``."""
+    return {file for file in files if not spool.is_active(file)}
 
 
 def _explain(definitions: Mapping[str, str], name: str, content: bytes) -> str:

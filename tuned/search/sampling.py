@@ -56,6 +56,8 @@ class PointSource:
         status: StudyStatus,
         claimant: Claimant,
     ) -> None:
+        #: It draws for this incarnation of the host.
+        self.claimant = claimant
         self._encoding = encoding
         #: Held for as long as a draw takes.
         self._lock = threading.Lock()
