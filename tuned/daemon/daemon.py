@@ -1,7 +1,7 @@
 """The life of the daemon process: start, serve, drain or abort, and stop.
 
-It wires the rooms together and holds the one state of the host. Handlers of signals only record; what
-they ask for happens in ``_live``.
+It wires the rooms together and holds the one state of the host. Handlers of signals only record a request;
+``_main`` and ``Reloads.run`` carry it out.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from tuned.control import routes
 from tuned.daemon.api import Api
 from tuned.daemon.experiments import Experiments
 from tuned.daemon.fleet import Fleet
+from tuned.daemon.reloads import Reloads
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.disk.outbox import Outbox
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
-from tuned.errors import DatabaseAway, InvalidInput
+from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.storage.database import Database
 from tuned.storage.link import Link
@@ -44,16 +45,13 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: How long an abort may tell and settle after the processes are gone; the next start settles the rest.
 SETTLE_SECONDS = 10.0
-
 
 #: How long processes that are killed may take to be gone, whatever they were doing.
 KILL_SECONDS = 20.0
 
-
-#: How often the service manager hears of us where it sets no time.
+#: How often the service manager hears of us if it sets no time.
 STATUS_SECONDS = 10.0
 
 
@@ -69,10 +67,10 @@ class Daemon:
         environ: Mapping[str, str],
     ) -> None:
         self._settings = settings
-        self._reload = reload
         self._state = HostState.STARTING
         self._wanted = asyncio.Event()
         self._notifier = Notifier()
+        self._reloads = Reloads(reload, self._apply, state=lambda: self._state, notifier=self._notifier)
         self._watchdog_seconds = watchdog_interval_seconds(environ)
         self._events = Events(settings.host)
         # Tried again at least as often as it is beaten: an outage must not outlast itself by ``expire``.
@@ -108,12 +106,12 @@ class Daemon:
         )
         #: The slots' task, once this host has joined the fleet.
         self._work: asyncio.Task[None] | None = None
-        #: What serves the slots, and is needed until they are empty.
+        #: Tasks that serve the slots, and are needed until the slots are empty.
         self._background: list[asyncio.Task[None]] = []
 
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
-        self._clear_leftovers()
+        await self._clear_leftovers()
         self._scheduler.equip(self._settings.gpus)
         control_mode = self._settings.control_mode
         with self._handlers():
@@ -121,7 +119,8 @@ class Daemon:
                 routes.serve(self._api, self._settings.socket, mode=control_mode),
                 asyncio.TaskGroup() as group,
             ):
-                services = [group.create_task(self._link.watch()), group.create_task(self._notify_systemd())]
+                loops = (self._link.watch(), self._notify_systemd(), self._reloads.run())
+                services = [group.create_task(loop) for loop in loops]
                 await self._main(group)
                 for service in services:
                     service.cancel()
@@ -215,7 +214,7 @@ class Daemon:
         """Nothing runs any more, and what was found is on disk."""
         if self._work is not None:
             await asyncio.wait([self._work])
-        process_table.kill_all()
+        await asyncio.to_thread(process_table.kill_all)
         await self._teller.written()
 
     async def _aborted(self) -> None:
@@ -246,7 +245,7 @@ class Daemon:
         await self._fleet.leave()
 
     async def _notify_systemd(self) -> None:
-        """For ever: tells the service manager that the loop turns, and what it does."""
+        """Loop: ping the watchdog and update STATUS=."""
         pause = min(self._watchdog_seconds or STATUS_SECONDS, STATUS_SECONDS)
         while True:
             if self._watchdog_seconds is not None:
@@ -272,12 +271,13 @@ class Daemon:
             "optuna_version": optuna.__version__,
         }
 
-    def _clear_leftovers(self) -> None:
+    async def _clear_leftovers(self) -> None:
         """Kills what an earlier daemon on this state directory left, and adopts what trials will leave."""
         process_table.become_subreaper()
-        process_table.kill_installation(self._site.state.installation_id)
+        installation_id = self._site.state.installation_id
+        await asyncio.to_thread(process_table.kill_installation, installation_id)
         if self._site.cgroups is not None:
-            self._site.cgroups.kill_leftovers(self._site.state.installation_id)
+            await asyncio.to_thread(self._site.cgroups.kill_leftovers, installation_id)
 
     def _advance_to(self, state: HostState) -> None:
         if state in HOST_TRANSITIONS[self._state]:
@@ -296,7 +296,7 @@ class Daemon:
         handlers: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGTERM: self.request_abort,
             signal.SIGINT: self._interrupt,
-            signal.SIGHUP: self._reconfigure,
+            signal.SIGHUP: self._reloads.request,
         }
         before = {number: signal.getsignal(number) for number in handlers}
         for number, handler in handlers.items():
@@ -309,31 +309,21 @@ class Daemon:
                 signal.signal(number, before[number])
 
     def _interrupt(self) -> None:
-        """Who presses Ctrl-C again does not want to wait."""
+        """A person who presses Ctrl-C again does not want to wait."""
         if self._state is HostState.DRAINING:
             self.request_abort()
         else:
             self.request_drain()
 
-    def _reconfigure(self) -> None:
-        """Reads the configuration again. What is wrong with it changes nothing."""
-        if self._state is not HostState.RUNNING:
-            _log.warning("configuration not reloaded", problems=f"the host is {self._state}")
-            return
-        self._notifier.reloading()
-        try:
-            settings = self._reload()
-        except InvalidInput as error:
-            _log.error("configuration not reloaded", problems=str(error))
-        else:
-            log.configure(settings.log_format, host=settings.host)
-            self._scheduler.resize(settings.slots)
-            self._scheduler.equip(settings.gpus)
-            changed = sorted(needs_restart(self._settings, settings))
-            if changed:
-                _log.warning("settings changed that need a restart", settings=changed)
-            _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
-        self._notifier.ready()
+    def _apply(self, settings: Settings) -> None:
+        """Takes over the settings that a running daemon can change."""
+        log.configure(settings.log_format, host=settings.host)
+        self._scheduler.resize(settings.slots)
+        self._scheduler.equip(settings.gpus)
+        changed = sorted(needs_restart(self._settings, settings))
+        if changed:
+            _log.warning("settings changed that need a restart", settings=changed)
+        _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
 
 
 def needs_restart(now: Settings, then: Settings) -> set[str]:
