@@ -1,4 +1,4 @@
-"""What one host does, step by step, and what may happen to it.
+"""The steps that one host takes, and the disturbances that may happen to it.
 
 It stands for the tasks of a daemon, which take turns with each other in any order:
 
@@ -49,7 +49,7 @@ class ServerProgram:
         yield from self._black_out(world)
         yield from self._beats.tick(world)
 
-    # What may happen to a host
+    # Disturbances of a host
 
     def _recover(self, world: World, host: Host) -> Iterator[Step]:
         if host.is_away:
@@ -210,7 +210,7 @@ class ServerProgram:
             answer = self._store.look(world.tables)
             now = host
             if answer.value == "done":
-                # What runs is killed; who claims just now finishes that first.
+                # A running trial is killed; a slot that claims just now finishes its claim first.
                 is_running = isinstance(host.slot, Running)
                 now = host._replace(search="ending", slot=None if is_running else host.slot)
             seen = put(world._replace(tables=answer.tables), now)
@@ -232,7 +232,7 @@ def is_end(world: World) -> bool:
 
 
 def crashed(host: Host) -> Host:
-    """What is on its disk. An experiment that was not yet put away is active again after a restart."""
+    """Only its disk remains. An experiment that was not yet put away is active again after a restart."""
     search = "over" if host.search == "over" else "active"
     return Host(host.host, outbox=host.outbox, is_away=host.is_away, search=search)
 

@@ -110,7 +110,7 @@ def test_without_a_new_watch_after_a_gap_an_outage_kills(monkeypatch: pytest.Mon
 def test_without_the_look_whether_the_holder_lives_a_dead_host_is_given_points(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unasked = without(budget._CHARGE, "t_host.dead").where(bindparam("holder") != "")
+    unasked = without(budget._CHARGE, "t_host.dead").where(bindparam("claimant") != "")
     monkeypatch.setattr(budget, "_CHARGE", unasked)
     assert "is given to an incarnation that is dead" in story("freeze")
 

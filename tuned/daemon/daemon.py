@@ -130,12 +130,12 @@ class Daemon:
         self._enter(HostState.STOPPED)
 
     def request_drain(self) -> HostState:
-        """Lets what runs finish, then stops."""
+        """Lets the running trials finish, then stops."""
         self._advance_to(HostState.DRAINING)
         return self._state
 
     def request_abort(self) -> HostState:
-        """Kills what runs, and stops."""
+        """Kills the running trials, and stops."""
         self._advance_to(HostState.ABORTING)
         return self._state
 
@@ -159,7 +159,7 @@ class Daemon:
         await self._prepare()
         await self._teller.restore()
         self._background.append(group.create_task(self._teller.run(self._experiments.on_told)))
-        # Values that an earlier daemon could not tell come before its trials are settled as lost.
+        # Results that an earlier daemon could not tell come before its trials are settled as lost.
         await self._teller.emptied()
         await self._experiments.restore()
         await self._experiments.hold(await self._fleet.join())
@@ -182,7 +182,7 @@ class Daemon:
             self._notifier.ready()
 
     async def _rejoin(self) -> None:
-        """The fleet has given our trials to others: stop them, and go on as a new incarnation."""
+        """The fleet has given this host's points to others: kill its trials, go on as a new incarnation."""
         await self._scheduler.kill_all()
         await self._experiments.hold(await self._fleet.join())
 
@@ -211,7 +211,7 @@ class Daemon:
             await self._fleet.leave()
 
     async def _slots_ended(self) -> None:
-        """Nothing runs any more, and what was found is on disk."""
+        """Waits until nothing runs any more, and all results are on disk."""
         if self._work is not None:
             await asyncio.wait([self._work])
         await asyncio.to_thread(process_table.kill_all)
@@ -224,7 +224,7 @@ class Daemon:
             self._wanted.clear()
 
     async def _abort(self) -> None:
-        """Kills what runs and settles it. Without the database that is left to the next start."""
+        """Kills the running trials and settles them; if the database is away, the next start settles them."""
         if self._work is not None:
             self._work.cancel()
         await self._slots_ended()
@@ -235,7 +235,7 @@ class Daemon:
             _log.warning("database away: the next start settles what ran", untold=len(self._teller))
 
     async def _settle(self) -> None:
-        # A claim that was under way when its slot was stopped may just have been given.
+        # A claim that was under way when its slot was stopped may just have been granted.
         await self._link.landed(SETTLE_SECONDS)
         if self._link.message is not None or self._fleet.claimant is None:
             return
@@ -262,7 +262,7 @@ class Daemon:
         return text
 
     def _describe(self) -> dict[str, Any]:
-        """What the fleet may know of this host."""
+        """Facts that this host tells the fleet of itself."""
         return {
             "state": self._state.value,
             "slots": len(self._scheduler.slots),
@@ -272,7 +272,7 @@ class Daemon:
         }
 
     async def _clear_leftovers(self) -> None:
-        """Kills what an earlier daemon on this state directory left, and adopts what trials will leave."""
+        """Kills processes that an earlier daemon left here, and adopts those that trials will leave."""
         process_table.become_subreaper()
         installation_id = self._site.state.installation_id
         await asyncio.to_thread(process_table.kill_installation, installation_id)

@@ -1,6 +1,6 @@
 """The experiments of this host: from the spool into the scheduler, and out again when they are over.
 
-Decides nothing about points. A file that cannot be run is rejected with its reasons and hurts nobody else.
+It decides nothing about points. A file that cannot be run is rejected with its reasons; the others go on.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
-#: How many experiments that have ended here are looked after, should they be opened again.
+#: How many experiments that have ended here are watched, in case they are opened again.
 MOST_ENDED = 100
 
 
@@ -75,7 +74,7 @@ class Experiments:
         return self._admission.waiting
 
     async def restore(self) -> None:
-        """Takes up what was in ``active/`` when an earlier daemon ended."""
+        """Takes up the files that were in ``active/`` when an earlier daemon ended."""
         for taken in await asyncio.to_thread(self._spool.active):
             self._admission.add(taken)
 
@@ -92,12 +91,12 @@ class Experiments:
                 if Change.ARRIVALS in change:
                     await self.take()
         except NotFound as error:
-            # What runs goes on; it may be worth days.
+            # The running trials go on; they may be worth days.
             self.spool_problem = f"{error}; put it back and restart the daemon"
             _log.error("spool gone", problem=self.spool_problem)
 
     async def take(self) -> None:
-        """Takes what is new in the spool. Files that the database cannot open yet wait."""
+        """Takes the new files of the spool. They wait if the database is away."""
         definitions = {search.file: search.experiment.definition() for search in self.searches.values()}
         explain = functools.partial(_explain, definitions)
         while taken := await asyncio.to_thread(self._spool.take, explain=explain):
@@ -112,7 +111,7 @@ class Experiments:
         await self._admission.hold(claimant)
 
     async def follow(self, interval_seconds: float) -> None:
-        """For ever: sees where all studies stand; what others did to them reaches this host within a beat."""
+        """Loop: look where all studies stand; changes by other hosts reach this one within a beat."""
         while True:
             await self._scheduler.over(interval_seconds)
             try:
@@ -124,7 +123,7 @@ class Experiments:
 
     async def _look_around(self) -> None:
         self._forget_withdrawn()
-        # Those of before the question: of what ends below, the answer may say that it is open.
+        # Copied before the question: the answer may call a study open that ends below.
         ended_before = dict(self._ended)
         ids = [*(search.status.study_id for search in self.searches.values()), *ended_before]
         found = await self._link.call(study_statuses, ids) if ids else {}
@@ -153,7 +152,7 @@ class Experiments:
         self._scheduler.wake()
 
     async def on_told(self, result: Result, told: TellOutcome) -> None:
-        """The database has a result: whoever waited for it goes on."""
+        """The database has a result: slots that waited for it go on."""
         search = next((s for s in self.searches.values() if s.status.uid == result.study_uid), None)
         if search is None:
             return
@@ -202,7 +201,7 @@ class Experiments:
         await self._go_on(name, study_id)
 
     async def _go_on(self, name: str, study_id: int) -> None:
-        """A person changed a study: what it allows now begins here at once."""
+        """A person changed a study: this host goes on with it at once, if it may."""
         if search := self.searches.get(name):
             search.resume()
             await self.check(search)
@@ -235,7 +234,7 @@ class Experiments:
         await self._look_at(search)
 
     async def _look_at(self, search: Search) -> None:
-        """As ``check``, but with the database away it is left to the next beat."""
+        """As ``check``, but if the database is away it is left to the next beat."""
         try:
             await self.check(search)
         except DatabaseAway:
@@ -292,7 +291,7 @@ def _gone(spool: Spool, files: Iterable[str]) -> set[str]:
 
 
 def _explain(definitions: Mapping[str, str], name: str, content: bytes) -> str:
-    """What a file says otherwise than the experiment that runs under its name."""
+    """The differences between a file and the experiment that runs under its name."""
     try:
         mine = parse(content, f"{name}.toml").definition()
     except InvalidInput as error:

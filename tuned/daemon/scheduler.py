@@ -3,8 +3,8 @@
 Each slot is one task. A free slot takes the experiment that has the fewest slots of this host, so
 experiments share them fairly; a slot that finds nothing waits until something changes.
 
-GPUs are granted before a point is claimed: no point is held while its trial waits for a card. In the queue
-for cards nobody overtakes, or who needs many would never find them free at once.
+GPUs are granted before a point is claimed: no point is held while its trial waits for a card. Nobody
+overtakes in the queue for cards, because an experiment that needs many would never find them free at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ R = TypeVar("R")
 
 @dataclass(slots=True, kw_only=True)
 class Running:
-    """What a busy slot does."""
+    """The evaluation of a busy slot."""
 
     search: Search
     evaluation: Evaluation
@@ -80,18 +80,18 @@ class Scheduler:
         self._last_turn: dict[str, int] = {}
 
     def wake(self) -> None:
-        """Something changed: idle slots look again, and what no slot needs any more ends."""
+        """Something changed: idle slots look again, and fork servers that no slot needs end."""
         self._servers.keep({s.status.uid for s in self.searches.values() if s.is_at_work})
         self._changed.set()
         self._changed = asyncio.Event()
 
     def drain(self) -> None:
-        """Lets what runs finish; nothing more is claimed."""
+        """Lets the running trials finish; nothing more is claimed."""
         self.is_draining = True
         self.wake()
 
     async def run(self) -> None:
-        """Runs all slots until they are drained. Cancelled: kills what runs and tells nothing of it."""
+        """Runs all slots until they are drained. If cancelled, kills the trials and tells no results."""
         try:
             async with asyncio.TaskGroup() as self._group:
                 self.resize(self._wanted)
@@ -99,7 +99,7 @@ class Scheduler:
             await self._servers.close()
 
     def resize(self, slots: int) -> None:
-        """From now on so many slots; what runs in one too many finishes first."""
+        """From now on so many slots; a trial in one too many finishes first."""
         self._wanted = slots
         self.slots.extend([None] * (slots - len(self.slots)))
         self._trim()
@@ -117,7 +117,7 @@ class Scheduler:
             search.log.warning("limits not kept", reason=unenforced)
 
     def equip(self, cards: Sequence[str]) -> None:
-        """From now on these GPUs; what runs on another one goes on."""
+        """From now on these GPUs; a trial on another one goes on."""
         self.gpus.equip(cards)
         for search in self.searches.values():
             self._assess(search)
@@ -132,7 +132,7 @@ class Scheduler:
         return [running for running in self.slots if running is not None and running.search.name == name]
 
     async def interrupt(self, search: Search, incarnation: str) -> None:
-        """Kills what runs of a search and settles it as aborted; for a search in which nothing new starts."""
+        """Kills the trials of a search and settles them as aborted; nothing new may start in it meanwhile."""
         for running in self.running(search.name):
             running.task.cancel()
         while search.busy:
@@ -140,7 +140,7 @@ class Scheduler:
         await self.settle(search, incarnation)
 
     async def settle(self, search: Search, incarnation: str) -> None:
-        """Settles as aborted what ran of a search and was killed; results on their way are told instead.
+        """Settles the killed trials of a search as aborted, except those whose results are still to be told.
 
         Raises DatabaseAway.
         """
@@ -156,7 +156,7 @@ class Scheduler:
                     await self._changed.wait()
 
     async def kill_all(self) -> None:
-        """Kills what runs, of all searches: the fleet has given it to others."""
+        """Kills the trials of all searches: the fleet has given their points to others."""
         for search in self.searches.values():
             search.let_go()
         tasks = [running.task for running in self.slots if running is not None]
@@ -246,7 +246,7 @@ class Scheduler:
                 search.count_ending(ending)
 
     async def _give_back(self, search: Search, claimed: Claimed, reason: str) -> None:
-        """This host cannot evaluate: the point is for others, the search rests here until a person looks."""
+        """This host cannot evaluate: frees the point, and pauses the search here until a person looks."""
         search.pause(reason)
         study_id = claimed.study_id
         await self._insist(lambda: self._link.call(give_back, study_id, claimed.trial_id, reason))
@@ -274,7 +274,7 @@ class Scheduler:
 
 
 async def _outcome(task: asyncio.Task[Ending]) -> Ending | None:
-    """Waits for an evaluation; None if only that was cancelled. If we are, it is cancelled first."""
+    """Waits for an evaluation; None if only that was cancelled. If the caller is, it is cancelled first."""
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:

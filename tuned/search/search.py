@@ -41,7 +41,7 @@ MOST_FAILURES_IN_A_ROW = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortfall:
-    """What this host cannot give to an experiment's trials, for people; empty if it can."""
+    """Resources that this host cannot give to an experiment's trials, for people; empty if it can."""
 
     #: Why none can run here.
     missing: str = ""
@@ -137,7 +137,7 @@ class Search:
         return is_open and (self.busy > 0 or self.may_start(slots=1))
 
     def assess(self, shortfall: Shortfall) -> None:
-        """Takes note of what this host cannot give to its trials."""
+        """Takes note of the resources that this host cannot give to its trials."""
         before, self.shortfall = self.shortfall, shortfall
         if shortfall == before:
             return
@@ -167,13 +167,13 @@ class Search:
 
     @contextlib.contextmanager
     def ending(self) -> Iterator[None]:
-        """While what runs is killed and settled. If the database is away, the search is as it was before."""
+        """While its trials are killed and settled. If the database is away, the state is restored."""
         before, reason = self._state, self._reason
         self._enter(SearchState.ENDING, reason)
         try:
             yield
         except DatabaseAway:
-            # What was killed is settled when the end is looked at again.
+            # The killed trials are settled when the end is looked at again.
             if before in (SearchState.PAUSED, SearchState.WITHDRAWN):
                 self._enter(before, reason)
             else:
@@ -243,7 +243,7 @@ class Search:
     def count_ending(self, ending: Ending) -> None:
         """Takes note of how an evaluation ended here; one failure too many pauses the search.
 
-        Before the database knows of it: it may be slower than what fails at once.
+        It does not wait for the database, which may be slower than evaluations that fail at once.
         """
         self._failures_in_a_row = 0 if ending.failure is None else self._failures_in_a_row + 1
         if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW and self._state is not SearchState.PAUSED:
@@ -274,17 +274,17 @@ class Search:
         try:
             self.experiment = self.experiment.adopt(definition)
         except InvalidInput as error:
-            # A newer tuned may have written it: it hurts this experiment only.
+            # A newer tuned may have written it: only this experiment stops here.
             self._enter(SearchState.PAUSED, str(error))
         is_paused = self._state is SearchState.PAUSED
         self.log.info("definition changed", pause_reason=self._reason if is_paused else "")
 
     async def _rest(self) -> None:
-        """Looks whether the study is over; else nothing is to be found out until a trial ends or the beat."""
+        """Looks whether the study is over. If not, no slot asks again until a trial ends or the next look."""
         told = self._backlog.unconfirmed.told
         self._enter(SearchState.IDLE)
         await self.refresh()
-        # A result that came while we looked may have freed or finished what we did not see.
+        # A result that arrived meanwhile may have freed or finished a point that this look did not see.
         if told == self._backlog.unconfirmed.told:
             self._enter(SearchState.IDLE)
         elif self._state is SearchState.IDLE:
