@@ -223,15 +223,16 @@ class Claiming:
     async def _claim(self, candidate: Candidate) -> Outcome:
         # A trial that ended here a moment ago no longer runs: the database must know before it is asked.
         await self._backlog.unconfirmed.arrival_of(candidate.point.key)
+        outcome: Outcome = Closed()
         try:
-            return await self._guarded(
+            outcome = await self._guarded(
                 candidate.claim_id, candidate.origin, self._link.run(self._claims.claim, candidate)
             )
-        except DatabaseAway:
-            if candidate.origin is Origin.POINTS:
-                # Claiming it again finds out whether it was claimed.
+        finally:
+            if candidate.origin is Origin.POINTS and isinstance(outcome, Closed):
+                # Refused or unanswered: it is claimed again later, which also finds out whether it was claimed.
                 self._backlog.points.appendleft(candidate.point)
-            raise
+        return outcome
 
     async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[R]) -> R:
         try:

@@ -12,9 +12,11 @@ import pytest
 from tests.factories import Member, join, kill, line, linked, make_experiment, make_holder
 from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
 from tuned.domain.result import TellOutcome
+from tuned.domain.states import StudyState
 from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.settling import settle_orphans
+from tuned.storage.studies import set_state
 
 
 @asynccontextmanager
@@ -91,3 +93,13 @@ async def test_a_new_incarnation_goes_on_with_the_points_that_the_last_one_owed(
         assert isinstance(second, Claimed)
         assert (first.incarnation, second.incarnation) == (member.claimant.incarnation, later.incarnation)
         assert [each.point.values["x"] for each in (first, second)] == [7, 8]
+
+
+async def test_a_point_of_the_file_whose_claim_was_refused_is_claimed_later(database_url: str) -> None:
+    async with searching(database_url, 9, "[[points]]\nx = 7") as (search, member):
+        set_state(member.database, member.status.study_id, StudyState.PAUSED)
+        assert await search.claim_next(0) == Closed()
+        set_state(member.database, member.status.study_id, StudyState.OPEN)
+        claimed = await search.claim_next(0)
+        assert isinstance(claimed, Claimed)
+        assert (claimed.point.values["x"], claimed.candidate.origin) == (7, Origin.POINTS)
