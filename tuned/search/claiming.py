@@ -230,7 +230,7 @@ class Claiming:
             )
         finally:
             if candidate.origin is Origin.POINTS and isinstance(outcome, Closed):
-                # Refused or unanswered: it is claimed again later, which also finds out whether it was claimed.
+                # Refused or unanswered: claim it again later. That finds out whether it was claimed.
                 self._backlog.points.appendleft(candidate.point)
         return outcome
 
