@@ -26,6 +26,7 @@ from benchmarks.ground import Ground
 from benchmarks.report import Cell, Report
 from tests.factories import join, linked, make_experiment
 from tuned.domain.claim import Claimed
+from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.encoding import Encoding
 from tuned.storage.link import Link
@@ -187,8 +188,9 @@ async def _search_tuned(link: Link, function: Function, seed: int, seconds: floa
     name = f"seed-{seed}-{seconds:g}"
     experiment = make_experiment('[sampler]\nname = "tpe"\n', space=function.space, name=name)
     member = join(link.database, experiment, name)
-    search = Search(
+    search = await Search.begin(
         link,
+        Events(name),
         experiment,
         encoding=member.encoding,
         status=member.status,
@@ -215,6 +217,6 @@ async def _claim(search: Search, slot: int) -> Claimed:
     """The next point. What is drawn ahead has then been drawn, as it is before the next trial ends."""
     while not isinstance(claimed := await search.claim_next(slot), Claimed):
         pass
-    if ahead := search._prefetch._ahead:
+    if ahead := search._claiming._prefetch._ahead:
         await asyncio.wait(ahead)
     return claimed

@@ -207,13 +207,13 @@ class _Host:
         installation_id = uuid.uuid4().hex
         state = StateDirectory(path=plan.home / name, installation_id=installation_id)
         state.path.mkdir()
-        events = Events(name)
-        self.link = Link(database, events, last_retry_seconds=INTERVAL_SECONDS)
+        self._events = Events(name)
+        self.link = Link(database, self._events, last_retry_seconds=INTERVAL_SECONDS)
         # The tables are there: what a daemon looks at when it starts is not what is measured.
         self.link._is_prepared = True
         self._teller = Teller(self.link, Outbox(state.outbox))
         site = Site(host=name, state=state, cgroups=None, grace_seconds=0.0)
-        self._scheduler = Scheduler(self.link, self._teller, events, site, plan.slots)
+        self._scheduler = Scheduler(self.link, self._teller, site, plan.slots)
         self._fleet = Fleet(
             self.link,
             host=name,
@@ -233,7 +233,7 @@ class _Host:
     async def join(self) -> None:
         claimant = await self._fleet.join()
         for number in range(self._plan.studies):
-            search = await self.link.draw(self._open, f"load-{number}", claimant)
+            search = await self._open(f"load-{number}", claimant)
             self._scheduler.searches[search.name] = search
 
     def begin(self) -> None:
@@ -252,13 +252,19 @@ class _Host:
         await asyncio.wait(self._tasks)
         await self.link.landed(10)
 
-    def _open(self, name: str, claimant: Claimant) -> _TimedSearch:
+    async def _open(self, name: str, claimant: Claimant) -> _TimedSearch:
         text = f'[sampler]\nname = "{self._plan.sampler}"\n'
         experiment = make_experiment(text, space=SPACE, name=name)
         encoding = Encoding(experiment.space)
-        status = open_study(self.link.database, experiment, encoding, is_new=True)
-        search = _TimedSearch(
-            self.link, experiment, encoding=encoding, status=status, claimant=claimant, file=name
+        status = await self.link.call(open_study, experiment, encoding, is_new=True)
+        search = await _TimedSearch.begin(
+            self.link,
+            self._events,
+            experiment,
+            encoding=encoding,
+            status=status,
+            claimant=claimant,
+            file=name,
         )
         search.observed = self._observed
         return search

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import tempfile
@@ -152,6 +153,35 @@ def test_sighup_takes_over_more_and_fewer_slots(busy: Daemon) -> None:
 
 def reloads(daemon: Daemon) -> int:
     return sum(record["event"] == "configuration reloaded" for record in daemon.logged())
+
+
+def test_a_configuration_that_cannot_be_read_now_holds_up_nothing_and_no_reload_is_lost(
+    supervised: Daemon, systemd: ServiceManager
+) -> None:
+    systemd.until_told("READY=1")
+    settings = supervised.config.read_text()
+    supervised.config.unlink()
+    # Nobody writes to it: who opens it for reading waits.
+    os.mkfifo(supervised.config)
+    supervised.signal(signal.SIGHUP)
+    systemd.until_told("RELOADING=1")
+    for _ in range(3):
+        systemd.until_told("WATCHDOG=1")
+    supervised.run("meanwhile", an_experiment(high=1))
+    supervised.signal(signal.SIGHUP)
+    for _ in range(2):
+        supervised.config.write_text(settings)
+        systemd.until_told("READY=1")
+    assert reloads(supervised) == 2
+
+
+def test_a_configuration_that_hangs_does_not_hold_up_the_stop(busy: Daemon) -> None:
+    busy.config.unlink()
+    os.mkfifo(busy.config)
+    busy.signal(signal.SIGHUP)
+    assert busy.running() == 2
+    assert busy.abort() == 0
+    assert states(busy, "busy") == [ABORTED, ABORTED]
 
 
 def test_a_broken_configuration_changes_nothing(busy: Daemon) -> None:

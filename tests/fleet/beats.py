@@ -19,7 +19,7 @@ OLDEST_LOOK = 2
 
 
 class Beats:
-    """``Fleet.beat`` and ``Fleet._beat_once``, with the real ``Watch``."""
+    """``Fleet.beat`` and ``Fleet._beat_once``, with the real ``FailureDetector``."""
 
     def __init__(self, store: Store, rules: Rules) -> None:
         self._store = store

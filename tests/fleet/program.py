@@ -1,15 +1,16 @@
-"""What one host does, step by step, and what may happen to it.
+"""The steps that one host takes, and the disturbances that may happen to it.
 
 It stands for the tasks of a daemon, which take turns with each other in any order:
 
 - ``_join``: ``Daemon._join`` (tell what the outbox has, then ``Fleet.join``: register, settle orphans) and,
-  from the registering on, the second half of ``Daemon._die_and_rise``.
-- ``Beats``: ``Fleet.beat``; a refused beat is the first half of ``_die_and_rise``: ``Scheduler.kill_all``.
-- ``_slot``: ``Scheduler._serve`` with one slot, ``Search.claim_next`` and ``Search._guarded``; the end of an
-  evaluation is ``Teller.put``. Whether a search may start (``may_start``, ``is_idle``, what it knows of freed
+  from the registering on, the second half of ``Daemon._rejoin``; ``Search.hold`` swaps its ``Claiming``.
+- ``Beats``: ``Fleet.beat``; a refused beat is the first half of ``_rejoin``: ``Scheduler.kill_all``.
+- ``_slot``: ``Scheduler._serve`` with one slot, ``Claiming.next`` and ``Claiming._guarded``; the end of an
+  evaluation is ``Teller.put``. Whether a search may start (``may_start``, its state, what it knows of freed
   points) is left out: a slot may ask at any moment, which is more than it does.
 - ``_tell``: ``Teller.run``; the second transaction of ``tell`` is a step of its own.
-- ``_look``: ``Roster.follow`` and ``Search.refresh``, then ``Roster._end`` with ``Scheduler.interrupt``.
+- ``_look``: ``Experiments.follow`` and ``Search.refresh``, then ``Experiments._end`` with
+  ``Scheduler.interrupt``.
 
 What a host does without waiting for anything (the transactions of one beat; to draw, claim and hear of it; to
 tell and forget) is one step, unless it freezes in the middle: then all others take any steps before it goes
@@ -48,7 +49,7 @@ class ServerProgram:
         yield from self._black_out(world)
         yield from self._beats.tick(world)
 
-    # What may happen to a host
+    # Disturbances of a host
 
     def _recover(self, world: World, host: Host) -> Iterator[Step]:
         if host.is_away:
@@ -89,7 +90,10 @@ class ServerProgram:
                 blinked,
             )  # fmt: skip
         elif host.life == "settling":
-            risen = host._replace(life="running", claimant=host.newborn, newborn="", beat="resting", rows=())
+            # Claims of the last incarnation are not looked for any more: they are orphans.
+            risen = host._replace(
+                life="running", claimant=host.newborn, newborn="", beat="resting", rows=(), unknown=()
+            )
             yield from transaction(
                 world, host, self._rules, "settles orphans and joins",
                 self._store.settle_orphans, lambda _: risen, blinked,
@@ -137,13 +141,14 @@ class ServerProgram:
 
     def _claim(self, world: World, host: Host, drawn: Drawn) -> Iterator[Step]:
         free = host._replace(slot=None)
+        lost = (drawn.claim,) if drawn.incarnation == host.claimant else ()
         yield from transaction(
             world, host, self._rules, "claims",
             lambda tables: self._store.claim(
                 tables, drawn.incarnation, drawn.claim, drawn.x, drawn.origin
             ),
             lambda outcome: _given(free, outcome, drawn.incarnation),
-            free._replace(unknown=(*host.unknown, drawn.claim)),
+            free._replace(unknown=(*host.unknown, *lost)),
         )  # fmt: skip
 
     def _hear(self, world: World, host: Host, given: Allowance) -> Step:
@@ -154,7 +159,7 @@ class ServerProgram:
         return Step(host.host, f"hears too late that it was given point {given.x}", late)
 
     def is_ours(self, host: Host, given: Allowance) -> bool:
-        """``Search.claim_next``, after the answer: ``kill_all`` has made it let go of what was asked."""
+        """``Claiming.next``, after the answer: ``kill_all`` has made it give up what was asked."""
         return host.life == "running" and host.claimant == given.incarnation
 
     def _run(self, world: World, host: Host, running: Running) -> Iterator[Step]:
@@ -205,7 +210,7 @@ class ServerProgram:
             answer = self._store.look(world.tables)
             now = host
             if answer.value == "done":
-                # What runs is killed; who claims just now finishes that first.
+                # A running trial is killed; a slot that claims just now finishes its claim first.
                 is_running = isinstance(host.slot, Running)
                 now = host._replace(search="ending", slot=None if is_running else host.slot)
             seen = put(world._replace(tables=answer.tables), now)
@@ -227,7 +232,7 @@ def is_end(world: World) -> bool:
 
 
 def crashed(host: Host) -> Host:
-    """What is on its disk. An experiment that was not yet put away is active again after a restart."""
+    """Only its disk remains. An experiment that was not yet put away is active again after a restart."""
     search = "over" if host.search == "over" else "active"
     return Host(host.host, outbox=host.outbox, is_away=host.is_away, search=search)
 

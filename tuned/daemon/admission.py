@@ -1,4 +1,7 @@
-"""Begins with experiments: from a taken file to a study in the database and a search on this host."""
+"""Begins experiments: from a taken file to a study in the database and a search on this host.
+
+This room owns the files that were taken and are not open yet. It must never open two at once.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class Admission:
         self._events = events
         self._scheduler = scheduler
         self._on_open = on_open
-        #: For whom everything is claimed, once this host has joined the fleet.
+        #: The incarnation that claims, once this host has joined the fleet.
         self.claimant: Claimant | None = None
         #: Taken, but not opened yet; and whether a person submitted them just now.
         self._unopened: dict[str, tuple[Taken, bool]] = {}
@@ -58,20 +61,20 @@ class Admission:
         self._unopened[taken.name] = (taken, True)
 
     def add(self, taken: Taken) -> None:
-        """It was active before. What was just taken lies there too, and is new."""
+        """It was active before. A file that was just taken lies there too, and stays new."""
         self._unopened.setdefault(taken.name, (taken, False))
 
     async def hold(self, claimant: Claimant) -> None:
         """From now on everything is claimed for this incarnation of the host."""
-        # Not while one is opened for the claimant before.
+        # Not while an experiment is opened for the last incarnation.
         async with self._one_at_a_time:
             self.claimant = claimant
             for search in list(self._scheduler.searches.values()):
-                await self._link.draw(search.hold, claimant)
+                await search.hold(claimant)
         await self.open()
 
     async def open(self) -> None:
-        """Opens the studies of what waits; keeps for later what the database does not answer for."""
+        """Opens the studies of the files that wait; if the database is away, they wait on."""
         async with self._one_at_a_time:
             if self.claimant is None:
                 return
@@ -83,17 +86,17 @@ class Admission:
                 except TunedError as error:
                     search = None
                     await self._reject(taken, str(error))
-                # Before anything is waited for: who opens it a second time would find its study taken.
+                # Before the next await: opened a second time, it would be refused as a second file.
                 del self._unopened[name]
                 if search is not None:
                     await self._on_open(search)
 
     async def _open(self, taken: Taken, claimant: Claimant, *, is_new: bool) -> Search | None:
         """Begins with an experiment; None if its file has gone meanwhile."""
-        if not self._spool.is_active(taken.name):
+        if not await asyncio.to_thread(self._spool.is_active, taken.name):
             return None
         experiment = await asyncio.to_thread(parse, taken.content, taken.file)
-        if missing := missing_packages(experiment.sampler.name):
+        if missing := await asyncio.to_thread(missing_packages, experiment.sampler.name):
             raise Conflict(f"{taken.file}: sampler.name: {missing}")
         if experiment.name in self._scheduler.searches:
             other = self._scheduler.searches[experiment.name].file
@@ -102,9 +105,9 @@ class Admission:
         status = await self._link.call(open_study, experiment, encoding, is_new=is_new)
         experiment = experiment.adopt(status.definition)
         try:
-            search = await self._link.draw(
-                Search,
+            search = await Search.begin(
                 self._link,
+                self._events,
                 experiment,
                 encoding=encoding,
                 status=status,

@@ -1,7 +1,7 @@
 """The life of the daemon process: start, serve, drain or abort, and stop.
 
-It wires the rooms together and holds the one state of the host. Handlers of signals only record; what
-they ask for happens in ``_live``.
+It wires the rooms together and holds the one state of the host. Handlers of signals only record a request;
+``_main`` and ``Reloads.run`` carry it out.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tuned.control import routes
 from tuned.daemon.api import Api
 from tuned.daemon.experiments import Experiments
 from tuned.daemon.fleet import Fleet
+from tuned.daemon.reloads import Reloads
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.disk.outbox import Outbox
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
-from tuned.errors import DatabaseAway, InvalidInput
+from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.storage.database import Database
 from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
-from tuned.storage.settling import settle_own
 from tuned.systemd import log
 from tuned.systemd.notify import Notifier, watchdog_interval_seconds
 from tuned.trial import cgroup, process_table
@@ -46,16 +46,13 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: How long an abort may tell and settle after the processes are gone; the next start settles the rest.
 SETTLE_SECONDS = 10.0
-
 
 #: How long processes that are killed may take to be gone, whatever they were doing.
 KILL_SECONDS = 20.0
 
-
-#: How often the service manager hears of us where it sets no time.
+#: How often the service manager hears of us if it sets no time.
 STATUS_SECONDS = 10.0
 
 
@@ -71,10 +68,10 @@ class Daemon:
         environ: Mapping[str, str],
     ) -> None:
         self._settings = settings
-        self._reload = reload
         self._state = HostState.STARTING
         self._wanted = asyncio.Event()
         self._notifier = Notifier()
+        self._reloads = Reloads(reload, self._apply, state=lambda: self._state, notifier=self._notifier)
         self._watchdog_seconds = watchdog_interval_seconds(environ)
         self._events = Events(settings.host)
         # Tried again at least as often as it is beaten: an outage must not outlast itself by ``expire``.
@@ -85,7 +82,7 @@ class Daemon:
             host=settings.host, state=state, cgroups=cgroup.find(), grace_seconds=settings.grace_seconds
         )
         self._teller = Teller(self._link, Outbox(state.outbox))
-        self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings.slots)
+        self._scheduler = Scheduler(self._link, self._teller, self._site, settings.slots)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
         self._fleet = Fleet(
             self._link,
@@ -110,12 +107,12 @@ class Daemon:
         )
         #: The slots' task, once this host has joined the fleet.
         self._work: asyncio.Task[None] | None = None
-        #: What serves the slots, and is needed until they are empty.
+        #: Tasks that serve the slots, and are needed until the slots are empty.
         self._background: list[asyncio.Task[None]] = []
 
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
-        self._clear_leftovers()
+        await self._clear_leftovers()
         self._scheduler.equip(self._settings.gpus)
         control_mode = self._settings.control_mode
         with self._handlers():
@@ -123,7 +120,8 @@ class Daemon:
                 routes.serve(self._api, self._settings.socket, mode=control_mode),
                 asyncio.TaskGroup() as group,
             ):
-                services = [group.create_task(self._link.watch()), group.create_task(self._notify_systemd())]
+                loops = (self._link.watch(), self._notify_systemd(), self._reloads.run())
+                services = [group.create_task(loop) for loop in loops]
                 await self._main(group)
                 for service in services:
                     service.cancel()
@@ -133,12 +131,12 @@ class Daemon:
         self._enter(HostState.STOPPED)
 
     def request_drain(self) -> HostState:
-        """Lets what runs finish, then stops."""
+        """Lets the running trials finish, then stops."""
         self._advance_to(HostState.DRAINING)
         return self._state
 
     def request_abort(self) -> HostState:
-        """Kills what runs, and stops."""
+        """Kills the running trials, and stops."""
         self._advance_to(HostState.ABORTING)
         return self._state
 
@@ -162,7 +160,7 @@ class Daemon:
         await self._prepare()
         await self._teller.restore()
         self._background.append(group.create_task(self._teller.run(self._experiments.on_told)))
-        # Values that an earlier daemon could not tell come before its trials are settled as lost.
+        # Results that an earlier daemon could not tell come before its trials are settled as lost.
         await self._teller.emptied()
         await self._experiments.restore()
         await self._experiments.hold(await self._fleet.join())
@@ -185,7 +183,7 @@ class Daemon:
             self._notifier.ready()
 
     async def _rejoin(self) -> None:
-        """The fleet has given our trials to others: stop them, and go on as a new incarnation."""
+        """The fleet has given this host's points to others: kill its trials, go on as a new incarnation."""
         await self._scheduler.kill_all()
         await self._experiments.hold(await self._fleet.join())
 
@@ -214,10 +212,10 @@ class Daemon:
             await self._fleet.leave()
 
     async def _slots_ended(self) -> None:
-        """Nothing runs any more, and what was found is on disk."""
+        """Waits until nothing runs any more, and all results are on disk."""
         if self._work is not None:
             await asyncio.wait([self._work])
-        process_table.kill_all()
+        await asyncio.to_thread(process_table.kill_all)
         await self._teller.written()
 
     async def _aborted(self) -> None:
@@ -227,7 +225,7 @@ class Daemon:
             self._wanted.clear()
 
     async def _abort(self) -> None:
-        """Kills what runs and settles it. Without the database that is left to the next start."""
+        """Kills the running trials and settles them; if the database is away, the next start settles them."""
         if self._work is not None:
             self._work.cancel()
         await self._slots_ended()
@@ -238,21 +236,17 @@ class Daemon:
             _log.warning("database away: the next start settles what ran", untold=len(self._teller))
 
     async def _settle(self) -> None:
-        # A claim that was under way when its slot was stopped may just have been given.
+        # A claim that was under way when its slot was stopped may just have been granted.
         await self._link.landed(SETTLE_SECONDS)
         if self._link.message is not None or self._fleet.claimant is None:
             return
         await self._teller.emptied()
         for search in list(self._experiments.searches.values()):
-            numbers = await self._link.call(
-                settle_own, search.status.study_id,
-                self._fleet.claimant.incarnation, but_not=(),
-            )  # fmt: skip
-            self._scheduler.publish_aborted(search, numbers)
+            await self._scheduler.settle(search, self._fleet.claimant.incarnation)
         await self._fleet.leave()
 
     async def _notify_systemd(self) -> None:
-        """For ever: tells the service manager that the loop turns, and what it does."""
+        """Loop: ping the watchdog and update STATUS=."""
         pause = min(self._watchdog_seconds or STATUS_SECONDS, STATUS_SECONDS)
         while True:
             if self._watchdog_seconds is not None:
@@ -269,7 +263,7 @@ class Daemon:
         return text
 
     def _describe(self) -> HostInfo:
-        """What the fleet may know of this host."""
+        """Facts that this host tells the fleet of itself."""
         return HostInfo(
             state=self._state,
             slots=len(self._scheduler.slots),
@@ -278,12 +272,13 @@ class Daemon:
             optuna_version=optuna.__version__,
         )
 
-    def _clear_leftovers(self) -> None:
-        """Kills what an earlier daemon on this state directory left, and adopts what trials will leave."""
+    async def _clear_leftovers(self) -> None:
+        """Kills processes that an earlier daemon left here, and adopts those that trials will leave."""
         process_table.become_subreaper()
-        process_table.kill_installation(self._site.state.installation_id)
+        installation_id = self._site.state.installation_id
+        await asyncio.to_thread(process_table.kill_installation, installation_id)
         if self._site.cgroups is not None:
-            self._site.cgroups.kill_leftovers(self._site.state.installation_id)
+            await asyncio.to_thread(self._site.cgroups.kill_leftovers, installation_id)
 
     def _advance_to(self, state: HostState) -> None:
         if state in HOST_TRANSITIONS[self._state]:
@@ -302,7 +297,7 @@ class Daemon:
         handlers: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGTERM: self.request_abort,
             signal.SIGINT: self._interrupt,
-            signal.SIGHUP: self._reconfigure,
+            signal.SIGHUP: self._reloads.request,
         }
         before = {number: signal.getsignal(number) for number in handlers}
         for number, handler in handlers.items():
@@ -315,31 +310,21 @@ class Daemon:
                 signal.signal(number, before[number])
 
     def _interrupt(self) -> None:
-        """Who presses Ctrl-C again does not want to wait."""
+        """A person who presses Ctrl-C again does not want to wait."""
         if self._state is HostState.DRAINING:
             self.request_abort()
         else:
             self.request_drain()
 
-    def _reconfigure(self) -> None:
-        """Reads the configuration again. What is wrong with it changes nothing."""
-        if self._state is not HostState.RUNNING:
-            _log.warning("configuration not reloaded", problems=f"the host is {self._state}")
-            return
-        self._notifier.reloading()
-        try:
-            settings = self._reload()
-        except InvalidInput as error:
-            _log.error("configuration not reloaded", problems=str(error))
-        else:
-            log.configure(settings.log_format, host=settings.host)
-            self._scheduler.resize(settings.slots)
-            self._scheduler.equip(settings.gpus)
-            changed = sorted(needs_restart(self._settings, settings))
-            if changed:
-                _log.warning("settings changed that need a restart", settings=changed)
-            _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
-        self._notifier.ready()
+    def _apply(self, settings: Settings) -> None:
+        """Takes over the settings that a running daemon can change."""
+        log.configure(settings.log_format, host=settings.host)
+        self._scheduler.resize(settings.slots)
+        self._scheduler.equip(settings.gpus)
+        changed = sorted(needs_restart(self._settings, settings))
+        if changed:
+            _log.warning("settings changed that need a restart", settings=changed)
+        _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
 
 
 def needs_restart(now: Settings, then: Settings) -> set[str]:

@@ -1,6 +1,6 @@
 """The experiments of this host: from the spool into the scheduler, and out again when they are over.
 
-Decides nothing about points. A file that cannot be run is rejected with its reasons and hurts nobody else.
+It decides nothing about points. A file that cannot be run is rejected with its reasons; the others go on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tuned.daemon.admission import Admission
 from tuned.disk.spool import Change, Spool
 from tuned.domain.ending import Cause
 from tuned.domain.result import Result, TellOutcome
-from tuned.domain.states import StudyState
+from tuned.domain.states import SearchState, StudyState
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import DatabaseAway, InvalidInput, NotFound
 from tuned.experiment.differences import differ_in_budget_only, differences, explained
@@ -27,7 +27,7 @@ from tuned.storage.queries import experiments
 from tuned.storage.studies import set_state, study_statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
-#: How many experiments that have ended here are looked after, should they be opened again.
+#: How many experiments that have ended here are watched, in case they are opened again.
 MOST_ENDED = 100
 
 
@@ -75,7 +74,7 @@ class Experiments:
         return self._admission.waiting
 
     async def restore(self) -> None:
-        """Takes up what was in ``active/`` when an earlier daemon ended."""
+        """Takes up the files that were in ``active/`` when an earlier daemon ended."""
         for taken in await asyncio.to_thread(self._spool.active):
             self._admission.add(taken)
 
@@ -88,16 +87,16 @@ class Experiments:
             async for change in self._spool.changes():
                 on_watched()
                 if Change.ACTIVE in change:
-                    self._notice_withdrawn()
+                    await self._notice_withdrawn()
                 if Change.ARRIVALS in change:
                     await self.take()
         except NotFound as error:
-            # What runs goes on; it may be worth days.
+            # The running trials go on; they may be worth days.
             self.spool_problem = f"{error}; put it back and restart the daemon"
             _log.error("spool gone", problem=self.spool_problem)
 
     async def take(self) -> None:
-        """Takes what is new in the spool. Files that the database cannot open yet wait."""
+        """Takes the new files of the spool. They wait if the database is away."""
         definitions = {search.file: search.experiment.definition() for search in self.searches.values()}
         explain = functools.partial(_explain, definitions)
         while taken := await asyncio.to_thread(self._spool.take, explain=explain):
@@ -112,7 +111,7 @@ class Experiments:
         await self._admission.hold(claimant)
 
     async def follow(self, interval_seconds: float) -> None:
-        """For ever: sees where all studies stand; what others did to them reaches this host within a beat."""
+        """Loop: look where all studies stand; changes by other hosts reach this one within a beat."""
         while True:
             await self._scheduler.over(interval_seconds)
             try:
@@ -124,7 +123,7 @@ class Experiments:
 
     async def _look_around(self) -> None:
         self._forget_withdrawn()
-        # Those of before the question: of what ends below, the answer may say that it is open.
+        # Copied before the question: the answer may call a study open that ends below.
         ended_before = dict(self._ended)
         ids = [*(search.status.study_id for search in self.searches.values()), *ended_before]
         found = await self._link.call(study_statuses, ids) if ids else {}
@@ -153,15 +152,15 @@ class Experiments:
         self._scheduler.wake()
 
     async def on_told(self, result: Result, told: TellOutcome) -> None:
-        """The database has a result: whoever waited for it goes on."""
+        """The database has a result: slots that waited for it go on."""
         search = next((s for s in self.searches.values() if s.status.uid == result.study_uid), None)
         if search is None:
             return
-        self._publish_ending(search, result)
+        search.announce.ended(result)
         if told is not TellOutcome.TOLD:
             search.log.warning("result came late", trial=result.number, became=told.value)
         search.note_told(result.trial_id)
-        if search.is_idle or search.status.is_full or search.status.is_exhausted:
+        if search.state is not SearchState.WORKING or search.status.is_full or search.status.is_exhausted:
             await self._look_at(search)
         self._scheduler.wake()
 
@@ -178,7 +177,7 @@ class Experiments:
         await self._link.call(set_state, study_id, state)
         if search is not None:
             if state is StudyState.OPEN:
-                search.mend()
+                search.resume()
             await self.check(search)
 
     async def retry(self, name: str, cause: Cause | None) -> int:
@@ -202,9 +201,9 @@ class Experiments:
         await self._go_on(name, study_id)
 
     async def _go_on(self, name: str, study_id: int) -> None:
-        """A person changed a study: what it allows now begins here at once."""
+        """A person changed a study: this host goes on with it at once, if it may."""
         if search := self.searches.get(name):
-            search.mend()
+            search.resume()
             await self.check(search)
             return
         found = await self._link.call(study_statuses, [study_id])
@@ -235,7 +234,7 @@ class Experiments:
         await self._look_at(search)
 
     async def _look_at(self, search: Search) -> None:
-        """As ``check``, but with the database away it is left to the next beat."""
+        """As ``check``, but if the database is away it is left to the next beat."""
         try:
             await self.check(search)
         except DatabaseAway:
@@ -246,22 +245,13 @@ class Experiments:
             await self._end(search, "done")
         elif search.status.state is StudyState.CANCELLED:
             await self._end(search, "cancelled")
-        elif search.told_state is not search.status.state:
-            search.told_state = search.status.state
-            search.log.info("experiment state", state=search.status.state.value)
-            self.publish_state(search)
 
     async def _end(self, search: Search, into: Literal["done", "cancelled"]) -> None:
-        if self.searches.get(search.name) is not search or search.is_ending:
+        if self.searches.get(search.name) is not search or search.state is SearchState.ENDING:
             return
-        search.is_ending = True
-        try:
-            assert self._admission.claimant is not None
+        assert self._admission.claimant is not None
+        with search.ending():
             await self._scheduler.interrupt(search, self._admission.claimant.incarnation)
-        except DatabaseAway:
-            # What was killed is settled when the end is looked at again.
-            search.is_ending = False
-            raise
         del self.searches[search.name]
         try:
             await asyncio.to_thread(self._spool.retire, search.file, into)
@@ -272,7 +262,7 @@ class Experiments:
         search.log.info(
             "experiment over", became=into, trials=search.status.trials, visited=search.status.visited
         )
-        self.publish_state(search)
+        search.announce_state()
 
     def _remember(self, search: Search) -> None:
         """It may be opened again, by a retry or with a larger budget: then this host goes on with it."""
@@ -280,38 +270,28 @@ class Experiments:
         while len(self._ended) > MOST_ENDED:
             del self._ended[next(iter(self._ended))]
 
-    def publish_state(self, search: Search) -> None:
-        self._events.publish(
-            "experiment-state", experiment=search.name, state=search.status.state.value, note=search.note
-        )
-
-    def _notice_withdrawn(self) -> None:
-        for search in list(self.searches.values()):
-            if not self._spool.is_active(search.file) and not search.is_ending and not search.is_withdrawn:
-                search.is_withdrawn = True
-                search.log.warning("experiment withdrawn on this host: its file was removed")
-                self.publish_state(search)
+    async def _notice_withdrawn(self) -> None:
+        searches = list(self.searches.values())
+        gone = await asyncio.to_thread(_gone, self._spool, [search.file for search in searches])
+        for search in searches:
+            # The end of an experiment takes its file out of ``active/`` too.
+            if search.file in gone and search.state is not SearchState.ENDING:
+                search.withdraw()
         self._forget_withdrawn()
 
     def _forget_withdrawn(self) -> None:
         for search in list(self.searches.values()):
-            if search.is_withdrawn and not search.busy:
+            if search.state is SearchState.WITHDRAWN and not search.busy:
                 del self.searches[search.name]
 
-    def _publish_ending(self, search: Search, result: Result) -> None:
-        failure = result.ending.failure
-        self._events.publish(
-            "trial-ended",
-            experiment=search.name,
-            trial=result.number,
-            state="COMPLETE" if failure is None else "FAIL",
-            values=None if result.ending.values is None else list(result.ending.values),
-            failure=None if failure is None else {"cause": failure.cause.value, "message": failure.message},
-        )
+
+def _gone(spool: Spool, files: Iterable[str]) -> set[str]:
+    """Those of the files that are no longer in ``active/``."""
+    return {file for file in files if not spool.is_active(file)}
 
 
 def _explain(definitions: Mapping[str, str], name: str, content: bytes) -> str:
-    """What a file says otherwise than the experiment that runs under its name."""
+    """The differences between a file and the experiment that runs under its name."""
     try:
         mine = parse(content, f"{name}.toml").definition()
     except InvalidInput as error:

@@ -1,4 +1,8 @@
-"""failure_detector."""
+"""Decides which hosts are dead: those whose counter stood still for too long of our own time.
+
+This room owns the sightings of one observer. It must never compare clocks of two hosts, ask the database, or
+count time in which beats of our own did not go through.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ class Sighting:
 
 
 class FailureDetector:
-    """What one observer knows about the beats of others."""
+    """The beats of other hosts, as one observer has seen them."""
 
     def __init__(self, interval_seconds: float, expire_seconds: float) -> None:
         self._interval = interval_seconds
@@ -35,7 +39,7 @@ class FailureDetector:
     def look(self, rows: list[HostRow], now: float) -> list[HostRow]:
         """Takes note of all hosts, right after a beat of our own went through; returns those found dead."""
         if self._last_look is not None and now - self._last_look > 3 * self._interval:
-            # We were away or frozen ourselves: what stood still meanwhile may have moved unseen.
+            # This host was away or frozen itself: the other counters may have moved unseen.
             self._sightings.clear()
         self._last_look = now
         seen: dict[str, Sighting] = {}

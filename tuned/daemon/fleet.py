@@ -76,10 +76,9 @@ class Fleet:
                 await self._link.back()
 
     async def beat(self, on_death: Callable[[], Awaitable[None]]) -> None:
-        """For ever: beats, and looks after the others.
+        """Loop: beat, and look after the others.
 
-        ``on_death`` is called when the fleet took this host for dead: it is to give up what it holds and to
-        join again.
+        ``on_death`` is called when this host was declared dead: it must give up its trials and join again.
         """
         while True:
             await asyncio.sleep(self._interval)

@@ -1,4 +1,8 @@
-"""gpu_pool."""
+"""Which trial has which GPU, or which part of one, counted in exact fractions.
+
+This room owns the counts of one host. It must never wait, or choose who is next: a grant is made at once or
+not at all, and the scheduler orders those who want one.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ class Grant:
     share: Fraction
 
 
+#: For a trial that wants no card.
 NOTHING = Grant(ids=(), share=Fraction(0))
 
 
@@ -30,7 +35,7 @@ class Gpus:
         self._used: defaultdict[str, Fraction] = defaultdict(Fraction)
 
     def equip(self, ids: Sequence[str]) -> None:
-        """From now on these cards; who has one that is not among them keeps it to the end."""
+        """From now on these cards; a trial that has another one keeps it to its end."""
         self._ids = tuple(ids)
 
     @property
@@ -39,7 +44,7 @@ class Gpus:
         return {card: self._used[card] for card in self._ids}
 
     def missing(self, wanted: Fraction | None) -> str:
-        """Why so much can never be granted here, for people; empty if it can."""
+        """Why this host can never grant so much, for people; empty if it can."""
         if wanted is None or wanted <= len(self._ids):
             return ""
         return f"needs {float(wanted):g} GPUs, this host has {len(self._ids) or 'none'}"
@@ -64,6 +69,6 @@ class Gpus:
         return grant
 
     def give_back(self, grant: Grant) -> None:
-        """Once for each grant."""
+        """To be called once for each grant."""
         for card in grant.ids:
             self._used[card] -= grant.share

@@ -3,8 +3,8 @@
 Each slot is one task. A free slot takes the experiment that has the fewest slots of this host, so
 experiments share them fairly; a slot that finds nothing waits until something changes.
 
-GPUs are granted before a point is claimed: no point is held while its trial waits for a card. In the queue
-for cards nobody overtakes, or who needs many would never find them free at once.
+GPUs are granted before a point is claimed: no point is held while its trial waits for a card. Nobody
+overtakes in the queue for cards, because an experiment that needs many would never find them free at once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from tuned.daemon.gpu_pool import Gpus, Grant
-from tuned.domain.claim import Action, Claimed, Duplicate, Outcome
-from tuned.domain.ending import Cause, Ending
+from tuned.domain.claim import Claimed, Duplicate
+from tuned.domain.ending import Ending
 from tuned.domain.result import Result
 from tuned.errors import DatabaseAway
 from tuned.search.search import Shortfall
@@ -35,19 +35,17 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tuned.daemon.teller import Teller
-    from tuned.events import Events
     from tuned.search.search import Search
     from tuned.storage.link import Link
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
 
 R = TypeVar("R")
 
 
 @dataclass(slots=True, kw_only=True)
 class Running:
-    """What a busy slot does."""
+    """The evaluation of a busy slot."""
 
     search: Search
     evaluation: Evaluation
@@ -62,10 +60,9 @@ class Running:
 class Scheduler:
     """The slots of one host and the searches that they serve. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, teller: Teller, events: Events, site: Site, slots: int) -> None:
+    def __init__(self, link: Link, teller: Teller, site: Site, slots: int) -> None:
         self._link = link
         self._teller = teller
-        self._events = events
         self._site = site
         self._servers = ForkServers(site.host, site.state.trials)
         self.searches: dict[str, Search] = {}
@@ -83,18 +80,18 @@ class Scheduler:
         self._last_turn: dict[str, int] = {}
 
     def wake(self) -> None:
-        """Something changed: idle slots look again, and what no slot needs any more ends."""
+        """Something changed: idle slots look again, and fork servers that no slot needs end."""
         self._servers.keep({s.status.uid for s in self.searches.values() if s.is_at_work})
         self._changed.set()
         self._changed = asyncio.Event()
 
     def drain(self) -> None:
-        """Lets what runs finish; nothing more is claimed."""
+        """Lets the running trials finish; nothing more is claimed."""
         self.is_draining = True
         self.wake()
 
     async def run(self) -> None:
-        """Runs all slots until they are drained. Cancelled: kills what runs and tells nothing of it."""
+        """Runs all slots until they are drained. If cancelled, kills the trials and tells no results."""
         try:
             async with asyncio.TaskGroup() as self._group:
                 self.resize(self._wanted)
@@ -102,7 +99,7 @@ class Scheduler:
             await self._servers.close()
 
     def resize(self, slots: int) -> None:
-        """From now on so many slots; what runs in one too many finishes first."""
+        """From now on so many slots; a trial in one too many finishes first."""
         self._wanted = slots
         self.slots.extend([None] * (slots - len(self.slots)))
         self._trim()
@@ -115,47 +112,41 @@ class Scheduler:
     def admit(self, search: Search) -> None:
         """From now on slots serve it too."""
         self.searches[search.name] = search
-        if unenforced := self._assess(search).unenforced:
+        self._assess(search)
+        if unenforced := search.shortfall.unenforced:
             search.log.warning("limits not kept", reason=unenforced)
 
     def equip(self, cards: Sequence[str]) -> None:
-        """From now on these GPUs; what runs on another one goes on."""
+        """From now on these GPUs; a trial on another one goes on."""
         self.gpus.equip(cards)
         for search in self.searches.values():
             self._assess(search)
         self.wake()
 
-    def _assess(self, search: Search) -> Shortfall:
-        """Looks what a search can be given here, and tells what became different."""
-        wanted, before = search.experiment.resources, search.shortfall
+    def _assess(self, search: Search) -> None:
+        wanted = search.experiment.resources
         missing, unenforced = self.gpus.missing(wanted.gpus), cgroup.unenforced(wanted, self._site.cgroups)
-        search.shortfall = Shortfall(missing=missing, unenforced=unenforced)
-        if missing and missing != before.missing:
-            search.log.warning("experiment rests on this host", reason=missing)
-        if search.shortfall != before:
-            self._publish_note(search)
-        return search.shortfall
+        search.assess(Shortfall(missing=missing, unenforced=unenforced))
 
     def running(self, name: str) -> list[Running]:
         return [running for running in self.slots if running is not None and running.search.name == name]
 
     async def interrupt(self, search: Search, incarnation: str) -> None:
-        """Kills what runs of a search and settles it as aborted; for a search in which nothing new starts."""
+        """Kills the trials of a search and settles them as aborted; nothing new may start in it meanwhile."""
         for running in self.running(search.name):
             running.task.cancel()
         while search.busy:
             await self._changed.wait()
+        await self.settle(search, incarnation)
+
+    async def settle(self, search: Search, incarnation: str) -> None:
+        """Settles the killed trials of a search as aborted, except those whose results are still to be told.
+
+        Raises DatabaseAway.
+        """
         study_id = search.status.study_id
         kept = self._teller.trial_ids(study_id)
-        ended = await self._link.call(settle_own, study_id, incarnation, but_not=kept)
-        self.publish_aborted(search, ended)
-
-    def publish_aborted(self, search: Search, numbers: list[int]) -> None:
-        for number in numbers:
-            self._events.publish(
-                "trial-ended", experiment=search.name, trial=number, state="FAIL", values=None,
-                failure={"cause": Cause.ABORTED.value},
-            )  # fmt: skip
+        search.announce.aborted(await self._link.call(settle_own, study_id, incarnation, but_not=kept))
 
     async def over(self, seconds: float) -> None:
         """Waits until a claim finds out that a study is over; at most so long."""
@@ -165,7 +156,7 @@ class Scheduler:
                     await self._changed.wait()
 
     async def kill_all(self) -> None:
-        """Kills what runs, of all searches: the fleet has given it to others."""
+        """Kills the trials of all searches: the fleet has given their points to others."""
         for search in self.searches.values():
             search.let_go()
         tasks = [running.task for running in self.slots if running is not None]
@@ -217,20 +208,10 @@ class Scheduler:
 
     async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
         outcome = await search.claim_next(slot)
-        self._publish_duplicate(search, outcome)
-        if isinstance(outcome, Claimed):
+        if isinstance(outcome, Duplicate):
+            search.announce.duplicate(outcome)
+        elif isinstance(outcome, Claimed):
             await self._evaluate(slot, search, outcome, grant.ids)
-
-    def _publish_duplicate(self, search: Search, outcome: Outcome) -> None:
-        if isinstance(outcome, Duplicate) and outcome.number is not None:
-            self._events.publish(
-                "trial-ended",
-                experiment=search.name,
-                trial=outcome.number,
-                state="COMPLETE" if outcome.action is Action.REUSE else "FAIL",
-                values=None if outcome.values is None else list(outcome.values),
-                duplicate_of={"number": outcome.twin.number, "host": outcome.twin.host},
-            )
 
     async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
         evaluation = Evaluation(
@@ -246,10 +227,7 @@ class Scheduler:
             _log.info(
                 "trial started", origin=claimed.candidate.origin.value, params=dict(claimed.point.values)
             )
-            self._events.publish(
-                "trial-started", experiment=search.name, trial=claimed.number, slot=slot, attempt=1,
-                params=dict(claimed.point.values),
-            )  # fmt: skip
+            search.announce.started(claimed, slot)
             task = asyncio.create_task(evaluate(evaluation, lambda: self._charge_retry(search, claimed)))
             running = self.slots[slot] = Running(search=search, evaluation=evaluation, task=task)
             try:
@@ -265,24 +243,13 @@ class Scheduler:
                 search.note_ended(claimed, running.seconds)
                 self._teller.put(self._result(search, claimed, ending))
                 _log_ending(ending, evaluation.attempt)
-                if search.count_ending(ending):
-                    self._pause_here(search)
+                search.count_ending(ending)
 
     async def _give_back(self, search: Search, claimed: Claimed, reason: str) -> None:
-        """This host cannot evaluate: the point is for others, the search rests here until a person looks."""
-        search.pause_reason = reason
-        self._pause_here(search)
+        """This host cannot evaluate: frees the point, and pauses the search here until a person looks."""
+        search.pause(reason)
         study_id = claimed.study_id
         await self._insist(lambda: self._link.call(give_back, study_id, claimed.trial_id, reason))
-
-    def _pause_here(self, search: Search) -> None:
-        search.log.error("experiment paused on this host", reason=search.pause_reason)
-        self._publish_note(search)
-
-    def _publish_note(self, search: Search) -> None:
-        self._events.publish(
-            "experiment-state", experiment=search.name, state=search.status.state.value, note=search.note
-        )
 
     async def _charge_retry(self, search: Search, claimed: Claimed) -> bool:
         return await self._insist(lambda: search.charge_retry(claimed))
@@ -307,7 +274,7 @@ class Scheduler:
 
 
 async def _outcome(task: asyncio.Task[Ending]) -> Ending | None:
-    """Waits for an evaluation; None if only that was cancelled. If we are, it is cancelled first."""
+    """Waits for an evaluation; None if only that was cancelled. If the caller is, it is cancelled first."""
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:

@@ -1,6 +1,7 @@
-"""Settles what a killed daemon left, for a service manager that will not start it again by itself.
+"""Settles the trials of a killed daemon, if its service manager will not start it again by itself.
 
-It does what a start does before its first claim, and then says goodbye.
+This room owns the life of that short process: it does what a start does before its first claim, and leaves
+the fleet. It must never claim or run anything, nor take longer than a service manager waits.
 """
 
 from __future__ import annotations
@@ -31,14 +32,13 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
-#: Less than a service manager waits; where the database is away the next start settles.
+#: Less than a service manager waits. If the database is away for longer, the next start settles.
 WITHIN_SECONDS = 10.0
 
 
 async def settle(settings: Settings, state: StateDirectory) -> None:
-    """Tells what waits in the outbox, ends this host's trials and leaves the fleet."""
-    process_table.kill_installation(state.installation_id)
+    """Tells the results in the outbox, ends this host's trials and leaves the fleet."""
+    await asyncio.to_thread(process_table.kill_installation, state.installation_id)
     events = Events(settings.host)
     link = Link(Database(settings.storage), events, last_retry_seconds=settings.interval_seconds)
     try:

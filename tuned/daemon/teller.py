@@ -1,7 +1,7 @@
 """Tells results to the database: on this host's disk first, then told in order until it is done.
 
-Slots hand over their results here and go on, and do not wait for the disk. While the database is away results
-wait; what a stopped daemon could not tell, the next one tells before anything else.
+Slots hand over their results here and go on; they do not wait for the disk. While the database is away,
+results wait. Results that a stopped daemon could not tell are told by the next one before anything else.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class PendingResult:
     writing: asyncio.Task[bool] | None = None
 
     async def is_on_disk(self) -> bool:
-        """Once that is decided."""
+        """Waits until that is decided."""
         if self.writing is None:
             return True
-        # Who stops waiting does not stop the writing.
+        # A waiter that is cancelled does not cancel the writing.
         await asyncio.wait([self.writing])
         return self.writing.result()
 
@@ -67,7 +67,7 @@ class Teller:
         return {pending.result.trial_id for pending in self._pending if pending.result.study_id == study_id}
 
     async def restore(self) -> None:
-        """Takes up what an earlier daemon left."""
+        """Takes up the results that an earlier daemon left."""
         for name, record in await asyncio.to_thread(self._outbox.pending):
             try:
                 result = decode(record)
@@ -83,12 +83,12 @@ class Teller:
         self._add(pending)
 
     async def written(self) -> None:
-        """Waits until all that was put is on disk."""
+        """Waits until all results are on disk."""
         for pending in list(self._pending):
             await pending.is_on_disk()
 
     async def run(self, on_told: Callable[[Result, TellOutcome], Awaitable[None]]) -> None:
-        """For ever: tells what is there, oldest first, and calls ``on_told`` for each."""
+        """Loop: tell the results, oldest first, and call ``on_told`` for each."""
         while True:
             while self._pending:
                 pending = self._pending[0]
@@ -121,7 +121,7 @@ class Teller:
         return True
 
     async def _tell(self, result: Result) -> TellOutcome | None:
-        """None if the database will not have it, whatever we do: it stays in the outbox."""
+        """None if the database refuses it for good: it stays in the outbox."""
         while True:
             try:
                 return await self._link.call(tell, result)

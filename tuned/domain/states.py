@@ -1,4 +1,4 @@
-"""The states of host, experiment and point, what may follow what, and how an evaluation ends.
+"""The states of host, study, search and point, what may follow what, and how an evaluation ends.
 
 Each state machine is one enum and one table. Nothing here does anything; the tables are the only
 place that says what may follow, and ARCHITECTURE.md's diagrams are held against them by a test.
@@ -46,6 +46,47 @@ STUDY_TRANSITIONS: dict[StudyState, frozenset[StudyState]] = {
     # A cancelled or finished experiment that is submitted again goes on where it stopped.
     StudyState.CANCELLED: frozenset({StudyState.OPEN}),
     StudyState.DONE: frozenset({StudyState.OPEN}),
+}
+
+
+class SearchState(StrEnum):
+    """Whether a host works on an experiment whose study is open, and if not, why."""
+
+    WORKING = "working"
+    #: Nothing could be claimed: until a trial ends, or the study is looked at again.
+    IDLE = "idle"
+    #: The host cannot give what a trial needs.
+    RESTING = "resting"
+    #: Evaluations fail on this host: until a person resumes the experiment.
+    PAUSED = "paused"
+    #: Its file was taken out of ``active/`` by hand: what runs may finish.
+    WITHDRAWN = "withdrawn"
+    #: The study is over or was deleted: what runs is killed and settled.
+    ENDING = "ending"
+
+
+SEARCH_TRANSITIONS: dict[SearchState, frozenset[SearchState]] = {
+    SearchState.WORKING: frozenset(
+        {SearchState.IDLE, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN, SearchState.ENDING}
+    ),
+    SearchState.IDLE: frozenset(
+        {SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN}
+        | {SearchState.ENDING}
+    ),
+    # The same state may follow for another reason.
+    SearchState.RESTING: frozenset(
+        {SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN}
+        | {SearchState.ENDING}
+    ),
+    SearchState.PAUSED: frozenset(
+        {SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN}
+        | {SearchState.ENDING}
+    ),
+    SearchState.WITHDRAWN: frozenset({SearchState.ENDING}),
+    # Back if the database was away: the end is looked at again.
+    SearchState.ENDING: frozenset(
+        {SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN}
+    ),
 }
 
 

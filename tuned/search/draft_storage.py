@@ -1,4 +1,8 @@
-"""draft_storage."""
+"""The storage in which Optuna keeps a new trial as a draft, in memory, until its point is claimed.
+
+This room owns the drafts. It must never write a trial: it reads the study's trials from the database, and
+writes only the attributes that samplers keep with the study.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +31,12 @@ if TYPE_CHECKING:
     from tuned.experiment.experiment import Experiment
     from tuned.storage.database import Database
 
-
 #: Ids of drafts begin here: above all that a database gives.
 FIRST_DRAFT = 2**40
 
 
 class _DraftStorage(BaseStorage):
-    """What Optuna needs of a storage to ask: drafts in memory, the rest read from the database."""
+    """The part of a storage that Optuna needs to ask: drafts in memory, the rest read from the database."""
 
     def __init__(self, database: Database, experiment: Experiment, status: StudyStatus) -> None:
         self._database = database
@@ -57,7 +60,7 @@ class _DraftStorage(BaseStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if not self.ignores_trials:
-            # First: samplers leave out the trial that has the draft's number, taking it for the draft.
+            # First: a sampler omits the trial that has the draft's number, because it takes it for the draft.
             self._sync()
         number = max([self._history.last_number, *(draft.number for draft in self.drafts.values())]) + 1
         draft = optuna.trial.create_trial(
@@ -115,7 +118,7 @@ class _DraftStorage(BaseStorage):
         return {}
 
     def _sync(self) -> None:
-        """Once for each ask."""
+        """Reads the history once for each ask."""
         if not self._is_synced:
             self._history.sync()
             self._is_synced = True

@@ -1,6 +1,6 @@
-"""Duplicates of held points that wait for their twins, and what becomes of them when those have ended.
+"""Duplicates of held points: they wait until their twins have ended, and are then claimed again.
 
-They wait without a slot, a trial or a charge. Nothing here draws or claims.
+They wait without a slot, a trial or a charge. This room must never draw or claim.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Parked:
         self._release(lambda duplicate: duplicate.twin.trial_id == trial_id)
 
     def release_all(self) -> None:
-        """Nobody here knows which twins have ended; those whose twins still run are parked again."""
+        """Any twin may have ended: each is claimed again, and parked again if its twin still runs."""
         self._release(lambda _: True)
 
     def next_ready(self) -> Candidate | None:

@@ -1,7 +1,8 @@
-"""When the points of a search are drawn: as a slot asks for one, or ahead of that.
+"""Decides when the points of a search are drawn: as a slot asks for one, or ahead of that.
 
-A point drawn as a slot asks knows what all evaluations here found. One that was drawn ahead is at hand at
-once, but does not know what ended since. So as few are drawn ahead as slots need in order not to wait.
+A sampler that draws as a slot asks knows the results of all evaluations here. A point that was drawn ahead is
+at hand at once, but its sampler did not know the trials that have ended since. So as few points are drawn
+ahead as slots need in order not to wait.
 """
 
 from __future__ import annotations
@@ -21,13 +22,11 @@ if TYPE_CHECKING:
     from tuned.search.unconfirmed import Unconfirmed
     from tuned.storage.link import Link
 
-
-#: How long a slot may wait for its point, in proportion to what an evaluation takes.
+#: How long a slot may wait for its point, as a part of the time that an evaluation takes.
 MOST_WAIT = 0.005
 
-
-#: So many draws and evaluations tell, by their median, what the next will take: a first draw reads a whole
-#: history, and a failure may take no time.
+#: The median of so many draws and evaluations estimates the next. The median, because a first draw reads a
+#: whole history, and a failure may take no time.
 _LATEST = 5
 
 
@@ -58,7 +57,7 @@ class Prefetch:
     def note_claimed(self, slots: int) -> None:
         """Takes note that one of so many slots at work has its point."""
         if not (self._source.learns and self._unconfirmed):
-            # Else the arrival of that result is the better time.
+            # If a result is on its way, its arrival is the better time.
             self.draw_ahead(slots)
 
     def note_evaluated(self, seconds: float) -> None:
@@ -75,37 +74,40 @@ class Prefetch:
         return await self.fresh(slots)
 
     async def fresh(self, slots: int) -> Draft:
-        """A point that knows what was found here, if there is time to wait for that. Raises DatabaseAway."""
+        """A point whose sampler knows the results of this host, if there is time to wait for them.
+
+        Raises DatabaseAway.
+        """
         seconds = self._seconds_to_spare(slots)
         if seconds > 0 and self._source.learns:
             await self._unconfirmed.arrival(seconds)
         return await self._draw()
 
     def draw_ahead(self, slots: int) -> None:
-        """Begins to draw what so many slots need. The time for it is when a result has become known.
+        """Begins to draw the points that so many slots need. Best called when a result has become known.
 
-        But not while one claims: that holds the study's lock, and would do so for longer while a draw keeps
-        the interpreter busy.
+        Nothing is drawn while a slot claims: a claim holds the study's lock, and a draw that keeps the
+        interpreter busy would make it hold the lock for longer.
         """
         if self._claiming:
             return
         for _ in range(self._needed(slots) - len(self._ahead)):
             draw = asyncio.create_task(self._draw())
-            # Looked at: a draw that nobody needs any more may fail as it likes.
+            # Reads the exception, so that asyncio does not report a draw that nobody waits for.
             draw.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._ahead.append(draw)
 
     def _needed(self, slots: int) -> int:
-        """How many are to be at hand so that none waits for too long if all slots ask at once."""
+        """How many points must be at hand so that no slot waits for too long if all ask at once."""
         if not self._draws:
             return 0
         if not self._evaluations:
-            # They may turn out to be short.
+            # Evaluations may turn out to be short.
             return slots
         return max(0, math.ceil(-self._seconds_to_spare(slots) / statistics.median_low(self._draws)))
 
     def _seconds_to_spare(self, slots: int) -> float:
-        """What is left of the longest wait if all slots ask at once; negative: it would be exceeded."""
+        """The rest of the longest wait if all slots ask at once; negative if they would wait for longer."""
         if not self._draws or not self._evaluations:
             return 0.0
         evaluation, draw = statistics.median_low(self._evaluations), statistics.median_low(self._draws)

@@ -1,7 +1,7 @@
 """Optuna's side: a study whose trials exist only as drafts until they are claimed.
 
-``Drawer.draw`` lets Optuna's ``study.ask`` run whole against a storage that keeps the new trial in
-memory and reads the rest from the history. Nothing is written but what samplers keep with the study.
+``PointSource.draw`` lets Optuna's ``study.ask`` run whole against a storage that keeps the new trial in
+memory and reads the rest from the history. It writes only the attributes that samplers keep with the study.
 This is the only module that knows samplers.
 """
 
@@ -41,12 +41,12 @@ class Draft:
 
     draft_id: int
     candidate: Candidate
-    #: What the draw took.
+    #: How long the draw took.
     seconds: float = 0.0
 
 
 class PointSource:
-    """Draws points for one experiment, one at a time, in threads. What else it does waits for no draw."""
+    """Draws points for one experiment, one at a time, in threads. Its other methods wait for no draw."""
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class PointSource:
         status: StudyStatus,
         claimant: Claimant,
     ) -> None:
+        #: It draws for this incarnation of the host.
+        self.claimant = claimant
         self._encoding = encoding
         #: Held for as long as a draw takes.
         self._lock = threading.Lock()
@@ -78,7 +80,7 @@ class PointSource:
 
     @property
     def learns(self) -> bool:
-        """Whether what was found before makes a difference to what is drawn."""
+        """Whether earlier results make a difference to the next draw."""
         return not self._storage.ignores_trials
 
     def draw(self) -> Draft:
@@ -103,13 +105,13 @@ class PointSource:
     def _ask(self, fixed: Mapping[str, Value], origin: Origin, waiting_trial: int | None) -> Draft:
         study = self._study
         if study is None:
-            # A grid is walked; only an enqueued trial can come here, and it must be complete.
+            # A grid is walked; only an enqueued trial comes here, and it must be complete.
             point = self._encoding.space.point(fixed)
             return Draft(
                 draft_id=0, candidate=Candidate(point=point, origin=origin, waiting_trial=waiting_trial)
             )
         with self._lock, warnings.catch_warnings():
-            # What Optuna calls experimental is not the user's doing, and nobody reads it here.
+            # Optuna warns of its experimental parts: the user did not choose them, and nobody reads it here.
             warnings.simplefilter("ignore")
             began = time.monotonic()
             while self._released:
@@ -142,8 +144,8 @@ def _sampler(experiment: Experiment, seed: int, stream: int) -> BaseSampler | No
         warnings.simplefilter("ignore")
         options: dict[str, Any] = {"seed": stream, **experiment.sampler.options}
         if entry.shares_seed:
-            # Quasi-random points only spread evenly when all hosts take them from one sequence. What is drawn
-            # beside it, such as the first point, must not be the same everywhere.
+            # Quasi-random points only spread evenly if all hosts take them from one sequence. Points beside
+            # the sequence, such as the first, must differ between hosts.
             options |= {"seed": seed, "independent_sampler": optuna.samplers.RandomSampler(stream)}
         sampler: BaseSampler = getattr(optuna.samplers, entry.class_name)(**options)
     return sampler

@@ -1,4 +1,4 @@
-"""What was evaluated here and the database does not know yet: to it those points are still held."""
+"""Points that were evaluated here although the database does not know it yet, and still calls them held."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-#: How long anybody waits for a result to arrive: more only passes where the database is slow or away.
+#: How long a slot waits for a result to arrive. It takes longer only if the database is slow or away.
 MOST_SECONDS = 1.0
 
 
@@ -38,12 +37,12 @@ class Unconfirmed:
         self._was_told = asyncio.Event()
 
     async def arrival(self, seconds: float) -> None:
-        """Waits until the database has all results that there are now; at most so long, and not for long."""
+        """Waits until the database has all results that are on their way now; for at most so many seconds."""
         ours = set(self._keys)
         await self._until(lambda: ours.isdisjoint(self._keys), min(seconds, MOST_SECONDS))
 
     async def arrival_of(self, key: str) -> None:
-        """Waits until no result of this point is on its way; not for long."""
+        """Waits until no result of this point is on its way; for at most ``MOST_SECONDS``."""
         await self._until(lambda: key not in self._keys.values(), MOST_SECONDS)
 
     async def _until(self, is_met: Callable[[], bool], seconds: float) -> None:

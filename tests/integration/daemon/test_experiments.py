@@ -38,7 +38,7 @@ def a_roster(link: Link, home: Path) -> Iterator[Experiments]:
     with StateDirectory.open(home / "state") as state, Spool(home / "spool") as spool:
         events, teller = Events("h1"), Teller(link, Outbox(state.outbox))
         site = Site(host="h1", state=state, cgroups=None, grace_seconds=0.0)
-        yield Experiments(link, spool, Scheduler(link, teller, events, site, 1), events)
+        yield Experiments(link, spool, Scheduler(link, teller, site, 1), events)
 
 
 async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_one(

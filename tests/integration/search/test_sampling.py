@@ -65,7 +65,7 @@ def search(
 
 
 def visible(source: PointSource, state: TrialState) -> list[FrozenTrial]:
-    """What a sampler sees."""
+    """The trials that a sampler sees."""
     return source._storage.get_all_trials(0, states=(state,))
 
 
@@ -153,7 +153,7 @@ def test_a_draft_is_running_for_later_draws_until_it_is_released(database: Datab
 
 
 def test_only_a_draw_waits_for_a_draw(database: Database) -> None:
-    # Who calls the rest is the event loop: a draw may take seconds.
+    # The event loop calls the other methods, and a draw may take seconds.
     source = search(database, "random").source()
     draft = source.draw()
 

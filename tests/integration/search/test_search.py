@@ -1,82 +1,178 @@
-"""One experiment on one host: what becomes of claims whose answers come late."""
+"""One experiment on one host: whether the host works on it, why not, and what people are told of that."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tests.factories import join, kill, line, make_experiment, make_holder, opened
-from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
-from tuned.domain.result import TellOutcome
+import tuned.search.search
+from tests.factories import CRASH, Member, join, line, linked, make_experiment, make_holder
+from tuned.domain.claim import Claimed
+from tuned.domain.ending import Ending
+from tuned.domain.states import SearchState, StudyState
+from tuned.errors import DatabaseAway
 from tuned.events import Events
-from tuned.search.search import Search
-from tuned.storage.link import Link
-from tuned.storage.settling import settle_orphans
+from tuned.search.sampling import PointSource
+from tuned.search.search import MOST_FAILURES_IN_A_ROW, Search, Shortfall
+
+FAILED, COMPLETE = Ending(failure=CRASH), Ending(values=(1.0,))
+NEEDS = Shortfall(missing="needs 2 GPUs, this host has none")
+UNENFORCED = Shortfall(unenforced="trials run without the limit memory")
 
 
-@pytest.mark.parametrize("has_risen", [False, True])
-async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_not_evaluated(
-    database_url: str, has_risen: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with opened(database_url) as database:
-        link = Link(database, Events("h1"), last_retry_seconds=1.0)
-        await link.prepare()
-        member = join(database, make_experiment("[[points]]\nx = 0", space=line(1)))
-        search = Search(
-            link, member.experiment, encoding=member.encoding, status=member.status,
+@pytest.fixture
+async def member(sqlite_url: str) -> AsyncIterator[Member]:
+    async with linked(sqlite_url) as link:
+        yield await asyncio.to_thread(join, link.database, make_experiment(space=line(2)))
+
+
+@pytest.fixture
+async def search(sqlite_url: str, events: Events, member: Member) -> AsyncIterator[Search]:
+    async with linked(sqlite_url) as link:
+        yield await Search.begin(
+            link, events, member.experiment, encoding=member.encoding, status=member.status,
             claimant=member.claimant, file="exp",
         )  # fmt: skip
-        given, may_answer, claim = threading.Event(), threading.Event(), search._claims.claim
-
-        def claim_late(candidate: Candidate) -> Outcome:
-            outcome = claim(candidate)
-            given.set()
-            assert may_answer.wait(60)
-            return outcome
-
-        monkeypatch.setattr(search._claims, "claim", claim_late)
-        claiming = asyncio.create_task(search.claim_next(0))
-        assert await asyncio.to_thread(given.wait, 60)
-        kill(database, member.claimant)
-        search.let_go()
-        settle_orphans(database, member.status.study_id)
-        if has_risen:
-            search.hold(make_holder(database))
-        may_answer.set()
-        assert await claiming == Closed()
-        link.close()
 
 
-async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_running(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def events() -> Events:
+    return Events("h1")
+
+
+async def told(events: Events, *, of: Any) -> list[tuple[Any, Any]]:
+    """State and note of each event that is published meanwhile."""
+    with events.subscribe() as subscription:
+        of()
+        subscription.close()
+        return [(event.get("state"), event.get("note")) async for event in subscription]
+
+
+def fail_often(search: Search) -> None:
+    for _ in range(MOST_FAILURES_IN_A_ROW):
+        search.count_ending(FAILED)
+
+
+async def test_failures_in_a_row_pause_it_until_a_person_resumes_it(search: Search, events: Events) -> None:
+    for _ in range(MOST_FAILURES_IN_A_ROW - 1):
+        search.count_ending(FAILED)
+    search.count_ending(COMPLETE)
+    assert search.may_start(1)
+    note = "paused after 10 failures in a row on this host"
+    assert await told(events, of=lambda: fail_often(search)) == [("open", note)]
+    assert (search.state, search.note, search.may_start(1)) == (SearchState.PAUSED, note, False)
+    assert await told(events, of=lambda: search.count_ending(FAILED)) == []
+    search.resume()
+    assert (search.state, search.note, search.may_start(1)) == (SearchState.WORKING, "", True)
+
+
+async def test_it_rests_while_the_host_lacks_something_and_says_what(search: Search, events: Events) -> None:
+    assert await told(events, of=lambda: search.assess(NEEDS)) == [("open", NEEDS.missing)]
+    assert (search.state, search.may_start(1)) == (SearchState.RESTING, False)
+    assert await told(events, of=lambda: search.assess(NEEDS)) == []
+    less = replace(NEEDS, missing="needs 2 GPUs, this host has 1")
+    assert await told(events, of=lambda: search.assess(less)) == [("open", less.missing)]
+    search.assess(Shortfall())
+    assert (search.state, search.note) == (SearchState.WORKING, "")
+
+
+async def test_a_limit_that_is_not_kept_is_noted_beside_every_state(search: Search) -> None:
+    search.assess(UNENFORCED)
+    assert (search.state, search.note) == (SearchState.WORKING, UNENFORCED.unenforced)
+    search.pause("no")
+    assert search.note == f"no; {UNENFORCED.unenforced}"
+
+
+async def test_what_a_host_lacks_shows_again_when_a_pause_is_over(search: Search) -> None:
+    search.pause("no")
+    search.assess(NEEDS)
+    assert (search.state, search.note) == (SearchState.PAUSED, "no")
+    search.resume()
+    assert (search.state, search.note) == (SearchState.RESTING, NEEDS.missing)
+
+
+async def test_an_experiment_that_was_withdrawn_is_never_begun_again(search: Search) -> None:
+    search.withdraw()
+    search.pause("no")
+    search.assess(NEEDS)
+    search.resume()
+    search.assess(Shortfall())
+    assert (search.state, search.note) == (SearchState.WITHDRAWN, "withdrawn on this host")
+
+
+@pytest.mark.parametrize(
+    "state", [SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN]
+)
+async def test_an_end_for_which_the_database_was_away_leaves_the_state_as_it_was(
+    search: Search, state: SearchState
 ) -> None:
-    with opened(database_url) as database:
-        link = Link(database, Events("h1"), last_retry_seconds=1.0)
-        await link.prepare()
-        member = join(database, make_experiment(space=line(2)))
-        search = Search(
-            link, member.experiment, encoding=member.encoding, status=member.status,
-            claimant=member.claimant, file="exp",
-        )  # fmt: skip
-        claimed = await search.claim_next(0)
-        assert isinstance(claimed, Claimed)
-        search.note_ended(claimed, 0.1)
-        is_asked, claim = threading.Event(), search._claims.claim
+    search.assess(NEEDS if state is SearchState.RESTING else Shortfall())
+    if state is SearchState.PAUSED:
+        search.pause("no")
+    if state is SearchState.WITHDRAWN:
+        search.withdraw()
+    search.look(replace(search.status, state=StudyState.DONE))
+    before = (search.state, search.note, search.was_found_over)
+    assert before[0] is state
 
-        def ask(candidate: Candidate) -> Outcome:
-            is_asked.set()
-            return claim(candidate)
+    def end() -> None:
+        with search.ending():
+            assert not search.was_found_over
+            raise DatabaseAway("gone")
 
-        monkeypatch.setattr(search._claims, "claim", ask)
-        again = Candidate(point=claimed.point, origin=Origin.SAMPLER)
-        claiming = asyncio.create_task(search._claim(again))
-        assert not await asyncio.to_thread(is_asked.wait, 0.3)
-        told = await asyncio.to_thread(member.tell, claimed, 0.5)
-        assert told is TellOutcome.TOLD
-        search.note_told(claimed.trial_id)
-        outcome = await claiming
-        assert isinstance(outcome, Duplicate)
-        assert outcome.action is Action.REUSE
-        link.close()
+    with pytest.raises(DatabaseAway):
+        end()
+    assert (search.state, search.note, search.was_found_over) == before
+    with search.ending():
+        pass
+    assert (search.state, search.note) == (SearchState.ENDING, before[1])
+
+
+async def test_people_are_told_once_that_the_study_was_paused_or_opened(
+    search: Search, events: Events
+) -> None:
+    paused = replace(search.status, state=StudyState.PAUSED)
+    assert await told(events, of=lambda: search.look(paused)) == [("paused", "")]
+    assert await told(events, of=lambda: search.look(paused)) == []
+    done = replace(paused, state=StudyState.DONE)
+    assert await told(events, of=lambda: search.look(done)) == []
+
+
+async def test_a_search_that_found_nothing_asks_again_when_the_study_was_looked_at(
+    search: Search, member: Member
+) -> None:
+    while search.may_start(1):
+        await search.claim_next(0)
+    assert (search.state, search.note) == (SearchState.IDLE, "")
+    search.look(member.now())
+    assert (search.state, search.may_start(1)) == (SearchState.WORKING, True)
+
+
+async def test_a_new_incarnation_takes_effect_in_the_event_loop_and_not_before(
+    search: Search, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_made, may_return = threading.Event(), threading.Event()
+
+    def make_late(*arguments: Any) -> PointSource:
+        source = PointSource(*arguments)
+        is_made.set()
+        assert may_return.wait(60)
+        return source
+
+    monkeypatch.setattr(tuned.search.search, "PointSource", make_late)
+    # Of another host: so the first may claim all the time.
+    holding = asyncio.create_task(search.hold(later := make_holder(member.database, "h2")))
+    assert await asyncio.to_thread(is_made.wait, 60)
+    claimed = await search.claim_next(0)
+    assert isinstance(claimed, Claimed)
+    assert claimed.incarnation == member.claimant.incarnation
+    may_return.set()
+    await holding
+    while not isinstance(claimed := await search.claim_next(0), Claimed):
+        pass
+    assert claimed.incarnation == later.incarnation

@@ -13,7 +13,7 @@ from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.states import HostState, PointState, StudyState, advance
 
 PICTURES = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text()
-NAMES = ("HOST_TRANSITIONS", "STUDY_TRANSITIONS", "POINT_TRANSITIONS")
+NAMES = ("HOST_TRANSITIONS", "STUDY_TRANSITIONS", "SEARCH_TRANSITIONS", "POINT_TRANSITIONS")
 
 FAILURE = Failure(cause=Cause.EXIT, message="exit status 3", detail={"status": 3})
 

@@ -1,0 +1,105 @@
+"""The way of a slot to its point: what becomes of claims whose answers come late or are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.factories import Member, join, kill, line, linked, make_experiment, make_holder
+from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
+from tuned.domain.result import TellOutcome
+from tuned.domain.states import StudyState
+from tuned.events import Events
+from tuned.search.search import Search
+from tuned.storage.settling import settle_orphans
+from tuned.storage.studies import set_state
+
+
+@asynccontextmanager
+async def searching(url: str, points: int, text: str = "") -> AsyncIterator[tuple[Search, Member]]:
+    """One host that searches a line of so many points."""
+    async with linked(url) as link:
+        member = await asyncio.to_thread(join, link.database, make_experiment(text, space=line(points)))
+        search = await Search.begin(
+            link, Events("h1"), member.experiment, encoding=member.encoding, status=member.status,
+            claimant=member.claimant, file="exp",
+        )  # fmt: skip
+        yield search, member
+
+
+@pytest.mark.parametrize("has_risen", [False, True])
+async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_not_evaluated(
+    database_url: str, has_risen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with searching(database_url, 1, "[[points]]\nx = 0") as (search, member):
+        claims = search._claiming._claims
+        given, may_answer, claim = threading.Event(), threading.Event(), claims.claim
+
+        def claim_late(candidate: Candidate) -> Outcome:
+            outcome = claim(candidate)
+            given.set()
+            assert may_answer.wait(60)
+            return outcome
+
+        monkeypatch.setattr(claims, "claim", claim_late)
+        claiming = asyncio.create_task(search.claim_next(0))
+        assert await asyncio.to_thread(given.wait, 60)
+        kill(member.database, member.claimant)
+        search.let_go()
+        settle_orphans(member.database, member.status.study_id)
+        if has_risen:
+            await search.hold(make_holder(member.database))
+        may_answer.set()
+        assert await claiming == Closed()
+
+
+async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_running(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with searching(database_url, 2) as (search, member):
+        claimed = await search.claim_next(0)
+        assert isinstance(claimed, Claimed)
+        search.note_ended(claimed, 0.1)
+        claims = search._claiming._claims
+        is_asked, claim = threading.Event(), claims.claim
+
+        def ask(candidate: Candidate) -> Outcome:
+            is_asked.set()
+            return claim(candidate)
+
+        monkeypatch.setattr(claims, "claim", ask)
+        again = Candidate(point=claimed.point, origin=Origin.SAMPLER)
+        claiming = asyncio.create_task(search._claiming._claim(again))
+        assert not await asyncio.to_thread(is_asked.wait, 0.3)
+        told = await asyncio.to_thread(member.tell, claimed, 0.5)
+        assert told is TellOutcome.TOLD
+        search.note_told(claimed.trial_id)
+        outcome = await claiming
+        assert isinstance(outcome, Duplicate)
+        assert outcome.action is Action.REUSE
+
+
+async def test_a_new_incarnation_goes_on_with_the_points_that_the_last_one_owed(database_url: str) -> None:
+    async with searching(database_url, 9, "[[points]]\nx = 7\n[[points]]\nx = 8") as (search, member):
+        first = await search.claim_next(0)
+        assert isinstance(first, Claimed)
+        later = make_holder(member.database)
+        await search.hold(later)
+        second = await search.claim_next(0)
+        assert isinstance(second, Claimed)
+        assert (first.incarnation, second.incarnation) == (member.claimant.incarnation, later.incarnation)
+        assert [each.point.values["x"] for each in (first, second)] == [7, 8]
+
+
+async def test_a_point_of_the_file_whose_claim_was_refused_is_claimed_later(database_url: str) -> None:
+    async with searching(database_url, 9, "[[points]]\nx = 7") as (search, member):
+        set_state(member.database, member.status.study_id, StudyState.PAUSED)
+        assert await search.claim_next(0) == Closed()
+        set_state(member.database, member.status.study_id, StudyState.OPEN)
+        claimed = await search.claim_next(0)
+        assert isinstance(claimed, Claimed)
+        assert (claimed.point.values["x"], claimed.candidate.origin) == (7, Origin.POINTS)

@@ -1,0 +1,80 @@
+"""The events of one experiment on this host: its state, and how its trials begin and end.
+
+This room owns how ``experiment-state``, ``trial-started`` and ``trial-ended`` are made and published. It
+decides nothing, and it never waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tuned.domain.claim import Action
+from tuned.domain.ending import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuned.domain.claim import Claimed, Duplicate
+    from tuned.domain.ending import Failure
+    from tuned.domain.result import Result
+    from tuned.domain.states import StudyState
+    from tuned.events import Events
+    from tuned.protocol import FailureView
+
+
+class Announcements:
+    """Tells the readers of this host's events about one experiment."""
+
+    def __init__(self, events: Events, experiment: str) -> None:
+        self._events = events
+        self._experiment = experiment
+
+    def state(self, state: StudyState, note: str) -> None:
+        self._events.publish("experiment-state", experiment=self._experiment, state=state.value, note=note)
+
+    def started(self, claimed: Claimed, slot: int) -> None:
+        self._events.publish(
+            "trial-started", experiment=self._experiment, trial=claimed.number, slot=slot, attempt=1,
+            params=dict(claimed.point.values),
+        )  # fmt: skip
+
+    def ended(self, result: Result) -> None:
+        """The database has the result of an evaluation."""
+        failure = result.ending.failure
+        self._events.publish(
+            "trial-ended",
+            experiment=self._experiment,
+            trial=result.number,
+            state="COMPLETE" if failure is None else "FAIL",
+            values=_listed(result.ending.values),
+            failure=None if failure is None else _view(failure),
+        )
+
+    def duplicate(self, duplicate: Duplicate) -> None:
+        """A trial was written for a duplicate, and ended without an evaluation; some get no trial."""
+        if duplicate.number is None:
+            return
+        self._events.publish(
+            "trial-ended",
+            experiment=self._experiment,
+            trial=duplicate.number,
+            state="COMPLETE" if duplicate.action is Action.REUSE else "FAIL",
+            values=_listed(duplicate.values),
+            duplicate_of={"number": duplicate.twin.number, "host": duplicate.twin.host},
+        )
+
+    def aborted(self, numbers: Sequence[int]) -> None:
+        """These trials were killed and settled."""
+        for number in numbers:
+            self._events.publish(
+                "trial-ended", experiment=self._experiment, trial=number, state="FAIL", values=None,
+                failure={"cause": Cause.ABORTED.value},
+            )  # fmt: skip
+
+
+def _view(failure: Failure) -> FailureView:
+    return {"cause": failure.cause.value, "message": failure.message}
+
+
+def _listed(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else list(values)

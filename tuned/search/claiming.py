@@ -1,0 +1,242 @@
+"""The way of one slot from its wish for a point to a claimed point.
+
+This room owns the order in which points are looked for, and remembers claims whose outcome is unknown. It
+does not know whether this host may work on the experiment: ``search`` does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome, new_claim_id
+from tuned.domain.walk import Walk
+from tuned.errors import DatabaseAway
+from tuned.search.parked import Parked
+from tuned.search.prefetch import Prefetch
+from tuned.search.unconfirmed import Unconfirmed
+from tuned.storage.claims import Claims
+from tuned.storage.enqueued import fail_waiting, fixed_params
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tuned.domain.space import Point
+    from tuned.domain.study_status import StudyStatus
+    from tuned.experiment.experiment import Experiment
+    from tuned.search.sampling import Draft, PointSource
+    from tuned.storage.encoding import Encoding
+    from tuned.storage.link import Link
+
+R = TypeVar("R")
+
+
+class Study(Protocol):
+    """The study whose points are claimed, as this host sees it."""
+
+    #: At the last look.
+    status: StudyStatus
+    #: Slots of this host that claim or evaluate for it.
+    busy: int
+    log: FilteringBoundLogger
+
+    async def refresh(self) -> bool:
+        """Looks where the study stands. Raises DatabaseAway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Open ends of one search, which outlive an incarnation of its host."""
+
+    #: ``[[points]]`` of the file that are still to be claimed.
+    points: deque[Point]
+    parked: Parked = field(default_factory=Parked)
+    unconfirmed: Unconfirmed = field(default_factory=Unconfirmed)
+    #: By slot: duplicates since its last real evaluation.
+    duplicates: Counter[int] = field(default_factory=Counter)
+
+
+class Claiming:
+    """Claims for one incarnation of the host; another incarnation has another one.
+
+    Belongs to the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        study: Study,
+        experiment: Experiment,
+        *,
+        encoding: Encoding,
+        source: PointSource,
+        backlog: Backlog,
+    ) -> None:
+        self._link = link
+        self._study = study
+        self._patience = experiment.dedup.patience
+        self._source = source
+        self._backlog = backlog
+        status = study.status
+        self._claims = Claims(
+            link.database,
+            status.study_id,
+            claimant=source.claimant,
+            encoding=encoding,
+            dedup=experiment.dedup,
+            walk=None if status.size is None else Walk(status.size, status.seed),
+        )
+        self._prefetch = Prefetch(link, source, backlog.unconfirmed)
+        #: Claims whose commit had an unknown outcome.
+        self._unknown: deque[tuple[str, Origin]] = deque()
+        self._is_given_up = False
+
+    def give_up(self) -> None:
+        """This host was declared dead, or has a new incarnation: drop the claims that are under way."""
+        self._is_given_up = True
+
+    async def next(self, slot: int) -> Outcome:
+        """Draws one point for a slot and claims it. Raises DatabaseAway."""
+        with self._prefetch.claim():
+            outcome = await self._next(slot)
+        if isinstance(outcome, Claimed) and self._is_given_up:
+            # Another host may have the point by now.
+            self._study.log.warning("claim came too late", trial=outcome.number)
+            return Closed()
+        if isinstance(outcome, Claimed):
+            self._backlog.duplicates[slot] = 0
+            self._prefetch.note_claimed(self._study.busy)
+        elif isinstance(outcome, Duplicate):
+            self._note_duplicate(slot, outcome)
+        return outcome
+
+    async def charge_retry(self, claimed: Claimed) -> bool:
+        """Charges one more evaluation; False if the budget does not allow it. Raises DatabaseAway."""
+        return await self._link.run(self._claims.charge_retry, claimed)
+
+    def note_ended(self, claimed: Claimed, seconds: float) -> None:
+        """Takes note that a trial has ended after so long, and that the database will be told."""
+        self._backlog.unconfirmed.add(claimed.trial_id, claimed.point.key)
+        self._prefetch.note_evaluated(seconds)
+
+    def note_told(self, trial_id: int) -> None:
+        """Takes note that the database has the result of a trial."""
+        self._backlog.unconfirmed.settle(trial_id)
+        self._backlog.parked.release(trial_id)
+        if self._study.busy:
+            self._prefetch.draw_ahead(self._study.busy)
+
+    def _note_duplicate(self, slot: int, duplicate: Duplicate) -> None:
+        origin = duplicate.candidate.origin
+        if origin is Origin.SAMPLER and not duplicate.candidate.was_parked:
+            self._backlog.duplicates[slot] += 1
+        if duplicate.action is Action.WAIT:
+            self._backlog.parked.park(duplicate)
+            return
+        # A duplicate without a trial of its own has no number to tell.
+        trial = {} if duplicate.number is None else {"trial": duplicate.number}
+        self._study.log.info(
+            "duplicate",
+            action=duplicate.action.value,
+            origin=origin.value,
+            twin=duplicate.twin.number,
+            slot=slot,
+            **trial,
+        )
+
+    async def _next(self, slot: int) -> Outcome:
+        if found := await self._find_unknown():
+            return found
+        candidate = await self._owed()
+        if candidate is not None:
+            return await self._claim(candidate)
+        waiting = self._next_waiting()
+        if waiting is not None:
+            return await self._claim_waiting(waiting)
+        if self._backlog.duplicates[slot] < self._patience and self._source.samples:
+            return await self._claim_drawn()
+        if self._study.status.size is None:
+            return await self._claim(self._source.uniform())
+        claim_id = new_claim_id()
+        return await self._guarded(
+            claim_id, Origin.WALK, self._link.run(self._claims.claim_unvisited, claim_id)
+        )
+
+    async def _find_unknown(self) -> Claimed | None:
+        """A point that an earlier claim got, although its answer was lost."""
+        while self._unknown:
+            # Taken out first: two slots must not look for the same claim, and both adopt it.
+            claim_id, origin = self._unknown.popleft()
+            found = await self._guarded(claim_id, origin, self._link.run(self._claims.find, claim_id, origin))
+            if found is not None:
+                return found
+        return None
+
+    async def _owed(self) -> Candidate | None:
+        """A point that goes ahead of the sampler: parked, of ``[[points]]``, or aborted or lost before."""
+        if ready := self._backlog.parked.next_ready():
+            return ready
+        if self._backlog.points:
+            return Candidate(point=self._backlog.points.popleft(), origin=Origin.POINTS)
+        if self._study.status.free:
+            freed = await self._link.run(self._claims.next_freed)
+            if freed is None:
+                await self._study.refresh()
+            return freed
+        return None
+
+    def _next_waiting(self) -> int | None:
+        """An enqueued trial that is not parked already."""
+        parked = self._backlog.parked.enqueued
+        return next((each for each in self._study.status.waiting if each not in parked), None)
+
+    async def _claim_waiting(self, trial_id: int) -> Outcome:
+        fixed = await self._link.call(fixed_params, trial_id)
+        try:
+            draft = await self._link.draw(self._source.complete, fixed, trial_id)
+        except ValueError as error:
+            self._study.log.warning("enqueued trial does not fit the space", error=str(error))
+            await self._link.call(fail_waiting, trial_id, str(error))
+            return Closed()
+        outcome = await self._claim_draft(draft)
+        if not (isinstance(outcome, Duplicate) and outcome.action is Action.WAIT):
+            await self._study.refresh()
+        return outcome
+
+    async def _claim_drawn(self) -> Outcome:
+        draft = await self._prefetch.next(self._study.busy)
+        outcome = await self._claim_draft(draft)
+        if isinstance(outcome, Duplicate) and draft.candidate.is_ahead:
+            # Prefetched; it has become a duplicate since, so draw again.
+            return await self._claim_draft(await self._prefetch.fresh(self._study.busy))
+        return outcome
+
+    async def _claim_draft(self, draft: Draft) -> Outcome:
+        try:
+            return await self._claim(draft.candidate)
+        finally:
+            self._source.release(draft)
+
+    async def _claim(self, candidate: Candidate) -> Outcome:
+        # A trial that ended here a moment ago no longer runs: the database must know before it is asked.
+        await self._backlog.unconfirmed.arrival_of(candidate.point.key)
+        outcome: Outcome = Closed()
+        try:
+            outcome = await self._guarded(
+                candidate.claim_id, candidate.origin, self._link.run(self._claims.claim, candidate)
+            )
+        finally:
+            if candidate.origin is Origin.POINTS and isinstance(outcome, Closed):
+                # Refused or unanswered: claim it again later. That finds out whether it was claimed.
+                self._backlog.points.appendleft(candidate.point)
+        return outcome
+
+    async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[R]) -> R:
+        try:
+            return await claim
+        except DatabaseAway:
+            self._unknown.append((claim_id, origin))
+            raise
