@@ -905,7 +905,7 @@ def test_the_summary_counts_a_finite_space() -> None:
 
 def test_the_schema_describes_every_key() -> None:
     schema = json_schema()
-    tables = [schema, *(table for name, table in schema["$defs"].items() if name != "SamplerTable")]
+    tables = [schema, *schema["$defs"].values()]
     undescribed = [
         key
         for table in tables
@@ -916,10 +916,19 @@ def test_the_schema_describes_every_key() -> None:
 
 
 def test_the_schema_knows_the_keywords_of_every_sampler() -> None:
-    variants = {v["properties"]["name"]["const"]: v for v in json_schema()["$defs"]["SamplerTable"]["oneOf"]}
+    tables = json_schema()["$defs"].values()
+    variants = {
+        table["properties"]["name"]["const"]: table for table in tables if "seed" in table["properties"]
+    }
     assert variants.keys() == samplers.SAMPLERS.keys()
     for name, entry in samplers.SAMPLERS.items():
-        assert variants[name]["properties"].keys() == {"name", "seed", *entry.options}
+        assert variants[name]["properties"].keys() == {"name", "seed", *entry.option_names()}
+
+
+def test_the_schema_has_no_null_and_a_name_of_its_own() -> None:
+    schema = json_schema()
+    assert "null" not in json.dumps(schema)
+    assert schema["$id"] == "urn:tuned-hpo:experiment"
 
 
 def test_the_reference_names_every_key_and_keyword() -> None:
@@ -927,6 +936,6 @@ def test_the_reference_names_every_key_and_keyword() -> None:
     schema = json_schema()
     tables = [schema, *schema["$defs"].values()]
     keys = {key for table in tables for key in table.get("properties", {}) if key not in _HEADINGS}
-    keys |= {option for entry in samplers.SAMPLERS.values() for option in entry.options}
+    keys |= {option for entry in samplers.SAMPLERS.values() for option in entry.option_names()}
     assert [key for key in sorted(keys) if f"`{key}`" not in text and key != "pattern"] == []
     assert [heading for heading in _HEADINGS if f"[{heading}" not in text and heading != "metric"] == []
