@@ -5,19 +5,14 @@ It must never know a key.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from tuned.config.spans import parse_span
 from tuned.config.toml import refuse
+from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.domain.resources import parse_gpus, parse_size
-
-#: A name of an experiment or a host: safe as a file name and in a URL.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-NAME_EXPECTED = "1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit"
 
 
 def _name(value: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tuned.config.fields import NAME, NAME_EXPECTED
 from tuned.config.toml import Problems, describe, load_toml, refuse_file
+from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.domain.resources import Resources
 from tuned.domain.space import Point, Space, Value, document
 from tuned.experiment.checks import Draft, check, substitute
