@@ -54,7 +54,7 @@ _SPAN_SCHEMA = WithJsonSchema(
 )
 
 Name = Annotated[
-    str, AfterValidator(_name), Field(title="a name", json_schema_extra={"pattern": f"^{NAME.pattern}$"})
+    str, AfterValidator(_name), Field(title=NAME_EXPECTED, json_schema_extra={"pattern": f"^{NAME.pattern}$"})
 ]
 
 #: A span in seconds, more than 0.

@@ -27,7 +27,7 @@ from tuned.config.toml import describe as described
 from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.errors import InvalidInput, Problem
 
-__all__ = ["Settings", "describe", "load", "redacted", "setting_keys", "setting_types"]
+__all__ = ["Settings", "describe", "describe_value", "load", "redacted", "setting_keys", "setting_types"]
 
 COMMAND_LINE = "command line"
 
@@ -57,14 +57,18 @@ class Settings:
     ] = field(repr=False)
     spool: Annotated[
         Directory,
-        Key(name="spool", description="Where experiment files are dropped.", default="see above"),
+        Key(
+            name="spool",
+            description="The directory into which experiment files are dropped.",
+            default="`/var/spool/tuned`, or `spool` in a user's state directory",
+        ),
     ]
     state_dir: Annotated[
         Directory,
         Key(
             name="state_dir",
             description="The embedded database, results that are not told yet, and logs of trials.",
-            default="see above",
+            default="`/var/lib/tuned`, or a user's `$XDG_STATE_HOME/tuned`",
         ),
     ]
     slots: Annotated[
@@ -80,7 +84,7 @@ class Settings:
         Gpus,
         Key(
             name="gpus",
-            description="The GPUs that trials are given, see below.",
+            description="The GPUs that trials are given.",
             default='`"auto"`',
             is_reloaded=True,
         ),
@@ -113,7 +117,7 @@ class Settings:
         Key(
             name="control.socket",
             description=f"The control socket; at most {_LONGEST_SOCKET} bytes.",
-            default="see above",
+            default="`/run/tuned/tuned.sock`, or a user's `$XDG_RUNTIME_DIR/tuned/tuned.sock`",
         ),
     ]
     control_mode: Annotated[
@@ -195,7 +199,7 @@ def describe(settings: Settings) -> str:
         if table != section:
             lines += ["", f"[{table}]"]
             section = table
-        lines.append(f"{last} = {_toml(name, getattr(settings, name))}")
+        lines.append(f"{last} = {describe_value(name, getattr(settings, name))}")
     return "\n".join(lines) + "\n"
 
 
@@ -314,7 +318,8 @@ def _exists(file: Path) -> bool:
     return True
 
 
-def _toml(name: str, value: object) -> str:
+def describe_value(name: str, value: object) -> str:
+    """A setting as TOML writes it, without its password."""
     if name == "storage":
         return _quoted(redacted(str(value)))
     if name == "control_mode":

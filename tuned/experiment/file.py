@@ -135,8 +135,8 @@ class Metric(Table):
 
     pattern: str = Field(
         title="a regular expression",
-        description="RE2 regular expression, searched in each line of the output, with a group `value` and "
-        "maybe a group `step`; e.g. 'accuracy=(?P<value>[0-9.]+)'. JSON lines are then not looked for.",
+        description="Searched in each line of the output, in RE2's syntax, with a group `value` and maybe a "
+        "group `step`; e.g. 'accuracy=(?P<value>[0-9.]+)'. JSON lines are then not looked for.",
     )
 
 
@@ -306,18 +306,21 @@ class ResourcesTable(Table):
     """What each trial may use."""
 
     memory: Size | None = Field(
-        default=None, description='At most so much memory: bytes, or as "4G", "512M". Default: no limit.'
+        default=None,
+        description='At most so much memory: bytes, or a number with K, M, G or T in powers of 1024, as "4G" '
+        'or "1.5G"; from 1M. Swap is not used beside it. Default: no limit.',
     )
     cpus: Annotated[float, Field(ge=0.01, le=100_000)] | None = Field(
-        default=None, description="At most so many CPUs' time, also a part of one. Default: no limit."
+        default=None, description="At most so many CPUs' time; 0.5 is half of one. Default: no limit."
     )
     pids: Annotated[int, Field(ge=1, le=2**22)] | None = Field(
         default=None, description="At most so many processes and threads at once. Default: no limit."
     )
     gpus: Cards | None = Field(
         default=None,
-        description="So many GPUs for itself, named in CUDA_VISIBLE_DEVICES; 0.5: two trials share one. "
-        "Default: none, and the environment is left as it is.",
+        description="A whole number of GPUs for each trial alone, or a part of one: with 0.5 two trials "
+        "share a card. They are named in CUDA_VISIBLE_DEVICES. Default: none, and the environment is left "
+        "as it is.",
     )
 
     def resources(self) -> Resources:

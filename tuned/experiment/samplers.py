@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -17,7 +17,7 @@ from tuned.config.toml import Table
 
 OptionValue = int | float | str | bool
 
-DEFAULT = "tpe"
+DEFAULT: Final = "tpe"
 
 #: NumPy's generators take no larger seed.
 LARGEST_SEED = 2**32 - 1
@@ -52,7 +52,7 @@ class Sampler(Table):
     #: The results of other trials make no difference: they need not be read.
     ignores_trials: ClassVar[bool] = False
 
-    name: str = Field(description=_NAME)
+    name: str = Field(default=DEFAULT, description=_NAME)
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = Field(
         default=None,
         description="Makes the draws repeatable, for each host and each start of its own. Default: random.",
@@ -108,7 +108,7 @@ class Tpe(Sampler):
     }
     conflicts = ({"group": True, "multivariate": False},)
 
-    name: Literal["tpe"] = Field(default="tpe", description=_NAME)
+    name: Literal["tpe"] = Field(default=DEFAULT, description=_NAME)
     n_startup_trials: _StartupTrials = None
     n_ei_candidates: _Positive = Field(
         default=None, description="So many candidates are compared for each point."

@@ -6,7 +6,6 @@ import copy
 import json
 import string
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,9 +197,6 @@ _GPUS = "a whole number of GPUs, or a part of one such as 0.5"
 _NAME = "1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit"
 _SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'
 _EXACT = "an integer from -2**53 to 2**53 (the database holds floats)"
-_HEADINGS = {
-    "objective", "space", "sampler", "budget", "dedup", "retry", "resources", "points", "metric",
-}  # fmt: skip
 _ARGV = 'a program and its arguments, such as ["./train.sh"]'
 _TWO = 'directions = ["minimize", "maximize"]'
 _BOTH_CASES = _LR + _LR.replace("lr", "LR")
@@ -929,13 +925,3 @@ def test_the_schema_has_no_null_and_a_name_of_its_own() -> None:
     schema = json_schema()
     assert "null" not in json.dumps(schema)
     assert schema["$id"] == "urn:tuned-hpo:experiment"
-
-
-def test_the_reference_names_every_key_and_keyword() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "experiment-file.md").read_text()
-    schema = json_schema()
-    tables = [schema, *schema["$defs"].values()]
-    keys = {key for table in tables for key in table.get("properties", {}) if key not in _HEADINGS}
-    keys |= {option for entry in samplers.SAMPLERS.values() for option in entry.option_names()}
-    assert [key for key in sorted(keys) if f"`{key}`" not in text and key != "pattern"] == []
-    assert [heading for heading in _HEADINGS if f"[{heading}" not in text and heading != "metric"] == []
