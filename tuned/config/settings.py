@@ -44,7 +44,7 @@ _ADVICE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the daemon runs with."""
+    """The values that the daemon runs with."""
 
     storage: Annotated[
         Storage,
@@ -131,7 +131,7 @@ class Settings:
     log_format: Annotated[
         LogFormat, Key(name="log.format", description="The form of log records.", is_reloaded=True)
     ] = "auto"
-    #: What is accepted, but not wise.
+    #: Of values that are accepted, but not wise.
     warnings: tuple[str, ...] = ()
     #: The files that were read, the last one wins.
     files: tuple[Path, ...] = ()
@@ -268,7 +268,7 @@ def _settings(
 
 
 def _contradictions(settings: Settings, given: Mapping[str, _Given]) -> list[Problem]:
-    """What the settings must not be together, each told where it was set."""
+    """The problems of settings that contradict each other, each told with the file that set it."""
     found: list[Problem] = []
 
     def refuse_setting(name: str, what: str, expected: str) -> None:

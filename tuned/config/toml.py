@@ -140,7 +140,7 @@ class Problems:
 
 
 def load_toml(content: bytes, file: str) -> dict[str, Any]:
-    """The document in a file. Raises InvalidInput, with line and column where that can be said."""
+    """The document in a file. Raises InvalidInput, with line and column if there are such."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: Far more than a result with all its intermediate values.
 MOST_BYTES = 256 * 2**20
 
@@ -60,7 +59,7 @@ class Outbox:
         files.write(self._directory / name, json.dumps(dict(record)).encode(), mode=0o600)
 
     def pending(self) -> list[tuple[str, dict[str, Any]]]:
-        """What was put and not yet discarded, oldest first; what is no record is set aside."""
+        """The records that were put and not yet discarded, oldest first; any other file is set aside."""
         records = []
         for path in sorted(self._directory.iterdir()):
             if path.name.startswith(".") or path.name.endswith(".corrupt"):
@@ -70,7 +69,7 @@ class Outbox:
             except FileNotFoundError:
                 continue  # Discarded by another thread since the directory was read.
             except OSError as error:
-                # The disk may give it back later: it stays where it is.
+                # The disk may give it back later: it stays in its place.
                 _log.error("result cannot be read", file=str(path), error=str(error))
                 continue
             except (files.Unfit, ValueError, RecursionError) as error:

@@ -1,4 +1,7 @@
-"""walk."""
+"""The order in which the points of a finite space are visited, if no sampler draws them.
+
+It owns the permutation of their numbers. It must never know a point, or keep a place.
+"""
 
 from __future__ import annotations
 

@@ -44,14 +44,14 @@ class Experiment:
     points: tuple[Point, ...]
 
     def definition(self) -> str:
-        """JSON of what must be one in the whole fleet: the file's own keys, without the local ones.
+        """JSON of the keys that the whole fleet shares: the file's own, without the local ones.
 
-        The order of the parameters is part of it, for the walk goes by it.
+        The order of the parameters is part of it, because the walk goes by it.
         """
         return json.dumps(_document(self), separators=(",", ":"), ensure_ascii=False)
 
     def adopt(self, definition: str) -> Experiment:
-        """What the database says, with this file's local keys. Raises InvalidInput if it cannot be read."""
+        """The database's definition, with this file's local keys. Raises InvalidInput if it cannot be read."""
         theirs = defined(definition, self.name)
         mine = {key: getattr(self.objective, key) for key in _local_keys(Objective)}
         objective = theirs.objective.model_copy(update=mine)
@@ -64,7 +64,7 @@ class Experiment:
 
     @property
     def worker_arguments(self) -> tuple[str, ...]:
-        """What a process that calls a Python function is told of it: its name, place and space (JSON)."""
+        """The arguments of a process that calls a Python function: its name, place and space (JSON)."""
         objective = self.objective
         assert objective.python is not None
         place = objective.path or objective.workdir or ""

@@ -141,7 +141,7 @@ class Metric(Table):
 
 
 class Objective(Table):
-    """What is run to evaluate one point: a command, or a Python function."""
+    """A command, or a Python function, that evaluates one point."""
 
     command: Annotated[Array[str], AfterValidator(_program)] | None = Field(
         default=None,
@@ -179,7 +179,7 @@ class Objective(Table):
 
 
 class IntTable(Table):
-    """An integer from low to high, both included where a step reaches them."""
+    """An integer from low to high, both included if a step reaches them."""
 
     type: Literal["int"] = Field(description="The kind of parameter.")
     low: Bound = Field(title="an integer", description="The smallest value.")
@@ -261,7 +261,7 @@ _AnyParameter = Annotated[
 
 
 class Budget(Table):
-    """When enough is enough, over the whole fleet."""
+    """The end of the experiment, over the whole fleet."""
 
     trials: Count | None = Field(
         default=None,
@@ -278,7 +278,7 @@ class Budget(Table):
 
 
 class Dedup(Table):
-    """What happens with a drawn point that was evaluated already, or is being evaluated."""
+    """The use of a drawn point that was evaluated already, or is being evaluated."""
 
     on_complete: Literal["reuse", "resample", "evaluate"] = Field(
         default="reuse",
@@ -295,7 +295,7 @@ class Dedup(Table):
 
 
 class Retry(Table):
-    """What happens with an evaluation that crashed."""
+    """Further tries of an evaluation that crashed."""
 
     attempts: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Further tries, with the same parameters in the same trial."
@@ -303,7 +303,7 @@ class Retry(Table):
 
 
 class ResourcesTable(Table):
-    """What each trial may use."""
+    """Limits of each trial."""
 
     memory: Size | None = Field(
         default=None,

@@ -32,7 +32,7 @@ _NAME = "The sampler."
 
 
 class Sampler(Table):
-    """What draws the points: the keys of all samplers."""
+    """The keys of all samplers."""
 
     #: The class in ``optuna.samplers``; None for the samplers that are our own walk over the space.
     class_name: ClassVar[str | None] = None
@@ -301,7 +301,7 @@ def conflicting(model: type[Sampler], raw: Mapping[str, object]) -> list[tuple[s
 
 
 def missing_packages(name: str) -> str | None:
-    """What a person must do before the sampler can be used on this machine; None if nothing."""
+    """The way to make the sampler usable on this machine; None if it is."""
     missing = [package for package in SAMPLERS[name].packages if importlib.util.find_spec(package) is None]
     if not missing:
         return None
