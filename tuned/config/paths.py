@@ -58,7 +58,7 @@ def socket_candidates(environ: Mapping[str, str]) -> list[Path]:
 def _user_socket(environ: Mapping[str, str]) -> Path:
     if runtime := _absolute(environ.get("XDG_RUNTIME_DIR")):
         return runtime / "tuned" / "tuned.sock"
-    # No session, as in a container or under su: the socket is beside the state, in a directory of the user's own.
+    # No session, as in a container or under su: beside the state, in a directory of the user's own.
     return _home(environ, "XDG_STATE_HOME", ".local/state") / "tuned" / "tuned.sock"
 
 

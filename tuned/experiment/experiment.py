@@ -51,7 +51,7 @@ class Experiment:
         return json.dumps(_document(self), separators=(",", ":"), ensure_ascii=False)
 
     def adopt(self, definition: str) -> Experiment:
-        """The database's definition, with this file's local keys. Raises InvalidInput if it cannot be read."""
+        """The definition, with the local keys of this file. Raises InvalidInput if it cannot be read."""
         theirs = defined(definition, self.name)
         mine = {key: getattr(self.objective, key) for key in _local_keys(Objective)}
         objective = theirs.objective.model_copy(update=mine)
