@@ -23,7 +23,7 @@ SOURCES := $(shell find tuned packaging systemd docs requirements -type f ! -pat
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos bench bench-quick test-system check format schema lock clean install deb
+.PHONY: help demo test chaos bench bench-quick test-system check format schema reference lock clean install deb
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -61,6 +61,9 @@ format: $(VENV)/.dev  ## format the code and mend what ruff can mend
 schema: $(VENV)/.dev  ## write the JSON Schema of the experiment file anew
 	$(BIN)/python -c 'import json; from tuned.experiment import json_schema; \
 		print(json.dumps(json_schema.json_schema(), indent=2))' > tuned/experiment/schema.json
+
+reference: $(VENV)/.dev schema  ## write the generated parts of the reference and of the manual pages anew
+	$(BIN)/python -m tuned.experiment.reference
 
 lock: $(VENV)/.dev  ## choose the newest versions of all dependencies and lock them
 	$(LOCK) pyproject.toml requirements/run.in --output-file requirements/run.txt

@@ -97,5 +97,11 @@ def test_the_shipped_schema_is_the_one_that_the_code_makes() -> None:
     assert json.loads(SCHEMA.read_text()) == made
 
 
+@pytest.mark.parametrize("page", importlib.import_module("tuned.experiment.reference").PAGES)
+def test_the_generated_reference_is_the_one_that_the_models_make(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert importlib.import_module("tuned.experiment.reference").refreshed(page, text) == text
+
+
 def test_the_changelog_knows_the_version() -> None:
     assert f"\n## [{tuned.__version__}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,1 +1,1 @@
-"""What people write in TOML, made typed; settings and their defaults. Knows no key's meaning."""
+"""TOML that people write, made typed; settings and their defaults. Knows no key's meaning."""

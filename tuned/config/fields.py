@@ -1,21 +1,18 @@
-"""Kinds of values in the experiment file and the configuration, with what is said of a wrong one."""
+"""Kinds of values in the experiment file and the configuration, and the words for a wrong one.
+
+It must never know a key.
+"""
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from tuned.config.spans import parse_span
 from tuned.config.toml import refuse
+from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.domain.resources import parse_gpus, parse_size
-
-#: A name of an experiment or a host: safe as a file name and in a URL.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-NAME_EXPECTED = "1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit"
 
 
 def _name(value: str) -> str:
@@ -52,30 +49,29 @@ def _absolute(value: str) -> str:
     return value if value.startswith("/") else refuse('an absolute path, such as "/srv/minima"')
 
 
-_SPAN_SCHEMA = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}]})
+_SPAN_SCHEMA = WithJsonSchema(
+    {"title": "a time span", "anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}]}
+)
 
-
-Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
-
+Name = Annotated[
+    str, AfterValidator(_name), Field(title=NAME_EXPECTED, json_schema_extra={"pattern": f"^{NAME.pattern}$"})
+]
 
 #: A span in seconds, more than 0.
 Span = Annotated[float, BeforeValidator(_span), _SPAN_SCHEMA]
 
-
 SpanOrZero = Annotated[float, BeforeValidator(_span_or_zero), _SPAN_SCHEMA]
 
-
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-
+AbsolutePath = Annotated[str, AfterValidator(_absolute), Field(title="an absolute path")]
 
 Count = Annotated[int, Field(ge=1)]
 
-
 #: In bytes.
 Size = Annotated[
-    int, BeforeValidator(_size), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"title": "a size", "anyOf": [{"type": "string"}, {"type": "integer"}]}),
 ]
-
 
 #: So many GPUs, or a part of one.
 Cards = Annotated[

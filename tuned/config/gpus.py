@@ -1,4 +1,4 @@
-"""The GPUs of this host: which there are, and who has which.
+"""The GPUs that this host gives out, and the words for them in the configuration.
 
 A card is granted whole, or in shares that are never more than one together. Amounts are exact fractions. The
 kernel is not asked: a grant is what a trial's CUDA_VISIBLE_DEVICES says, and programs keep to that.
@@ -13,10 +13,8 @@ from typing import Literal
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 
-
-#: What the setting ``gpus`` may say: look, so many, or these.
+#: The setting ``gpus``: look, so many, or these.
 Wanted = Literal["auto"] | int | tuple[str, ...]
-
 
 _DEVICE = re.compile(r"nvidia(\d+)", re.ASCII)
 

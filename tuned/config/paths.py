@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 SYSTEM_SOCKET = Path("/run/tuned/tuned.sock")
 
-
-#: What systemd sets for a unit with StateDirectory= and RuntimeDirectory=.
+#: The variables that systemd sets for a unit with StateDirectory= and RuntimeDirectory=.
 _SYSTEMD = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY")
 
 
@@ -59,7 +58,7 @@ def socket_candidates(environ: Mapping[str, str]) -> list[Path]:
 def _user_socket(environ: Mapping[str, str]) -> Path:
     if runtime := _absolute(environ.get("XDG_RUNTIME_DIR")):
         return runtime / "tuned" / "tuned.sock"
-    # No session, as in a container or under su: then beside the state, where only this user looks.
+    # No session, as in a container or under su: beside the state, in a directory of the user's own.
     return _home(environ, "XDG_STATE_HOME", ".local/state") / "tuned" / "tuned.sock"
 
 

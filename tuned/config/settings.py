@@ -1,7 +1,8 @@
-"""The daemon's settings: frozen, and the only place with their defaults.
+"""The daemon's settings: frozen. Each key of the file, and each default, stands here and nowhere else.
 
-Read from the configuration file, then its drop-ins (``tuned.toml.d/*.toml``, sorted; a later key wins), then
-from the command line. A password may stand in the file, never on the command line or in what is printed.
+They are read from the configuration file, then its drop-ins (``tuned.toml.d/*.toml``, sorted; a later key
+wins), then from the command line. A password may stand in the file; it must never stand on the command line
+or in anything that is printed.
 """
 
 from __future__ import annotations
@@ -10,33 +11,31 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_type_hints
 
-from tuned.config.fields import NAME, NAME_EXPECTED
+from tuned.config.fields import Count, Name, Span, SpanOrZero
 from tuned.config.gpus import VARIABLE
 from tuned.config.gpus import find as find_gpus
 from tuned.config.paths import Paths, default_paths
-from tuned.config.settings_file import _SETTINGS, LogFormat, _File
+from tuned.config.settings_file import Directory, Gpus, Key, LogFormat, Mode, Storage, given_keys
 from tuned.config.spans import format_span
 from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.config.toml import Problems, load_toml, refuse_file
 from tuned.config.toml import describe as described
+from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.errors import InvalidInput, Problem
 
-__all__ = ["Settings", "describe", "load", "redacted"]
-
+__all__ = ["Settings", "describe", "describe_value", "load", "redacted", "setting_keys", "setting_types"]
 
 COMMAND_LINE = "command line"
-
 
 #: WatchdogSec= of the unit: how long a daemon that hangs may live.
 _WATCHDOG_SECONDS = 30.0
 
-
 #: sun_path, less its NUL.
 _LONGEST_SOCKET = 107
-
 
 _ADVICE = (
     "no password there: it can be read by every user; use PGPASSFILE, service= or the configuration file"
@@ -45,24 +44,94 @@ _ADVICE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the daemon runs with."""
+    """The values that the daemon runs with."""
 
-    #: SQLAlchemy URL with the driver; may have a password, see ``redacted``.
-    storage: str = field(repr=False)
-    spool: Path
-    state_dir: Path
-    socket: Path
-    slots: int
-    host: str
-    #: The ids of the cards that trials may be given.
-    gpus: tuple[str, ...] = ()
-    interval_seconds: float = 10.0
-    expire_seconds: float = 90.0
-    #: Between SIGTERM and SIGKILL for a trial's processes; 0: SIGKILL at once.
-    grace_seconds: float = 0.0
-    control_mode: int = 0o666
-    log_format: LogFormat = "auto"
-    #: What is accepted, but not wise.
+    storage: Annotated[
+        Storage,
+        Key(
+            name="storage",
+            description="SQLAlchemy URL of the database: `postgresql://host/database` (also `postgres://`) "
+            "or `sqlite:////absolute/path.db`.",
+            default="`sqlite:///` and `tuned.db` in the state directory",
+        ),
+    ] = field(repr=False)
+    spool: Annotated[
+        Directory,
+        Key(
+            name="spool",
+            description="The directory into which experiment files are dropped.",
+            default="`/var/spool/tuned`, or `spool` in a user's state directory",
+        ),
+    ]
+    state_dir: Annotated[
+        Directory,
+        Key(
+            name="state_dir",
+            description="The embedded database, results that are not told yet, and logs of trials.",
+            default="`/var/lib/tuned`, or a user's `$XDG_STATE_HOME/tuned`",
+        ),
+    ]
+    slots: Annotated[
+        Count,
+        Key(
+            name="slots",
+            description="Evaluations at once.",
+            default="the CPUs that the daemon may use",
+            is_reloaded=True,
+        ),
+    ]
+    gpus: Annotated[
+        Gpus,
+        Key(
+            name="gpus",
+            description="The GPUs that trials are given.",
+            default='`"auto"`',
+            is_reloaded=True,
+        ),
+    ] = ()
+    host: Annotated[
+        Name,
+        Key(name="host", description="This host's name in the fleet.", default="the machine's name"),
+    ]
+    interval_seconds: Annotated[
+        Span, Key(name="heartbeat.interval", description="How often this host says that it is alive.")
+    ] = 10.0
+    expire_seconds: Annotated[
+        Span,
+        Key(
+            name="heartbeat.expire",
+            description="How long another host may be silent before its trials are lost; more than the "
+            "interval.",
+        ),
+    ] = 90.0
+    grace_seconds: Annotated[
+        SpanOrZero,
+        Key(
+            name="stop.grace",
+            description="The time between SIGTERM and SIGKILL for a trial's processes at an abort or a "
+            "timeout; 0: SIGKILL at once; less than `heartbeat.expire`.",
+        ),
+    ] = 0.0
+    socket: Annotated[
+        Directory,
+        Key(
+            name="control.socket",
+            description=f"The control socket; at most {_LONGEST_SOCKET} bytes.",
+            default="`/run/tuned/tuned.sock`, or a user's `$XDG_RUNTIME_DIR/tuned/tuned.sock`",
+        ),
+    ]
+    control_mode: Annotated[
+        Mode,
+        Key(
+            name="control.mode",
+            description="Permissions of the socket; each request that changes something is checked in any "
+            "case.",
+        ),
+    ] = 0o666
+    log_format: Annotated[
+        LogFormat, Key(name="log.format", description="The form of log records.", is_reloaded=True)
+    ] = "auto"
+    #: Of values that are accepted, but not wise.
     warnings: tuple[str, ...] = ()
     #: The files that were read, the last one wins.
     files: tuple[Path, ...] = ()
@@ -105,17 +174,32 @@ def load(
     return settings
 
 
+@cache
+def setting_types() -> Mapping[str, Any]:
+    """The type of each setting that has a key, with pydantic's metadata."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: hint for name, hint in hints.items() if any(isinstance(m, Key) for m in get_args(hint)[1:])}
+
+
+def setting_keys() -> Mapping[str, Key]:
+    """The key of each setting, in the order of the file."""
+    return {
+        name: next(part for part in get_args(hint)[1:] if isinstance(part, Key))
+        for name, hint in setting_types().items()
+    }
+
+
 def describe(settings: Settings) -> str:
     """The settings as a TOML file that says the same, but without the password."""
     read = ", ".join(map(str, settings.files)) or "no file: these are the defaults"
     lines = [f"# read: {read}", *(f"# warning: {warning}" for warning in settings.warnings)]
     section = ""
-    for key, name in _SETTINGS.items():
-        table, _, last = key.rpartition(".")
+    for name, key in setting_keys().items():
+        table, _, last = key.name.rpartition(".")
         if table != section:
             lines += ["", f"[{table}]"]
             section = table
-        lines.append(f"{last} = {_toml(name, getattr(settings, name))}")
+        lines.append(f"{last} = {describe_value(name, getattr(settings, name))}")
     return "\n".join(lines) + "\n"
 
 
@@ -130,16 +214,12 @@ def _read(file: Path) -> dict[str, _Given]:
     except OSError as error:
         refuse_file(str(file), f"that it cannot be read ({error.strerror})", "a file of settings")
     problems = Problems(str(file))
-    table = problems.table(_File, load_toml(content, str(file)))
-    problems.raise_if_any()
-    assert table is not None
+    names = {key.name: name for name, key in setting_keys().items()}
     given = {}
-    for key, name in _SETTINGS.items():
-        value: Any = table
-        for part in key.split("."):
-            value = getattr(value, part)
-        if value is not None:
-            given[name] = _Given(value=value, file=str(file), key=key)
+    for key, raw in given_keys(load_toml(content, str(file)), names, problems):
+        value = problems.value(setting_types()[names[key]], raw, key)
+        given[names[key]] = _Given(value=value, file=str(file), key=key)
+    problems.raise_if_any()
     return given
 
 
@@ -150,7 +230,7 @@ def _command_line(options: Mapping[str, object]) -> dict[str, _Given]:
         if option is None:
             continue
         key = "--" + name.replace("_", "-")
-        value = str(option.absolute()) if isinstance(option, Path) else option
+        value = option.absolute() if isinstance(option, Path) else option
         if name == "storage" and isinstance(option, str):
             value = _storage_option(option, key, problems)
         given[name] = _Given(value=value, file=COMMAND_LINE, key=key)
@@ -172,12 +252,12 @@ def _settings(
     given: Mapping[str, _Given], paths: Paths, files: tuple[Path, ...], environ: Mapping[str, str]
 ) -> Settings:
     values = {name: one.value for name, one in given.items()}
-    state_dir = Path(values.pop("state_dir", paths.state_dir))
+    state_dir = values.pop("state_dir", paths.state_dir)
     settings = Settings(
         state_dir=state_dir,
         storage=values.pop("storage", f"sqlite:///{state_dir}/tuned.db"),
-        spool=Path(values.pop("spool", paths.spool)),
-        socket=Path(values.pop("socket", paths.socket)),
+        spool=values.pop("spool", paths.spool),
+        socket=values.pop("socket", paths.socket),
         slots=values.pop("slots", len(os.sched_getaffinity(0))),
         gpus=find_gpus(values.pop("gpus", "auto"), environ),
         host=values.pop("host", os.uname().nodename),
@@ -188,12 +268,12 @@ def _settings(
 
 
 def _contradictions(settings: Settings, given: Mapping[str, _Given]) -> list[Problem]:
-    """What the settings must not be together, each told where it was set."""
+    """The problems of settings that contradict each other, each told with the file that set it."""
     found: list[Problem] = []
 
     def refuse_setting(name: str, what: str, expected: str) -> None:
         one = given.get(name)
-        key = one.key if one else next(key for key, setting in _SETTINGS.items() if setting == name)
+        key = one.key if one else setting_keys()[name].name
         found.append(Problem(file=one.file if one else "default", key=key, found=what, expected=expected))
 
     if not NAME.fullmatch(settings.host):
@@ -238,7 +318,8 @@ def _exists(file: Path) -> bool:
     return True
 
 
-def _toml(name: str, value: object) -> str:
+def describe_value(name: str, value: object) -> str:
+    """A setting as TOML writes it, without its password."""
     if name == "storage":
         return _quoted(redacted(str(value)))
     if name == "control_mode":

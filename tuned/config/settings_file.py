@@ -1,29 +1,65 @@
-"""settings_file."""
+"""The configuration file's kinds of values, and how its keys are found in a document.
+
+It must never know a setting: the keys stand in ``settings.Settings``.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
-from tuned.config.fields import AbsolutePath, Count, Name, Span, SpanOrZero
 from tuned.config.gpus import Wanted
 from tuned.config.storage_url import normalised, redacted
-from tuned.config.toml import Table, refuse
+from tuned.config.toml import Problems, dotted, instead_of, refuse
 from tuned.config.toml import describe as described
 
 _MOST_GPUS = 1000
 
-
 _GPUS_EXPECTED = '"auto", a number of GPUs or an array of their ids such as ["0", "1"]'
-
 
 #: CUDA's own: a number, or a UUID such as GPU-8932f937 or MIG-GPU-8932f937/1/0.
 _GPU_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:/_.-]{0,99}")
 
-
 LogFormat = Literal["auto", "journal", "console", "json"]
+
+_PERMISSIONS = 'permissions that let the owner in, such as "0660"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """The key of the file that gives a setting, for errors and the reference."""
+
+    #: Dotted: ``heartbeat.interval``.
+    name: str
+    description: str
+    #: The default in words, if it depends on the machine.
+    default: str = ""
+    #: Whether a reload takes it over, without a restart.
+    is_reloaded: bool = False
+
+
+def given_keys(
+    document: Mapping[str, Any], known: Collection[str], problems: Problems
+) -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a document, and their values. Adds the problems of keys that are not known."""
+    for key, value in document.items():
+        inner = [name.partition(".")[2] for name in known if name.startswith(f"{key}.")]
+        if key in known:
+            yield key, value
+        elif not inner:
+            tables = dict.fromkeys(name.partition(".")[0] for name in known)
+            problems.add(dotted(key), "an unknown key", instead_of(key, tables))
+        elif not isinstance(value, dict):
+            problems.add(key, described(value), "a table")
+        else:
+            for name in [name for name in value if name not in inner]:
+                problems.add(dotted(key, name), "an unknown key", instead_of(name, inner))
+            yield from ((f"{key}.{name}", value[name]) for name in inner if name in value)
 
 
 def _storage(url: str) -> str:
@@ -38,8 +74,8 @@ def _mode(value: object) -> int:
     if isinstance(value, str) and value and set(value) <= set("01234567"):
         value = int(value, 8)
     if not isinstance(value, int) or isinstance(value, bool) or not 0o600 <= value <= 0o777:
-        refuse('permissions that let the owner in, such as "0660"')
-    return value if value & 0o600 == 0o600 else refuse('permissions that let the owner in, such as "0660"')
+        refuse(_PERMISSIONS)
+    return value if value & 0o600 == 0o600 else refuse(_PERMISSIONS)
 
 
 def _gpus(value: object) -> Wanted:
@@ -54,49 +90,18 @@ def _gpus(value: object) -> Wanted:
     return refuse(_GPUS_EXPECTED)
 
 
-class _Heartbeat(Table):
-    interval: Span | None = None
-    expire: Span | None = None
+def _directory(value: object) -> Path:
+    if not isinstance(value, str | Path):
+        refuse("a string")
+    path = Path(value)
+    return path if path.is_absolute() else refuse('an absolute path, such as "/srv/minima"')
 
 
-class _Stop(Table):
-    grace: SpanOrZero | None = None
+Storage = Annotated[str, AfterValidator(_storage)]
 
+Directory = Annotated[Path, BeforeValidator(_directory), WithJsonSchema({"title": "an absolute path"})]
 
-class _Control(Table):
-    socket: AbsolutePath | None = None
-    mode: Annotated[int, BeforeValidator(_mode)] | None = None
+Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"title": "permissions"})]
 
-
-class _Log(Table):
-    format: LogFormat | None = None
-
-
-class _File(Table):
-    storage: Annotated[str, AfterValidator(_storage)] | None = None
-    spool: AbsolutePath | None = None
-    state_dir: AbsolutePath | None = None
-    slots: Count | None = None
-    gpus: Annotated[Wanted, BeforeValidator(_gpus)] | None = None
-    host: Name | None = None
-    heartbeat: _Heartbeat = _Heartbeat()
-    stop: _Stop = _Stop()
-    control: _Control = _Control()
-    log: _Log = _Log()
-
-
-#: The setting behind each key of a file.
-_SETTINGS = {
-    "storage": "storage",
-    "spool": "spool",
-    "state_dir": "state_dir",
-    "slots": "slots",
-    "gpus": "gpus",
-    "host": "host",
-    "heartbeat.interval": "interval_seconds",
-    "heartbeat.expire": "expire_seconds",
-    "stop.grace": "grace_seconds",
-    "control.socket": "socket",
-    "control.mode": "control_mode",
-    "log.format": "log_format",
-}
+#: As it is wanted; the ids of cards once it is known which there are.
+Gpus = Annotated[tuple[str, ...], PlainValidator(_gpus), WithJsonSchema({"title": _GPUS_EXPECTED})]

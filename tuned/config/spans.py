@@ -11,7 +11,6 @@ import re
 
 EXPECTED = 'a time span such as "90s", "1h 30min" or a number of seconds'
 
-
 _NAMES_BY_SECONDS = {
     1e-6: "us usec µs μs",
     1e-3: "ms msec",
@@ -24,15 +23,11 @@ _NAMES_BY_SECONDS = {
     31557600.0: "y year years",
 }
 
-
 _UNITS = {name: seconds for seconds, names in _NAMES_BY_SECONDS.items() for name in names.split()}
-
 
 _PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµμ]*)", re.ASCII)
 
-
 _WRITTEN = ((604800, "w"), (86400, "d"), (3600, "h"), (60, "min"))
-
 
 #: The longest span, a century: beyond it nothing here has a meaning, and clocks overflow.
 _LONGEST_SECONDS = 100 * 31557600.0

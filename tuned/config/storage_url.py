@@ -10,7 +10,6 @@ from typing import Final
 
 EXPECTED: Final = '"postgresql://host/database" or "sqlite:////absolute/path.db"'
 
-
 _DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
@@ -19,10 +18,8 @@ _DRIVERS = {
     "postgresql+psycopg2": "postgresql+psycopg2",
 }
 
-
 # As SQLAlchemy reads it: a password ends at an @, and may have a slash in it. To be safe, at the last @.
 _USER_INFO = re.compile(r"(?<=://)([^:/@?]*):(.*)@", re.DOTALL)
-
 
 _QUERY = re.compile(r"(?<=[?&])((?:ssl)?password)=([^&]*)", re.IGNORECASE)
 

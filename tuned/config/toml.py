@@ -1,6 +1,6 @@
-"""Reading TOML and checking tables at the edge: every problem at once, in words for people.
+"""Reads TOML and checks tables at the edge: every problem at once, in words for people.
 
-Shared by the experiment file and the configuration. Nothing here knows what a key means.
+The experiment file and the configuration share it. It must never know what a key means.
 """
 
 from __future__ import annotations
@@ -10,35 +10,29 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Any, Never, TypeVar, get_args
+from typing import Any, Never, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from tuned.config.locations import Place, locate
 from tuned.errors import InvalidInput, Problem
 
 M = TypeVar("M", bound=BaseModel)
 
-
 #: More problems than this are counted, not listed.
 MOST_PROBLEMS = 100
 
-
 _LONGEST_SHOWN = 60
-
 
 _LONGEST_WORDS = 400
 
-
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-
 
 #: tomllib takes quadratic time for a key of very many parts: 1 MiB of them would stop the daemon for hours.
 _ENDLESS_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){200}""")
 
-
 _LARGEST_INTEGER = 2**63
-
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -46,13 +40,14 @@ _EXPECTED = {
     "string_type": "a string",
     "bool_type": "true or false",
     "list_type": "an array",
+    "tuple_type": "an array",
     "dict_type": "a table",
+    "mapping_type": "a table",
     "model_type": "a table",
     "finite_number": "a finite number",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
-    "too_short": "an array that is not empty",
     "tuned": "{expected}",
 }
 
@@ -61,6 +56,16 @@ class Table(BaseModel):
     """A table of a TOML file: known keys only, and no conversion of one type to another."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def said_of_unknown(cls, key: str) -> str:  # noqa: ARG003 (samplers need it)
+        """The words for a key that the table does not have."""
+        return "an unknown key"
+
+    @classmethod
+    def expected_at(cls, key: str) -> str | None:  # noqa: ARG003 (samplers need it)
+        """The words for all that a key takes; None to tell only the rule that a value breaks."""
+        return None
 
 
 class Problems:
@@ -74,13 +79,20 @@ class Problems:
         words = [printable(shorten(text, _LONGEST_WORDS)) for text in (key, found, expected)]
         self.found.append(Problem(file=self.file, key=words[0], found=words[1], expected=words[2]))
 
-    def table(self, model: type[M], raw: object, key: str = "") -> M | None:
+    def table(self, model: type[M], raw: object, key: str = "", context: object = None) -> M | None:
         """The table as its model; None, and its problems added, if it is not one."""
         try:
-            return model.model_validate(raw)
+            return model.model_validate(raw, context=context)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                self._add_detail(model, raw, key, detail)
+            self._add_all(error, model, key)
+            return None
+
+    def value(self, annotation: Any, raw: object, key: str) -> Any:
+        """The value as its type; None, and its problems added, if it is not one."""
+        try:
+            return TypeAdapter(annotation).validate_python(raw, strict=True)
+        except ValidationError as error:
+            self._add_all(error, annotation, key)
             return None
 
     def raise_if_any(self) -> None:
@@ -90,24 +102,45 @@ class Problems:
         if shown:
             raise InvalidInput(*shown)
 
-    def _add_detail(self, model: type[BaseModel], raw: object, key: str, detail: ErrorDetails) -> None:
-        # pydantic's way to say that the key itself is meant, not its value.
-        place = dotted(*(part for part in detail["loc"] if part != "[key]"), prefix=key)
-        context = detail.get("ctx", {})
+    def _add_all(self, error: ValidationError, annotation: Any, key: str) -> None:
+        for detail in error.errors(include_url=False):
+            place = locate(annotation, detail["loc"])
+            self._add_detail(place, dotted(*place.parts, prefix=key), detail)
+
+    def _add_detail(self, place: Place, key: str, detail: ErrorDetails) -> None:
+        table = place.table if place.table and issubclass(place.table, Table) else Table
+        context, last = detail.get("ctx", {}), str(place.parts[-1]) if place.parts else ""
         match detail["type"]:
             case "extra_forbidden":
-                self.add(place, "an unknown key", instead_of(str(detail["loc"][-1]), _keys(model, detail)))
+                self.add(key, table.said_of_unknown(last), instead_of(last, table.model_fields))
             case "missing":
-                self.add(place, "nothing", _title(model, detail))
+                self.add(key, "nothing", table.model_fields[last].title or "a value")
+            case "union_tag_not_found" | "union_tag_invalid":
+                self._add_choice(place, key, detail["input"])
+            case _ if words := table.expected_at(last):
+                self.add(key, describe(detail["input"]), words)
             case "literal_error":
-                self.add(place, describe(detail["input"]), context["expected"].replace("'", '"'))
+                self.add(key, describe(detail["input"]), context["expected"].replace("'", '"'))
             case kind:
                 expected = _EXPECTED.get(kind, detail["msg"]).format(**context)
-                self.add(place, context.get("found") or describe(detail["input"]), expected)
+                self.add(key, context.get("found") or describe(detail["input"]), expected)
+
+    def _add_choice(self, place: Place, key: str, raw: object) -> None:
+        choice = place.choice
+        assert choice is not None
+        if not isinstance(raw, dict):
+            self.add(key, describe(raw), "a table" if choice.default else f"a table with a {choice.key}")
+            return
+        chosen = raw.get(choice.key)
+        if choice.default is None:
+            expected = alternatives(f'"{tag}"' for tag in place.tags)
+        else:
+            expected = instead_of(chosen, place.tags) if isinstance(chosen, str) else "a string"
+        self.add(f"{key}.{choice.key}", describe(chosen), expected)
 
 
 def load_toml(content: bytes, file: str) -> dict[str, Any]:
-    """The document in a file. Raises InvalidInput, with line and column where that can be said."""
+    """The document in a file. Raises InvalidInput, with line and column if there are such."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -135,6 +168,21 @@ def refuse_file(file: str, found: str, expected: str) -> Never:
 def refuse(expected: str, found: str = "") -> Never:
     """From a pydantic validator: what is expected in place of the value."""
     raise PydanticCustomError("tuned", "{expected}", {"expected": expected, "found": found})
+
+
+def refuse_keys(table: BaseModel, expected: Mapping[str, str]) -> Never:
+    """From a pydantic validator of a whole table: what is expected in place of the values of some keys."""
+    raise ValidationError.from_exception_data(
+        type(table).__name__,
+        [
+            InitErrorDetails(
+                type=PydanticCustomError("tuned", "{expected}", {"expected": words, "found": ""}),
+                loc=(key,),
+                input=getattr(table, key),
+            )
+            for key, words in expected.items()
+        ],
+    )
 
 
 def dotted(*parts: str | int, prefix: str = "") -> str:
@@ -201,25 +249,3 @@ def _refuse_unfit_values(document: Mapping[str, Any], file: str) -> None:
             case int() if not -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:
                 problems.add(key, "an integer of over 64 bits", "an integer of at most 64 bits")
     problems.raise_if_any()
-
-
-def _model_at(model: type[BaseModel], location: Iterable[str | int]) -> type[BaseModel]:
-    """The model of the table that holds the location's last key."""
-    *outer, _ = location
-    for part in outer:
-        field = model.model_fields.get(str(part))
-        # The annotation itself, or one side of ``MetricTable | None``.
-        for inner in (field.annotation, *get_args(field.annotation)) if field else ():
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
-    return model
-
-
-def _keys(model: type[BaseModel], detail: ErrorDetails) -> list[str]:
-    fields = _model_at(model, detail["loc"]).model_fields
-    return [field.alias or name for name, field in fields.items()]
-
-
-def _title(model: type[BaseModel], detail: ErrorDetails) -> str:
-    field = _model_at(model, detail["loc"]).model_fields[str(detail["loc"][-1])]
-    return field.title or "a value"

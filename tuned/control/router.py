@@ -15,6 +15,7 @@ from aiohttp import web
 from tuned.control import server
 from tuned.control.host import Host
 from tuned.control.peers import Owner, Peer
+from tuned.domain.names import NAME
 from tuned.errors import Forbidden, InvalidInput, NotFound, Problem, TunedError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Route:
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        name = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})"
+        name = f"(?P<name>{NAME.pattern})"
         path = self.path.replace("{name}", name).replace("{number}", r"(?P<number>[0-9]{1,9})")
         object.__setattr__(self, "pattern", re.compile(path))
 

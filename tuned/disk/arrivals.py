@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from tuned.disk import files
+from tuned.domain.names import NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,8 @@ MOST_BYTES = 2**20
 SUFFIX = ".toml"
 
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+#: Of the spool.
+FOLDERS = ("active", "done", "cancelled", "rejected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,8 @@ def is_looked_at(file: str) -> bool:
 
 def name_of(file: str) -> str:
     name = file.removesuffix(SUFFIX)
-    if not _NAME.fullmatch(name):
-        raise Refused(f"the name {name!a} is not {_NAME.pattern}")
+    if not NAME.fullmatch(name):
+        raise Refused(f"the name {name!a} is not {NAME.pattern}")
     return name
 
 

@@ -10,6 +10,8 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from tuned.disk.arrivals import FOLDERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -69,7 +71,7 @@ def _too_open(settings: Settings) -> Iterator[tuple[Path, int, int]]:
     """Directories with their modes, and which bits they must not have."""
     spool, state = settings.spool, settings.state_dir
     wanted = [(spool, _OTHERS), (state, _OTHERS), (state / "outbox", _GROUP_AND_OTHERS)]
-    wanted += [(spool / folder, _GROUP_AND_OTHERS) for folder in ("active", "done", "cancelled", "rejected")]
+    wanted += [(spool / folder, _GROUP_AND_OTHERS) for folder in FOLDERS]
     for path, closed_to in wanted:
         try:
             status = path.lstat()

@@ -10,12 +10,12 @@ import contextlib
 import itertools
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
+from pydantic import AfterValidator, TypeAdapter
 
 from tuned.disk import files
-from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import Result
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: Far more than a result with all its intermediate values.
 MOST_BYTES = 256 * 2**20
 
+#: The database's integers are no larger.
+_LARGEST_INTEGER = 2**63
 
 _RECORD = re.compile(r"[0-9]{12}\.json")
-
 
 _NUMBERED = re.compile(r"[0-9]{12}")
 
@@ -59,7 +59,7 @@ class Outbox:
         files.write(self._directory / name, json.dumps(dict(record)).encode(), mode=0o600)
 
     def pending(self) -> list[tuple[str, dict[str, Any]]]:
-        """What was put and not yet discarded, oldest first; what is no record is set aside."""
+        """The records that were put and not yet discarded, oldest first; any other file is set aside."""
         records = []
         for path in sorted(self._directory.iterdir()):
             if path.name.startswith(".") or path.name.endswith(".corrupt"):
@@ -69,7 +69,7 @@ class Outbox:
             except FileNotFoundError:
                 continue  # Discarded by another thread since the directory was read.
             except OSError as error:
-                # The disk may give it back later: it stays where it is.
+                # The disk may give it back later: it stays in its place.
                 _log.error("result cannot be read", file=str(path), error=str(error))
                 continue
             except (files.Unfit, ValueError, RecursionError) as error:
@@ -103,47 +103,27 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def encode(result: Result) -> dict[str, Any]:
-    ending = result.ending
-    return {
-        "study_id": result.study_id,
-        "study_uid": result.study_uid,
-        "trial_id": result.trial_id,
-        "number": result.number,
-        "key": result.key,
-        "host": result.host,
-        "values": ending.values,
-        "failure": None if ending.failure is None else _encode_failure(ending.failure),
-        # Pairs, because JSON's keys are strings.
-        "intermediate": list(ending.intermediate.items()),
-        "user_attrs": ending.user_attrs,
-        "retried": [_encode_failure(failure) for failure in ending.retried],
-    }
+    """The record of a result."""
+    record: dict[str, Any] = _RESULT.dump_python(result, mode="json")
+    return record
 
 
-def _encode_failure(failure: Failure) -> dict[str, Any]:
-    return {"cause": failure.cause.value, "message": failure.message, "detail": failure.detail}
+def decode(record: Mapping[str, Any]) -> Result:
+    """The result of a record. Raises ValueError, and nothing else, if it is the record of none."""
+    try:
+        # Half a surrogate pair, as in the name of a file that is not UTF-8, is no text: it becomes "?".
+        text = json.dumps(dict(record), ensure_ascii=False).encode(errors="replace")
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    # As JSON, in which lists are tuples and words are enums, but nothing else is converted.
+    return _RESULT.validate_json(text, strict=True)
 
 
-def decode(record: dict[str, Any]) -> Result:
-    values, failure = record["values"], record["failure"]
-    return Result(
-        study_id=int(record["study_id"]),
-        study_uid=str(record["study_uid"]),
-        trial_id=int(record["trial_id"]),
-        number=int(record["number"]),
-        key=str(record["key"]),
-        host=str(record["host"]),
-        ending=Ending(
-            values=None if values is None else tuple(float(value) for value in values),
-            failure=None if failure is None else _decode_failure(failure),
-            intermediate={int(step): float(value) for step, value in record["intermediate"]},
-            user_attrs={str(name): str(value) for name, value in record["user_attrs"].items()},
-            retried=tuple(_decode_failure(earlier) for earlier in record["retried"]),
-        ),
-    )
+def _in_64_bits(result: Result) -> Result:
+    for number in (result.study_id, result.trial_id, result.number, *result.ending.intermediate):
+        if not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER:
+            raise ValueError("a number of over 64 bits")
+    return result
 
 
-def _decode_failure(record: dict[str, Any]) -> Failure:
-    return Failure(
-        cause=Cause(record["cause"]), message=str(record["message"]), detail=dict(record["detail"])
-    )
+_RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, AfterValidator(_in_64_bits)])

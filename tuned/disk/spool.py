@@ -22,6 +22,7 @@ from asyncinotify import Event, Inotify, Mask
 
 from tuned.disk import files
 from tuned.disk.arrivals import (
+    FOLDERS,
     SUFFIX,
     Refused,
     Taken,
@@ -54,9 +55,6 @@ _UNSAFE = re.compile(r"^[^A-Za-z0-9]|[^A-Za-z0-9._-]")
 
 
 _IS_ACTIVE = "an experiment file of this name is active"
-
-
-_FOLDERS = ("active", "done", "cancelled", "rejected")
 
 
 _ARRIVED = Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.ATTRIB
@@ -98,7 +96,7 @@ class Spool:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.make_directory(path, 0o700)
             self._group = files.require_directory(path, closed_to=stat.S_IWOTH).st_gid
-            for folder in _FOLDERS:
+            for folder in FOLDERS:
                 files.require_directory(self._folder(folder), closed_to=stat.S_IWGRP | stat.S_IWOTH)
             # The lock is on active/ itself: there is no lock file that someone could remove.
             lock = files.lock_directory(path / "active")

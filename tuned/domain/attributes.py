@@ -1,14 +1,15 @@
-"""What a trial may say of itself on standard output: known to the daemon, and to trials in Python."""
+"""The user attributes that a trial may give itself, and the length of its lines.
+
+The daemon and trials in Python share them, so nothing heavy may be imported here.
+"""
 
 from __future__ import annotations
 
 #: Longer lines are cut.
 LINE_BYTES = 64 * 1024
 
-
 #: The user attributes, in Optuna's sense, that tuned itself gives to a trial.
 RESERVED_ATTRIBUTES = frozenset({"HOST", "FAILURE", "RETRIED", "LATE_OF"})
-
 
 #: Optuna's tables hold so many characters.
 LONGEST_ATTRIBUTE_NAME = 512

@@ -1,6 +1,6 @@
-"""What each trial of an experiment may use: memory, CPU time, processes and GPUs.
+"""The limits of each trial of an experiment: memory, CPU time, processes and GPUs.
 
-Knows neither who keeps the limits nor who gives out the GPUs.
+It must never know the control groups that keep the limits, or the pool that gives out the GPUs.
 """
 
 from __future__ import annotations
@@ -12,23 +12,19 @@ from fractions import Fraction
 
 SIZE_EXPECTED = 'bytes, or a number with K, M, G or T such as "4G", from 1M'
 
-
 #: Less than this starts no program.
 _LEAST_BYTES = 2**20
 
-
 _MOST_BYTES = 2**62
 
-
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
 
 _SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,9})?)([KMGT]?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one trial may use; None: as much as there is, and of GPUs none of its own."""
+    """Limits of one trial; None: as much as there is, and of GPUs none of its own."""
 
     #: In bytes.
     memory: int | None = None

@@ -1,9 +1,9 @@
-"""The search space: parameters, points and their canonical keys, and the walk over a finite space.
+"""The search space: parameters, points and their canonical keys, and the numbers of a finite space's points.
 
 A point's key is the same on every host, and the same for a point that plain Optuna drew: a
 categorical value counts by its index, an int by its value, a stepped float by the index of its step
 (so that 0.6 and 0.6000000000000001 are one point), any other float by its exact bits.
-Nothing here knows Optuna or the database.
+Nothing here may know Optuna or the database.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 Value = int | float | str | bool
 
-
 #: How far, in steps, a stepped float may lie from its step to be taken for it (rounding of floats).
 STEP_TOLERANCE = 1e-6
-
 
 #: A space with more points than this is treated like a continuous one: nobody will walk it to its end.
 MOST_POINTS = 2**62
@@ -34,7 +32,7 @@ MOST_POINTS = 2**62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntParameter:
-    """An integer from ``low`` to ``high``, both included where a step reaches them."""
+    """An integer from ``low`` to ``high``, both included if a step reaches them."""
 
     name: str
     low: int
@@ -148,7 +146,6 @@ class CategoricalParameter:
 
 Parameter = IntParameter | FloatParameter | CategoricalParameter
 
-
 _KINDS: dict[str, type[Parameter]] = {
     "int": IntParameter,
     "float": FloatParameter,
@@ -228,5 +225,5 @@ class Space:
         return self.point(values)
 
     def uniform(self, generator: random.Random) -> Point:
-        """A uniformly random point (log-uniform where the parameter is)."""
+        """A uniformly random point (log-uniform if the parameter is)."""
         return self.point({p.name: p.uniform(generator) for p in self.parameters})

@@ -1,46 +1,77 @@
-"""What the tables of an experiment file must mean together: each check adds the problems that it finds.
+"""Checks of an experiment file's tables against each other: each adds the problems that it finds.
 
-The checks are independent, so that a person is told everything at once; one that needs a table which is wrong
-itself is left out.
+The checks are independent, so that a person is told everything at once; one that needs a key that is wrong
+itself is left out. Nothing here may validate a table or change a value.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tuned.config import gpus
 from tuned.config.toml import Problems, alternatives, describe, dotted, instead_of, printable
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuned.experiment import samplers
-from tuned.experiment.file import FloatTable, HeadTable, IntTable, ObjectiveTable, SamplerTable, Tables
-
-#: A float of this many steps' worth of rounding error can no longer be told from its neighbours.
-_FINEST_STEP = 1e7
-
+from tuned.experiment.file import File, Objective
 
 #: Longer patterns are programs; RE2 compiles them too slowly.
 _LONGEST_PATTERN = 1000
 
-
 _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
-def check(tables: Tables, problems: Problems) -> Space | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A document, and as much of it as is right."""
+
+    document: Mapping[str, Any]
+    #: Of the fields, only those in ``right`` have values from the document.
+    file: File
+    right: frozenset[str]
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """As they are written, even if their tables have problems."""
+        space = self.document.get("space")
+        return list(space) if isinstance(space, dict) else []
+
+    @property
+    def arguments(self) -> Iterator[tuple[int, str]]:
+        """The command's arguments as they are written, even if the objective has other problems."""
+        objective = self.document.get("objective")
+        command = objective.get("command") if isinstance(objective, dict) else None
+        for index, argument in enumerate(command if isinstance(command, list) else ()):
+            if isinstance(argument, str):
+                yield index, argument
+
+    @property
+    def sampler(self) -> tuple[str, Mapping[str, Any]] | None:
+        """The sampler's name and its keys as they are written, even if some have problems."""
+        raw = self.document.get("sampler", {})
+        name = samplers.CHOICE.of(raw)
+        return (name, raw) if name is not None and name in samplers.SAMPLERS else None
+
+    @property
+    def has_several_directions(self) -> bool:
+        return "directions" in self.right and len(self.file.directions or ()) > 1
+
+
+def check(draft: Draft, problems: Problems) -> Space | None:
     """Adds what is wrong; returns the space if it, at least, is right."""
-    if tables.head:
-        _check_head(tables.head, problems)
-    if tables.objective:
-        _check_objective(tables.objective, tables, problems)
-    for index, argument in tables.arguments:
-        _check_argument(dotted("objective", "command", index), argument, tables, problems)
-    space = _check_space(tables, problems)
-    if tables.sampler:
-        _check_sampler(tables.sampler, tables, space, problems)
-    if space and tables.points:
-        _check_points(tables.points, space, problems)
+    if {"direction", "directions"} <= draft.right and draft.file.direction and draft.file.directions:
+        problems.add("directions", "direction beside it", "one of direction and directions")
+    if "objective" in draft.right:
+        _check_objective(draft.file.objective, draft, problems)
+    for index, argument in draft.arguments:
+        _check_argument(dotted("objective", "command", index), argument, draft.parameter_names, problems)
+    space = _check_space(draft, problems)
+    if draft.sampler:
+        _check_sampler(*draft.sampler, draft, space, problems)
+    if space and "points" in draft.right:
+        _check_points(draft.file.points, space, problems)
     return space
 
 
@@ -55,12 +86,7 @@ def substitute(argument: str, texts: dict[str, str]) -> str:
     return _TEMPLATE.sub(lambda match: texts[match[1]] if match[1] is not None else match[0][0], argument)
 
 
-def _check_head(head: HeadTable, problems: Problems) -> None:
-    if head.direction and head.directions:
-        problems.add("directions", "direction beside it", "one of direction and directions")
-
-
-def _check_objective(objective: ObjectiveTable, tables: Tables, problems: Problems) -> None:
+def _check_objective(objective: Objective, draft: Draft, problems: Problems) -> None:
     if objective.command and objective.python:
         problems.add("objective.python", "command beside it", "one of command and python")
     elif objective.command is None and objective.python is None:
@@ -71,7 +97,7 @@ def _check_objective(objective: ObjectiveTable, tables: Tables, problems: Proble
         problems.add("objective.path", describe(objective.path), "it only with python (use workdir or env)")
     if objective.command and "fork" in objective.model_fields_set:
         problems.add("objective.fork", describe(objective.fork), "it only with python")
-    if tables.resources and tables.resources.gpus and gpus.VARIABLE in objective.env:
+    if "resources" in draft.right and draft.file.resources.gpus and gpus.VARIABLE in objective.env:
         problems.add(
             f"objective.env.{gpus.VARIABLE}",
             "resources.gpus beside it",
@@ -79,7 +105,7 @@ def _check_objective(objective: ObjectiveTable, tables: Tables, problems: Proble
         )
     if objective.metric:
         _check_pattern(objective.metric.pattern, problems)
-        if tables.head and len(tables.head.directions or ()) > 1:
+        if draft.has_several_directions:
             problems.add(
                 "objective.metric",
                 "a pattern and several directions",
@@ -87,12 +113,12 @@ def _check_objective(objective: ObjectiveTable, tables: Tables, problems: Proble
             )
 
 
-def _check_argument(key: str, argument: str, tables: Tables, problems: Problems) -> None:
+def _check_argument(key: str, argument: str, names: list[str], problems: Problems) -> None:
     for found, name in placeholders(argument):
         if name is None and len(found) == 1:
             problems.add(key, f"a single {found}", f"{{name}}, or {found}{found} for the character itself")
-        elif name is not None and tables.space and name not in tables.space:
-            known = instead_of(name, tables.space)
+        elif name is not None and names and name not in names:
+            known = instead_of(name, names)
             problems.add(key, f"the unknown parameter {printable(found)}", f"{known}; {{{{ is a brace")
 
 
@@ -126,57 +152,29 @@ def _groups(pattern: str, problems: Problems) -> set[str] | None:
         return None
 
 
-def _check_space(tables: Tables, problems: Problems) -> Space | None:
+def _check_space(draft: Draft, problems: Problems) -> Space | None:
     before = len(problems.found)
     upper: dict[str, str] = {}
-    for name, table in tables.space.items():
+    for name in draft.parameter_names:
         if (other := upper.setdefault(name.upper(), name)) != name:
-            problems.add(
-                dotted("space", name),
-                f"{other} beside it",
-                "names that differ in more than upper and lower case",
-            )
-        if isinstance(table, IntTable | FloatTable):
-            _check_range(dotted("space", name), table, problems)
-    if len(problems.found) > before or not tables.space or None in tables.space.values():
+            expected = "names that differ in more than upper and lower case"
+            problems.add(dotted("space", name), f"{other} beside it", expected)
+    if len(problems.found) > before or "space" not in draft.right:
         return None
-    return Space(tuple(table.parameter(name) for name, table in tables.space.items() if table))
+    return Space(tuple(table.parameter(name) for name, table in draft.file.space.items()))
 
 
-def _check_range(key: str, table: IntTable | FloatTable, problems: Problems) -> None:
-    if table.low > table.high:
-        problems.add(f"{key}.low", describe(table.low), f"at most high ({describe(table.high)})")
-    elif not math.isfinite(table.high - table.low):
-        problems.add(f"{key}.high", describe(table.high), "a range that a float can hold")
-    if table.log and table.low <= 0:
-        problems.add(f"{key}.low", describe(table.low), "more than 0, because log = true")
-    if table.log and table.step not in (None, 1 if isinstance(table, IntTable) else None):
-        problems.add(f"{key}.step", describe(table.step), "no step, because log = true")
-    elif isinstance(table, FloatTable) and table.step is not None:
-        finest = math.ulp(max(abs(table.low), abs(table.high))) * _FINEST_STEP
-        if table.step < finest:
-            problems.add(
-                f"{key}.step", describe(table.step), f"at least {finest:.1g}, for floats of this size"
-            )
-
-
-def _check_sampler(table: SamplerTable, tables: Tables, space: Space | None, problems: Problems) -> None:
-    entry = samplers.SAMPLERS.get(table.name)
-    if entry is None:
-        problems.add("sampler.name", describe(table.name), instead_of(table.name, samplers.SAMPLERS))
-        return
-    for keyword in table.options:
-        if keyword in entry.options:
-            continue
-        found = entry.withheld.get(keyword, f"an unknown keyword of the sampler {table.name}")
-        problems.add(dotted("sampler", keyword), found, instead_of(keyword, ["name", "seed", *entry.options]))
-    for keyword, expected in samplers.option_problems(table.name, table.options):
-        problems.add(dotted("sampler", keyword), describe(table.options[keyword]), expected)
-    if entry.is_single_objective and tables.head and len(tables.head.directions or ()) > 1:
-        fitting = [name for name, other in samplers.SAMPLERS.items() if not other.is_single_objective]
-        problems.add("sampler.name", f'"{table.name}" with several directions', alternatives(fitting))
-    if entry.is_walk and space:
-        _check_walk(table.name, space, problems)
+def _check_sampler(
+    name: str, raw: Mapping[str, Any], draft: Draft, space: Space | None, problems: Problems
+) -> None:
+    model = samplers.SAMPLERS[name]
+    for keyword, expected in samplers.conflicting(model, raw):
+        problems.add(dotted("sampler", keyword), describe(raw[keyword]), expected)
+    if model.is_single_objective and draft.has_several_directions:
+        fitting = [key for key, other in samplers.SAMPLERS.items() if not other.is_single_objective]
+        problems.add("sampler.name", f'"{name}" with several directions', alternatives(fitting))
+    if model.is_walk and space:
+        _check_walk(name, space, problems)
 
 
 def _check_walk(sampler: str, space: Space, problems: Problems) -> None:
@@ -189,7 +187,7 @@ def _check_walk(sampler: str, space: Space, problems: Problems) -> None:
         )
 
 
-def _check_points(points: list[dict[str, Any]], space: Space, problems: Problems) -> None:
+def _check_points(points: tuple[Mapping[str, Any], ...], space: Space, problems: Problems) -> None:
     seen: dict[str, int] = {}
     for index, values in enumerate(points):
         key = dotted("points", index)
@@ -200,7 +198,7 @@ def _check_points(points: list[dict[str, Any]], space: Space, problems: Problems
             problems.add(key, f"the same point as points[{first}]", "points that differ")
 
 
-def _fits(values: dict[str, Any], key: str, space: Space, problems: Problems) -> bool:
+def _fits(values: Mapping[str, Any], key: str, space: Space, problems: Problems) -> bool:
     before = len(problems.found)
     names = [parameter.name for parameter in space.parameters]
     for name in values:

@@ -1,4 +1,7 @@
-"""differences."""
+"""Compares the definitions of two hosts, as the JSON that the database keeps.
+
+It owns the words of a difference. It must never decide which side is right, or change a definition.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from tuned.config.toml import shorten
 
 
 def differences(mine: str, theirs: str) -> list[str]:
-    """What differs between two definitions, one line each; empty if they mean the same."""
+    """The differences of two definitions, one line each; empty if they mean the same."""
     return list(_differences("", json.loads(mine), json.loads(theirs)))
 
 
@@ -18,7 +21,7 @@ def differ_in_budget_only(found: Sequence[str]) -> bool:
 
 
 def explained(found: Sequence[str]) -> str:
-    """Differences, and what a person can do about them."""
+    """Differences, and how a person can settle them."""
     text = "; ".join(found)
     if found and differ_in_budget_only(found):
         text += "; to change the budget for the whole fleet: tunectl submit --replace FILE"

@@ -1,80 +1,28 @@
-"""One experiment: what a file says, parsed and checked, with all defaults filled in.
+"""One experiment: a file's content, parsed and checked, with all defaults filled in.
 
-An experiment has two halves. Its *definition* is one for the whole fleet and is kept in the database; its
-local keys (``parallel``, ``[resources]``, and ``workdir``, ``path``, ``fork`` and ``env`` of the objective)
-each host reads from its own file.
-Nothing here reads files or knows the database.
+An experiment has two halves. Its *definition* is one for the whole fleet and is kept in the database; each
+host reads its local keys, those that ``file`` marks as ``LOCAL``, from its own file.
+Nothing here may read a file or know the database.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from types import MappingProxyType
 from typing import Any
 
-from tuned.config.fields import NAME, NAME_EXPECTED
+from pydantic import BaseModel
+
 from tuned.config.toml import Problems, describe, load_toml, refuse_file
-from tuned.domain.resources import Resources, parse_gpus
+from tuned.domain.names import NAME, NAME_EXPECTED
+from tuned.domain.resources import Resources
 from tuned.domain.space import Point, Space, Value, document
-from tuned.experiment import samplers
-from tuned.experiment.checks import check, substitute
-from tuned.experiment.file import BudgetTable, ObjectiveTable, ResourcesTable, Tables
+from tuned.experiment.checks import Draft, check, substitute
+from tuned.experiment.file import LOCAL, Budget, Dedup, File, Objective, Retry
+from tuned.experiment.samplers import Sampler
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """What is run to evaluate one point: a command, or a Python function; never both or neither."""
-
-    command: tuple[str, ...] | None
-    python: str | None
-    path: str | None
-    #: Whether a Python function is called in a process that is forked from one that has imported it.
-    fork: bool
-    workdir: str | None
-    #: In seconds.
-    timeout: float | None
-    env: Mapping[str, str]
-    pattern: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampler:
-    """What draws the points."""
-
-    name: str
-    options: Mapping[str, samplers.OptionValue]
-    seed: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """When enough is enough, over the whole fleet."""
-
-    trials: int | None
-    evaluations: int | None
-    #: In seconds.
-    time: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dedup:
-    """What happens with a drawn point that is done or held."""
-
-    #: reuse, resample or evaluate.
-    on_complete: str
-    #: skip, wait, resample or evaluate.
-    on_running: str
-    patience: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """Further tries of a crashed evaluation."""
-
-    attempts: int
+__all__ = ["Budget", "Dedup", "Experiment", "Objective", "Retry", "Sampler", "defined", "parse", "text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +44,17 @@ class Experiment:
     points: tuple[Point, ...]
 
     def definition(self) -> str:
-        """JSON of what must be one in the whole fleet: the file's own keys, without the local ones.
+        """JSON of the keys that the whole fleet shares: the file's own, without the local ones.
 
-        The order of the parameters is part of it, for the walk goes by it.
+        The order of the parameters is part of it, because the walk goes by it.
         """
         return json.dumps(_document(self), separators=(",", ":"), ensure_ascii=False)
 
     def adopt(self, definition: str) -> Experiment:
-        """What the database says, with this file's local keys. Raises InvalidInput if it cannot be read."""
+        """The definition, with the local keys of this file. Raises InvalidInput if it cannot be read."""
         theirs = defined(definition, self.name)
-        mine = self.objective
-        objective = replace(
-            theirs.objective, workdir=mine.workdir, path=mine.path, fork=mine.fork, env=mine.env
-        )
+        mine = {key: getattr(self.objective, key) for key in _local_keys(Objective)}
+        objective = theirs.objective.model_copy(update=mine)
         return replace(theirs, parallel=self.parallel, resources=self.resources, objective=objective)
 
     def argv(self, point: Point) -> tuple[str, ...]:
@@ -118,7 +64,7 @@ class Experiment:
 
     @property
     def worker_arguments(self) -> tuple[str, ...]:
-        """What a process that calls a Python function is told of it: its name, place and space (JSON)."""
+        """The arguments of a process that calls a Python function: its name, place and space (JSON)."""
         objective = self.objective
         assert objective.python is not None
         place = objective.path or objective.workdir or ""
@@ -149,97 +95,56 @@ def text(value: Value) -> str:
 
 def _build(document: dict[str, Any], file: str) -> Experiment:
     problems = Problems(file)
-    tables = Tables(document, problems)
-    space = check(tables, problems)
-    name = _study_name(tables, file, problems)
+    right: dict[str, Any] = {}
+    problems.table(File, document, context=right)
+    tables = File.model_construct(**right)
+    space = check(Draft(document=document, file=tables, right=frozenset(right)), problems)
+    name = tables.name if tables.name or "name" not in right else _name_of(file, problems)
     problems.raise_if_any()
-    head, sampler = tables.head, tables.sampler
-    # What is None has added its problem.
-    assert head is not None
-    assert tables.objective is not None
+    # A name or space that is None has added its problem.
+    assert name is not None
     assert space is not None
-    assert sampler is not None
-    assert tables.budget is not None
-    assert tables.dedup is not None
-    assert tables.retry is not None
-    assert tables.resources is not None
-    assert tables.points is not None
     return Experiment(
         name=name,
-        directions=tuple(head.directions or [head.direction or "minimize"]),
-        parallel=head.parallel,
-        objective=_objective(tables.objective),
+        directions=tuple(tables.directions or [tables.direction or "minimize"]),
+        parallel=tables.parallel,
+        objective=tables.objective,
         space=space,
-        sampler=Sampler(name=sampler.name, options=MappingProxyType(sampler.options), seed=sampler.seed),
-        budget=_budget(tables.budget),
-        dedup=Dedup(**tables.dedup.model_dump()),
-        retry=Retry(**tables.retry.model_dump()),
-        resources=_resources(tables.resources),
+        sampler=tables.sampler,
+        budget=tables.budget,
+        dedup=tables.dedup,
+        retry=tables.retry,
+        resources=tables.resources.resources(),
         points=tuple(map(space.point, tables.points)),
     )
 
 
-def _study_name(tables: Tables, file: str, problems: Problems) -> str:
-    if tables.head is None or tables.head.name:
-        return (tables.head and tables.head.name) or ""
+def _name_of(file: str, problems: Problems) -> str:
     stem = PurePath(file).stem
     if not NAME.fullmatch(stem):
         problems.add("name", f"none, and the file's name {describe(stem)} does not do", NAME_EXPECTED)
     return stem
 
 
-def _objective(table: ObjectiveTable) -> Objective:
-    return Objective(
-        command=None if table.command is None else tuple(table.command),
-        python=table.python,
-        path=table.path,
-        fork=table.fork,
-        workdir=table.workdir,
-        timeout=table.timeout,
-        env=MappingProxyType(table.env),
-        pattern=table.metric.pattern if table.metric else None,
-    )
-
-
-def _budget(table: BudgetTable) -> Budget:
-    return Budget(trials=table.trials, evaluations=table.evaluations, time=table.time)
-
-
-def _resources(table: ResourcesTable) -> Resources:
-    gpus = None if table.gpus is None else parse_gpus(table.gpus)
-    return Resources(memory=table.memory, cpus=table.cpus, pids=table.pids, gpus=gpus)
+def _local_keys(model: type[BaseModel]) -> set[str]:
+    return {key for key, field in model.model_fields.items() if LOCAL in field.metadata}
 
 
 def _document(experiment: Experiment) -> dict[str, Any]:
     """The document of a file that says the same, without the local keys: ``_build`` reads it back."""
-    objective, sampler, dedup = experiment.objective, experiment.sampler, experiment.dedup
-    budget = experiment.budget
+    sampler = experiment.sampler
     return {
         "name": experiment.name,
         "directions": list(experiment.directions),
-        "objective": _set(
-            command=None if objective.command is None else list(objective.command),
-            python=objective.python,
-            timeout=objective.timeout,
-            metric=None if objective.pattern is None else {"pattern": objective.pattern},
-        ),
+        "objective": experiment.objective.model_dump(exclude=_local_keys(Objective), exclude_none=True),
         "space": _space(experiment.space),
-        "sampler": _set(name=sampler.name, seed=sampler.seed) | dict(sorted(sampler.options.items())),
-        "budget": _set(trials=budget.trials, evaluations=budget.evaluations, time=budget.time),
-        "dedup": {
-            "on_complete": dedup.on_complete,
-            "on_running": dedup.on_running,
-            "patience": dedup.patience,
-        },
-        "retry": {"attempts": experiment.retry.attempts},
+        "sampler": sampler.model_dump(include={"name", "seed"}, exclude_none=True) | sampler.options,
+        "budget": experiment.budget.model_dump(exclude_none=True),
+        "dedup": experiment.dedup.model_dump(),
+        "retry": experiment.retry.model_dump(),
         "points": [dict(point.values) for point in experiment.points],
     }
 
 
 def _space(space: Space) -> dict[str, Any]:
     return {parameter.name: document(parameter) for parameter in space.parameters}
-
-
-def _set(**values: object) -> dict[str, Any]:
-    """Those that are set; the others are left out, as in a file."""
-    return {key: value for key, value in values.items() if value is not None}

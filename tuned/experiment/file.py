@@ -1,34 +1,50 @@
-"""The tables of an experiment file as TOML has them, and their JSON Schema for editors.
+"""The tables of an experiment file: one frozen model each, which is also the value that the other wings read.
 
-The only place where the file's keys and their defaults stand. What the values mean together is checked in
-``experiment_checks``; what runs is ``experiment.Experiment``.
+It owns the file's keys: the name, type, bounds, default and description of each stand here and nowhere else.
+It must never check two tables against each other (``checks`` does) or read a file.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from tuned.config.fields import AbsolutePath, Cards, Count, Name, Size, Span
-from tuned.config.toml import Problems, Table, alternatives, describe, dotted, instead_of, refuse
+from tuned.config.locations import Choice
+from tuned.config.toml import Table, describe, refuse, refuse_keys
+from tuned.domain.resources import Resources, parse_gpus
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
 from tuned.experiment import samplers
 
-T = TypeVar("T", bound=Table)
-
+T = TypeVar("T")
 
 PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
-
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
 
 #: Optuna's tables hold every parameter as a float; beyond this an integer would not come back.
 _LARGEST_EXACT = 2**53
+
+#: A float of this many steps' worth of rounding error can no longer be told from its neighbours.
+_FINEST_STEP = 1e7
+
+_SPACE = "a table [space.NAME] for each parameter"
 
 
 def _fits_float(value: int) -> int:
@@ -43,7 +59,7 @@ def _scalar(value: object) -> int | float | str | bool:
     return value
 
 
-def _distinct(choices: list[Any]) -> list[Any]:
+def _distinct(choices: tuple[Any, ...]) -> tuple[Any, ...]:
     # As Python and Optuna compare them: 1, 1.0 and true are equal.
     seen: dict[Any, Any] = {}
     for choice in choices:
@@ -60,10 +76,16 @@ def _importable(value: str) -> str:
     return refuse('"module:function", such as "train:objective"')
 
 
-def _program(command: list[str]) -> list[str]:
-    return (
-        command if command and command[0] else refuse('a program and its arguments, such as ["./train.sh"]')
-    )
+def _program(command: tuple[str, ...]) -> tuple[str, ...]:
+    if not command or not command[0]:
+        refuse(
+            'a program and its arguments, such as ["./train.sh"]', "an array" if command else "an empty array"
+        )
+    return command
+
+
+def _filled(array: tuple[T, ...]) -> tuple[T, ...]:
+    return array or refuse("an array that is not empty", "an empty array")
 
 
 def _variable(name: str) -> str:
@@ -72,32 +94,56 @@ def _variable(name: str) -> str:
     return refuse("a name that does not begin with TUNED_") if name.startswith("TUNED_") else name
 
 
-Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+def _parameter_name(name: str) -> str:
+    if not PARAMETER_NAME.fullmatch(name):
+        expected = "a name of up to 64 letters, digits and '_', not beginning with a digit"
+        refuse(expected, f"the name {describe(name)}")
+    return name
 
+
+def _some(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    return space or refuse(_SPACE, "nothing")
+
+
+def _tables(raw: object) -> tuple[Any, ...]:
+    """Checked for their shape only: the space says what their values must be."""
+    if isinstance(raw, list | tuple) and all(isinstance(point, dict) for point in raw):
+        return tuple(raw)
+    return refuse("an array of tables, written [[points]]")
+
+
+Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 
 Bound = Annotated[int, AfterValidator(_fits_float)]
 
-
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+#: TOML's arrays, as values that nobody can change.
+Array = Annotated[tuple[T, ...], Field(strict=False)]
+
+#: Not ``min_length``, with which pydantic also calls an array of wrong values too short.
+FilledArray = Annotated[Array[T], AfterValidator(_filled), Field(json_schema_extra={"minItems": 1})]
 
 Direction = Literal["minimize", "maximize"]
 
+#: Marks a key of which each host reads its own file's value: it is no part of the definition.
+LOCAL = "each host has its own"
 
-class MetricTable(Table):
+
+class Metric(Table):
     """How the value is found in the output of a program that cannot be changed."""
 
     pattern: str = Field(
         title="a regular expression",
-        description="RE2 regular expression, searched in each line of the output, with a group `value` and "
-        "maybe a group `step`; e.g. 'accuracy=(?P<value>[0-9.]+)'. JSON lines are then not looked for.",
+        description="Searched in each line of the output, in RE2's syntax, with a group `value` and maybe a "
+        "group `step`; e.g. 'accuracy=(?P<value>[0-9.]+)'. JSON lines are then not looked for.",
     )
 
 
-class ObjectiveTable(Table):
-    """What is run to evaluate one point: a command, or a Python function."""
+class Objective(Table):
+    """A command, or a Python function, that evaluates one point."""
 
-    command: Annotated[list[str], AfterValidator(_program)] | None = Field(
+    command: Annotated[Array[str], AfterValidator(_program)] | None = Field(
         default=None,
         description="The program and its arguments; no shell. `{name}` becomes the parameter's value, "
         "`{{` and `}}` are braces.",
@@ -105,31 +151,35 @@ class ObjectiveTable(Table):
     python: Annotated[str, AfterValidator(_importable)] | None = Field(
         default=None, description='Instead of `command`: an Optuna objective, as "module:function".'
     )
-    path: AbsolutePath | None = Field(
-        default=None,
-        description="The directory from which the module of `python` is imported. Each host has its own.",
+    path: Annotated[AbsolutePath | None, LOCAL] = Field(
+        default=None, description="The directory from which the module of `python` is imported."
     )
-    fork: bool = Field(
+    fork: Annotated[bool, LOCAL] = Field(
         default=True,
         description="Whether the module of `python` is imported once on a host, and each trial forked from "
-        "the process that did; otherwise each trial imports it anew. Each host has its own.",
+        "the process that did; otherwise each trial imports it anew.",
     )
-    workdir: AbsolutePath | None = Field(
+    workdir: Annotated[AbsolutePath | None, LOCAL] = Field(
         default=None,
-        description="Where the program runs. Default: a private directory per trial. Each host has its own.",
+        description="The directory in which the program runs. Default: a private directory per trial.",
     )
     timeout: Span | None = Field(
         default=None,
         description='How long one evaluation may take, as "2h" or "1h 30min"; a number is seconds.',
     )
-    env: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
-        default_factory=dict, description="Environment variables for the program. Each host has its own."
+    env: Annotated[Mapping[Annotated[str, AfterValidator(_variable)], str], LOCAL] = Field(
+        default={},
+        description="Environment variables for the program. Names that begin with `TUNED_` are refused.",
     )
-    metric: MetricTable | None = None
+    metric: Metric | None = None
+
+    @property
+    def pattern(self) -> str | None:
+        return self.metric.pattern if self.metric else None
 
 
 class IntTable(Table):
-    """An integer from low to high, both included where a step reaches them."""
+    """An integer from low to high, both included if a step reaches them."""
 
     type: Literal["int"] = Field(description="The kind of parameter.")
     low: Bound = Field(title="an integer", description="The smallest value.")
@@ -142,6 +192,11 @@ class IntTable(Table):
 
     def parameter(self, name: str) -> Parameter:
         return IntParameter(name=name, low=self.low, high=self.high, step=self.step, log=self.log)
+
+    @model_validator(mode="after")
+    def _is_range(self) -> Self:
+        _check_range(self)
+        return self
 
 
 class FloatTable(Table):
@@ -161,47 +216,52 @@ class FloatTable(Table):
     def parameter(self, name: str) -> Parameter:
         return FloatParameter(name=name, low=self.low, high=self.high, step=self.step, log=self.log)
 
+    @model_validator(mode="after")
+    def _is_range(self) -> Self:
+        _check_range(self)
+        return self
+
 
 class CategoricalTable(Table):
     """One of some choices."""
 
     type: Literal["categorical"] = Field(description="The kind of parameter.")
-    choices: Annotated[list[Scalar], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    choices: Annotated[FilledArray[Scalar], AfterValidator(_distinct)] = Field(
         title="an array of strings, numbers or booleans", description="The values."
     )
 
     def parameter(self, name: str) -> Parameter:
-        return CategoricalParameter(name=name, choices=tuple(self.choices))
+        return CategoricalParameter(name=name, choices=self.choices)
 
 
-ParameterTable = IntTable | FloatTable | CategoricalTable
+def _check_range(table: IntTable | FloatTable) -> None:
+    problems = {}
+    if table.low > table.high:
+        problems["low"] = f"at most high ({describe(table.high)})"
+    elif not math.isfinite(table.high - table.low):
+        problems["high"] = "a range that a float can hold"
+    if table.log and table.low <= 0:
+        problems["low"] = "more than 0, because log = true"
+    if table.log and table.step not in (None, 1 if isinstance(table, IntTable) else None):
+        problems["step"] = "no step, because log = true"
+    elif isinstance(table, FloatTable) and table.step is not None:
+        finest = math.ulp(max(abs(table.low), abs(table.high))) * _FINEST_STEP
+        if table.step < finest:
+            problems["step"] = f"at least {finest:.1g}, for floats of this size"
+    if problems:
+        refuse_keys(table, problems)
 
 
-PARAMETER_TABLES: Mapping[str, type[ParameterTable]] = {
-    "int": IntTable,
-    "float": FloatTable,
-    "categorical": CategoricalTable,
-}
+_AnyParameter = Annotated[
+    Annotated[IntTable, Tag("int")]
+    | Annotated[FloatTable, Tag("float")]
+    | Annotated[CategoricalTable, Tag("categorical")],
+    Discriminator(Choice(key="type").of),
+]
 
 
-class SamplerTable(Table):
-    """What draws the points; further keys are the sampler's keywords."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str = Field(default=samplers.DEFAULT, description="The sampler.")
-    seed: Annotated[int, Field(ge=0, le=samplers.LARGEST_SEED)] | None = Field(
-        default=None,
-        description="Makes the draws repeatable, for each host and each start of its own. Default: random.",
-    )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class BudgetTable(Table):
-    """When enough is enough, over the whole fleet."""
+class Budget(Table):
+    """The end of the experiment, over the whole fleet."""
 
     trials: Count | None = Field(
         default=None,
@@ -217,8 +277,8 @@ class BudgetTable(Table):
     )
 
 
-class DedupTable(Table):
-    """What happens with a drawn point that was evaluated already, or is being evaluated."""
+class Dedup(Table):
+    """The use of a drawn point that was evaluated already, or is being evaluated."""
 
     on_complete: Literal["reuse", "resample", "evaluate"] = Field(
         default="reuse",
@@ -234,8 +294,8 @@ class DedupTable(Table):
     )
 
 
-class RetryTable(Table):
-    """What happens with an evaluation that crashed."""
+class Retry(Table):
+    """Further tries of an evaluation that crashed."""
 
     attempts: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Further tries, with the same parameters in the same trial."
@@ -243,122 +303,75 @@ class RetryTable(Table):
 
 
 class ResourcesTable(Table):
-    """What each trial may use. Each host has its own."""
+    """Limits of each trial."""
 
     memory: Size | None = Field(
-        default=None, description='At most so much memory: bytes, or as "4G", "512M". Default: no limit.'
+        default=None,
+        description='At most so much memory: bytes, or a number with K, M, G or T in powers of 1024, as "4G" '
+        'or "1.5G"; from 1M. Swap is not used beside it. Default: no limit.',
     )
     cpus: Annotated[float, Field(ge=0.01, le=100_000)] | None = Field(
-        default=None, description="At most so many CPUs' time, also a part of one. Default: no limit."
+        default=None, description="At most so many CPUs' time; 0.5 is half of one. Default: no limit."
     )
     pids: Annotated[int, Field(ge=1, le=2**22)] | None = Field(
         default=None, description="At most so many processes and threads at once. Default: no limit."
     )
     gpus: Cards | None = Field(
         default=None,
-        description="So many GPUs for itself, named in CUDA_VISIBLE_DEVICES; 0.5: two trials share one. "
-        "Default: none, and the environment is left as it is.",
+        description="A whole number of GPUs for each trial alone, or a part of one: with 0.5 two trials "
+        "share a card. They are named in CUDA_VISIBLE_DEVICES. Default: none, and the environment is left "
+        "as it is.",
     )
 
+    def resources(self) -> Resources:
+        cards = None if self.gpus is None else parse_gpus(self.gpus)
+        return Resources(memory=self.memory, cpus=self.cpus, pids=self.pids, gpus=cards)
 
-class HeadTable(Table):
-    """The keys above the first table."""
+
+class File(Table):
+    """An experiment of tuned: a hyperparameter search."""
+
+    #: So that a key that is left out is right as well.
+    model_config = ConfigDict(validate_default=True)
 
     name: Name | None = Field(default=None, description="The study. Default: the file's name without .toml.")
     direction: Direction | None = Field(
         default=None, description='The one objective\'s direction. Default: "minimize".'
     )
-    directions: Annotated[list[Direction], Field(min_length=1)] | None = Field(
+    directions: FilledArray[Direction] | None = Field(
         default=None, description="The directions of several objectives, instead of `direction`."
     )
-    parallel: Count | None = Field(
+    parallel: Annotated[Count | None, LOCAL] = Field(
         default=None, description="At most so many evaluations at once on this host. Default: all slots."
     )
+    objective: Objective = Field(title="a table [objective] with a command")
+    space: Annotated[
+        Mapping[Annotated[str, AfterValidator(_parameter_name)], _AnyParameter], AfterValidator(_some)
+    ] = Field(title=_SPACE, description="The parameters, by name.")
+    sampler: samplers.AnySampler = Field(default_factory=samplers.Tpe)
+    budget: Budget = Field(default_factory=Budget)
+    dedup: Dedup = Field(default_factory=Dedup)
+    retry: Retry = Field(default_factory=Retry)
+    resources: Annotated[ResourcesTable, LOCAL] = Field(default_factory=ResourcesTable)
+    points: Annotated[
+        tuple[Mapping[str, Any], ...],
+        BeforeValidator(_tables),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": {"type": ["string", "number", "boolean"]},
+                },
+            }
+        ),
+    ] = Field(default=(), description="Points that are evaluated first: a value for every parameter.")
 
-
-class FileTable(HeadTable):
-    """An experiment of tuned: a hyperparameter search."""
-
-    objective: ObjectiveTable = Field(title="a table [objective] with a command")
-    space: dict[str, Annotated[ParameterTable, Field(discriminator="type")]] = Field(
-        title="a table [space.NAME] for each parameter", description="The parameters, by name."
-    )
-    sampler: SamplerTable = Field(default_factory=SamplerTable)
-    budget: BudgetTable = Field(default_factory=BudgetTable)
-    dedup: DedupTable = Field(default_factory=DedupTable)
-    retry: RetryTable = Field(default_factory=RetryTable)
-    resources: ResourcesTable = Field(default_factory=ResourcesTable)
-    points: list[dict[str, Scalar]] = Field(
-        default_factory=list, description="Points that are evaluated first: a value for every parameter."
-    )
-
-
-class Tables:
-    """The tables of one document. One that is wrong is None, with its problems added."""
-
-    def __init__(self, document: Mapping[str, Any], problems: Problems) -> None:
-        self._document = document
-        self._problems = problems
-        for key in document:
-            if key not in FileTable.model_fields:
-                problems.add(dotted(key), "an unknown key", instead_of(key, FileTable.model_fields))
-        known = {key: value for key, value in document.items() if key in HeadTable.model_fields}
-        self.head = problems.table(HeadTable, known)
-        self.objective = self._section(ObjectiveTable, "objective", is_required=True)
-        self.space = self._space()
-        self.sampler = self._section(SamplerTable, "sampler")
-        self.budget = self._section(BudgetTable, "budget")
-        self.dedup = self._section(DedupTable, "dedup")
-        self.retry = self._section(RetryTable, "retry")
-        self.resources = self._section(ResourcesTable, "resources")
-        self.points = self._points()
-
-    @property
-    def arguments(self) -> Iterator[tuple[int, str]]:
-        """The command's arguments as they are written, even if the objective has other problems."""
-        objective = self._document.get("objective")
-        command = objective.get("command") if isinstance(objective, dict) else None
-        for index, argument in enumerate(command if isinstance(command, list) else ()):
-            if isinstance(argument, str):
-                yield index, argument
-
-    def _section(self, model: type[T], key: str, *, is_required: bool = False) -> T | None:
-        if is_required and key not in self._document:
-            self._missing(key)
-            return None
-        return self._problems.table(model, self._document.get(key, {}), key)
-
-    def _missing(self, key: str) -> None:
-        self._problems.add(key, "nothing", FileTable.model_fields[key].title or "a table")
-
-    def _space(self) -> dict[str, ParameterTable | None]:
-        raw = self._document.get("space", {})
-        if not isinstance(raw, dict):
-            self._problems.add("space", describe(raw), "a table")
-        elif not raw:
-            self._missing("space")
-        else:
-            return {name: self._parameter(name, dotted("space", name), inner) for name, inner in raw.items()}
-        return {}
-
-    def _parameter(self, name: str, key: str, raw: object) -> ParameterTable | None:
-        if not PARAMETER_NAME.fullmatch(name):
-            expected = "a name of up to 64 letters, digits and '_', not beginning with a digit"
-            self._problems.add(key, f"the name {describe(name)}", expected)
-        if not isinstance(raw, dict):
-            self._problems.add(key, describe(raw), "a table with a type")
-            return None
-        kind = raw.get("type")
-        if not isinstance(kind, str) or kind not in PARAMETER_TABLES:
-            known = alternatives(f'"{kind}"' for kind in PARAMETER_TABLES)
-            self._problems.add(f"{key}.type", describe(kind), known)
-            return None
-        return self._problems.table(PARAMETER_TABLES[kind], raw, key)
-
-    def _points(self) -> list[dict[str, Any]] | None:
-        """Checked for their shape only: what their values must be is for the space to say."""
-        raw = self._document.get("points", [])
-        if isinstance(raw, list) and all(isinstance(point, dict) for point in raw):
-            return raw
-        self._problems.add("points", describe(raw), "an array of tables, written [[points]]")
-        return None
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _keep(cls, value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Notes each key that is right in the context, so that it can be checked though another is wrong."""
+        kept = validate(value)
+        if isinstance(info.context, dict):
+            info.context[info.field_name] = kept
+        return kept

@@ -1,214 +1,307 @@
-"""The samplers an experiment file may name: their keywords, and what they can and cannot do.
+"""The samplers an experiment file may name: one model each, with its keywords, and its traits.
 
-A plain table, so that files can be checked without importing Optuna; a test holds it against Optuna's own
-signatures. Only keywords that TOML can write are offered; ``seed`` is common to all and stands apart.
+Files are checked without importing Optuna; a test holds the models against Optuna's own signatures. Only
+keywords that TOML can write are offered. Nothing here may draw a point.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from tuned.config.locations import Choice
+from tuned.config.toml import Table
 
 OptionValue = int | float | str | bool
 
-
-DEFAULT = "tpe"
-
+DEFAULT: Final = "tpe"
 
 #: NumPy's generators take no larger seed.
 LARGEST_SEED = 2**32 - 1
 
-
 _OBJECT = "a keyword that takes a Python object"
-
 
 _DEPRECATED = "a keyword that Optuna is about to remove"
 
-
 _INTERNAL = "a keyword that has no use here"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One keyword of a sampler."""
-
-    kind: type[int | float | bool | str]
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def expected(self) -> str:
-        if self.choices:
-            return " or ".join(f'"{choice}"' for choice in self.choices)
-        word = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[self.kind]
-        if self.low is not None and self.high is not None:
-            return f"{word} from {self.low} to {self.high}"
-        return word if self.low is None else f"{word} of at least {self.low}"
-
-    def accepts(self, value: object) -> bool:
-        if self.kind is float:
-            is_kind = isinstance(value, int | float) and not isinstance(value, bool)
-        else:
-            is_kind = type(value) is self.kind
-        if not is_kind or (self.choices and value not in self.choices):
-            return False
-        # Written so that NaN is refused.
-        is_above = self.low is None or (isinstance(value, int | float) and value >= self.low)
-        return is_above and (self.high is None or (isinstance(value, int | float) and value <= self.high))
+_NAME = "The sampler."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplerEntry:
-    """One sampler: Optuna's class for it, or our own walk."""
+class Sampler(Table):
+    """The keys of all samplers."""
 
     #: The class in ``optuna.samplers``; None for the samplers that are our own walk over the space.
-    class_name: str | None
-    options: Mapping[str, Option] = field(default_factory=dict)
-    #: Keywords of Optuna's class that are not offered, with what is said to who tries.
-    withheld: Mapping[str, str] = field(default_factory=dict)
-    #: Values that Optuna refuses in one sampler.
-    conflicts: tuple[Mapping[str, OptionValue], ...] = ()
+    class_name: ClassVar[str | None] = None
+    #: Keywords of Optuna's class that are not offered, with the reason that a person is told.
+    withheld: ClassVar[Mapping[str, str]] = {}
+    #: Pairs of values that Optuna refuses in one sampler.
+    conflicts: ClassVar[tuple[Mapping[str, OptionValue], ...]] = ()
     #: Modules that must be there, by the name under which they are installed and imported.
-    packages: tuple[str, ...] = ()
-    is_single_objective: bool = False
+    packages: ClassVar[tuple[str, ...]] = ()
+    is_single_objective: ClassVar[bool] = False
+    #: Whether the points are enumerated by our own walk, each exactly once.
+    is_walk: ClassVar[bool] = False
     #: All hosts and restarts take their points from one sequence, and so have one seed.
-    shares_seed: bool = False
+    shares_seed: ClassVar[bool] = False
     #: Categorical parameters are drawn at random, whatever the sampler has learned.
-    ignores_categorical: bool = False
-    #: What other trials found makes no difference: they need not be read.
-    ignores_trials: bool = False
+    ignores_categorical: ClassVar[bool] = False
+    #: The results of other trials make no difference: they need not be read.
+    ignores_trials: ClassVar[bool] = False
+
+    name: str = Field(default=DEFAULT, description=_NAME)
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = Field(
+        default=None,
+        description="Makes the draws repeatable, for each host and each start of its own. Default: random.",
+    )
 
     @property
-    def is_walk(self) -> bool:
-        """Whether the points are enumerated by our own walk, each exactly once."""
-        return self.class_name is None
+    def options(self) -> dict[str, Any]:
+        """The keywords that the file gives, by name."""
+        given = self.option_names() & self.model_fields_set
+        values = {name: getattr(self, name) for name in sorted(given)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def option_names(cls) -> frozenset[str]:
+        return frozenset(cls.model_fields) - set(Sampler.model_fields)
+
+    @classmethod
+    def said_of_unknown(cls, key: str) -> str:
+        name = cls.model_fields["name"].annotation
+        return cls.withheld.get(key, f"an unknown keyword of the sampler {_tag(name)}")
+
+    @classmethod
+    def expected_at(cls, key: str) -> str | None:
+        if key not in cls.option_names():
+            return None
+        # Loaded only for files that have such a problem.
+        from tuned.config.schema import TomlSchema, words  # noqa: PLC0415
+
+        return words(cls.model_json_schema(schema_generator=TomlSchema)["properties"][key])
 
 
-_FLAG = Option(kind=bool)
+_Flag = bool | None
+_Count = Annotated[int, Field(ge=0)] | None
+_Positive = Annotated[int, Field(ge=1)] | None
+_Several = Annotated[int, Field(ge=2)] | None
+_Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] | None
+
+_StartupTrials = Annotated[_Count, Field(description="So many trials are random before the sampler begins.")]
+_WarnIndependent = Annotated[
+    _Flag,
+    Field(description="Whether the log tells of parameters that are drawn without the sampler's model."),
+]
 
 
-_COUNT = Option(kind=int, low=0)
+class Tpe(Sampler):
+    """Tree-structured Parzen estimator."""
+
+    class_name = "TPESampler"
+    withheld: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("consider_prior", "prior_weight", "consider_magic_clip"), _DEPRECATED),
+        **dict.fromkeys(("consider_endpoints", "warn_independent_sampling"), _DEPRECATED),
+        **dict.fromkeys(("gamma", "weights", "constraints_func"), _OBJECT),
+    }
+    conflicts = ({"group": True, "multivariate": False},)
+
+    name: Literal["tpe"] = Field(default=DEFAULT, description=_NAME)
+    n_startup_trials: _StartupTrials = None
+    n_ei_candidates: _Positive = Field(
+        default=None, description="So many candidates are compared for each point."
+    )
+    multivariate: _Flag = Field(default=None, description="Whether parameters are drawn together.")
+    group: _Flag = Field(
+        default=None,
+        description="Whether parameters that occur together are drawn together; not with "
+        "`multivariate = false`.",
+    )
+    constant_liar: _Flag = Field(
+        default=None, description="Whether running trials count as bad ones, so that hosts draw apart."
+    )
 
 
-_PROBABILITY = Option(kind=float, low=0.0, high=1.0)
+class Random(Sampler):
+    """Independent random points."""
+
+    class_name = "RandomSampler"
+    ignores_trials = True
+
+    name: Literal["random"] = Field(description=_NAME)
 
 
-_GENETIC = {
-    "population_size": Option(kind=int, low=2),
-    "mutation_prob": _PROBABILITY,
-    "crossover_prob": _PROBABILITY,
-    "swapping_prob": _PROBABILITY,
-}
+class Grid(Sampler):
+    """Every point once, on however many hosts: our own walk, in seeded random order.
+
+    A float needs a step; at most 2^62 points.
+    """
+
+    is_walk = True
+
+    name: Literal["grid"] = Field(description=_NAME)
 
 
-_GENETIC_WITHHELD = dict.fromkeys(
-    (
-        "mutation",
-        "crossover",
-        "constraints_func",
-        "elite_population_selection_strategy",
-        "child_generation_strategy",
-        "after_trial_strategy",
-    ),
-    _OBJECT,
-)
+class BruteForce(Sampler):
+    """The same as `grid`."""
+
+    is_walk = True
+
+    name: Literal["bruteforce"] = Field(description=_NAME)
 
 
-SAMPLERS: Mapping[str, SamplerEntry] = {
-    "tpe": SamplerEntry(
-        class_name="TPESampler",
-        options={
-            "n_startup_trials": _COUNT,
-            "n_ei_candidates": Option(kind=int, low=1),
-            "multivariate": _FLAG,
-            "group": _FLAG,
-            "constant_liar": _FLAG,
-        },
-        withheld={
-            **dict.fromkeys(("consider_prior", "prior_weight", "consider_magic_clip"), _DEPRECATED),
-            **dict.fromkeys(("consider_endpoints", "warn_independent_sampling"), _DEPRECATED),
-            **dict.fromkeys(("gamma", "weights", "constraints_func"), _OBJECT),
-        },
-        conflicts=({"group": True, "multivariate": False},),
-    ),
-    "random": SamplerEntry(class_name="RandomSampler", ignores_trials=True),
-    "grid": SamplerEntry(class_name=None),
-    "bruteforce": SamplerEntry(class_name=None),
-    "cmaes": SamplerEntry(
-        class_name="CmaEsSampler",
-        options={
-            "n_startup_trials": _COUNT,
-            "popsize": Option(kind=int, low=2),
-            "consider_pruned_trials": _FLAG,
-            "use_separable_cma": _FLAG,
-            "with_margin": _FLAG,
-            "lr_adapt": _FLAG,
-            "warn_independent_sampling": _FLAG,
-        },
-        withheld={
-            **dict.fromkeys(("x0", "sigma0", "restart_strategy", "inc_popsize"), _DEPRECATED),
-            **dict.fromkeys(("independent_sampler", "source_trials"), _OBJECT),
-        },
-        conflicts=(
-            {"lr_adapt": True, "use_separable_cma": True},
-            {"lr_adapt": True, "with_margin": True},
-            {"use_separable_cma": True, "with_margin": True},
+class CmaEs(Sampler):
+    """Covariance matrix adaptation: one objective only; draws categorical parameters at random.
+
+    Of `use_separable_cma`, `with_margin` and `lr_adapt` at most one is true.
+    """
+
+    class_name = "CmaEsSampler"
+    withheld: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("x0", "sigma0", "restart_strategy", "inc_popsize"), _DEPRECATED),
+        **dict.fromkeys(("independent_sampler", "source_trials"), _OBJECT),
+    }
+    conflicts = (
+        {"lr_adapt": True, "use_separable_cma": True},
+        {"lr_adapt": True, "with_margin": True},
+        {"use_separable_cma": True, "with_margin": True},
+    )
+    packages = ("cmaes",)
+    is_single_objective = True
+    ignores_categorical = True
+
+    name: Literal["cmaes"] = Field(description=_NAME)
+    n_startup_trials: _StartupTrials = None
+    popsize: _Several = Field(default=None, description="The points of one generation.")
+    consider_pruned_trials: _Flag = Field(default=None, description="Whether pruned trials count.")
+    use_separable_cma: _Flag = Field(
+        default=None, description="Whether the covariance matrix is kept diagonal."
+    )
+    with_margin: _Flag = Field(
+        default=None, description="Whether discrete parameters keep a margin, so that none gets stuck."
+    )
+    lr_adapt: _Flag = Field(default=None, description="Whether the learning rate adapts itself.")
+    warn_independent_sampling: _WarnIndependent = None
+
+
+class _Genetic(Sampler):
+    withheld: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            "mutation",
+            "crossover",
+            "constraints_func",
+            "elite_population_selection_strategy",
+            "child_generation_strategy",
+            "after_trial_strategy",
         ),
-        packages=("cmaes",),
-        is_single_objective=True,
-        ignores_categorical=True,
-    ),
-    "nsgaii": SamplerEntry(class_name="NSGAIISampler", options=_GENETIC, withheld=_GENETIC_WITHHELD),
-    "nsgaiii": SamplerEntry(
-        class_name="NSGAIIISampler",
-        options={**_GENETIC, "dividing_parameter": Option(kind=int, low=1)},
-        withheld={**_GENETIC_WITHHELD, "reference_points": _OBJECT},
-    ),
-    "qmc": SamplerEntry(
-        class_name="QMCSampler",
-        options={
-            "qmc_type": Option(kind=str, choices=("sobol", "halton")),
-            "scramble": _FLAG,
-            "warn_independent_sampling": _FLAG,
-        },
-        withheld={"independent_sampler": _OBJECT, "warn_asynchronous_seeding": _INTERNAL},
-        packages=("scipy",),
-        shares_seed=True,
-    ),
-    "gp": SamplerEntry(
-        class_name="GPSampler",
-        options={
-            "n_startup_trials": _COUNT,
-            "deterministic_objective": _FLAG,
-            "warn_independent_sampling": _FLAG,
-        },
-        withheld=dict.fromkeys(("independent_sampler", "constraints_func"), _OBJECT),
-        packages=("scipy", "torch"),
-    ),
+        _OBJECT,
+    )
+
+    population_size: _Several = Field(default=None, description="The points of one generation.")
+    mutation_prob: _Probability = Field(
+        default=None, description="How likely a parameter mutates. Default: 1 / the number of parameters."
+    )
+    crossover_prob: _Probability = Field(default=None, description="How likely a point has two parents.")
+    swapping_prob: _Probability = Field(
+        default=None, description="How likely a parameter comes from the other parent."
+    )
+
+
+class NsgaII(_Genetic):
+    """Genetic algorithm for several objectives."""
+
+    class_name = "NSGAIISampler"
+
+    name: Literal["nsgaii"] = Field(description=_NAME)
+
+
+class NsgaIII(_Genetic):
+    """Genetic algorithm for many objectives."""
+
+    class_name = "NSGAIIISampler"
+    withheld: ClassVar[Mapping[str, str]] = {**_Genetic.withheld, "reference_points": _OBJECT}
+
+    name: Literal["nsgaiii"] = Field(description=_NAME)
+    dividing_parameter: _Positive = Field(
+        default=None, description="So many divisions of each objective place the reference points."
+    )
+
+
+class Qmc(Sampler):
+    """Quasi-random points that spread evenly: all hosts have one seed."""
+
+    class_name = "QMCSampler"
+    withheld: ClassVar[Mapping[str, str]] = {
+        "independent_sampler": _OBJECT,
+        "warn_asynchronous_seeding": _INTERNAL,
+    }
+    packages = ("scipy",)
+    shares_seed = True
+
+    name: Literal["qmc"] = Field(description=_NAME)
+    qmc_type: Literal["sobol", "halton"] | None = Field(default=None, description="The sequence.")
+    scramble: _Flag = Field(default=None, description="Whether the sequence is scrambled.")
+    warn_independent_sampling: _WarnIndependent = None
+
+
+class Gp(Sampler):
+    """Gaussian process: needs the package torch."""
+
+    class_name = "GPSampler"
+    withheld: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("independent_sampler", "constraints_func"), _OBJECT
+    )
+    packages = ("scipy", "torch")
+
+    name: Literal["gp"] = Field(description=_NAME)
+    n_startup_trials: _StartupTrials = None
+    deterministic_objective: _Flag = Field(
+        default=None, description="Whether the same point always has the same value."
+    )
+    warn_independent_sampling: _WarnIndependent = None
+
+
+CHOICE = Choice(key="name", default=DEFAULT)
+
+AnySampler = Annotated[
+    Annotated[Tpe, Tag("tpe")]
+    | Annotated[Random, Tag("random")]
+    | Annotated[Grid, Tag("grid")]
+    | Annotated[BruteForce, Tag("bruteforce")]
+    | Annotated[CmaEs, Tag("cmaes")]
+    | Annotated[NsgaII, Tag("nsgaii")]
+    | Annotated[NsgaIII, Tag("nsgaiii")]
+    | Annotated[Qmc, Tag("qmc")]
+    | Annotated[Gp, Tag("gp")],
+    Discriminator(CHOICE.of),
+]
+
+
+def _tag(name: Any) -> str:
+    """The one word that the annotation of a sampler's ``name`` allows."""
+    return str(name.__args__[0])
+
+
+SAMPLERS: Mapping[str, type[Sampler]] = {
+    _tag(model.model_fields["name"].annotation): model
+    for model in (Tpe, Random, Grid, BruteForce, CmaEs, NsgaII, NsgaIII, Qmc, Gp)
 }
 
 
-def option_problems(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """For each known keyword whose value does not fit: the keyword, and what is expected."""
-    entry = SAMPLERS[name]
-    fitting: dict[str, Any] = {}
-    for keyword, value in options.items():
-        if option := entry.options.get(keyword):
-            if option.accepts(value):
-                fitting[keyword] = value
-            else:
-                yield keyword, option.expected
-    for conflict in entry.conflicts:
-        if all(fitting.get(keyword) is value for keyword, value in conflict.items()):
+def conflicting(model: type[Sampler], raw: Mapping[str, object]) -> list[tuple[str, str]]:
+    """For each pair of values that Optuna refuses together: a keyword, and what is expected."""
+    found = []
+    for conflict in model.conflicts:
+        if all(raw.get(keyword) is value for keyword, value in conflict.items()):
             first, second = conflict
-            yield first, f"another value together with {second} = {str(conflict[second]).lower()}"
+            found.append((first, f"another value together with {second} = {str(conflict[second]).lower()}"))
+    return found
 
 
 def missing_packages(name: str) -> str | None:
-    """What a person must do before the sampler can be used on this machine; None if nothing."""
+    """The way to make the sampler usable on this machine; None if it is."""
     missing = [package for package in SAMPLERS[name].packages if importlib.util.find_spec(package) is None]
     if not missing:
         return None

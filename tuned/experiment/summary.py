@@ -1,4 +1,7 @@
-"""summary."""
+"""Describes an experiment in a few lines, before it runs.
+
+It owns the words of ``tunectl check``. It must never decide anything that the daemon decides.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _LONGEST_SHOWN_ARGV = 200
 
 
 def summary(experiment: Experiment, slots: int | None = None) -> list[str]:
-    """What will run, in short lines for people."""
+    """The experiment in short lines for people."""
     budget = experiment.budget
     limits = [
         f"{budget.trials} trials" if budget.trials else "",
@@ -39,7 +42,7 @@ def summary(experiment: Experiment, slots: int | None = None) -> list[str]:
 def _example(experiment: Experiment) -> str:
     if experiment.objective.python:
         return experiment.objective.python
-    # Quoted only where it could be mistaken: shlex would put quotes around every {name}.
+    # A word is quoted only if it could be mistaken: shlex would put quotes around every {name}.
     words = (
         word if word and " " not in word else describe(word) for word in experiment.objective.command or ()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import resource
@@ -12,11 +13,37 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tuned.disk.outbox import Outbox
+from tuned.disk.outbox import Outbox, decode, encode
+from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.result import Result
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_CRASH = Failure(cause=Cause.EXIT, message="status 1", detail={"status": 1, "log": ["a", {"b": None}]})
+
+
+def _result(ending: Ending) -> Result:
+    return Result(study_id=1, study_uid="u", trial_id=2, number=0, key="k", host="h1", ending=ending)
+
+
+_VALUED = _result(
+    Ending(
+        values=(0.1 + 0.2, math.inf, -0.0, 5e-324),
+        intermediate={7: 1.0, -1: -math.inf},
+        user_attrs={"a": '{"b": 1}'},
+        retried=(_CRASH, _CRASH),
+    )
+)
+_RECORD: dict[str, Any] = encode(_VALUED)
+_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=4)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner)),
+    max_leaves=6,
+)
 
 
 def put(outbox: Outbox, record: dict[str, Any]) -> str:
@@ -80,7 +107,20 @@ def test_what_was_put_outlives_a_kill(directory: Path) -> None:
     assert found in (told, [*told, told[-1] + 1])
 
 
-@pytest.mark.parametrize("content", [b"", b'{"trial": 1', b"[1]", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"trial": 1',
+        b"[1]",
+        b"null",
+        b"NaN",
+        b"\xff\xfe",
+        b"9" * 5000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+)
 def test_a_corrupt_record_is_set_aside_and_does_not_hold_up_the_others(
     directory: Path, content: bytes
 ) -> None:
@@ -117,3 +157,73 @@ def test_a_full_disk_is_told_to_the_caller_and_leaves_nothing(directory: Path) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(directory.iterdir()) == []
     assert records(Outbox(directory)) == []
+
+
+@pytest.mark.parametrize("result", [_VALUED, _result(Ending(failure=_CRASH))], ids=["values", "failure"])
+def test_a_result_is_read_back_from_disk_exactly(directory: Path, result: Result) -> None:
+    outbox = Outbox(directory)
+    put(outbox, encode(result))
+    ((_, record),) = outbox.pending()
+    assert repr(decode(record)) == repr(result)
+
+
+def test_a_message_with_half_a_surrogate_pair_does_not_lose_its_result(directory: Path) -> None:
+    outbox = Outbox(directory)
+    put(outbox, encode(_result(Ending(failure=Failure(cause=Cause.EXIT, message="a\udc80b")))))
+    failure = decode(records(outbox)[0]).ending.failure
+    assert failure
+    assert failure.message == "a?b"
+
+
+_WRONG: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "null": {**_RECORD, "host": None},
+    "text for a number": {**_RECORD, "study_id": "1"},
+    "boolean": {**_RECORD, "study_id": True},
+    "float": {**_RECORD, "number": 1.0},
+    "huge": {**_RECORD, "trial_id": 2**63},
+    "number for text": {**_RECORD, "key": 3},
+    "no ending": {**_RECORD, "ending": None},
+    "list": {**_RECORD, "ending": []},
+    "neither": {**_RECORD, "ending": {"values": None}},
+    "both": {**_RECORD, "ending": {"values": [1.0], "failure": {"cause": "exit", "message": ""}}},
+    "text for a value": {**_RECORD, "ending": {"values": ["1"]}},
+    "cause": {**_RECORD, "ending": {"failure": {"cause": "bored", "message": ""}}},
+    "step": {**_RECORD, "ending": {"values": [1.0], "intermediate": {"x": 1.0}}},
+    "huge step": {**_RECORD, "ending": {"values": [1.0], "intermediate": {str(2**63): 1.0}}},
+    "deep": {**_RECORD, "ending": {"failure": {"cause": "exit", "message": "", "detail": json.loads(
+        '{"a":' * 500 + "1" + "}" * 500
+    )}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("record", _WRONG.values(), ids=_WRONG)
+def test_a_record_of_no_result_is_one_error(record: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^(?!$)"):
+        decode(record)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(_RECORD)), st.sampled_from([None, *sorted(_RECORD["ending"])]), _JSON)
+def test_a_damaged_record_is_a_result_or_one_error(key: str, inner: str | None, junk: object) -> None:
+    damaged = {**_RECORD, key: junk} if inner is None else {**_RECORD, "ending": {inner: junk}}
+    try:
+        result = decode(json.loads(json.dumps(damaged)))
+    except ValueError:
+        return
+    assert repr(decode(encode(result))) == repr(result)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.binary(max_size=20), _JSON.map(lambda value: json.dumps(value).encode())))
+@pytest.mark.parametrize("start", [0, 40])
+def test_any_content_of_a_file_is_a_record_or_set_aside(
+    tmp_path_factory: pytest.TempPathFactory, start: int, junk: bytes
+) -> None:
+    directory = tmp_path_factory.mktemp("outbox")
+    outbox = Outbox(directory)
+    name = put(outbox, _RECORD)
+    whole = (directory / name).read_bytes()
+    (directory / name).write_bytes(whole[:start] + junk + (whole[start + len(junk) :] if start else b""))
+    found = outbox.pending()
+    assert bool(found) != (directory / f"{name}.corrupt").exists()

@@ -1,16 +1,35 @@
-"""The table of samplers, held against Optuna."""
+"""The samplers' models, held against Optuna."""
 
 from __future__ import annotations
 
 import inspect
+import types
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import optuna
 import pytest
+from pydantic import ValidationError
 
 from tuned.experiment import samplers
-from tuned.experiment.samplers import SAMPLERS, Option, option_problems
+from tuned.experiment.samplers import SAMPLERS, conflicting
 
 _OPTUNAS = {name: entry for name, entry in SAMPLERS.items() if entry.class_name}
+
+
+def _kind(annotation: Any) -> str:
+    """The plain type of a keyword's annotation."""
+    if get_origin(annotation) is Annotated or types.NoneType in get_args(annotation):
+        return _kind(get_args(annotation)[0])
+    return "str" if get_origin(annotation) is Literal else str(annotation.__name__)
+
+
+def _accepts(name: str, keyword: str, value: object) -> bool:
+    """Whether a file may give the keyword this value."""
+    try:
+        SAMPLERS[name].model_validate({"name": name, keyword: value})
+    except ValidationError:
+        return False
+    return value is not None
 
 
 def _keywords(name: str) -> dict[str, inspect.Parameter]:
@@ -21,20 +40,21 @@ def _keywords(name: str) -> dict[str, inspect.Parameter]:
 @pytest.mark.parametrize("name", _OPTUNAS)
 def test_every_keyword_of_optuna_is_offered_or_withheld(name: str) -> None:
     entry = SAMPLERS[name]
-    assert {"seed", *entry.options, *entry.withheld} == _keywords(name).keys()
+    assert {"seed", *entry.option_names(), *entry.withheld} == _keywords(name).keys()
 
 
 @pytest.mark.parametrize("name", _OPTUNAS)
 def test_a_keyword_takes_the_type_that_optuna_says(name: str) -> None:
-    for keyword, option in SAMPLERS[name].options.items():
-        assert str(_keywords(name)[keyword].annotation).split(" | ")[0] == option.kind.__name__, keyword
+    for keyword in SAMPLERS[name].option_names():
+        kind = _kind(SAMPLERS[name].model_fields[keyword].annotation)
+        assert str(_keywords(name)[keyword].annotation).split(" | ")[0] == kind, keyword
 
 
 @pytest.mark.parametrize("name", _OPTUNAS)
 def test_optunas_own_defaults_are_accepted(name: str) -> None:
-    for keyword, option in SAMPLERS[name].options.items():
+    for keyword in SAMPLERS[name].option_names():
         default = _keywords(name)[keyword].default
-        assert default is None or option.accepts(default), keyword
+        assert default is None or _accepts(name, keyword, default), keyword
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -44,7 +64,7 @@ def test_optuna_refuses_what_the_table_calls_a_conflict(name: str) -> None:
     for conflict in entry.conflicts:
         with pytest.raises(ValueError, match=f"{min(conflict)}|only be enabled"):
             getattr(optuna.samplers, str(entry.class_name))(**conflict)
-        assert list(option_problems(name, conflict))
+        assert conflicting(entry, conflict)
 
 
 def test_every_sampler_of_optuna_is_known_but_those_that_are_tools_for_others() -> None:
@@ -68,23 +88,28 @@ def test_the_samplers_for_one_objective_are_those_where_optuna_says_so() -> None
 @pytest.mark.parametrize("name", ["grid", "bruteforce"])
 def test_grid_and_brute_force_are_our_own_walk_and_take_no_keywords(name: str) -> None:
     assert SAMPLERS[name].is_walk
-    assert not SAMPLERS[name].options
+    assert not SAMPLERS[name].option_names()
 
 
 @pytest.mark.parametrize(
-    ("option", "good", "bad"),
+    ("name", "keyword", "good", "bad"),
     [
-        (Option(kind=int, low=1), [1, 99], [0, 1.0, True, "1", None]),
-        (Option(kind=float, low=0.0, high=1.0), [0, 0.5, 1], [1.1, -0.1, True, float("nan"), "0.5"]),
-        (Option(kind=bool), [True, False], [0, 1, "true"]),
-        (Option(kind=str, choices=("a", "b")), ["a"], ["c", 1, ""]),
+        ("tpe", "n_ei_candidates", [1, 99], [0, 1.0, True, "1", None]),
+        ("nsgaii", "mutation_prob", [0, 0.5, 1], [1.1, -0.1, True, float("nan"), "0.5"]),
+        ("tpe", "group", [True, False], [0, 1, "true"]),
+        ("qmc", "qmc_type", ["sobol"], ["c", 1, ""]),
     ],
 )
 def test_an_option_takes_its_type_and_range_and_nothing_else(
-    option: Option, good: list[object], bad: list[object]
+    name: str, keyword: str, good: list[object], bad: list[object]
 ) -> None:
-    assert all(option.accepts(value) for value in good)
-    assert not any(option.accepts(value) for value in bad)
+    assert all(_accepts(name, keyword, value) for value in good)
+    assert not any(_accepts(name, keyword, value) for value in bad)
+
+
+def test_options_are_the_keywords_that_were_given() -> None:
+    given = SAMPLERS["tpe"].model_validate({"name": "tpe", "seed": 1, "group": True, "constant_liar": False})
+    assert given.options == {"constant_liar": False, "group": True}
 
 
 def test_a_sampler_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
