@@ -1,29 +1,40 @@
-"""The shapes that go over the control socket, as docs/protocol.md specifies them.
+"""The shapes that go over the control socket, and the bounds of both sides; docs/protocol.md specifies them.
 
-Both sides of the socket share these types and nothing else. Every value is plain JSON; times are ISO 8601
+Both sides of the socket share these and nothing else. Every value is plain JSON; times are ISO 8601
 in UTC (``2025-01-31T12:00:00.123456+00:00``), spans are seconds. Nothing here does anything.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
 
-#: A parameter's value, as in tuned.space.
+T = TypeVar("T")
+
+#: Marks a field that only readers who may change something get: it may quote what a trial printed, or is
+#: secret. The socket leaves it out for others, wherever in an answer its shape stands.
+TRUSTED_ONLY = "trusted only"
+
+TrustedOnly = Annotated[T, TRUSTED_ONLY]
+
+#: How many trials one page holds, if the request does not say, and at most.
+TRIALS_PER_PAGE = 100
+
+MOST_TRIALS_PER_PAGE = 1000
+
+#: An experiment file with more is refused.
+MOST_FILE_BYTES = 2**20
+
+#: A parameter's value, as in tuned.domain.space.
 Value = int | float | str | bool
 
-
 Params = dict[str, Value]
-
 
 #: Of HostState; "dead" for a host whose beats have stopped.
 HostStateName = Literal["starting", "running", "draining", "aborting", "stopped", "dead"]
 
-
 StudyStateName = Literal["open", "paused", "cancelled", "done"]
 
-
 TrialStateName = Literal["COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED"]
-
 
 TRIAL_STATES: tuple[TrialStateName, ...] = ("COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED")
 
@@ -32,8 +43,8 @@ class FailureView(TypedDict):
     """Why a trial failed: the user attribute ``FAILURE``."""
 
     cause: str
-    #: For people. May quote what the trial printed, so readers who may not change anything do not get it.
-    message: NotRequired[str]
+    #: For people. May quote what the trial printed.
+    message: NotRequired[TrustedOnly[str]]
 
 
 class TwinView(TypedDict):
@@ -169,8 +180,8 @@ class ExperimentView(TypedDict):
     file: str | None
     #: The newest ones, newest first; at most 5.
     failures: list[TrialView]
-    #: This host's ``[objective] env``. Only for readers who may change something.
-    env: NotRequired[dict[str, str]]
+    #: This host's ``[objective] env``.
+    env: NotRequired[TrustedOnly[dict[str, str]]]
 
 
 class ResourcesView(TypedDict):

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from tuned import events
-    from tuned.control import metrics
     from tuned.domain.ending import Cause
     from tuned.protocol import (
         AmendedView,
@@ -62,9 +61,6 @@ class Host(Protocol):
 
     async def hosts(self) -> Sequence[HostView]:
         """The fleet."""
-
-    async def metrics(self) -> Sequence[metrics.Metric]:
-        """Further ones, beside those that metrics.of_status() makes of status()."""
 
     async def drain(self) -> HostStateName:
         """Accepts, and returns the state that follows; does not wait for the end."""

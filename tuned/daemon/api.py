@@ -24,7 +24,6 @@ from tuned.trial.evaluation import LOG_NAME, Site
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from tuned.control.metrics import Metric
     from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
     from tuned.daemon.scheduler import Running, Scheduler
@@ -146,9 +145,6 @@ class Api:
             }
             for row in rows
         ]
-
-    async def metrics(self) -> Sequence[Metric]:
-        return []
 
     async def drain(self) -> HostStateName:
         return self.request_drain().value
