@@ -16,6 +16,7 @@ import click
 from tuned.config import settings
 from tuned.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem, TunedError, Unreachable
 from tuned.experiment import experiment, summary
+from tuned.protocol import MOST_FILE_BYTES
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import fleet
 from tuned.tunectl.text import cut, number, printable
@@ -35,10 +36,6 @@ STDIN = "-"
 
 #: How long the daemon has to say whether it takes a file; other users' files first lie still for a second.
 TAKE_SECONDS = 5.0
-
-
-#: More than this is refused by the spool.
-_MOST_BYTES = 2**20
 
 
 def load(file: str) -> tuple[Experiment, bytes]:
@@ -103,10 +100,10 @@ def _each(files: Sequence[str], act: Callable[[str], None]) -> int:
 
 def _read(file: str) -> tuple[bytes, str]:
     if file == STDIN:
-        return sys.stdin.buffer.read(_MOST_BYTES + 1), "stdin.toml"
+        return sys.stdin.buffer.read(MOST_FILE_BYTES + 1), "stdin.toml"
     try:
         with Path(file).open("rb") as opened:
-            return opened.read(_MOST_BYTES + 1), file
+            return opened.read(MOST_FILE_BYTES + 1), file
     except OSError as error:
         raise NotFound(f"cannot read {file}: {error.strerror}") from None
 
