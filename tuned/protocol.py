@@ -85,13 +85,13 @@ class ExperimentSummary(TypedDict):
 
     name: str
     state: StudyStateName
-    #: Why it is in this state, where that is not plain: "paused after 10 failures in a row on this host".
+    #: Why it is in this state, if that is not plain: "paused after 10 failures in a row on this host".
     note: str
     directions: list[Literal["minimize", "maximize"]]
     #: How many evaluations run on this host now; ``counts.running`` is the fleet's.
     running: int
     counts: Counts
-    #: What the budget was charged with, and the budget; a limit of None is no limit.
+    #: Charged to the budget, and the budget; a limit of None is no limit.
     trials: int
     trials_limit: int | None
     evaluations: int
@@ -123,7 +123,7 @@ class TrialView(TypedDict):
 
 
 class PointView(TypedDict):
-    """What is known of a point now."""
+    """One point, as the database has it now."""
 
     state: Literal["free", "held", "done", "failed"]
     #: The trial that holds it, or held it last, and its host; None if nobody ever did.
@@ -170,7 +170,7 @@ class ExperimentView(TypedDict):
     #: ``summary.counts`` by host; WAITING trials have none, and are not here.
     hosts: list[HostCounts]
     sampler: SamplerView
-    #: What is one in the whole fleet: Experiment.definition(), parsed.
+    #: The same in the whole fleet: Experiment.definition(), parsed.
     definition: dict[str, Any]
     #: At most so many at once on this host; None: all slots.
     parallel: int | None
@@ -185,7 +185,7 @@ class ExperimentView(TypedDict):
 
 
 class ResourcesView(TypedDict):
-    """What one trial may use; None: as much as there is, of GPUs none of its own."""
+    """The limits of one trial; None: as much as there is, of GPUs none of its own."""
 
     #: In bytes.
     memory: int | None
@@ -241,13 +241,13 @@ class Status(TypedDict):
     #: The limits that this host can keep: of memory, cpus and pids.
     limits: list[str]
     gpus: list[GpuView]
-    #: Absolute path: where ``tunectl submit`` puts files.
+    #: Absolute path: ``tunectl submit`` puts files there.
     spool: str
     database: DatabaseView
     slots: list[SlotView]
     #: The open and the paused ones.
     experiments: list[ExperimentSummary]
-    #: What a person should look at, one sentence each.
+    #: Things that a person should look at, one sentence each.
     warnings: list[str]
 
 
@@ -290,7 +290,7 @@ class FindingView(TypedDict):
     what: str
     #: Why it matters.
     why: str
-    #: What a person can do.
+    #: A person can do this.
     remedy: str
     #: ``doctor --fix`` does it.
     is_fixable: bool
@@ -301,9 +301,9 @@ class DoctorView(TypedDict):
 
 
 class FixedView(TypedDict):
-    #: What was done, one sentence each.
+    #: Everything that was done, one sentence each.
     fixed: list[str]
-    #: What is still wrong.
+    #: Everything that is still wrong.
     findings: list[FindingView]
 
 
@@ -342,7 +342,7 @@ EventName = Literal[
 
 
 class EventFields(TypedDict, total=False):
-    """What an event tells besides its name, its time and its host; docs/protocol.md says which has which."""
+    """The keys of an event besides its name, time and host; docs/protocol.md says which event has which."""
 
     #: Of a host or of an experiment, after the event.
     state: str

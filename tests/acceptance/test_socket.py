@@ -92,7 +92,7 @@ def test_an_unprivileged_user_may_read_and_not_change(public_daemon: Daemon) -> 
     assert {each["uid"] for each in daemon.logged() if each["event"] == "request refused"} == {NOBODY}
 
 
-# What is streamed and measured
+# Events and metrics
 
 
 def test_the_events_tell_a_trial_from_its_file_to_its_end(shared: Daemon) -> None:
@@ -149,7 +149,7 @@ def metrics(daemon: Daemon) -> list[str]:
     return b"".join(daemon.client.text("/metrics")).decode().splitlines()
 
 
-# Who may listen
+# One daemon per socket
 
 
 def test_the_socket_of_a_killed_daemon_is_replaced(daemon: Daemon) -> None:

@@ -1,4 +1,4 @@
-"""The forms in which an answer goes over the wire: JSON, lines of JSON, a file's text, or an error.
+"""The forms in which an answer goes over the wire: JSON, lines of JSON, text, bytes or an error.
 
 It knows how a value is written, and never whether the peer may see it.
 """

@@ -25,7 +25,7 @@ _MOST_GROUP_BYTES = 1024
 
 
 class Access(StrEnum):
-    """Who may ask."""
+    """The peers that may ask."""
 
     ANYONE = "who may connect"
     TRUSTED = "root, the daemon's user and its group"
@@ -59,7 +59,7 @@ class Owner:
         return cls(uid=os.geteuid(), gid=os.getegid())
 
     def trusts(self, peer: Peer) -> bool:
-        """Whether the peer may change something, and see what trials print."""
+        """Whether the peer may change something, and see the output of trials."""
         return peer.uid in {0, self.uid} or self.gid in peer.gids
 
 

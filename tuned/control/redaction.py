@@ -1,4 +1,4 @@
-"""It takes out of an answer what only trusted peers may see; tuned/protocol.py marks it as TrustedOnly.
+"""Answers for untrusted peers: without the fields that tuned/protocol.py marks as TrustedOnly.
 
 It goes by an answer's type, in all its depth: a new shape that holds a marked one needs nothing here. It
 never looks at keys alone, because people name parameters as they like.

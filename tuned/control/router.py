@@ -1,7 +1,7 @@
 """From a table of routes to the handler of a request: aiohttp's own router, with each route's layers.
 
-A handler returns a value of its answer's type. This module alone turns that into a response, after it has
-taken out of it what an untrusted peer may not see; so no handler can forget to.
+A handler returns a value of its answer's type. This module alone makes a response of it, and leaves out
+for an untrusted peer the fields that are not for it, so that no handler can forget to.
 """
 
 from __future__ import annotations

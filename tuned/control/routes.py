@@ -1,7 +1,7 @@
 """The table of routes: method, path, who may ask, and handler; docs/protocol.md specifies it.
 
 A handler reads a request's options and hands on what the host answers. It does nothing that is asked for
-itself, and hides nothing: router.py leaves out what the peer may not see.
+itself, and hides nothing: router.py leaves out the fields that the peer may not see.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canvas:
-    """What is written on: how wide it is, and whether it shows colours."""
+    """The terminal or file that is written to: its width, and whether it shows colours."""
 
     width: int = 80
     has_colours: bool = False

@@ -1,4 +1,4 @@
-"""What these tests share: a small host that answers on a real Unix socket."""
+"""A small host that answers on a real Unix socket."""
 
 from __future__ import annotations
 

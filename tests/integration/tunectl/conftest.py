@@ -1,4 +1,4 @@
-"""What these tests share: a small host at a socket, and files to submit."""
+"""A small host at a socket, and files to submit."""
 
 from __future__ import annotations
 

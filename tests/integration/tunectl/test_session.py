@@ -1,4 +1,4 @@
-"""What all commands share: names that complete in the shell."""
+"""Names of experiments complete in the shell."""
 
 from __future__ import annotations
 

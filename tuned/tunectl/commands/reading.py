@@ -1,4 +1,4 @@
-"""reading."""
+"""Commands of tunectl that print an answer of the daemon, for people or as JSON. They change nothing."""
 
 from __future__ import annotations
 

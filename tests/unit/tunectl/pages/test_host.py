@@ -12,7 +12,7 @@ from tuned.tunectl.pages import host as host_module
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is installed is what runs."""
+    """The installed version is the one that runs."""
     monkeypatch.setattr(host_module, "__version__", a_status()["version"])
 
 
