@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 from tests.integration.control.asking import (
@@ -11,6 +12,7 @@ from tests.integration.control.asking import (
     exchange,
     next_event,
     open_events,
+    read_answer,
     wait_for_service,
 )
 from tests.small_host import SmallHost, served
@@ -49,3 +51,16 @@ async def test_streams_end_when_the_server_stops(host: SmallHost, path: Path) ->
     assert (await next_event(reader))["state"] == "draining"
     assert await asyncio.wait_for(reader.read(), 20) == b""
     writer.close()
+
+
+async def test_requests_on_one_connection_are_answered_in_their_order(address: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(address, limit=2**20)
+    writer.write(b"GET /v1/hosts HTTP/1.1\r\nHost: t\r\n\r\n" + ask("GET", "/v1/doctor"))
+    bodies = [json.loads((await read_answer(reader))[2]) for _ in range(2)]
+    assert [list(body) for body in bodies] == [["hosts"], ["findings"]]
+    writer.close()
+
+
+async def test_half_a_request_at_the_end_is_answered_with_an_error(address: Path) -> None:
+    status, _, body = await exchange(address, b"GET /v1/status HTT", half_close=True)
+    assert (status, json.loads(body)["error"]["code"]) == (400, "invalid")

@@ -73,3 +73,17 @@ async def test_only_root_and_the_daemons_user_and_group_change_something(
 async def test_output_of_trials_is_not_for_everyone(address: Path) -> None:
     sent = ask("GET", "/v1/experiments/minima/logs?trial=3")
     assert await asyncio.to_thread(ask_as, address, OVERFLOW_UID, [], sent) == 403
+
+
+async def test_the_allowed_method_is_named(address: Path) -> None:
+    for target, method, allowed in [("/v1/drain", "GET", "POST"), ("/v1/status", "OPTIONS", "GET")]:
+        status, headers, _ = await exchange(address, ask(method, target))
+        assert (status, headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("expectation", ["100-continue", "odd"])
+@pytest.mark.parametrize(("target", "expected"), [("/v1/status", 200), ("/nothing", 404)])
+async def test_an_expectation_is_ignored(address: Path, expectation: str, target: str, expected: int) -> None:
+    sent = ask("GET", target).replace(b"Host:", f"Expect: {expectation}\r\nHost:".encode())
+    status, headers, _ = await exchange(address, sent)
+    assert (status, headers["content-type"]) == (expected, "application/json")
