@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tuned.control import host as host_module
 from tuned.control import routes
-from tuned.control.metrics import Metric
 from tuned.control.server import Limits
 from tuned.domain.ending import Cause
 from tuned.errors import Conflict, NotFound
@@ -229,9 +228,6 @@ class SmallHost:
 
     async def hosts(self) -> Sequence[HostView]:
         return [a_host(), a_host("beta", state="stopped", slots=8, running=0)]
-
-    async def metrics(self) -> Sequence[Metric]:
-        return [Metric(name="tuned_beats_total", kind="counter", help="Beats.", samples=(({}, 7),))]
 
     async def drain(self) -> HostStateName:
         self.host_state = "draining"

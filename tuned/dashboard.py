@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-#: Whoever reaches the port may delete studies, so only this host does.
+#: A browser that reaches the port may delete studies, so only this host's may reach it.
 HOST = "127.0.0.1"
 
 

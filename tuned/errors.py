@@ -1,4 +1,4 @@
-"""What can go wrong in a way that a person is told about.
+"""Errors that a person is told about.
 
 Every error here carries the code and the HTTP status with which it goes over the control socket.
 Messages begin with what could not be done and say what would have to be different.
@@ -58,7 +58,7 @@ class Forbidden(TunedError):
 
 
 class Conflict(TunedError):
-    """What is asked for contradicts what is there: a second daemon, another definition of a study."""
+    """The request conflicts with existing state: a second daemon, another definition of a study."""
 
     code = "conflict"
     status = 409

@@ -1,4 +1,4 @@
-"""The host's events, from whoever publishes them to whoever reads along.
+"""The host's events, from their publishers to all readers.
 
 Publishing never waits and never fails: a reader that does not keep up loses events and is told how many.
 Nothing is kept for later readers. All of it belongs to the event loop's thread.

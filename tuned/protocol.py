@@ -1,29 +1,40 @@
-"""The shapes that go over the control socket, as docs/protocol.md specifies them.
+"""The shapes that go over the control socket, and the bounds of both sides; docs/protocol.md specifies them.
 
-Both sides of the socket share these types and nothing else. Every value is plain JSON; times are ISO 8601
+Both sides of the socket share these and nothing else. Every value is plain JSON; times are ISO 8601
 in UTC (``2025-01-31T12:00:00.123456+00:00``), spans are seconds. Nothing here does anything.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
 
-#: A parameter's value, as in tuned.space.
+T = TypeVar("T")
+
+#: Marks a field that only readers who may change something get: it may quote what a trial printed, or is
+#: secret. The socket leaves it out for others, wherever in an answer its shape stands.
+TRUSTED_ONLY = "trusted only"
+
+TrustedOnly = Annotated[T, TRUSTED_ONLY]
+
+#: How many trials one page holds, if the request does not say, and at most.
+TRIALS_PER_PAGE = 100
+
+MOST_TRIALS_PER_PAGE = 1000
+
+#: An experiment file with more is refused.
+MOST_FILE_BYTES = 2**20
+
+#: A parameter's value, as in tuned.domain.space.
 Value = int | float | str | bool
 
-
 Params = dict[str, Value]
-
 
 #: Of HostState; "dead" for a host whose beats have stopped.
 HostStateName = Literal["starting", "running", "draining", "aborting", "stopped", "dead"]
 
-
 StudyStateName = Literal["open", "paused", "cancelled", "done"]
 
-
 TrialStateName = Literal["COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED"]
-
 
 TRIAL_STATES: tuple[TrialStateName, ...] = ("COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED")
 
@@ -32,8 +43,8 @@ class FailureView(TypedDict):
     """Why a trial failed: the user attribute ``FAILURE``."""
 
     cause: str
-    #: For people. May quote what the trial printed, so readers who may not change anything do not get it.
-    message: NotRequired[str]
+    #: For people. May quote what the trial printed.
+    message: NotRequired[TrustedOnly[str]]
 
 
 class TwinView(TypedDict):
@@ -74,13 +85,13 @@ class ExperimentSummary(TypedDict):
 
     name: str
     state: StudyStateName
-    #: Why it is in this state, where that is not plain: "paused after 10 failures in a row on this host".
+    #: Why it is in this state, if that is not plain: "paused after 10 failures in a row on this host".
     note: str
     directions: list[Literal["minimize", "maximize"]]
     #: How many evaluations run on this host now; ``counts.running`` is the fleet's.
     running: int
     counts: Counts
-    #: What the budget was charged with, and the budget; a limit of None is no limit.
+    #: Charged to the budget, and the budget; a limit of None is no limit.
     trials: int
     trials_limit: int | None
     evaluations: int
@@ -112,7 +123,7 @@ class TrialView(TypedDict):
 
 
 class PointView(TypedDict):
-    """What is known of a point now."""
+    """One point, as the database has it now."""
 
     state: Literal["free", "held", "done", "failed"]
     #: The trial that holds it, or held it last, and its host; None if nobody ever did.
@@ -159,7 +170,7 @@ class ExperimentView(TypedDict):
     #: ``summary.counts`` by host; WAITING trials have none, and are not here.
     hosts: list[HostCounts]
     sampler: SamplerView
-    #: What is one in the whole fleet: Experiment.definition(), parsed.
+    #: The same in the whole fleet: Experiment.definition(), parsed.
     definition: dict[str, Any]
     #: At most so many at once on this host; None: all slots.
     parallel: int | None
@@ -169,12 +180,12 @@ class ExperimentView(TypedDict):
     file: str | None
     #: The newest ones, newest first; at most 5.
     failures: list[TrialView]
-    #: This host's ``[objective] env``. Only for readers who may change something.
-    env: NotRequired[dict[str, str]]
+    #: This host's ``[objective] env``.
+    env: NotRequired[TrustedOnly[dict[str, str]]]
 
 
 class ResourcesView(TypedDict):
-    """What one trial may use; None: as much as there is, of GPUs none of its own."""
+    """The limits of one trial; None: as much as there is, of GPUs none of its own."""
 
     #: In bytes.
     memory: int | None
@@ -230,13 +241,13 @@ class Status(TypedDict):
     #: The limits that this host can keep: of memory, cpus and pids.
     limits: list[str]
     gpus: list[GpuView]
-    #: Absolute path: where ``tunectl submit`` puts files.
+    #: Absolute path: ``tunectl submit`` puts files there.
     spool: str
     database: DatabaseView
     slots: list[SlotView]
     #: The open and the paused ones.
     experiments: list[ExperimentSummary]
-    #: What a person should look at, one sentence each.
+    #: Things that a person should look at, one sentence each.
     warnings: list[str]
 
 
@@ -279,7 +290,7 @@ class FindingView(TypedDict):
     what: str
     #: Why it matters.
     why: str
-    #: What a person can do.
+    #: A person can do this.
     remedy: str
     #: ``doctor --fix`` does it.
     is_fixable: bool
@@ -290,9 +301,9 @@ class DoctorView(TypedDict):
 
 
 class FixedView(TypedDict):
-    #: What was done, one sentence each.
+    #: Everything that was done, one sentence each.
     fixed: list[str]
-    #: What is still wrong.
+    #: Everything that is still wrong.
     findings: list[FindingView]
 
 
@@ -331,7 +342,7 @@ EventName = Literal[
 
 
 class EventFields(TypedDict, total=False):
-    """What an event tells besides its name, its time and its host; docs/protocol.md says which has which."""
+    """The keys of an event besides its name, time and host; docs/protocol.md says which event has which."""
 
     #: Of a host or of an experiment, after the event.
     state: str

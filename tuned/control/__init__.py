@@ -1,1 +1,1 @@
-"""The control socket: who may ask what. Does nothing of it itself."""
+"""The control socket: which peer may ask for which thing. It does nothing of it itself."""

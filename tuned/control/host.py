@@ -1,4 +1,7 @@
-"""What the daemon offers to the control socket: the methods behind the routes."""
+"""The interface between the socket and the daemon: the methods behind the routes.
+
+It holds signatures and their promises; daemon/api.py keeps them. It never imports the daemon.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from tuned import events
-    from tuned.control import metrics
     from tuned.domain.ending import Cause
     from tuned.protocol import (
         AmendedView,
@@ -28,20 +30,20 @@ if TYPE_CHECKING:
 
 
 class Host(Protocol):
-    """What the daemon offers to the socket. A method raises a TunedError to refuse."""
+    """The daemon, as the socket sees it. A method raises a TunedError to refuse."""
 
     @property
     def events(self) -> events.Events:
-        """Where the daemon publishes what happens; ``serve`` closes it at its end."""
+        """The daemon publishes here; ``serve`` closes it at its end."""
 
     async def status(self) -> Status:
-        """Never raises DatabaseAway: answers with what was last known."""
+        """Never raises DatabaseAway: answers with the last known figures."""
 
     async def experiments(self) -> Sequence[ExperimentSummary]:
         """All that tuned has in the database, the ended ones too; the newest last."""
 
     async def experiment(self, name: str) -> ExperimentView:
-        """With ``env``, which the socket leaves out for those who may not see it. Raises NotFound."""
+        """Whole: the socket leaves out the fields that are TrustedOnly. Raises NotFound."""
 
     async def trials(
         self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
@@ -55,16 +57,13 @@ class Host(Protocol):
         """The best trial, or the front; empty while there is no value. Raises NotFound."""
 
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
-        """What a trial printed on this host (None: the newest one here); with ``follow``, until it ends.
+        """The output of a trial on this host (None: the newest one here); with ``follow``, until it ends.
 
         Raises NotFound at once, before the first chunk; the message names the host that has it, if known.
         """
 
     async def hosts(self) -> Sequence[HostView]:
         """The fleet."""
-
-    async def metrics(self) -> Sequence[metrics.Metric]:
-        """Further ones, beside those that metrics.of_status() makes of status()."""
 
     async def drain(self) -> HostStateName:
         """Accepts, and returns the state that follows; does not wait for the end."""
@@ -73,7 +72,7 @@ class Host(Protocol):
         """As drain()."""
 
     async def cancel(self, name: str) -> ExperimentSummary:
-        """Raises NotFound, Conflict if it has ended, DatabaseAway. Returns what it is then."""
+        """Raises NotFound, Conflict if it has ended, DatabaseAway. Returns its state after the change."""
 
     async def pause(self, name: str) -> ExperimentSummary:
         """As cancel()."""
@@ -88,7 +87,7 @@ class Host(Protocol):
         """Another budget, from a whole file. Raises InvalidInput, NotFound, Conflict, DatabaseAway."""
 
     async def doctor(self) -> Sequence[FindingView]:
-        """What is wrong. Never raises DatabaseAway: that is a finding."""
+        """All that is wrong. Never raises DatabaseAway: that is a finding."""
 
     async def fix(self) -> FixedView:
-        """Mends what can be mended safely."""
+        """Mends each finding that can be mended safely."""

@@ -1,4 +1,4 @@
-"""The socket file: takes over a dead daemon's, refuses a living one's, and removes only its own."""
+"""The socket file: it takes over a dead daemon's, refuses a living one's, and removes only its own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def listening(path: Path, mode: int) -> Iterator[socket.socket]:
 @contextlib.contextmanager
 def _only_one(path: Path) -> Iterator[None]:
     """Held as long as we listen: of two daemons that find the same stale socket, one replaces it."""
-    # The lock file stays: whoever removed it could take the lock away from somebody who just got it.
+    # The lock file stays: to remove it could take the lock away from another daemon that just got it.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
     try:

@@ -1,12 +1,16 @@
-"""Metrics in Prometheus' text format: the format, and what a host's status says in numbers.
+"""The host's status in numbers, in Prometheus' text format.
 
-It counts nothing itself. Ended experiments have no samples, so that their number does not grow for ever.
+It counts nothing itself, and touches no registry but its own. Ended experiments have no samples, so that
+the number of samples does not grow with the age of the database.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -14,31 +18,27 @@ if TYPE_CHECKING:
     from tuned.protocol import ExperimentSummary, Status
 
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
-Sample: TypeAlias = "tuple[Mapping[str, str], float]"
+def render(status: Status) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_StatusCollector(status))
+    return generate_latest(registry)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One metric with all its samples: labels and number."""
+class _StatusCollector(Collector):
+    """Shows the registry one status, taken before: a registry cannot wait for one."""
 
-    name: str
-    kind: Literal["gauge", "counter"]
-    help: str
-    samples: tuple[Sample, ...]
+    def __init__(self, status: Status) -> None:
+        self._status = status
 
-
-def render(metrics: Iterable[Metric]) -> str:
-    return "".join(f"{line}\n" for metric in metrics for line in _lines(metric))
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield from _of_host(self._status)
+        yield from _of_experiments(self._status["experiments"])
 
 
-def of_status(status: Status) -> list[Metric]:
-    return [*_of_host(status), *_of_experiments(status["experiments"])]
-
-
-def _of_host(status: Status) -> Iterator[Metric]:
+def _of_host(status: Status) -> Iterator[GaugeMetricFamily]:
     info = {"host": status["host"], "version": status["version"], "isolation": status["isolation"]}
     yield _gauge("tuned_info", "What runs here; always 1.", (info, 1))
     yield _gauge("tuned_host_state", "1 for the state the host is in.", ({"state": status["state"]}, 1))
@@ -52,7 +52,7 @@ def _of_host(status: Status) -> Iterator[Metric]:
     yield _gauge("tuned_outbox_results", "Results on disk that the database does not have.", ({}, waiting))
 
 
-def _of_experiments(experiments: Iterable[ExperimentSummary]) -> Iterator[Metric]:
+def _of_experiments(experiments: Iterable[ExperimentSummary]) -> Iterator[GaugeMetricFamily]:
     named = [({"experiment": each["name"]}, each) for each in experiments]
     counts = ((dict(each["counts"]), label) for label, each in named)
     trials = (({**label, "state": state}, count) for of, label in counts for state, count in _numbers(of))
@@ -79,22 +79,8 @@ def _numbers(counts: Mapping[str, object]) -> Iterator[tuple[str, int]]:
     return ((state, count) for state, count in counts.items() if isinstance(count, int))
 
 
-def _gauge(name: str, text: str, *samples: Sample) -> Metric:
-    return Metric(name=name, kind="gauge", help=text, samples=samples)
-
-
-def _lines(metric: Metric) -> Iterator[str]:
-    yield f"# HELP {metric.name} {metric.help}"
-    yield f"# TYPE {metric.name} {metric.kind}"
-    for labels, number in metric.samples:
-        text = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
-        yield f"{metric.name}{{{text}}} {_number(number)}" if text else f"{metric.name} {_number(number)}"
-
-
-def _number(number: float) -> str:
-    # Prometheus reads inf and nan as Python writes them, but not True.
-    return repr(int(number)) if isinstance(number, int) else repr(float(number))
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _gauge(name: str, text: str, *samples: tuple[Mapping[str, str], float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text)
+    for labels, number in samples:
+        family.add_sample(name, dict(labels), number)
+    return family

@@ -1,6 +1,6 @@
-"""Who is at the other end of a Unix socket, what they may do, and how many connections they may have.
+"""The peer at the other end of a Unix socket: its credentials, its rights and its share of connections.
 
-The kernel says who it is, as of the time of the connect; nothing that the peer sends is believed.
+The kernel names the peer, as of the time of the connect; nothing that the peer sends is believed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import socket
 import struct
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 #: Not in Python's socket module.
@@ -19,8 +20,15 @@ _SO_PEERGROUPS = 59
 _CREDENTIALS = struct.Struct("iII")
 
 
-#: What Python's getsockopt returns at most.
+#: Python's getsockopt returns no more.
 _MOST_GROUP_BYTES = 1024
+
+
+class Access(StrEnum):
+    """The peers that may ask."""
+
+    ANYONE = "who may connect"
+    TRUSTED = "root, the daemon's user and its group"
 
 
 class _Options(Protocol):
@@ -51,7 +59,7 @@ class Owner:
         return cls(uid=os.geteuid(), gid=os.getegid())
 
     def trusts(self, peer: Peer) -> bool:
-        """Whether the peer may change something, and see what trials print."""
+        """Whether the peer may change something, and see the output of trials."""
         return peer.uid in {0, self.uid} or self.gid in peer.gids
 
 

@@ -1,36 +1,47 @@
-"""router."""
+"""From a table of routes to the handler of a request: aiohttp's own router, with each route's layers.
+
+A handler returns a value of its answer's type. This module alone makes a response of it, and leaves out
+for an untrusted peer the fields that are not for it, so that no handler can forget to.
+"""
 
 from __future__ import annotations
 
-import grp
-import pwd
+import contextlib
+import functools
 import re
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_type_hints
 
 import structlog
 from aiohttp import web
 
-from tuned.control import server
-from tuned.control.host import Host
-from tuned.control.peers import Owner, Peer
+from tuned.control import redaction
+from tuned.control.answers import EventLines, Output, Text, json_line, json_response
+from tuned.control.connection import connection_of, stream
+from tuned.control.middlewares import IS_TRUSTED, trust
+from tuned.control.peers import Access, Owner
 from tuned.domain.names import NAME
-from tuned.errors import Forbidden, InvalidInput, NotFound, Problem, TunedError
+from tuned.errors import InvalidInput, Problem
+from tuned.protocol import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from structlog.typing import FilteringBoundLogger
+
+    from tuned.control.host import Host
+    from tuned.control.middlewares import Handler
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
-class Access(StrEnum):
-    """Who may ask."""
+#: The names in a path, with what each may be.
+_NAMES = {"{name}": f"{{name:{NAME.pattern}}}", "{number}": "{number:[0-9]{1,9}}"}
 
-    ANYONE = "who may connect"
-    TRUSTED = "root, the daemon's user and its group"
+
+#: In the request: the names in its path, with their values.
+_PARTS = web.RequestKey("_PARTS", Mapping[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +49,8 @@ class Call:
     """One request to one route."""
 
     host: Host
-    request: web.BaseRequest
-    is_trusted: bool
-    #: From the path; empty where the route has none.
+    request: web.Request
+    #: From the path; empty if the route has none.
     name: str = ""
     trial: int = 0
 
@@ -60,64 +70,81 @@ class Call:
 class Route:
     method: str
     path: str
-    who: Access
-    handler: Callable[[Call], Awaitable[web.StreamResponse]]
+    access: Access
+    #: Returns a view, EventLines, Text or Output; its return type says which.
+    handler: Callable[[Call], Awaitable[object]]
     #: Which keys the query may have.
     options: frozenset[str] = frozenset()
-    pattern: re.Pattern[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        name = f"(?P<name>{NAME.pattern})"
-        path = self.path.replace("{name}", name).replace("{number}", r"(?P<number>[0-9]{1,9})")
-        object.__setattr__(self, "pattern", re.compile(path))
 
 
-class MethodNotAllowed(TunedError):
-    code: ClassVar[str] = "method-not-allowed"
-    status: ClassVar[int] = 405
+def dispatching(table: Sequence[Route], host: Host, owner: Owner) -> Handler:
+    """Answers a request by the table's route for it. Raises HTTPNotFound, HTTPMethodNotAllowed."""
+    dispatcher = web.UrlDispatcher()
+    for route in table:
+        path = functools.reduce(lambda path, name: path.replace(name, _NAMES[name]), _NAMES, route.path)
+        dispatcher.add_route(route.method, path, _handler(route, host, owner))
+
+    async def dispatch(request: web.Request) -> web.StreamResponse:
+        match = await dispatcher.resolve(request)
+        request[_PARTS] = match
+        return await match.handler(request)
+
+    return dispatch
 
 
-async def dispatch(
-    table: Sequence[Route], host: Host, owner: Owner, request: web.BaseRequest, peer: Peer
-) -> web.StreamResponse:
-    matches = ((route, route.pattern.fullmatch(request.path)) for route in table)
-    routes = {route.method: (route, found) for route, found in matches if found}
-    if not routes:
-        raise NotFound(f"cannot answer {request.path}: there is nothing here; docs/protocol.md has all paths")
-    if request.method not in routes:
-        allowed = ", ".join(routes)
-        error = MethodNotAllowed(f"cannot {request.method} {request.path}: expected {allowed}")
-        return server.error_response(error, headers={"Allow": allowed})
-    route, found = routes[request.method]
-    is_trusted = owner.trusts(peer)
-    if route.who is Access.TRUSTED and not is_trusted:
-        _log.warning("request refused", method=route.method, path=request.path, uid=peer.uid, pid=peer.pid)
-        raise _forbidden(route, request.path, peer, owner)
+def _handler(route: Route, host: Host, owner: Owner) -> Handler:
+    redact = _redaction(route)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        _check_options(route, request)
+        if route.method == "POST":
+            peer = connection_of(request).peer
+            _log.info("request accepted", path=request.path, uid=peer.uid, pid=peer.pid)
+        parts = request[_PARTS]
+        name, number = parts.get("name", ""), int(parts.get("number", 0))
+        found = await route.handler(Call(host=host, request=request, name=name, trial=number))
+        return await _respond(request, found, redaction.unchanged if request[IS_TRUSTED] else redact)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await trust(request, answer, access=route.access, owner=owner)
+
+    return handle
+
+
+def _redaction(route: Route) -> redaction.Redaction:
+    answer_type = get_type_hints(route.handler)["return"]
+    if answer_type is Text:
+        return redaction.unchanged
+    if answer_type is Output:
+        assert route.access is Access.TRUSTED, f"{route.path} shows output to anyone"
+        return redaction.unchanged
+    return redaction.redaction_of(Event if answer_type is EventLines else answer_type)
+
+
+async def _respond(request: web.Request, found: object, redact: redaction.Redaction) -> web.StreamResponse:
+    match found:
+        case Text(body, content_type):
+            return web.Response(body=body, headers={"Content-Type": content_type})
+        case Output(chunks):
+            return await stream(request, "text/plain; charset=utf-8", chunks)
+        case EventLines(events):
+            return await stream(request, "application/x-ndjson", _lines(events, redact))
+        case _:
+            return json_response(redact(found))
+
+
+async def _lines(
+    events: AsyncGenerator[Event, None], redact: redaction.Redaction
+) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(events):
+        async for event in events:
+            yield json_line(redact(event))
+
+
+def _check_options(route: Route, request: web.Request) -> None:
     for key in request.query:
         if key not in route.options:
-            known = ", ".join(sorted(route.options)) or "no options here"
-            raise bad_option(key, "an unknown option", known)
-    if route.method == "POST":
-        _log.info("request accepted", path=request.path, uid=peer.uid, pid=peer.pid)
-    parts = found.groupdict()
-    call = Call(
-        host=host, request=request, is_trusted=is_trusted,
-        name=parts.get("name", ""), trial=int(parts.get("number", 0)),
-    )  # fmt: skip
-    return await route.handler(call)
-
-
-def _forbidden(route: Route, path: str, peer: Peer, owner: Owner) -> Forbidden:
-    try:
-        user = pwd.getpwuid(owner.uid).pw_name
-    except KeyError:
-        user = str(owner.uid)
-    try:
-        group = grp.getgrgid(owner.gid).gr_name
-    except KeyError:
-        group = str(owner.gid)
-    found, expected = f"uid {peer.uid}", f"root, user {user} or group {group}"
-    return Forbidden(f"cannot {route.method} {path}: found {found}, expected {expected}")
+            raise bad_option(key, "an unknown option", ", ".join(sorted(route.options)) or "no options here")
 
 
 def bad_option(key: str, found: str, expected: str) -> InvalidInput:

@@ -1,4 +1,8 @@
-"""What this host answers over the control socket: what it knows itself, and what it reads in the database."""
+"""The answers of this host to the control socket: from its own memory, and from the database.
+
+It decides nothing about experiments: it hands each change to its owner in this wing. It hides nothing from a
+peer: the socket does.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,6 @@ from tuned.trial.evaluation import LOG_NAME, Site
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from tuned.control.metrics import Metric
     from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
     from tuned.daemon.scheduler import Running, Scheduler
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Api:
-    """Implements ``control.Host`` for the daemon."""
+    """The daemon behind ``control.host.Host``."""
 
     settings: Settings
     events: Events
@@ -63,7 +66,7 @@ class Api:
     site: Site
     teller: Teller
     scheduler: Scheduler
-    roster: Experiments
+    local_experiments: Experiments
     fleet: Fleet
     state: Callable[[], HostState]
     request_drain: Callable[[], HostState]
@@ -98,7 +101,7 @@ class Api:
     async def experiment(self, name: str) -> ExperimentView:
         view = await self.link.call(experiments.experiment, name)
         view["summary"] = self._localized(view["summary"])
-        if search := self.roster.searches.get(name):
+        if search := self.local_experiments.searches.get(name):
             view["parallel"] = search.experiment.parallel
             view["resources"] = _resources(search.experiment.resources)
             view["file"] = str(self.settings.spool / "active" / f"{search.file}.toml")
@@ -147,9 +150,6 @@ class Api:
             for row in rows
         ]
 
-    async def metrics(self) -> Sequence[Metric]:
-        return []
-
     async def drain(self) -> HostStateName:
         return self.request_drain().value
 
@@ -166,11 +166,11 @@ class Api:
         return await self._set_state(name, StudyState.OPEN)
 
     async def retry(self, name: str, cause: Cause | None) -> RetryView:
-        freed = await self.roster.retry(name, cause)
+        freed = await self.local_experiments.retry(name, cause)
         return {"freed": freed, **await self._amended(name)}
 
     async def replace(self, name: str, content: bytes) -> AmendedView:
-        await self.roster.replace(name, content)
+        await self.local_experiments.replace(name, content)
         return await self._amended(name)
 
     async def doctor(self) -> Sequence[FindingView]:
@@ -188,11 +188,11 @@ class Api:
         return {
             "experiment": self._localized(summary),
             "is_full": study_id in found and found[study_id].is_full,
-            "runs_here": name in self.roster.searches,
+            "runs_here": name in self.local_experiments.searches,
         }
 
     async def _set_state(self, name: str, state: StudyState) -> ExperimentSummary:
-        await self.roster.set_state(name, state)
+        await self.local_experiments.set_state(name, state)
         study_id = await self._study_id(name)
         [summary] = await self.link.call(experiments.summaries, [study_id])
         return self._localized(summary)
@@ -201,21 +201,21 @@ class Api:
         return await self.link.call(experiments.find, name)
 
     async def _active_summaries(self) -> list[ExperimentSummary]:
-        ids = [search.status.study_id for search in self.roster.searches.values()]
+        ids = [search.status.study_id for search in self.local_experiments.searches.values()]
         began = time.monotonic()
         if self.link.message is None and began >= self._fresh_until:
             try:
                 found = await self.link.call(experiments.summaries, ids) if ids else []
                 self._last_summaries = found
             except DatabaseAway:
-                pass  # Said under "database"; the last known figures are better than none.
-            # Who asks often gets what was counted last: counting a large study must not become the work.
+                pass  # The status says so under "database"; the last known figures are better than none.
+            # A peer that asks often gets the last figures: to count a large study must not become the work.
             self._fresh_until = time.monotonic() + 10 * (time.monotonic() - began)
         return [self._localized(summary) for summary in self._last_summaries]
 
     def _localized(self, summary: ExperimentSummary) -> ExperimentSummary:
-        """Adds what only this host knows."""
-        search: Search | None = self.roster.searches.get(summary["name"])
+        """Adds the figures that only this host knows."""
+        search: Search | None = self.local_experiments.searches.get(summary["name"])
         if search is None:
             return summary
         summary = summary.copy()
@@ -240,10 +240,10 @@ class Api:
 
     def _warnings(self) -> list[str]:
         found = list(self.settings.warnings)
-        if waiting := self.roster.unopened:
+        if waiting := self.local_experiments.unopened:
             found.append(f"waiting for the database to open: {', '.join(waiting)}")
-        if self.roster.spool_problem:
-            found.append(self.roster.spool_problem)
+        if self.local_experiments.spool_problem:
+            found.append(self.local_experiments.spool_problem)
         if self.fleet.waits_for_name:
             found.append(
                 f"another daemon has the name {self.settings.host}: waiting to see whether it is alive"
@@ -271,7 +271,7 @@ class Api:
 
 
 def _host_state(row: HostRow) -> HostStateName:
-    """What a host said of itself last; who died said something else than that it has stopped."""
+    """A host's own last word; a dead host is one whose last word was not that it stops."""
     said = row.info.state
     return "dead" if row.dead and said is not HostState.STOPPED else said.value
 

@@ -99,7 +99,7 @@ class Daemon:
             site=self._site,
             teller=self._teller,
             scheduler=self._scheduler,
-            roster=self._experiments,
+            local_experiments=self._experiments,
             fleet=self._fleet,
             state=lambda: self._state,
             request_drain=self.request_drain,

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tuned.disk import files
 from tuned.domain.names import NAME
+from tuned.protocol import MOST_FILE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-MOST_BYTES = 2**20
 
 
 SUFFIX = ".toml"
@@ -54,7 +52,7 @@ def name_of(file: str) -> str:
 
 def open_arrived(path: Path) -> BinaryIO:
     try:
-        return files.open_regular(path, MOST_BYTES)
+        return files.open_regular(path, MOST_FILE_BYTES)
     except files.Unfit as error:
         raise Refused(str(error)) from None
 

@@ -1,1 +1,1 @@
-"""The other side of the control socket. Knows neither Optuna, nor SQL, nor the daemon."""
+"""The other side of the control socket. It knows neither Optuna, nor SQL, nor the daemon."""

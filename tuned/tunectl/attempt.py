@@ -1,6 +1,6 @@
 """One evaluation here and now, as a trial would be, and what would be different at the daemon.
 
-It asks no daemon and writes nothing to a database: it is where a newcomer meets their first mistake.
+It asks no daemon and writes nothing to a database, because a newcomer meets their first mistake here.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def run(canvas: Canvas, file: str, *, is_random: bool) -> int:
 
 
 async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
-    # What leaves its parents comes to us, where it is found when the tree must go.
+    # A process that leaves its parents becomes ours, and is found when the tree must go.
     process_table.become_subreaper()
     launch = _launch(parsed, point, scratch)
     launch.log.touch()
     server = ForkServer(ServerProgram.of_commands())
     running = asyncio.ensure_future(process.run(launch, server.start, _tell_report))
     for end in (signal.SIGTERM, signal.SIGHUP):
-        # What runs is in a session of its own: it would outlive us.
+        # The trial is in a session of its own: it would outlive us.
         asyncio.get_running_loop().add_signal_handler(end, running.cancel)
     try:
         async for chunk in trial_log.read(launch.log, running):

@@ -1,6 +1,6 @@
-"""The other side of the control socket: one request, one answer, errors as what they are.
+"""Requests to the control socket, over http.client; an error comes out as the class that it went in as.
 
-It imports little, because a command that asks one thing starts and ends with it.
+It imports little, because the shortest command starts and ends with it, and never prints.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Client:
         return self._ask("POST", path, options, body)
 
     def events(self, *, within_seconds: float | None = None) -> Generator[Event, None, None]:
-        """What happens from the first ``next`` on, a snapshot first, until the daemon or the time ends."""
+        """Events from the first ``next`` on, a snapshot first, until the daemon or the time ends."""
         deadline = None if within_seconds is None else time.monotonic() + within_seconds
         with self._stream("/v1/events", {}) as (connection, answer):
             while line := _next_line(connection, answer, deadline):
@@ -132,7 +132,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self.path))
 
     def peer_pid(self) -> int:
-        """Who listens; 0 if that is in a namespace that we do not see."""
+        """The process that listens; 0 if it is in a namespace that we do not see."""
         credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         return int(struct.unpack("iII", credentials)[0])
 
@@ -142,7 +142,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _open_process(pid: int) -> int | None:
-    """A descriptor that can be read when the process has ended; None if there is none such."""
+    """A descriptor that can be read when the process has ended; None if there is no such process."""
     with contextlib.suppress(OSError):
         return os.pidfd_open(pid)
     return None
@@ -168,15 +168,15 @@ def _answer_to(
 ) -> http.client.HTTPResponse:
     chosen = {key: value for key, value in options.items() if value is not None}
     with contextlib.suppress(BrokenPipeError):
-        # Who is refused at the door may find it closed, and the reason in what can still be read.
+        # The daemon may refuse a connection and close it; its reason can still be read then.
         connection.request(method, f"{path}?{urlencode(chosen)}" if chosen else path, body)
     answer = connection.getresponse()
     if answer.status >= http.client.BAD_REQUEST:
-        raise _told(answer.read())
+        raise _error_of(answer.read())
     return answer
 
 
-def _told(body: bytes) -> TunedError:
+def _error_of(body: bytes) -> TunedError:
     error = json.loads(body)["error"]
     if problems := error.get("problems"):
         return InvalidInput(*(Problem(**problem) for problem in problems))

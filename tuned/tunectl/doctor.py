@@ -1,4 +1,7 @@
-"""What is wrong, by the daemon's word; where it cannot be reached, what can be seen without it."""
+"""Findings for ``tunectl doctor``: the daemon's, or this command's own if the daemon cannot be reached.
+
+Without the daemon it looks at this host's files alone, and never at the database.
+"""
 
 from __future__ import annotations
 

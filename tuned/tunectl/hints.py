@@ -1,4 +1,7 @@
-"""hints."""
+"""Hints of ``tunectl try``: things that work here and would not at the daemon, each with its remedy.
+
+They look at the file's own words and at this host's files, and never run anything.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +30,16 @@ SERVICE_USER = "tuned"
 SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 
 
-#: What ProtectHome= and PrivateTmp= hide from a service.
+#: ProtectHome= and PrivateTmp= hide these from a service.
 _HIDDEN = tuple(Path(each) for each in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
 
 
-#: What a shell would have understood.
+#: A shell would have understood these.
 _SHELL_SYNTAX = re.compile(r"\d?[<>|&;]+.*|~/.*|\$\w.*|\$\{.*")
 
 
 def hints(parsed: Experiment, point: Point, ending: Ending) -> Iterator[str]:
-    """What a person can do, and what works here and would not at the daemon."""
+    """Sentences for a person, the most likely mistake first."""
     objective = parsed.objective
     argv = [] if objective.python is not None else list(parsed.argv(point))
     if objective.workdir is None:
@@ -64,7 +67,7 @@ def hints(parsed: Experiment, point: Point, ending: Ending) -> Iterator[str]:
 
 def _relative_files(arguments: Sequence[str]) -> Iterator[str]:
     for argument in arguments:
-        # Also what stands behind an option: --config=settings.yaml
+        # Also the value of an option: --config=settings.yaml
         path = argument.rpartition("=")[2]
         if path and not path.startswith("/") and Path(path).exists():
             yield (

@@ -1,7 +1,7 @@
 """The command ``tunectl``: asks the daemon, and writes files into its spool.
 
-Exit status: 0 done, 1 failed or refused, 2 usage, 3 the daemon cannot be reached. What a command needs
-beyond asking is imported inside it: ``tunectl status`` must not wait for what ``tunectl check`` needs.
+Exit status: 0 done, 1 failed or refused, 2 usage, 3 the daemon cannot be reached. A command imports
+inside itself all that it needs beyond asking: ``tunectl status`` must not wait for the parser of files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FILE = click.Path(path_type=Path)
 
 
 def main() -> NoReturn:
-    """The process: what goes wrong is one message and an exit status."""
+    """The process: an error is one message and an exit status."""
     try:
         status = commands.main(standalone_mode=False) or DONE
         sys.stdout.flush()
@@ -37,7 +37,7 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         status = 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python must not flush the rest of it at exit.
+        # The reader of our output has seen enough. Python must not flush the rest of it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     sys.exit(status)

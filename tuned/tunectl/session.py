@@ -1,4 +1,7 @@
-"""What the commands of tunectl share: whom they ask, what they write on, and their common options."""
+"""The parts that all commands of tunectl share: the client, the canvas, the common options.
+
+It knows no single command.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ DONE, FAILED, UNREACHABLE = 0, 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What every command works with."""
+    """The client and the canvas of this invocation."""
 
     client: Client
     canvas: Canvas

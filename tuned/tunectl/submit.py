@@ -1,4 +1,7 @@
-"""Experiment files before the daemon has them: checked, described, and put into the spool."""
+"""Experiment files before the daemon has them: checked, described, and put into the spool.
+
+It never overwrites a file that waits there, and leaves none that is half written.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tuned.config import settings
-from tuned.disk.arrivals import MOST_BYTES
 from tuned.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem, TunedError, Unreachable
 from tuned.experiment import experiment, summary
+from tuned.protocol import MOST_FILE_BYTES
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import fleet
 from tuned.tunectl.text import cut, number, printable
@@ -65,7 +68,7 @@ def submit(client: Client, files: Sequence[str]) -> int:
 
 
 def replace(client: Client, files: Sequence[str]) -> int:
-    """Gives experiments the budgets of these files; where this host has no part in one yet, it gets one."""
+    """Gives experiments the budgets of these files; submits a file if this host has no part in it yet."""
     spool = _spool(client)
 
     def change_and_tell(file: str) -> None:
@@ -79,7 +82,7 @@ def replace(client: Client, files: Sequence[str]) -> int:
 
 
 def _put_and_tell(client: Client, spool: Path, parsed: Experiment, content: bytes) -> None:
-    # Begun before the file is there: what the daemon says of it cannot be missed.
+    # Begun before the file is there: the daemon's word on it cannot be missed.
     following = _events(client)
     _put(spool, f"{parsed.name}.toml", content)
     click.echo(_verdict(parsed.name, following))
@@ -100,16 +103,16 @@ def _each(files: Sequence[str], act: Callable[[str], None]) -> int:
 
 def _read(file: str) -> tuple[bytes, str]:
     if file == STDIN:
-        return sys.stdin.buffer.read(MOST_BYTES + 1), "stdin.toml"
+        return sys.stdin.buffer.read(MOST_FILE_BYTES + 1), "stdin.toml"
     try:
         with Path(file).open("rb") as opened:
-            return opened.read(MOST_BYTES + 1), file
+            return opened.read(MOST_FILE_BYTES + 1), file
     except OSError as error:
         raise NotFound(f"cannot read {file}: {error.strerror}") from None
 
 
 def _spool(client: Client) -> Path:
-    """Where the daemon looks; where it will look, if it does not run."""
+    """The daemon's spool; that of the settings, if it does not run."""
     try:
         return Path(client.get("/v1/status")["spool"])
     except Unreachable:
@@ -164,7 +167,7 @@ def _not_written(spool: Path, file: str, error: OSError) -> TunedError:
 
 
 def _verdict(name: str, following: Generator[Event, None, None] | None) -> str:
-    """What the daemon makes of the file. Raises Conflict if it rejects it."""
+    """The daemon's answer to the file, in words. Raises Conflict if it rejects it."""
     if following is None:
         return f"{name} submitted; the daemon does not run, and will take it when it starts"
     for event in following:
@@ -176,7 +179,7 @@ def _verdict(name: str, following: Generator[Event, None, None] | None) -> str:
 
 
 def example_point(parsed: Experiment) -> Point:
-    """The point that would be evaluated first, as far as that is known before a sampler is asked."""
+    """The point that would be evaluated first, if no sampler were asked."""
     if parsed.points:
         return parsed.points[0]
     # The same one at each check: a description should not change by itself.

@@ -1,13 +1,17 @@
-"""Text for a terminal: tables that fit a width, bars, spans of time, numbers. Knows nothing of tuned.
+"""Text for a terminal: tables that fit a width, bars, spans of time, numbers. It knows nothing of tuned.
 
-Whatever is in a cell cannot control the terminal: only this module writes escape sequences, for colours.
+A width is in places on the terminal, as wcwidth measures it: a letter may take two, or none. A cell cannot
+control the terminal: only this module writes escape sequences, for colours.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+import wcwidth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,7 +51,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canvas:
-    """What is written on: how wide it is, and whether it shows colours."""
+    """The terminal or file that is written to: its width, and whether it shows colours."""
 
     width: int = 80
     has_colours: bool = False
@@ -68,19 +72,19 @@ class Canvas:
         parts = []
         for column, cell, width in zip(columns, row, widths, strict=True):
             text = cut(cell.text, width)
-            padding = " " * (width - len(text))
             painted = self.paint(text, cell.colour)
-            parts.append(padding + painted if column.is_right else painted + padding)
+            align = wcwidth.rjust if column.is_right else wcwidth.ljust
+            parts.append(align(painted, width))
         return _GAP.join(parts).rstrip()
 
     def facts(self, pairs: Iterable[tuple[str, str | Cell]]) -> list[str]:
         """Labels with their values beside them, long values on several lines."""
         known = [(label, _cell(value)) for label, value in pairs]
-        indent = 2 + max((len(label) for label, _ in known), default=0)
+        indent = 2 + max((wcwidth.width(label) for label, _ in known), default=0)
         lines = []
         for label, cell in known:
             first, *more = wrap(cell.text, max(20, self.width - indent)) or [""]
-            lines.append(f"{label:<{indent}}{self.paint(first, cell.colour)}".rstrip())
+            lines.append(f"{wcwidth.ljust(label, indent)}{self.paint(first, cell.colour)}".rstrip())
             lines += [" " * indent + self.paint(line, cell.colour) for line in more]
         return lines
 
@@ -92,7 +96,7 @@ def _cell(value: str | Cell) -> Cell:
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], most: int) -> list[int]:
     """As wide as the longest text; what is too much is taken from the widest columns that may shrink."""
-    widths = [max(len(row[index].text) for row in rows) for index in range(len(columns))]
+    widths = [max(wcwidth.width(row[index].text) for row in rows) for index in range(len(columns))]
     excess = sum(widths) + len(_GAP) * (len(columns) - 1) - most
     while excess > 0:
         can = [i for i, column in enumerate(columns) if column.least is not None and widths[i] > column.least]
@@ -109,18 +113,27 @@ def printable(text: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(0, width - len(_CUT))] + _CUT
+    if wcwidth.width(text) <= width:
+        return text
+    return text[: _fitting(text, max(0, width - wcwidth.width(_CUT)))] + _CUT
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Lines of at most this width, broken at spaces where there are any."""
+    """Lines of at most this width, broken at spaces if there are any."""
     lines: list[str] = []
-    while len(text) > width:
-        at = text.rfind(" ", 1, width + 1)
-        at = width if at < 0 else at
+    while (fitting := _fitting(text, width)) < len(text):
+        at = text.rfind(" ", 1, fitting + 1)
+        at = max(1, fitting) if at < 0 else at
         lines.append(text[:at])
         text = text[at:].lstrip(" ")
     return [*lines, text] if text else lines
+
+
+def _fitting(text: str, width: int) -> int:
+    """How many of the text's first characters are at most so wide together."""
+    # Without the bound, each line of a long text would measure all the rest of it.
+    lengths = range(min(len(text), 8 * width) + 1)
+    return bisect_right(lengths, width, key=lambda length: wcwidth.width(text[:length])) - 1
 
 
 def bar(done: int, total: int, width: int) -> str:

@@ -23,9 +23,10 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuned.disk.arrivals import MOST_BYTES, Taken
+from tuned.disk.arrivals import Taken
 from tuned.disk.spool import Change, Spool
 from tuned.errors import Conflict, InvalidInput, NotFound
+from tuned.protocol import MOST_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -119,7 +120,7 @@ def test_what_is_no_regular_file_is_rejected(
     assert not os.path.lexists("a.toml")
 
 
-@pytest.mark.parametrize(("size", "is_taken"), [(MOST_BYTES, True), (MOST_BYTES + 1, False)])
+@pytest.mark.parametrize(("size", "is_taken"), [(MOST_FILE_BYTES, True), (MOST_FILE_BYTES + 1, False)])
 def test_a_file_over_one_mebibyte_is_rejected(spool: Spool, size: int, is_taken: bool) -> None:
     (spool.path / "a.toml").write_bytes(b"#" * size)
     assert bool(spool.take()) == is_taken

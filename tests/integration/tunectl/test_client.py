@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,6 @@ import pytest
 from tests.small_host import SmallHost, served
 from tuned.errors import Conflict, InvalidInput, NotFound, TunedError, Unreachable
 from tuned.tunectl.client import Client, experiment_path
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "tuned.sock"
-
-
-@pytest.fixture
-async def host(path: Path) -> AsyncIterator[SmallHost]:
-    host = SmallHost()
-    async with served(host, path):
-        yield host
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What ``tunectl try`` says of a file that would run differently at the daemon."""
+"""Hints of ``tunectl try`` for a file that would run differently at the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""changing."""
+"""Commands of tunectl that change an experiment or end the daemon, and the one that waits for a change.
+
+The daemon makes each change; these only ask, and print its answer.
+"""
 
 from __future__ import annotations
 

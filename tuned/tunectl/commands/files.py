@@ -1,5 +1,8 @@
-# ruff: noqa: PLC0415 (what a command needs beyond asking is imported inside it)
-"""files."""
+"""Commands of tunectl that take experiment files.
+
+Each imports its work inside itself, because the parser of files and the machinery of trials take longer to
+import than all other commands take to run.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-# ruff: noqa: PLC0415 (what a command needs beyond asking is imported inside it)
-"""Commands of tunectl that look at the whole fleet, and mend what went wrong in it."""
+"""Commands of tunectl that look at the whole fleet, and mend it.
+
+The doctor is imported inside its command: it reads the settings, and so needs the parser of files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""reading."""
+"""Commands of tunectl that print an answer of the daemon, for people or as JSON. They change nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuned.protocol import TRIAL_STATES
+from tuned.protocol import MOST_TRIALS_PER_PAGE, TRIAL_STATES
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import events as events_module
 from tuned.tunectl.pages import experiments, host
@@ -75,7 +75,8 @@ def _newest_trials(client: Client, name: str, state: str | None, limit: int | No
     found: list[TrialView] = []
     before: int | None = None
     while limit is None or len(found) < limit:
-        size = 1000 if limit is None else min(1000, limit - len(found))
+        wanted = MOST_TRIALS_PER_PAGE if limit is None else limit - len(found)
+        size = min(MOST_TRIALS_PER_PAGE, wanted)
         page = client.get(experiment_path(name, "trials"), state=state, limit=size, before=before)
         found += page["trials"]
         before = page["before"]

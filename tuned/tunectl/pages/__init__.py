@@ -1,1 +1,1 @@
-"""What tunectl prints: each answer as lines for people, a module for each subject."""
+"""The daemon's answers as lines for people, a module for each subject. Nothing here asks or prints."""

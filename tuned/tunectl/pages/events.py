@@ -1,4 +1,4 @@
-"""events."""
+"""One event as one line, at most as wide as the canvas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tunectl prints: each answer of the daemon as lines for people, at most as wide as the canvas."""
+"""Experiments as lines for people: a table of all, or the facts of one, with progress and time left."""
 
 from __future__ import annotations
 

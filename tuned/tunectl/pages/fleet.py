@@ -1,4 +1,4 @@
-"""What tunectl prints of the fleet and of single trials, at most as wide as the canvas."""
+"""The fleet as lines for people: its hosts, the changes that concern all of it, and what is wrong."""
 
 from __future__ import annotations
 

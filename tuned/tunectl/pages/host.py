@@ -1,4 +1,4 @@
-"""host."""
+"""One host's status as lines for people: facts, open experiments, slots."""
 
 from __future__ import annotations
 

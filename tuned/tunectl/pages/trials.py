@@ -1,4 +1,4 @@
-"""trials."""
+"""Trials as lines for people: a table, the best ones, or the story of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""words."""
+"""Words and colours that several pages share: budgets, failures, times, counts, values. It makes no page."""
 
 from __future__ import annotations
 

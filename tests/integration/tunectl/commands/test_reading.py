@@ -1,0 +1,42 @@
+"""Commands that read: for people, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.tunectl.running import tunectl
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["status"], "minima"),
+        (["list"], "46/100"),
+        (["show", "minima"], "46 of 100 trials"),
+        (["trials", "minima", "-n", "3"], "247"),
+        (["best", "minima"], "0.9731"),
+        (["hosts"], "beta   stopped"),
+        (["explain", "minima", "7"], "drawn by the sampler (tpe)"),
+        (["logs", "minima", "3"], "epoch 2"),
+    ],
+)
+async def test_reading_commands_print_for_people_and_for_machines(
+    path: Path, arguments: list[str], expected: str
+) -> None:
+    status, out, err = await tunectl(path, *arguments)
+    assert (status, err, expected in out) == (0, "", True)
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    status, out, _ = await tunectl(path, *arguments, "--json")
+    lines = out.splitlines() if arguments[0] == "logs" else [out]
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+@pytest.mark.usefixtures("host")
+async def test_all_trials_are_read_page_by_page(path: Path) -> None:
+    _, out, _ = await tunectl(path, "trials", "minima", "--all", "--json")
+    assert [trial["number"] for trial in json.loads(out)["trials"]] == list(range(250))

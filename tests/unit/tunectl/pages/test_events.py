@@ -1,0 +1,27 @@
+"""Events, a line each."""
+
+from __future__ import annotations
+
+import re
+
+from tests.small_host import a_point
+from tests.unit.tunectl.pages.made import PLAIN
+from tuned.tunectl.pages import events
+
+
+def test_an_event_is_one_line_that_cannot_control_the_terminal() -> None:
+    line = events.event(
+        PLAIN,
+        {
+            "time": "2025-01-31T12:00:00+00:00",
+            "event": "trial-started",
+            "host": "alpha",
+            "experiment": "minima",
+            "trial": 46,
+            "slot": 1,
+            "params": {**a_point(), "evil": "\x1b[2J\n"},
+        },
+    )
+    assert re.sub(r"^[-0-9]+ [0-9:]+ ", "", line).startswith("trial-started       minima trial 46 slot 1")
+    assert len(line) <= 80
+    assert line.isprintable()

@@ -1,0 +1,80 @@
+"""A host's status, letter by letter."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.small_host import a_status, a_summary
+from tests.unit.tunectl.pages.made import NOW, PLAIN, text
+from tuned.tunectl.pages import experiments
+from tuned.tunectl.pages import host as host_module
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed version is the one that runs."""
+    monkeypatch.setattr(host_module, "__version__", a_status()["version"])
+
+
+def test_status_as_a_person_sees_it() -> None:
+    assert (
+        text(host_module.status(PLAIN, a_status(), NOW))
+        == """
+● running  alpha for 2h 3min, 1 of 2 slots busy
+  Daemon    tuned 0.1.0, pid 4711, isolation cgroup
+  Limits    memory, cpus, pids
+  Spool     /var/spool/tuned
+  Database  sqlite:////var/lib/tuned/tuned.db
+
+EXPERIMENT  STATE  PROGRESS            RUN  FAILED    BEST   LEFT
+minima      open   ████░░░░░░  46/100    2       3  0.9731  54min
+
+SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE
+   0  minima         46        1  1min 15s
+   1  idle
+"""
+    )
+
+
+def test_status_says_that_another_version_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "__version__", "0.2.0")
+    said = text(host_module.status(PLAIN, a_status(), NOW))
+    assert "0.2.0 is installed and runs from the next start" in said
+
+
+def test_status_says_what_is_wrong() -> None:
+    away = {"url": "postgresql://db/tuned", "reachable": False, "message": "refused", "pending_results": 3}
+    paused = a_summary(state="paused", note="paused after 10 failures in a row on this host")
+    view = a_status(database=away, experiments=[paused], warnings=["the clock stands still"])
+    lines = host_module.status(PLAIN, view, NOW)
+    assert "            away: refused" in lines
+    assert "            3 results wait on this host's disk" in lines
+    assert "  Warning   the clock stands still" in lines
+    assert "  minima  paused after 10 failures in a row on this host" in lines
+
+
+def test_status_says_who_has_which_gpu() -> None:
+    run = {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0, "gpus": ["0", "2"]}
+    gpus = [
+        {"id": "0", "used": 1.0},
+        {"id": "1", "used": 0.5},
+        {"id": "2", "used": 1.0},
+        {"id": "3", "used": 0.0},
+    ]
+    view = a_status(gpus=gpus, slots=[{"slot": 0, "running": run}, {"slot": 1, "running": None}])
+    lines = host_module.status(PLAIN, view, NOW)
+    assert "  GPUs      0 busy, 1 50% busy, 2 busy, 3 free" in lines
+    assert lines[-3:] == [
+        "SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE  GPUS",
+        "   0  minima         46        1  1min 15s  0, 2",
+        "   1  idle",
+    ]
+
+
+def test_status_and_list_say_why_an_experiment_rests_here() -> None:
+    view = a_summary(note="needs 4 GPUs, this host has 2")
+    for lines in (
+        host_module.status(PLAIN, a_status(experiments=[view]), NOW),
+        experiments.experiments(PLAIN, [view], NOW),
+    ):
+        assert "  minima  needs 4 GPUs, this host has 2" in lines

@@ -1,0 +1,88 @@
+"""Trials and their stories, letter by letter."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.small_host import a_story, a_summary, a_trial
+from tests.unit.tunectl.pages.made import PLAIN, text
+from tuned.tunectl.pages import trials
+from tuned.tunectl.text import Canvas
+
+
+def test_the_story_of_a_trial_as_a_person_reads_it() -> None:
+    failure = {"cause": "exit", "message": "exit status 1"}
+    trial = a_trial(7, state="FAIL", values=None, failure=failure, started=None)
+    point = {"state": "held", "trial": 9, "host": "beta", "late_of": None, "losses": 2}
+    assert (
+        text(trials.story(PLAIN, "minima", a_story(trial, origin="freed", point=point)))
+        == """
+Trial 7 of minima: FAIL
+  Point      minima_size=16 lr=0.001 optimizer=adam
+  From       taken up again: an earlier trial of it was aborted, lost or retried
+  Attempt 1  signal: printed: sesame; tried again
+  Failed     exit status 1 after 1min 30s
+  Point now  being evaluated by trial 9 on beta (lost 2 times)
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("trial", "story", "expected"),
+    [
+        ({}, {}, "Complete 0.5 after 1min 30s"),
+        ({}, {"origin": "points"}, "From given by [[points]] of the experiment's file"),
+        ({}, {"origin": "enqueued"}, "From enqueued by another program"),
+        ({}, {"origin": "walk"}, "From the next point that nobody had visited"),
+        ({}, {"origin": None, "point": None}, "From another program: tuned did not draw it"),
+        ({}, {"late_of": 3}, "Late the value of trial 3, which had been given up as lost"),
+        ({"duplicate_of": {"number": 3, "host": "beta"}}, {},
+         "Reused at once by alpha: 0.5, the value of trial 3 on beta"),
+        ({"duplicate_of": {"number": 3, "host": None}, "values": None, "state": "FAIL"}, {},
+         "Skipped at once by alpha: its point was being evaluated as trial 3"),
+        ({}, {"point": {"state": "done", "trial": 9, "host": "beta", "late_of": 7, "losses": 1}},
+         "Point now done: trial 9 on beta has its value, a late value of trial 7"),
+        ({}, {"point": {"state": "failed", "trial": 7, "host": "alpha", "late_of": None, "losses": 0}},
+         "Point now failed in this trial; tunectl retry evaluates it again"),
+        ({}, {"point": {"state": "free", "trial": 7, "host": "alpha", "late_of": None, "losses": 1}},
+         "Point now free: it goes ahead of what is drawn"),
+    ],
+)  # fmt: skip
+def test_a_story_says_what_became_of_a_trial(
+    trial: dict[str, object], story: dict[str, object], expected: str
+) -> None:
+    lines = trials.story(Canvas(width=200), "minima", a_story(a_trial(7, **trial), **story))
+    assert expected in [" ".join(line.split()) for line in lines]
+
+
+def test_trials_as_a_person_sees_them() -> None:
+    failure = {"cause": "exit", "message": "exit status 1"}
+    views = [
+        a_trial(7),
+        a_trial(8, duplicate_of={"number": 7, "host": "beta"}, params={"lr": 0.1}),
+        a_trial(9, state="FAIL", values=None, failure=failure, params={}),
+    ]
+    assert (
+        text(trials.trials(PLAIN, views))
+        == """
+TRIAL  STATE     VALUE      TIME  HOST   PARAMETERS                NOTE
+    7  COMPLETE    0.5  1min 30s  alpha  minima_size=16 lr=0.001…
+    8  COMPLETE    0.5  1min 30s  alpha  lr=0.1                    as 7 on beta
+    9  FAIL          –  1min 30s  alpha                            exit status 1
+"""
+    )
+
+
+def test_the_best_trial_is_told_with_its_parameters_and_a_front_as_a_table() -> None:
+    view = a_summary()["best"]
+    assert view is not None
+    assert (
+        text(trials.best(PLAIN, [view]))
+        == """
+Trial 17 on alpha: 0.9731
+  minima_size  16
+  lr           0.001
+  optimizer    adam
+"""
+    )
+    assert trials.best(PLAIN, [view, view])[0].split() == ["TRIAL", "VALUES", "HOST", "PARAMETERS"]
