@@ -220,12 +220,9 @@ def error_response(error: TunedError, *, headers: dict[str, str] | None = None) 
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     }:
+        # The rest of the same mistake may follow on the connection.
         response.force_close()
     return response
-
-
-#: What follows on the connection may be the rest of the same mistake.
-_UNREADABLE = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 
 
 def _error_view(error: TunedError) -> ErrorView:
