@@ -175,7 +175,8 @@ class Api:
 
     async def doctor(self) -> Sequence[FindingView]:
         is_member = self.fleet.claimant is not None
-        return await doctor.examine(self.settings, self.link, is_member=is_member)
+        found = await doctor.examine(self.settings, self.link, is_member=is_member)
+        return [*found, *self.site.findings()]
 
     async def fix(self) -> FixedView:
         fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.claimant is not None)

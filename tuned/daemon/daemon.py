@@ -32,7 +32,7 @@ from tuned.storage.link import Link
 from tuned.storage.settling import settle_own
 from tuned.systemd import log
 from tuned.systemd.notify import Notifier, watchdog_interval_seconds
-from tuned.trial import cgroup, process_table
+from tuned.trial import process_table
 from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ class Daemon:
         self._link = Link(
             Database(settings.storage), self._events, last_retry_seconds=settings.interval_seconds
         )
-        self._site = Site(
-            host=settings.host, state=state, cgroups=cgroup.find(), grace_seconds=settings.grace_seconds
-        )
+        self._site = Site.here(host=settings.host, state=state, grace_seconds=settings.grace_seconds)
         self._teller = Teller(self._link, Outbox(state.outbox))
         self._scheduler = Scheduler(self._link, self._teller, self._events, self._site, settings.slots)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
@@ -114,7 +112,7 @@ class Daemon:
 
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
-        self._clear_leftovers()
+        await self._clear_leftovers()
         self._scheduler.equip(self._settings.gpus)
         control_mode = self._settings.control_mode
         with self._handlers():
@@ -216,7 +214,7 @@ class Daemon:
         """Nothing runs any more, and what was found is on disk."""
         if self._work is not None:
             await asyncio.wait([self._work])
-        process_table.kill_all()
+        await process_table.kill_all()
         await self._teller.written()
 
     async def _aborted(self) -> None:
@@ -277,12 +275,12 @@ class Daemon:
             "optuna_version": optuna.__version__,
         }
 
-    def _clear_leftovers(self) -> None:
+    async def _clear_leftovers(self) -> None:
         """Kills what an earlier daemon on this state directory left, and adopts what trials will leave."""
         process_table.become_subreaper()
-        process_table.kill_installation(self._site.state.installation_id)
+        await process_table.kill_installation(self._site.state.installation_id)
         if self._site.cgroups is not None:
-            self._site.cgroups.kill_leftovers(self._site.state.installation_id)
+            await self._site.cgroups.kill_leftovers(self._site.state.installation_id)
 
     def _advance_to(self, state: HostState) -> None:
         if state in HOST_TRANSITIONS[self._state]:

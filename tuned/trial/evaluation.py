@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tuned.disk.state import StateDirectory
     from tuned.domain.claim import Claimed
     from tuned.experiment.experiment import Experiment
+    from tuned.protocol import FindingView
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -43,10 +44,35 @@ class Site:
 
     host: str
     state: StateDirectory
-    #: None where cgroups cannot be used; trees are then found by walking over processes.
+    #: None if they cannot be used; trees are then found by walking over processes.
     cgroups: cgroup.Root | None
     #: Between SIGTERM and SIGKILL.
     grace_seconds: float
+    #: Why ``cgroups`` is None, for people; empty if it is not.
+    no_cgroups: str = ""
+
+    @classmethod
+    def here(cls, *, host: str, state: StateDirectory, grace_seconds: float) -> Self:
+        """With control groups if this host has them; logs why if it has not."""
+        found = cgroup.find()
+        if isinstance(found, cgroup.Root):
+            return cls(host=host, state=state, cgroups=found, grace_seconds=grace_seconds)
+        _log.warning("no control groups", isolation="best-effort", reason=found.reason)
+        return cls(host=host, state=state, cgroups=None, grace_seconds=grace_seconds, no_cgroups=found.reason)
+
+    def findings(self) -> list[FindingView]:
+        """What a doctor says of the isolation here."""
+        if not self.no_cgroups:
+            return []
+        return [
+            {
+                "code": "no-control-groups",
+                "what": f"trials run without control groups: {self.no_cgroups}",
+                "why": "limits of [resources] are not kept, and a process may outlive its trial",
+                "remedy": "run the daemon as the service tuned.service, or as root, on a host with cgroup v2",
+                "is_fixable": False,
+            }
+        ]
 
     def directory(self, study_uid: str, number: int) -> Path:
         """A trial's own directory: its output and its default working directory."""

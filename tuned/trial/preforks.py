@@ -18,6 +18,8 @@ from tuned.trial.tree import Adopted, Tree, completely
 from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, TRIALS, Order
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from structlog.typing import FilteringBoundLogger
 
     from tuned.trial.cgroup import Cgroup
@@ -80,8 +82,8 @@ class ServerProcess:
                 groups.append(create_group(launch, new_mark(launch), launch.resources))
             return await self._ask_for(groups)
         finally:
-            for group in groups:
-                await completely(_discard(group))
+            # Those for which no trial was forked.
+            await completely(_clear([group for group in groups if group is not None]))
 
     async def _ask_for(self, groups: list[Cgroup | None]) -> bool:
         """Has it fork a trial for each of these groups, and takes out those that have one."""
@@ -122,11 +124,8 @@ def create_group(launch: Launch, mark: str, resources: Resources) -> Cgroup | No
     return None if launch.cgroups is None else launch.cgroups.create(name, resources)
 
 
-async def _discard(group: Cgroup | None) -> None:
-    if group is not None:
-        group.kill()
-        await group.wait_empty()
-        group.remove()
+async def _clear(groups: Sequence[Cgroup]) -> None:
+    await asyncio.gather(*(group.clear() for group in groups))
 
 
 def new_mark(launch: Launch) -> str:

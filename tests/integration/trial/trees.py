@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import uuid
 from collections.abc import Iterator
@@ -38,11 +39,11 @@ def pid_in(file: Path) -> int:
 def cgroup_root() -> Iterator[tuple[cgroup.Root, str]]:
     """A root and a name for groups; skips the test where there are no groups. Leaves none."""
     root = cgroup.find()
-    if root is None:
-        pytest.skip("needs cgroup v2, writable")
+    if not isinstance(root, cgroup.Root):
+        pytest.skip(f"needs cgroup v2, writable: {root.reason}")
     name = f"test-{uuid.uuid4().hex}"
     try:
         yield root, name
     finally:
-        root.kill_leftovers(name)
+        asyncio.run(root.kill_leftovers(name))
         root.remove()
