@@ -55,7 +55,7 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
-#: What is no letter, digit or underscore cannot stand in a field's name.
+#: Only letters, digits and underscores can stand in a field's name.
 _UNFIT = re.compile(r"[^A-Z0-9_]")
 
 
@@ -78,7 +78,7 @@ class Journal:
         return True
 
     def _send_large(self, entry: bytes) -> bool:
-        """What is too large for a datagram goes as a sealed file in memory, as journald expects it."""
+        """Sends an entry that is too large for a datagram as a sealed file in memory."""
         with contextlib.suppress(OSError), open_memory(entry) as file:
             fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", file.fileno()))]
@@ -100,21 +100,18 @@ def _field(name: str, value: str) -> bytes:
 
 
 class Bucket:
-    """How much output of trials goes into the journal, which refuses a service that says too much."""
+    """Bounds the output of trials in the journal, which refuses a service that says too much."""
 
     def __init__(self, per_second: float, most: float) -> None:
         self._per_second = per_second
         self._most = self._level = most
         self._then = time.monotonic()
-        #: Refused since the last one that was not.
-        self.refused = 0
 
     def take(self, amount: float) -> bool:
         now = time.monotonic()
         self._level = min(self._most, self._level + (now - self._then) * self._per_second)
         self._then = now
         if amount > self._level:
-            self.refused += 1
             return False
         self._level -= amount
         return True

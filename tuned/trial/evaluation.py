@@ -1,11 +1,12 @@
-"""The life of one evaluation, from the claim to what is to be told: attempts, environment, directories.
+"""The life of one evaluation, from the claim to its ending: attempts, environment, directories.
 
-It knows neither the database nor the slots. Cancelling ``evaluate`` kills the trial's whole tree before
-the cancellation goes on; what was interrupted has no ending and is settled by who cancelled it.
+It must know neither the database nor the slots. Cancelling ``evaluate`` kills the trial's whole tree before
+the cancellation goes on; an evaluation that was cancelled has no ending, and its canceller settles it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +19,14 @@ from tuned.domain.ending import CRASHES, Ending, Failure
 from tuned.systemd import log
 from tuned.trial import cgroup, process
 from tuned.trial import launch as launch_module
+from tuned.trial.tree import completely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.disk.layout import TrialFiles
     from tuned.disk.state import StateDirectory
     from tuned.domain.claim import Claimed
     from tuned.experiment.experiment import Experiment
@@ -32,15 +35,13 @@ if TYPE_CHECKING:
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
-LOG_NAME = "output.log"
-
-
-WORK_NAME = "work"
+#: How long a trial's end waits for the removal of its empty directories.
+REMOVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Where a host evaluates: the same for all of its trials."""
+    """The part of a host that is the same for all of its trials."""
 
     host: str
     state: StateDirectory
@@ -74,14 +75,6 @@ class Site:
             }
         ]
 
-    def directory(self, study_uid: str, number: int) -> Path:
-        """A trial's own directory: its output and its default working directory."""
-        return self.state.trials / study_uid / str(number)
-
-    def point_directory(self, study_uid: str, key: str) -> Path:
-        """A point's own directory, which outlives its trials."""
-        return self.state.points / study_uid / key
-
 
 @dataclass(slots=True, kw_only=True)
 class Evaluation:
@@ -102,14 +95,18 @@ class Evaluation:
     reports: dict[int, float] = field(default_factory=dict)
 
     @property
-    def directory(self) -> Path:
-        return self.site.directory(self.study_uid, self.claimed.number)
+    def files(self) -> TrialFiles:
+        return self.site.state.trial(self.study_uid, self.claimed.number)
+
+    @property
+    def point_directory(self) -> Path:
+        return self.site.state.point(self.study_uid, self.claimed.point.key)
 
 
 async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[bool]]) -> Ending:
     """Runs the objective until it ends by itself; tries crashes again while ``[retry]`` and the budget allow.
 
-    Raises OSError if this host cannot begin it, such as on a full disk; that says nothing of the point.
+    Raises OSError if this host cannot begin it, such as on a full disk; that says nothing about the point.
     """
     earlier: list[Failure] = []
     while True:
@@ -126,29 +123,33 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
 
 
 async def _attempt(evaluation: Evaluation) -> Ending:
-    launch = _launch(evaluation)
     try:
-        return await process.run(launch, evaluation.start, evaluation.reports.__setitem__, log.trial_output)
+        # In a thread, as all that may wait for a disk: that costs 0.1 ms, and the slot waits for it.
+        await asyncio.to_thread(_make_directories, evaluation)
+        reports = evaluation.reports
+        return await process.run(_launch(evaluation), evaluation.start, reports.__setitem__, log.trial_output)
     finally:
-        _remove_empty(evaluation)
+        log.trial_output_ended()
+        await completely(_remove_empty(evaluation))
+
+
+def _make_directories(evaluation: Evaluation) -> None:
+    files, point = evaluation.files, evaluation.point_directory
+    has_own = evaluation.experiment.objective.workdir is not None
+    for directory in (files.directory, *(() if has_own else (files.work,)), point):
+        if directory != files.work:
+            make_directory(directory.parent, 0o700)
+        make_directory(directory, 0o700)
 
 
 def _launch(evaluation: Evaluation) -> launch_module.Launch:
     objective = evaluation.experiment.objective
     site = evaluation.site
-    directory = evaluation.directory
-    make_directory(directory.parent, 0o700)
-    make_directory(directory, 0o700)
-    if objective.workdir is None:
-        workdir = directory / WORK_NAME
-        make_directory(workdir, 0o700)
-    else:
-        workdir = Path(objective.workdir)
     return launch_module.Launch(
         argv=launch_module.command(evaluation.experiment, evaluation.claimed.point),
         environment=_environment(evaluation),
-        workdir=workdir,
-        log=directory / LOG_NAME,
+        workdir=evaluation.files.work if objective.workdir is None else Path(objective.workdir),
+        log=evaluation.files.log,
         timeout_seconds=objective.timeout,
         objectives=len(evaluation.experiment.directions),
         pattern=objective.pattern,
@@ -159,18 +160,21 @@ def _launch(evaluation: Evaluation) -> launch_module.Launch:
     )
 
 
-def _remove_empty(evaluation: Evaluation) -> None:
-    """Most programs leave nothing: their directories need not stay."""
-    point = evaluation.site.point_directory(evaluation.study_uid, evaluation.claimed.point.key)
-    for directory in (evaluation.directory / WORK_NAME, point):
+async def _remove_empty(evaluation: Evaluation) -> None:
+    """Most programs leave nothing: their directories need not stay. A disk that hangs is not waited for."""
+    removing = asyncio.ensure_future(
+        asyncio.to_thread(_remove_directories, evaluation.files.work, evaluation.point_directory)
+    )
+    await asyncio.wait([removing], timeout=REMOVE_SECONDS)
+
+
+def _remove_directories(*directories: Path) -> None:
+    for directory in directories:
         with contextlib.suppress(OSError):
             directory.rmdir()
 
 
 def _environment(evaluation: Evaluation) -> dict[str, str]:
-    points = evaluation.site.point_directory(evaluation.study_uid, evaluation.claimed.point.key)
-    make_directory(points.parent, 0o700)
-    make_directory(points, 0o700)
     return launch_module.environment(
         evaluation.experiment,
         evaluation.claimed.point,
@@ -178,6 +182,6 @@ def _environment(evaluation: Evaluation) -> dict[str, str]:
         host=evaluation.site.host,
         slot=evaluation.slot,
         attempt=evaluation.attempt,
-        point_directory=points,
+        point_directory=evaluation.point_directory,
         cards=evaluation.cards,
     )

@@ -1,17 +1,32 @@
-"""The place in which a host evaluates, and what it says of its isolation."""
+"""One evaluation: its directories, and the isolation of the host on which it runs."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from structlog.testing import capture_logs
 
+from tests.factories import line
+from tests.integration.trial.starting import serving
 from tests.integration.trial.trees import cgroup_root
+from tests.waiting import PATIENCE_SECONDS
 from tuned.disk.state import StateDirectory
+from tuned.domain.claim import Candidate, Claimed, Origin
+from tuned.experiment.experiment import parse
 from tuned.trial import cgroup
-from tuned.trial.evaluation import Site
+from tuned.trial import evaluation as evaluation_module
+from tuned.trial.evaluation import Evaluation, Site, evaluate
+from tuned.trial.fork_servers import ServerProgram
+from tuned.trial.launch import Launch, Start
+from tuned.trial.tree import Tree
+
+pytestmark = pytest.mark.usefixtures("_subreaper")
 
 
 def test_why_there_are_no_control_groups_is_logged_and_a_finding(
@@ -37,3 +52,73 @@ def test_with_control_groups_there_is_nothing_to_say(tmp_path: Path) -> None:
     ):
         site = Site.here(host="h", state=state, grace_seconds=0)
         assert (site.cgroups, site.findings(), logs) == (root, [], [])
+
+
+# Disks
+
+
+def evaluation(state: StateDirectory, start: Start) -> Evaluation:
+    experiment = parse(f'[objective]\ncommand = ["sh", "-c", "echo 1"]\n{line(1)}'.encode(), "e.toml")
+    candidate = Candidate(point=experiment.space.at(0), origin=Origin.WALK)
+    claimed = Claimed(study_id=1, trial_id=1, number=7, replica=0, candidate=candidate, incarnation="i")
+    site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
+    return Evaluation(experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=start)
+
+
+@pytest.fixture
+async def trial(tmp_path: Path) -> AsyncIterator[Evaluation]:
+    with StateDirectory.open(tmp_path / "state") as state:
+        async with serving(ServerProgram.of_commands()) as server:
+            yield evaluation(state, server.start)
+
+
+async def test_directories_are_made_private_and_the_empty_ones_are_gone_at_the_end(trial: Evaluation) -> None:
+    seen: list[int] = []
+
+    async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
+        point, work = trial.point_directory, trial.files.work
+        made = (point, point.parent, work, work.parent, work.parent.parent)
+        seen.extend(each.stat().st_mode & 0o777 for each in made)
+        return await begin(launch, stdout, stderr)
+
+    begin, trial.start = trial.start, start
+    assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
+    assert seen == [0o700] * 5
+    assert [path.name for path in trial.files.directory.iterdir()] == ["output.log"]
+    assert not trial.point_directory.exists()
+
+
+@pytest.mark.parametrize("slow", ["_make_directories", "_remove_directories"])
+async def test_the_loop_goes_on_while_the_disk_makes_and_removes_directories(
+    trial: Evaluation, slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    work = getattr(evaluation_module, slow)
+
+    def slowly(*arguments: object) -> None:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).add_done_callback(lambda _: goes_on.set())
+        assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
+        work(*arguments)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(evaluation_module, slow, slowly)
+    assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
+    assert goes_on.is_set()
+
+
+async def test_a_disk_that_hangs_at_the_removal_does_not_hold_up_the_end(
+    trial: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(evaluation_module, "REMOVE_SECONDS", 0.01)
+    monkeypatch.setattr(evaluation_module, "_remove_directories", lambda *_: goes_on.wait(PATIENCE_SECONDS))
+    try:
+        assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
+    finally:
+        goes_on.set()
+
+
+async def test_a_disk_without_room_is_this_hosts_trouble(trial: Evaluation) -> None:
+    trial.site.state.points.rmdir()
+    with pytest.raises(FileNotFoundError):
+        await evaluate(trial, AsyncMock(return_value=False))

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from tests.acceptance.daemon import all_processes, is_alive, resident_megabytes
 from tests.factories import MIXED
 from tests.integration.trial.starting import run, serving
 from tests.integration.trial.trees import cgroup_root, double_fork, pid_in, staying
-from tests.waiting import until, until_async
+from tests.waiting import PATIENCE_SECONDS, until, until_async
+from tuned.disk import trial_log
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import parse
 from tuned.trial import cgroup, process
@@ -137,6 +139,32 @@ async def test_all_that_was_printed_right_before_the_end_is_read(launch: Launch)
 async def test_the_log_has_both_outputs(launch: Launch) -> None:
     await sh(launch, "echo out; echo err >&2; echo 1")
     assert sorted(launch.log.read_text().split()) == ["1", "err", "out"]
+
+
+async def test_a_slow_disk_holds_up_neither_the_loop_nor_the_end(
+    bare: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    write = trial_log._File.write_and_close
+
+    def slow_write(file: trial_log._File, output: bytes) -> None:
+        assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
+        write(file, output)
+
+    monkeypatch.setattr(trial_log._File, "write_and_close", slow_write)
+    monkeypatch.setattr(trial_log, "CLOSE_SECONDS", 0.05)
+    assert (await sh(bare, "echo 0.5")).values == (0.5,)
+    assert bare.log.read_text() == ""
+    goes_on.set()
+    await until_async(lambda: bare.log.read_text() == "0.5\n", what="the log")
+
+
+async def test_a_last_line_without_its_end_is_told_as_a_line(bare: Launch) -> None:
+    seen: list[bytes] = []
+    async with serving(ServerProgram.of_commands()) as server:
+        launch = replace(bare, argv=("printf", "1\\n2"))
+        await process.run(launch, server.start, on_line=seen.append)
+    assert seen == [b"1", b"2"]
 
 
 async def test_intermediate_values_are_told_while_it_runs(bare: Launch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,5 +46,8 @@ def cgroup_root() -> Iterator[tuple[cgroup.Root, str]]:
     try:
         yield root, name
     finally:
-        asyncio.run(root.kill_leftovers(name))
+        # In a thread: some of those who use this are in an event loop.
+        cleaning = threading.Thread(target=lambda: asyncio.run(root.kill_leftovers(name)))
+        cleaning.start()
+        cleaning.join()
         root.remove()
