@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 #: A result is told within moments; one that lies for so long waits for something.
 WAITING_SECONDS = 30.0
 
-
 _OTHERS = stat.S_IWOTH
 
 _GROUP_AND_OTHERS = stat.S_IWGRP | stat.S_IWOTH

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 MACHINE_ID = Path("/etc/machine-id")
 
 _INSTALLATION_ID = re.compile(r"[0-9a-f]{32}")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SOCKET = "/run/systemd/journal/socket"
 
-
 MESSAGE_IDS = {
     "host state": "f9e500968ff04534bb89a9b3206d39b3",
     "database away": "f607344e7fc34d3e97a992162f8b4771",
@@ -47,20 +46,17 @@ MESSAGE_IDS = {
     "trial output": "4a22d1b8ae5c4299a7cf15467cce2c4a",
 }
 
-
 #: sd-daemon(3)
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
-
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-
 
 #: Only letters, digits and underscores can stand in a field's name.
 _UNFIT = re.compile(r"[^A-Z0-9_]")
 
 
 class Journal:
-    """The way to journald. A socket is made for it once; journald itself may come and go."""
+    """A socket to journald, made once; journald itself may come and go."""
 
     def __init__(self) -> None:
         self._path = SOCKET

@@ -26,20 +26,16 @@ if TYPE_CHECKING:
 
 Format = Literal["auto", "journal", "console", "json"]
 
-
 #: A write of so many bytes to a pipe that poll calls writable does not block (PIPE_BUF, pipe(7)).
 _CHUNK_BYTES = 4096
-
 
 #: journald takes some 300 entries a second of one service over half a minute; this leaves room for ours.
 _OUTPUT_PER_SECOND, _OUTPUT_AT_ONCE = 100, 1000
 
-
 #: A longer line counts for several.
 _OUTPUT_LINE_BYTES = 1024
 
-
-#: What tells a record's place, in the order in which people look for it.
+#: The fields that tell a record's place, in the order in which people look for it.
 _PLACE = ("experiment", "trial", "slot", "attempt")
 
 
@@ -75,7 +71,7 @@ def trial_fields(*, experiment: str, trial: int, slot: int, attempt: int) -> Ite
 
 
 def trial_output(line: bytes) -> None:
-    """What a trial printed is an entry of its own in the journal, within bounds; elsewhere nothing."""
+    """Makes a line of a trial an entry of its own in the journal, within bounds; elsewhere nothing."""
     if _journal is not None:
         _journal.trial_output(line)
 
@@ -164,7 +160,6 @@ class _JournalOutput:
 
 #: The identifier is what journald otherwise takes from the name of the program.
 _ALWAYS = {"SYSLOG_IDENTIFIER": "tuned"}
-
 
 _journal: _JournalOutput | None = None
 

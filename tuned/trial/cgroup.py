@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 CREATE_TRIES = 10
 
 #: The controllers that we use, by the key of ``[resources]`` that needs them.

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: How long a trial's end waits for the removal of its empty directories.
 REMOVE_SECONDS = 5.0
 
@@ -62,7 +61,7 @@ class Site:
         return cls(host=host, state=state, cgroups=None, grace_seconds=grace_seconds, no_cgroups=found.reason)
 
     def findings(self) -> list[FindingView]:
-        """What a doctor says of the isolation here."""
+        """Faults of the isolation here, for a doctor."""
         if not self.no_cgroups:
             return []
         return [

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: The main processes of all trees: the ends of these are for those who wait for them.
 _mains: set[int] = set()
 
