@@ -24,7 +24,6 @@ from tuned.disk import trial_log
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import parse
 from tuned.trial import cgroup, process
-from tuned.trial import launch as launch_module
 from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.launch import Launch
 
@@ -265,50 +264,6 @@ async def test_a_program_is_found_relative_to_the_working_directory(launch: Laun
     program.write_text("#!/bin/sh\necho 0.5\n")
     program.chmod(0o755)
     assert (await run(replace(launch, argv=("./train.sh",)))).values == (0.5,)
-
-
-def test_a_trial_has_the_daemons_environment_without_what_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    withheld = [
-        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "CREDENTIALS_DIRECTORY",
-        "JOURNAL_STREAM", "INVOCATION_ID", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "TUNED_SOCKET",
-        "TUNED_PARAM_OTHER",
-    ]  # fmt: skip
-    for name in [*withheld, "CUDA_VISIBLE_DEVICES"]:
-        monkeypatch.setenv(name, "daemon's")
-    found = environment()
-    assert not found.keys() & set(withheld)
-    assert found["CUDA_VISIBLE_DEVICES"] == "daemon's"
-
-
-def environment(env: str = "{}", **changes: object) -> dict[str, str]:
-    content = f'name = "exp"\n[objective]\ncommand = ["true"]\nenv = {env}\n{MIXED}'
-    experiment = parse(content.encode(), "exp.toml")
-    point = experiment.space.point({"size": 3, "rate": 0.6, "kind": True})
-    where = {"trial": 7, "host": "alpha", "slot": 1, "attempt": 2, "point_directory": Path("/points/x")}
-    return launch_module.environment(experiment, point, **{**where, **changes})  # type: ignore[arg-type]
-
-
-def test_parameters_and_where_it_runs_are_in_the_environment() -> None:
-    ours = {name: value for name, value in environment().items() if name.startswith("TUNED_")}
-    assert json.loads(ours.pop("TUNED_PARAMS")) == {"size": 3, "rate": 0.6, "kind": True}
-    assert ours == {
-        "TUNED_PARAM_SIZE": "3",
-        "TUNED_PARAM_RATE": "0.6",
-        "TUNED_PARAM_KIND": "true",
-        "TUNED_EXPERIMENT": "exp",
-        "TUNED_TRIAL": "7",
-        "TUNED_HOST": "alpha",
-        "TUNED_SLOT": "1",
-        "TUNED_ATTEMPT": "2",
-        "TUNED_POINT_DIR": "/points/x",
-    }
-
-
-def test_the_experiments_environment_wins_over_the_daemons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "64")
-    assert environment()["PYTHONUNBUFFERED"] == "1"
-    found = environment('{ OMP_NUM_THREADS = "4", PYTHONUNBUFFERED = "" }')
-    assert (found["OMP_NUM_THREADS"], found["PYTHONUNBUFFERED"]) == ("4", "")
 
 
 # What cannot be started
