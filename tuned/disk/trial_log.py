@@ -20,7 +20,7 @@ from asyncinotify import Inotify, Mask
 from tuned.disk.layout import older_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -66,7 +66,10 @@ class TrialLog:
         #: The write under way, and when it was handed over.
         self._writing: asyncio.Future[None] | None = None
         self._began = 0.0
-        self._submit(self._file.open)
+
+    def open(self) -> None:
+        """For a thread, before the first write."""
+        self._file.open()
 
     def has_room(self) -> bool:
         """False: the disk does not keep up. True again at the latest after STALL_SECONDS."""
@@ -83,11 +86,14 @@ class TrialLog:
         if self._timer is None:
             self._timer = self._loop.call_later(GATHER_SECONDS, self._hand_over)
 
-    async def close(self) -> None:
-        """Returns once all of the output is in the file, or after CLOSE_SECONDS. Must not be cancelled."""
+    async def close(self, remove: Sequence[Path] = ()) -> None:
+        """Returns once all of the output is in the file and these directories are removed if they are empty.
+
+        A disk that hangs is waited for CLOSE_SECONDS. Must not be cancelled.
+        """
         if self._timer is not None:
             self._timer.cancel()
-        closed = self._submit(self._file.write_and_close, self._take_waiting())
+        closed = self._submit(self._file.end, self._take_waiting(), remove)
         await asyncio.wait([closed], timeout=CLOSE_SECONDS)
         if not closed.done():
             _log.warning("output not kept", file=str(self._path), error="the disk is too slow")
@@ -119,21 +125,25 @@ class TrialLog:
         self._waiting_bytes = self._left_out_bytes = 0
         return taken
 
-    def _submit(self, work: Callable[..., None], *arguments: bytes) -> asyncio.Future[None]:
+    def _submit(self, work: Callable[..., None], *arguments: object) -> asyncio.Future[None]:
         return self._loop.run_in_executor(_writer, self._context.run, work, *arguments)
 
 
 class _File:
-    """The file itself. Belongs to the writer's thread."""
+    """The file itself. Belongs to the writer's thread once it is open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
         self._size = 0
+        self._is_over = False
 
     def open(self) -> None:
         with self._survived():
             self._open()
+        if self._is_over:
+            # The disk hung, and its trial was cancelled meanwhile.
+            self._close()
 
     def write(self, output: bytes) -> None:
         left = memoryview(output)
@@ -147,9 +157,13 @@ class _File:
                     self._path.replace(older_part(self._path))
                     self._open()
 
-    def write_and_close(self, output: bytes) -> None:
+    def end(self, output: bytes, remove: Sequence[Path]) -> None:
+        self._is_over = True
         self.write(output)
         self._close()
+        for directory in remove:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
     def _open(self) -> None:
         # A trial may have put a link or a FIFO in its place.

@@ -6,20 +6,16 @@ the cancellation goes on; an evaluation that was cancelled has no ending, and it
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from tuned.disk.files import make_directory
 from tuned.domain.ending import CRASHES, Ending, Failure
 from tuned.systemd import log
 from tuned.trial import cgroup, process
 from tuned.trial import launch as launch_module
-from tuned.trial.tree import completely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,9 +29,6 @@ if TYPE_CHECKING:
     from tuned.protocol import FindingView
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-#: How long a trial's end waits for the removal of its empty directories.
-REMOVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,33 +115,22 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
 
 
 async def _attempt(evaluation: Evaluation) -> Ending:
+    reports = evaluation.reports
     try:
-        # In a thread, as all that may wait for a disk: that costs 0.1 ms, and the slot waits for it.
-        await asyncio.to_thread(_make_directories, evaluation)
-        reports = evaluation.reports
         return await process.run(_launch(evaluation), evaluation.start, reports.__setitem__, log.trial_output)
     finally:
         log.trial_output_ended()
-        await completely(_remove_empty(evaluation))
-
-
-def _make_directories(evaluation: Evaluation) -> None:
-    files, point = evaluation.files, evaluation.point_directory
-    has_own = evaluation.experiment.objective.workdir is not None
-    for directory in (files.directory, *(() if has_own else (files.work,)), point):
-        if directory != files.work:
-            make_directory(directory.parent, 0o700)
-        make_directory(directory, 0o700)
 
 
 def _launch(evaluation: Evaluation) -> launch_module.Launch:
     objective = evaluation.experiment.objective
-    site = evaluation.site
+    site, files, point = evaluation.site, evaluation.files, evaluation.point_directory
+    work = (files.work,) if objective.workdir is None else ()
     return launch_module.Launch(
         argv=launch_module.command(evaluation.experiment, evaluation.claimed.point),
         environment=_environment(evaluation),
-        workdir=evaluation.files.work if objective.workdir is None else Path(objective.workdir),
-        log=evaluation.files.log,
+        workdir=files.work if objective.workdir is None else Path(objective.workdir),
+        log=files.log,
         timeout_seconds=objective.timeout,
         objectives=len(evaluation.experiment.directions),
         pattern=objective.pattern,
@@ -156,21 +138,10 @@ def _launch(evaluation: Evaluation) -> launch_module.Launch:
         cgroups=site.cgroups,
         resources=evaluation.experiment.resources,
         grace_seconds=site.grace_seconds,
+        directories=(files.directory.parent, files.directory, *work, point.parent, point),
+        # Most programs leave nothing: their directories need not stay.
+        removed_if_empty=(*work, point),
     )
-
-
-async def _remove_empty(evaluation: Evaluation) -> None:
-    """Most programs leave nothing: their directories need not stay. A disk that hangs is not waited for."""
-    removing = asyncio.ensure_future(
-        asyncio.to_thread(_remove_directories, evaluation.files.work, evaluation.point_directory)
-    )
-    await asyncio.wait([removing], timeout=REMOVE_SECONDS)
-
-
-def _remove_directories(*directories: Path) -> None:
-    for directory in directories:
-        with contextlib.suppress(OSError):
-            directory.rmdir()
 
 
 def _environment(evaluation: Evaluation) -> dict[str, str]:

@@ -49,6 +49,10 @@ class Launch:
     #: The place in which its group is made, and the limits of that.
     cgroups: Root | None
     resources: Resources = UNLIMITED
+    #: Made in this order before the program begins, for our user alone.
+    directories: tuple[Path, ...] = ()
+    #: Those of them that are removed at the end if the program left nothing there.
+    removed_if_empty: tuple[Path, ...] = ()
     #: Between SIGTERM and SIGKILL when the tree is killed.
     grace_seconds: float = 0.0
 

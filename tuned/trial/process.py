@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
+from tuned.disk.files import make_directory
 from tuned.disk.trial_log import TrialLog
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.trial.launch import Launch, Start, launch_problem
@@ -27,17 +28,27 @@ async def run(
 ) -> Ending:
     """Runs to the end, or to the timeout. Cancelled: kills the whole tree, then the cancellation goes on.
 
-    Raises what ``start`` raises.
+    Raises what ``start`` raises, and OSError if a directory cannot be made.
     """
-    # In a thread: the program may lie on another machine's disk.
-    if problem := await asyncio.to_thread(launch_problem, launch):
-        return _failed(Cause.EXIT, problem)
     reports = Reports(launch.objectives, launch.pattern, on_report)
     kept = TrialLog(launch.log)
     try:
+        # One hop to a thread before, and one after, for all that may wait for a disk: each costs some 0.1 ms.
+        if problem := await asyncio.to_thread(_prepare, launch, kept):
+            return _failed(Cause.EXIT, problem)
         return await _watch(launch, start, reports, kept, on_line)
     finally:
-        await completely(kept.close())
+        await completely(kept.close(launch.removed_if_empty))
+
+
+def _prepare(launch: Launch, kept: TrialLog) -> str | None:
+    """Makes the directories and opens the log; if the program cannot be started, returns why instead."""
+    for directory in launch.directories:
+        make_directory(directory, 0o700)
+    problem = launch_problem(launch)
+    if problem is None:
+        kept.open()
+    return problem
 
 
 async def _watch(

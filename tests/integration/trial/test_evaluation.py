@@ -17,10 +17,10 @@ from tests.integration.trial.starting import serving
 from tests.integration.trial.trees import cgroup_root
 from tests.waiting import PATIENCE_SECONDS
 from tuned.disk.state import StateDirectory
+from tuned.disk.trial_log import TrialLog
 from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.experiment.experiment import parse
-from tuned.trial import cgroup
-from tuned.trial import evaluation as evaluation_module
+from tuned.trial import cgroup, process
 from tuned.trial.evaluation import Evaluation, Site, evaluate
 from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.launch import Launch, Start
@@ -88,34 +88,21 @@ async def test_directories_are_made_private_and_the_empty_ones_are_gone_at_the_e
     assert not trial.point_directory.exists()
 
 
-@pytest.mark.parametrize("slow", ["_make_directories", "_remove_directories"])
-async def test_the_loop_goes_on_while_the_disk_makes_and_removes_directories(
-    trial: Evaluation, slow: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    goes_on = threading.Event()
-    work = getattr(evaluation_module, slow)
-
-    def slowly(*arguments: object) -> None:
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).add_done_callback(lambda _: goes_on.set())
-        assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
-        work(*arguments)
-
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(evaluation_module, slow, slowly)
-    assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
-    assert goes_on.is_set()
-
-
-async def test_a_disk_that_hangs_at_the_removal_does_not_hold_up_the_end(
+async def test_the_loop_goes_on_while_the_disk_makes_directories(
     trial: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    monkeypatch.setattr(evaluation_module, "REMOVE_SECONDS", 0.01)
-    monkeypatch.setattr(evaluation_module, "_remove_directories", lambda *_: goes_on.wait(PATIENCE_SECONDS))
-    try:
-        assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
-    finally:
-        goes_on.set()
+    prepare = process._prepare
+
+    def slowly(launch: Launch, kept: TrialLog) -> str | None:
+        loop.call_soon_threadsafe(goes_on.set)
+        assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
+        return prepare(launch, kept)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(process, "_prepare", slowly)
+    assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
+    assert goes_on.is_set()
 
 
 async def test_a_disk_without_room_is_this_hosts_trouble(trial: Evaluation) -> None:

@@ -144,13 +144,13 @@ async def test_a_slow_disk_holds_up_neither_the_loop_nor_the_end(
     bare: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    write = trial_log._File.write_and_close
+    write = trial_log._File.write
 
     def slow_write(file: trial_log._File, output: bytes) -> None:
         assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
         write(file, output)
 
-    monkeypatch.setattr(trial_log._File, "write_and_close", slow_write)
+    monkeypatch.setattr(trial_log._File, "write", slow_write)
     monkeypatch.setattr(trial_log, "CLOSE_SECONDS", 0.05)
     assert (await sh(bare, "echo 0.5")).values == (0.5,)
     assert bare.log.read_text() == ""

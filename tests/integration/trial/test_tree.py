@@ -31,6 +31,10 @@ def begin(script: str, group: Cgroup | None = None) -> Tree:
     return Tree(main=main, mark=f"test/{os.getpid()}", group=group)
 
 
+def spawn(script: str) -> int:
+    return os.posix_spawn("/bin/sh", ["sh", "-c", script], {})
+
+
 async def test_the_status_of_the_main_process_is_taken_and_kept() -> None:
     tree = begin("exit 7")
     assert [await tree.ended(), await tree.ended()] == [7, 7]
@@ -54,8 +58,7 @@ async def test_a_main_process_is_its_trees_until_its_end_is_taken() -> None:
 
 
 async def test_a_child_that_was_adopted_tells_its_end_as_popen_does() -> None:
-    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "kill -TERM $$"], {})
-    tree = Tree(main=Adopted(pid), mark=f"test/{os.getpid()}", group=None)
+    tree = Tree(main=Adopted(spawn("kill -TERM $$")), mark=f"test/{os.getpid()}", group=None)
     assert await tree.ended() == -15
     await tree.kill()
 

@@ -28,19 +28,20 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """A disk that hangs until this is set."""
     goes_on = threading.Event()
-    open_file = trial_log._File.open
+    write_file = trial_log._File.write
 
-    def slow_open(file: trial_log._File) -> None:
+    def slow_write(file: trial_log._File, output: bytes) -> None:
         assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
-        open_file(file)
+        write_file(file, output)
 
-    monkeypatch.setattr(trial_log._File, "open", slow_open)
+    monkeypatch.setattr(trial_log._File, "write", slow_write)
     yield goes_on
     goes_on.set()
 
 
 async def write(log: Path, *chunks: bytes) -> None:
     file = TrialLog(log)
+    await asyncio.to_thread(file.open)
     for chunk in chunks:
         file.write(chunk)
     await file.close()
@@ -139,6 +140,7 @@ async def test_what_waits_for_a_slow_disk_is_bounded_and_the_newest_is_kept(
 ) -> None:
     monkeypatch.setattr(trial_log, "WAITING_BYTES", 40)
     file = TrialLog(tmp_path / "output.log")
+    await asyncio.to_thread(file.open)
     file.write(b"first\n")
     await until_async(lambda: file._writing is not None, what="the first write to begin")
     for number in range(10):
@@ -183,3 +185,19 @@ async def test_a_reader_does_not_hold_up_the_loop(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(trial_log, "_open_to_read", slow_open)
     asyncio.get_running_loop().call_later(0.01, goes_on.set)
     assert [chunk async for chunk in trial_log.read(tmp_path / "output.log", None)] == [b"one\n"]
+
+
+async def test_a_log_that_opens_after_its_end_is_closed(tmp_path: Path) -> None:
+    file = TrialLog(tmp_path / "output.log")
+    await file.close()
+    await asyncio.to_thread(file.open)
+    assert file._file._descriptor is None
+
+
+async def test_directories_are_removed_at_the_end_if_they_are_empty(tmp_path: Path) -> None:
+    file = TrialLog(tmp_path / "output.log")
+    await asyncio.to_thread(file.open)
+    for name in ("empty", "full", "full/file"):
+        (tmp_path / name).mkdir()
+    await file.close([tmp_path / "empty", tmp_path / "full", tmp_path / "none"])
+    assert names(tmp_path) == {"output.log", "full"}
