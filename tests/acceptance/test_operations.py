@@ -138,9 +138,14 @@ def test_doctor_finds_what_is_wrong_and_mends_what_is_safe(make: MakeDaemon) -> 
     until(lambda: "not-joined" not in daemon.tunectl("doctor", "--json").stdout, what="the host to join")
     (daemon.spool / "done").chmod(0o777)
     answer = daemon.tunectl("doctor", "--json")
+
     # These daemons take each other for dead sooner than is wise.
-    assert [each["code"] for each in json.loads(answer.stdout)["findings"]] == ["setting", "permissions"]
+    # What is true of the machine that runs this test is not looked at.
+    def codes(told: str) -> list[str]:
+        return [each["code"] for each in json.loads(told)["findings"] if each["code"] != "no-control-groups"]
+
+    assert codes(answer.stdout) == ["setting", "permissions"]
     fixed = daemon.tunectl("doctor", "--fix", "--json")
-    assert [each["code"] for each in json.loads(fixed.stdout)["findings"]] == ["setting"]
+    assert codes(fixed.stdout) == ["setting"]
     assert (answer.returncode, fixed.returncode) == (1, 1)
     assert (daemon.spool / "done").stat().st_mode & 0o022 == 0

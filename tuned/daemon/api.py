@@ -6,6 +6,7 @@ peer: the socket does.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from tuned import __version__
 from tuned.config.settings import Settings, redacted
 from tuned.daemon import doctor
 from tuned.disk import trial_log
-from tuned.disk.trial_log import rotated
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, StudyState
 from tuned.errors import DatabaseAway, NotFound
@@ -23,7 +23,7 @@ from tuned.storage.hosts import HostRow, held, hosts
 from tuned.storage.queries import experiments
 from tuned.storage.studies import study_statuses
 from tuned.trial import cgroup
-from tuned.trial.evaluation import LOG_NAME, Site
+from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -123,14 +123,14 @@ class Api:
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
         uid = await self.link.call(experiments.uid, await self._study_id(name))
         if number is None:
-            number = self._newest(name, uid)
-        log = self.site.directory(uid, number) / LOG_NAME
-        if not (log.exists() or rotated(log).exists()):
+            number = await self._newest(name, uid)
+        files = self.site.state.trial(uid, number)
+        if not await asyncio.to_thread(files.has_output):
             raise await self._log_not_here(name, number)
         running = next(
             (r for r in self.scheduler.running(name) if r.evaluation.claimed.number == number), None
         )
-        return trial_log.read(log, running.task if running is not None and follow else None)
+        return trial_log.read(files.log, running.task if running is not None and follow else None)
 
     async def hosts(self) -> Sequence[HostView]:
         rows = await self.link.call(hosts)
@@ -175,7 +175,8 @@ class Api:
 
     async def doctor(self) -> Sequence[FindingView]:
         is_member = self.fleet.claimant is not None
-        return await doctor.examine(self.settings, self.link, is_member=is_member)
+        found = await doctor.examine(self.settings, self.link, is_member=is_member)
+        return [*found, *self.site.findings()]
 
     async def fix(self) -> FixedView:
         fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.claimant is not None)
@@ -250,12 +251,11 @@ class Api:
             )
         return found
 
-    def _newest(self, name: str, uid: str) -> int:
-        directory = self.site.state.trials / uid
-        numbers = [int(path.name) for path in directory.iterdir()] if directory.is_dir() else []
-        if not numbers:
+    async def _newest(self, name: str, uid: str) -> int:
+        newest = await asyncio.to_thread(self.site.state.newest_trial, uid)
+        if newest is None:
             raise NotFound(f"cannot show output of {name}: no trial of it has run on this host")
-        return max(numbers)
+        return newest
 
     async def _log_not_here(self, name: str, number: int) -> NotFound:
         view = await self.link.call(experiments.trial, await self._study_id(name), number)

@@ -33,7 +33,7 @@ from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
 from tuned.systemd import log
 from tuned.systemd.notify import Notifier, watchdog_interval_seconds
-from tuned.trial import cgroup, process_table
+from tuned.trial import process_table
 from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ class Daemon:
         self._link = Link(
             Database(settings.storage), self._events, last_retry_seconds=settings.interval_seconds
         )
-        self._site = Site(
-            host=settings.host, state=state, cgroups=cgroup.find(), grace_seconds=settings.grace_seconds
-        )
+        self._site = Site.here(host=settings.host, state=state, grace_seconds=settings.grace_seconds)
         self._teller = Teller(self._link, Outbox(state.outbox))
         self._scheduler = Scheduler(self._link, self._teller, self._site, settings.slots)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
@@ -215,7 +213,7 @@ class Daemon:
         """Waits until nothing runs any more, and all results are on disk."""
         if self._work is not None:
             await asyncio.wait([self._work])
-        await asyncio.to_thread(process_table.kill_all)
+        await process_table.kill_all()
         await self._teller.written()
 
     async def _aborted(self) -> None:
@@ -275,10 +273,9 @@ class Daemon:
     async def _clear_leftovers(self) -> None:
         """Kills processes that an earlier daemon left here, and adopts those that trials will leave."""
         process_table.become_subreaper()
-        installation_id = self._site.state.installation_id
-        await asyncio.to_thread(process_table.kill_installation, installation_id)
+        await process_table.kill_installation(self._site.state.installation_id)
         if self._site.cgroups is not None:
-            await asyncio.to_thread(self._site.cgroups.kill_leftovers, installation_id)
+            await self._site.cgroups.kill_leftovers(self._site.state.installation_id)
 
     def _advance_to(self, state: HostState) -> None:
         if state in HOST_TRANSITIONS[self._state]:

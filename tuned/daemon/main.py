@@ -58,7 +58,7 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
         log.configure(settings.log_format, host=settings.host)
         for warning in settings.warnings:
             structlog.get_logger().warning("configuration", warning=warning)
-        credentials.keep_capabilities()
+        credentials.drop_ambient_capabilities()
         credentials.take_password_file(os.environ)
         asyncio.run(_settle(settings) if is_settling else _run(settings, load))
     # All of ours is closed. To take the interpreter down would cost more than the whole stop, and wait for a

@@ -1,1 +1,1 @@
-"""What outlives the process on this host: state directory, spool, outbox, logs of trials."""
+"""Files that outlive the process on this host: state directory, spool, outbox, logs of trials."""

@@ -1,4 +1,7 @@
-"""What an experiment file in the spool is: its name, what is read of it, and why it may be refused."""
+"""An experiment file in the spool: its name, its content, and why it may be refused.
+
+It must never read more than 1 MiB of a file, or follow a link that its owner put there.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Taken:
     """An experiment file in ``active/``."""
 
     name: str
-    #: What was read, once; what stands in ``active/`` is a copy of it that is ours.
+    #: Read once; the file in ``active/`` is a copy of it that is ours.
     content: bytes
 
     @property

@@ -1,6 +1,6 @@
-"""What can be seen to be wrong on this host without asking anybody: settings, directories, the outbox.
+"""Faults of this host that can be seen without asking anybody: settings, directories, the outbox.
 
-Looks, and changes only permissions of this user's own directories, when told to.
+It looks, and when told to it takes permissions from this user's own directories. It must change nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tuned.disk.arrivals import FOLDERS
+from tuned.disk.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
 #: A result is told within moments; one that lies for so long waits for something.
 WAITING_SECONDS = 30.0
 
-
 _OTHERS = stat.S_IWOTH
-
 
 _GROUP_AND_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def check_host(settings: Settings) -> list[FindingView]:
-    """Directories that this user may not look into are passed over."""
-    return [*_warnings(settings), *_open_directories(settings), *_outbox(settings.state_dir / "outbox")]
+    """Passes over directories that this user may not look into."""
+    return [
+        *_warnings(settings),
+        *_open_directories(settings),
+        *_outbox(Layout(path=settings.state_dir).outbox),
+    ]
 
 
 def close_directories(settings: Settings) -> list[str]:
@@ -69,8 +72,8 @@ def _open_directories(settings: Settings) -> Iterator[FindingView]:
 
 def _too_open(settings: Settings) -> Iterator[tuple[Path, int, int]]:
     """Directories with their modes, and which bits they must not have."""
-    spool, state = settings.spool, settings.state_dir
-    wanted = [(spool, _OTHERS), (state, _OTHERS), (state / "outbox", _GROUP_AND_OTHERS)]
+    spool, state = settings.spool, Layout(path=settings.state_dir)
+    wanted = [(spool, _OTHERS), (state.path, _OTHERS), (state.outbox, _GROUP_AND_OTHERS)]
     wanted += [(spool / folder, _GROUP_AND_OTHERS) for folder in FOLDERS]
     for path, closed_to in wanted:
         try:

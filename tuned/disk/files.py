@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Unfit(Exception):
-    """What is there is not a regular file of the allowed size; the text says what it is."""
+    """The path is not a regular file of the allowed size; the text says what it is."""
 
 
 def write(path: Path, content: bytes, *, mode: int, group: int | None = None) -> None:
@@ -50,7 +50,7 @@ def _write_scratch(scratch: Path, content: bytes, mode: int, group: int | None) 
 
 
 def move(path: Path, target: Path) -> Path:
-    """Renames it durably, on one file system; returns ``target``, where there must be nothing yet."""
+    """Renames it durably, on one file system; returns ``target``, which must not exist yet."""
     path.rename(target)
     sync_directory(target.parent)
     sync_directory(path.parent)
@@ -58,12 +58,12 @@ def move(path: Path, target: Path) -> Path:
 
 
 def temporary(path: Path) -> Path:
-    """Where the file lies until it is whole."""
+    """The path of the file until it is whole."""
     return path.with_name(f".{path.name}.tmp")
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Removes what a crash left of unfinished writes; only for the one who holds the directory."""
+    """Removes unfinished files that a crash left; only the holder of the directory may."""
     for scratch in directory.glob(".*.tmp"):
         if not stat.S_ISDIR(scratch.lstat().st_mode):
             scratch.unlink()
@@ -79,7 +79,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def open_regular(path: Path, most_bytes: int) -> BinaryIO:
-    """Opens what others may have put there. Raises Unfit or OSError; never waits, never follows a link."""
+    """Opens another user's file. Raises Unfit or OSError; never waits, never follows a link."""
     # Looked at before it is opened too: opening a device can do something.
     _require_regular(path.lstat(), most_bytes)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -100,9 +100,9 @@ def _require_regular(status: os.stat_result, most_bytes: int) -> None:
 
 
 def is_being_written(file: BinaryIO, *, quiet_seconds: float) -> bool:
-    """Whether someone has it open for writing: for certain where the kernel tells us, elsewhere by its age.
+    """Whether someone has it open for writing: for certain if the kernel tells us, otherwise by its age.
 
-    Until ``file`` is closed, whoever opens it for writing waits.
+    Until ``file`` is closed, a process that opens it for writing waits.
     """
     try:
         # The kernel sends this signal to the one they wait for. Nobody handles it, and by default it does
@@ -183,7 +183,7 @@ def lock_directory(path: Path) -> int | None:
 
 def _give_to_group(descriptor: int, group: int | None) -> None:
     if group is not None and os.fstat(descriptor).st_gid != group:
-        # Who is not a member of the group cannot give anything to it: then it keeps the daemon's own.
+        # A daemon outside of the group cannot give anything to it: the file keeps the daemon's own group.
         with contextlib.suppress(PermissionError):
             os.fchown(descriptor, -1, group)
 

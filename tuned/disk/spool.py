@@ -45,32 +45,26 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: A file of which we may not know whether it is being written must have been quiet for so long.
 SETTLE_SECONDS = 1.0
 
-
-#: What no file in rejected/ has in its name, whatever it was called: terminals obey some of it.
+#: Characters that no name in rejected/ has, because terminals obey some of them.
 _UNSAFE = re.compile(r"^[^A-Za-z0-9]|[^A-Za-z0-9._-]")
-
 
 _IS_ACTIVE = "an experiment file of this name is active"
 
 
 _ARRIVED = Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.ATTRIB
 
-
 _WENT = Mask.DELETE | Mask.MOVED_FROM
 
-
 _SELF = Mask.DELETE_SELF | Mask.MOVE_SELF
-
 
 _BLIND = _SELF | Mask.UNMOUNT | Mask.IGNORED
 
 
 class Change(enum.Flag):
-    """What there may be to do."""
+    """The kinds of work that a change in the spool may bring."""
 
     #: There may be something for ``take``.
     ARRIVALS = enum.auto()
@@ -87,7 +81,7 @@ class Spool:
         Raises Conflict if another daemon has it; InvalidInput if it is unusable or any user may write to it.
         """
         self.path = path
-        #: What was left where it is, and why, so that it is told once.
+        #: Files that were left in their place, and why, so that each is told once.
         self._left: dict[str, tuple[object, ...]] = {}
         #: Arrivals that went to ``rejected/``, and why, until somebody asks.
         self._refusals: list[tuple[str, str]] = []
@@ -145,7 +139,7 @@ class Spool:
         return found
 
     def active(self) -> list[Taken]:
-        """What was taken before this start; what is no experiment file goes to ``rejected/``."""
+        """The files taken before this start; one that is no experiment file goes to ``rejected/``."""
         taken = []
         with self._moving:
             for path in sorted((self.path / "active").iterdir()):
@@ -163,7 +157,7 @@ class Spool:
         return os.path.lexists(self.path / "active" / (name + SUFFIX))
 
     def retire(self, name: str, into: Literal["done", "cancelled"]) -> Path:
-        """Moves an experiment's file out of ``active/`` and returns where it is now. Raises NotFound."""
+        """Moves an experiment's file out of ``active/`` and returns its path now. Raises NotFound."""
         with self._moving:
             path = self._require_active(name)
             return files.move(path, self._free_path(into, path.name))
@@ -282,7 +276,7 @@ class Spool:
         try:
             files.write(explanation, text, mode=0o640, group=self._group)
         except OSError as error:
-            # What must not run is moved all the same; the log has the problems.
+            # A file that must not run is moved all the same; the log has the problems.
             _log.error("error file not written", file=explanation.name, error=str(error))
         try:
             files.move(path, target)

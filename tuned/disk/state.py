@@ -1,4 +1,4 @@
-"""The state directory: the lock and the id that make this daemon one installation, and where its things lie.
+"""The state directory: the lock and the id that make this daemon one installation.
 
 The id tells the fleet which trials are our own old incarnation's. So it must never be given to two daemons: a
 second daemon on the directory is refused, and on another machine (a cloned disk) it is replaced.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tuned.disk import files
+from tuned.disk.layout import Layout
 from tuned.errors import Conflict, InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -29,37 +30,19 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 MACHINE_ID = Path("/etc/machine-id")
 
-
 _INSTALLATION_ID = re.compile(r"[0-9a-f]{32}")
-
 
 _MOST_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateDirectory:
+class StateDirectory(Layout):
     """The directory while it is ours; ``open`` is the only way to get one."""
 
-    path: Path
     #: 32 hexadecimal digits, the same for every daemon that ever ran on this directory on this machine.
     installation_id: str
-
-    @property
-    def outbox(self) -> Path:
-        return self.path / "outbox"
-
-    @property
-    def trials(self) -> Path:
-        """Logs and private working directories, by trial."""
-        return self.path / "trials"
-
-    @property
-    def points(self) -> Path:
-        """TUNED_POINT_DIR, by point."""
-        return self.path / "points"
 
     @classmethod
     @contextlib.contextmanager
@@ -122,7 +105,7 @@ def _new_installation_id(path: Path, machine: str) -> str:
 
 
 def _machine(machine_id: Path) -> str:
-    """A digest, since machine-id(5) asks not to show the id itself; empty where there is none."""
+    """A digest, since machine-id(5) asks not to show the id itself; empty if there is none."""
     try:
         text = machine_id.read_bytes().strip()
     except FileNotFoundError:

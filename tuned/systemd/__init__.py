@@ -1,1 +1,1 @@
-"""What is said to systemd and the journal, and what systemd gives. Never waits, never raises."""
+"""Messages to systemd and to the journal, and the secrets that systemd gives. It must never wait."""

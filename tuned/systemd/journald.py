@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SOCKET = "/run/systemd/journal/socket"
 
-
 MESSAGE_IDS = {
     "host state": "f9e500968ff04534bb89a9b3206d39b3",
     "database away": "f607344e7fc34d3e97a992162f8b4771",
@@ -47,20 +46,17 @@ MESSAGE_IDS = {
     "trial output": "4a22d1b8ae5c4299a7cf15467cce2c4a",
 }
 
-
 #: sd-daemon(3)
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
-
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
-
-#: What is no letter, digit or underscore cannot stand in a field's name.
+#: Only letters, digits and underscores can stand in a field's name.
 _UNFIT = re.compile(r"[^A-Z0-9_]")
 
 
 class Journal:
-    """The way to journald. A socket is made for it once; journald itself may come and go."""
+    """A socket to journald, made once; journald itself may come and go."""
 
     def __init__(self) -> None:
         self._path = SOCKET
@@ -78,7 +74,7 @@ class Journal:
         return True
 
     def _send_large(self, entry: bytes) -> bool:
-        """What is too large for a datagram goes as a sealed file in memory, as journald expects it."""
+        """Sends an entry that is too large for a datagram as a sealed file in memory."""
         with contextlib.suppress(OSError), open_memory(entry) as file:
             fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", file.fileno()))]
@@ -100,21 +96,18 @@ def _field(name: str, value: str) -> bytes:
 
 
 class Bucket:
-    """How much output of trials goes into the journal, which refuses a service that says too much."""
+    """Bounds the output of trials in the journal, which refuses a service that says too much."""
 
     def __init__(self, per_second: float, most: float) -> None:
         self._per_second = per_second
         self._most = self._level = most
         self._then = time.monotonic()
-        #: Refused since the last one that was not.
-        self.refused = 0
 
     def take(self, amount: float) -> bool:
         now = time.monotonic()
         self._level = min(self._most, self._level + (now - self._then) * self._per_second)
         self._then = now
         if amount > self._level:
-            self.refused += 1
             return False
         self._level -= amount
         return True

@@ -26,20 +26,16 @@ if TYPE_CHECKING:
 
 Format = Literal["auto", "journal", "console", "json"]
 
-
 #: A write of so many bytes to a pipe that poll calls writable does not block (PIPE_BUF, pipe(7)).
 _CHUNK_BYTES = 4096
-
 
 #: journald takes some 300 entries a second of one service over half a minute; this leaves room for ours.
 _OUTPUT_PER_SECOND, _OUTPUT_AT_ONCE = 100, 1000
 
-
 #: A longer line counts for several.
 _OUTPUT_LINE_BYTES = 1024
 
-
-#: What tells a record's place, in the order in which people look for it.
+#: The fields that tell a record's place, in the order in which people look for it.
 _PLACE = ("experiment", "trial", "slot", "attempt")
 
 
@@ -75,9 +71,15 @@ def trial_fields(*, experiment: str, trial: int, slot: int, attempt: int) -> Ite
 
 
 def trial_output(line: bytes) -> None:
-    """What a trial printed is an entry of its own in the journal, within bounds; elsewhere nothing."""
+    """Makes a line of a trial an entry of its own in the journal, within bounds; elsewhere nothing."""
     if _journal is not None:
         _journal.trial_output(line)
+
+
+def trial_output_ended() -> None:
+    """Says how much output was left out of the journal, if no further line has said so."""
+    if _journal is not None:
+        _journal.tell_left_out()
 
 
 class _Output:
@@ -122,6 +124,8 @@ class _JournalOutput:
         self.dropped = 0
         self._host = {} if host is None else {"TUNED_HOST": host}
         self._journal = journald.Journal()
+        #: Lines of trials that the journal has not, since that was said last.
+        self._left_out = 0
         self._bucket = journald.Bucket(_OUTPUT_PER_SECOND, _OUTPUT_AT_ONCE)
 
     def close(self) -> None:
@@ -134,21 +138,28 @@ class _JournalOutput:
     debug = info = warning = error = critical = msg
 
     def trial_output(self, line: bytes) -> None:
-        left_out = self._bucket.refused
         if not self._bucket.take(1 + len(line) / _OUTPUT_LINE_BYTES):
+            self._left_out += 1
             return
-        if left_out:
-            self._bucket.refused = 0
-            structlog.get_logger().warning("output of trials left out", lines=left_out)
+        self.tell_left_out()
         fields = _prefixed(structlog.contextvars.get_contextvars()) | self._host
         text = line.decode("utf-8", "replace")
         kind = {"MESSAGE_ID": journald.MESSAGE_IDS["trial output"], "PRIORITY": 6}
-        self._journal.send(journald.encode({"MESSAGE": text, **kind, **_ALWAYS, **fields}))
+        if not self._journal.send(journald.encode({"MESSAGE": text, **kind, **_ALWAYS, **fields})):
+            self._left_out += 1
+
+    def tell_left_out(self) -> None:
+        if not self._left_out:
+            return
+        told, self._left_out = self._left_out, 0
+        structlog.get_logger().warning("output of trials left out", lines=told)
+        if self.dropped:
+            # journald did not take that either: it is said with the next one.
+            self._left_out = told
 
 
 #: The identifier is what journald otherwise takes from the name of the program.
 _ALWAYS = {"SYSLOG_IDENTIFIER": "tuned"}
-
 
 _journal: _JournalOutput | None = None
 

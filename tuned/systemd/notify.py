@@ -1,4 +1,7 @@
-"""What systemd is told: sd_notify(3). Without NOTIFY_SOCKET nothing is said; no failure is ever raised."""
+"""Messages to the service manager: sd_notify(3). Without NOTIFY_SOCKET none is sent.
+
+It must never raise, because the daemon runs as well without a service manager.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Runs one evaluation as a process tree. Has never heard of a database."""
+"""Runs one evaluation as a process tree. It must never know a database."""

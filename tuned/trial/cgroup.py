@@ -1,11 +1,13 @@
 """Control groups (version 2): one for each trial, so that a whole tree can be found and killed.
 
-Used wherever the daemon's own group can be written: under systemd with Delegate=, and as root. A process
-joins before its program begins, so nothing that it starts can be outside. What a trial may use of memory, CPU
-time and processes is written to its group, as far as the controllers are there.
+The daemon uses them if it can write to its own group: under systemd with Delegate=, and as root. A process
+joins before its program begins, so nothing that it starts can be outside. The limits of a trial on memory,
+CPU time and processes are written to its group, if the host has their controllers.
 
 A group that systemd delegated is the daemon's to divide. It moves itself into ``supervisor/``, beside
 ``trials/``, because a group that has processes of its own cannot give controllers to the groups below it.
+
+This module alone makes, kills and removes groups. It must never touch a group that it did not make.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,20 +32,26 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 CREATE_TRIES = 10
-
 
 #: The controllers that we use, by the key of ``[resources]`` that needs them.
 CONTROLLERS = {"memory": "memory", "cpus": "cpu", "pids": "pids"}
 
-
 #: cpu.max counts in these: the kernel's own default.
 CPU_PERIOD_MICROSECONDS = 100_000
 
-
-#: How long what was killed may take to be gone.
+#: How long killed processes may take to be gone.
 EMPTY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """How the end of a group went."""
+
+    #: False: processes that were killed are still there.
+    is_gone: bool
+    #: How many of its processes the kernel killed for want of memory.
+    oom_kills: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +81,20 @@ class Cgroup:
                     await inotify.get()
         return self.is_empty()
 
+    async def clear(self) -> Cleared:
+        """Kills all processes of the group, waits until they are gone, and removes it."""
+        is_gone = self.is_empty()
+        if not is_gone:
+            self.kill()
+            is_gone = await self.wait_empty()
+        cleared = Cleared(is_gone=is_gone, oom_kills=self.oom_kills())
+        self.remove()
+        return cleared
+
     def oom_kills(self) -> int:
         """How many processes the kernel killed for want of memory, in the group and in groups below it.
 
-        0 where memory is not accounted. (memory.events.local would leave out the groups that a trial makes.)
+        0 if memory is not accounted. (memory.events.local would leave out the groups that a trial makes.)
         """
         try:
             lines = (self.path / "memory.events").read_text().splitlines()
@@ -91,7 +108,7 @@ class Cgroup:
             if controller in controllers:
                 _write(self.path / file, value)
         if resources.memory is not None and (self.path / "memory.swap.max").exists():
-            # What is swapped out would not count: the limit would only make the trial slow.
+            # Swapped memory would not count: the limit would only make the trial slow.
             _write(self.path / "memory.swap.max", "0")
 
     def remove(self) -> None:
@@ -105,10 +122,10 @@ class Cgroup:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Where the groups of this daemon's trials are made."""
+    """The place in which the groups of this daemon's trials are made."""
 
     path: Path
-    #: What trials' groups have of ``CONTROLLERS``.
+    #: Those of ``CONTROLLERS`` that trials' groups have.
     controllers: frozenset[str] = frozenset()
 
     def create(self, name: str, resources: Resources = UNLIMITED) -> Cgroup:
@@ -135,16 +152,10 @@ class Root:
             return Cgroup(path)
         raise FileNotFoundError(errno.ENOENT, "control groups disappear as they are made", str(self.path))
 
-    def kill_leftovers(self, prefix: str) -> None:
-        """Kills and removes what an earlier daemon left in groups of these names."""
+    async def kill_leftovers(self, prefix: str) -> None:
+        """Kills and removes the groups of these names that an earlier daemon left."""
         leftovers = [Cgroup(path) for path in self.path.glob(f"{prefix}*") if path.is_dir()]
-        for group in leftovers:
-            group.kill()
-        deadline = time.monotonic() + EMPTY_SECONDS
-        for group in leftovers:
-            while not group.is_empty() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            group.remove()
+        await asyncio.gather(*(group.clear() for group in leftovers))
 
     def remove(self) -> None:
         """Removes the place itself, unless another daemon has groups there."""
@@ -152,11 +163,20 @@ class Root:
             self.path.rmdir()
 
 
-def find() -> Root | None:
-    """The groups below the daemon's own; None where there is no cgroup v2 or it cannot be written."""
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Control groups cannot be used on this host; ``reason`` says why, for people."""
+
+    reason: str
+
+
+def find() -> Root | Unavailable:
+    """The groups below the daemon's own, or why there can be none."""
     own = _own_group()
-    if own is None or not os.access(own / "cgroup.procs", os.W_OK):
-        return None
+    if own is None:
+        return Unavailable("no cgroup v2 is mounted, or the daemon is in none of its groups")
+    if not os.access(own / "cgroup.procs", os.W_OK):
+        return Unavailable(f"user {os.geteuid()} may not write to {own}")
     trials = own / "trials"
     try:
         if _is_delegated(own):
@@ -164,20 +184,21 @@ def find() -> Root | None:
             _enable(own)
         trials.mkdir(exist_ok=True)
         controllers = _enable(trials)
-    except OSError:
-        return None
-    # Kernels before 5.14 have no cgroup.kill.
-    return Root(trials, controllers) if os.access(trials / "cgroup.kill", os.W_OK) else None
+    except OSError as error:
+        return Unavailable(f"cannot divide {own}: {error}")
+    if not os.access(trials / "cgroup.kill", os.W_OK):
+        return Unavailable("this kernel has no cgroup.kill (Linux 5.14)")
+    return Root(trials, controllers)
 
 
 def kept(root: Root | None) -> list[str]:
-    """The keys of ``[resources]`` whose limits are kept on this host."""
+    """The keys of ``[resources]`` whose limits this host keeps."""
     there = frozenset() if root is None else root.controllers
     return [key for key, controller in CONTROLLERS.items() if controller in there]
 
 
 def unenforced(resources: Resources, root: Root | None) -> str:
-    """Which limits are not kept on this host, and why, for people; empty if all are."""
+    """The limits that this host does not keep, and why, for people; empty if it keeps all."""
     known = kept(root)
     missing = {key: text for key, text in resources.limits.items() if key not in known}
     if not missing:
@@ -189,7 +210,7 @@ def unenforced(resources: Resources, root: Root | None) -> str:
 
 
 def _limits(resources: Resources) -> Iterator[tuple[str, str, str]]:
-    """Controller, file and what is to be written there."""
+    """Controller, file and the text to write there."""
     if resources.memory is not None:
         yield CONTROLLERS["memory"], "memory.max", str(resources.memory)
     if resources.cpus is not None:
@@ -200,7 +221,7 @@ def _limits(resources: Resources) -> Iterator[tuple[str, str, str]]:
 
 
 def _enable(group: Path) -> frozenset[str]:
-    """Gives the groups below one what it has of our controllers; returns those that they then have."""
+    """Gives our controllers of one group to the groups below it; returns those that they then have."""
     for controller in sorted(_controllers(group / "cgroup.controllers")):
         try:
             _write(group / "cgroup.subtree_control", f"+{controller}")

@@ -1,19 +1,17 @@
-"""The life of one evaluation, from the claim to what is to be told: attempts, environment, directories.
+"""The life of one evaluation, from the claim to its ending: attempts, environment, directories.
 
-It knows neither the database nor the slots. Cancelling ``evaluate`` kills the trial's whole tree before
-the cancellation goes on; what was interrupted has no ending and is settled by who cancelled it.
+It must know neither the database nor the slots. Cancelling ``evaluate`` kills the trial's whole tree before
+the cancellation goes on; an evaluation that was cancelled has no ending, and its canceller settles it.
 """
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from tuned.disk.files import make_directory
 from tuned.domain.ending import CRASHES, Ending, Failure
 from tuned.systemd import log
 from tuned.trial import cgroup, process
@@ -24,37 +22,50 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.disk.layout import TrialFiles
     from tuned.disk.state import StateDirectory
     from tuned.domain.claim import Claimed
     from tuned.experiment.experiment import Experiment
+    from tuned.protocol import FindingView
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
-LOG_NAME = "output.log"
-
-
-WORK_NAME = "work"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Where a host evaluates: the same for all of its trials."""
+    """The part of a host that is the same for all of its trials."""
 
     host: str
     state: StateDirectory
-    #: None where cgroups cannot be used; trees are then found by walking over processes.
+    #: None if they cannot be used; trees are then found by walking over processes.
     cgroups: cgroup.Root | None
     #: Between SIGTERM and SIGKILL.
     grace_seconds: float
+    #: Why ``cgroups`` is None, for people; empty if it is not.
+    no_cgroups: str = ""
 
-    def directory(self, study_uid: str, number: int) -> Path:
-        """A trial's own directory: its output and its default working directory."""
-        return self.state.trials / study_uid / str(number)
+    @classmethod
+    def here(cls, *, host: str, state: StateDirectory, grace_seconds: float) -> Self:
+        """With control groups if this host has them; logs why if it has not."""
+        found = cgroup.find()
+        if isinstance(found, cgroup.Root):
+            return cls(host=host, state=state, cgroups=found, grace_seconds=grace_seconds)
+        _log.warning("no control groups", isolation="best-effort", reason=found.reason)
+        return cls(host=host, state=state, cgroups=None, grace_seconds=grace_seconds, no_cgroups=found.reason)
 
-    def point_directory(self, study_uid: str, key: str) -> Path:
-        """A point's own directory, which outlives its trials."""
-        return self.state.points / study_uid / key
+    def findings(self) -> list[FindingView]:
+        """Faults of the isolation here, for a doctor."""
+        if not self.no_cgroups:
+            return []
+        return [
+            {
+                "code": "no-control-groups",
+                "what": f"trials run without control groups: {self.no_cgroups}",
+                "why": "limits of [resources] are not kept, and a process may outlive its trial",
+                "remedy": "run the daemon as the service tuned.service, or as root, on a host with cgroup v2",
+                "is_fixable": False,
+            }
+        ]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,14 +87,18 @@ class Evaluation:
     reports: dict[int, float] = field(default_factory=dict)
 
     @property
-    def directory(self) -> Path:
-        return self.site.directory(self.study_uid, self.claimed.number)
+    def files(self) -> TrialFiles:
+        return self.site.state.trial(self.study_uid, self.claimed.number)
+
+    @property
+    def point_directory(self) -> Path:
+        return self.site.state.point(self.study_uid, self.claimed.point.key)
 
 
 async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[bool]]) -> Ending:
     """Runs the objective until it ends by itself; tries crashes again while ``[retry]`` and the budget allow.
 
-    Raises OSError if this host cannot begin it, such as on a full disk; that says nothing of the point.
+    Raises OSError if this host cannot begin it, such as on a full disk; that says nothing about the point.
     """
     earlier: list[Failure] = []
     while True:
@@ -100,29 +115,22 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
 
 
 async def _attempt(evaluation: Evaluation) -> Ending:
-    launch = _launch(evaluation)
+    reports = evaluation.reports
     try:
-        return await process.run(launch, evaluation.start, evaluation.reports.__setitem__, log.trial_output)
+        return await process.run(_launch(evaluation), evaluation.start, reports.__setitem__, log.trial_output)
     finally:
-        _remove_empty(evaluation)
+        log.trial_output_ended()
 
 
 def _launch(evaluation: Evaluation) -> launch_module.Launch:
     objective = evaluation.experiment.objective
-    site = evaluation.site
-    directory = evaluation.directory
-    make_directory(directory.parent, 0o700)
-    make_directory(directory, 0o700)
-    if objective.workdir is None:
-        workdir = directory / WORK_NAME
-        make_directory(workdir, 0o700)
-    else:
-        workdir = Path(objective.workdir)
+    site, files, point = evaluation.site, evaluation.files, evaluation.point_directory
+    work = (files.work,) if objective.workdir is None else ()
     return launch_module.Launch(
         argv=launch_module.command(evaluation.experiment, evaluation.claimed.point),
         environment=_environment(evaluation),
-        workdir=workdir,
-        log=directory / LOG_NAME,
+        workdir=files.work if objective.workdir is None else Path(objective.workdir),
+        log=files.log,
         timeout_seconds=objective.timeout,
         objectives=len(evaluation.experiment.directions),
         pattern=objective.pattern,
@@ -130,21 +138,13 @@ def _launch(evaluation: Evaluation) -> launch_module.Launch:
         cgroups=site.cgroups,
         resources=evaluation.experiment.resources,
         grace_seconds=site.grace_seconds,
+        directories=(files.directory.parent, files.directory, *work, point.parent, point),
+        # Most programs leave nothing: their directories need not stay.
+        removed_if_empty=(*work, point),
     )
 
 
-def _remove_empty(evaluation: Evaluation) -> None:
-    """Most programs leave nothing: their directories need not stay."""
-    point = evaluation.site.point_directory(evaluation.study_uid, evaluation.claimed.point.key)
-    for directory in (evaluation.directory / WORK_NAME, point):
-        with contextlib.suppress(OSError):
-            directory.rmdir()
-
-
 def _environment(evaluation: Evaluation) -> dict[str, str]:
-    points = evaluation.site.point_directory(evaluation.study_uid, evaluation.claimed.point.key)
-    make_directory(points.parent, 0o700)
-    make_directory(points, 0o700)
     return launch_module.environment(
         evaluation.experiment,
         evaluation.claimed.point,
@@ -152,6 +152,6 @@ def _environment(evaluation: Evaluation) -> dict[str, str]:
         host=evaluation.site.host,
         slot=evaluation.slot,
         attempt=evaluation.attempt,
-        point_directory=points,
+        point_directory=evaluation.point_directory,
         cards=evaluation.cards,
     )

@@ -1,8 +1,8 @@
 """Warm processes, one for each experiment that needs it, from which trials are forked: the daemon's side.
 
-Of ``tuned.worker.command`` and ``tuned.worker.warm_objective`` there is one process for an experiment that
-has trials to begin here. A trial is a child of the daemon, not of its server: it does not notice what becomes
-of that, and a server that is gone is made anew for the next trial.
+One process of ``tuned.worker.command`` or ``tuned.worker.warm_objective`` serves an experiment that has
+trials to begin here. A trial is a child of the daemon, not of its server: it does not notice the end of that,
+and a server that is gone is made anew for the next trial. A server must never outlive the need for it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ END_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerProgram:
-    """What trials are forked from."""
+    """The program of a process from which trials are forked."""
 
     #: The socket and the group come last.
     argv: tuple[str, ...]
@@ -46,7 +46,7 @@ class ServerProgram:
 
     @classmethod
     def of_commands(cls) -> Self:
-        """Whatever their experiment sets: that might not suit our Python."""
+        """One for all commands: the environment of their experiment might not suit our Python."""
         argv = (sys.executable, "-P", "-m", "tuned.worker.command")
         return cls(argv=argv, environment=launch_module.own_environment(), workdir="/")
 
@@ -65,7 +65,7 @@ class ServerProgram:
 
 
 class ForkServer:
-    """Where the trials of one experiment are forked: a process that is made when a trial needs one."""
+    """Forks the trials of one experiment, from a process that is made when a trial needs one."""
 
     def __init__(self, program: ServerProgram) -> None:
         self._program = program
@@ -89,7 +89,7 @@ class ForkServer:
                 if tree := await self._process.start(launch, stdout, stderr):
                     return tree
             except BaseException:
-                # It may answer later what nobody waits for: the next trial gets another one.
+                # Its answer may come later, when nobody waits for it: the next trial gets another one.
                 await completely(self._end(0))
                 raise
             raise OSError("the process from which trials are forked ended as it was asked for one")
@@ -114,7 +114,7 @@ class ForkServer:
         name = self._program.imports
         with theirs:
             try:
-                # What else it has to say is for the daemon's own log.
+                # The rest of its standard error is for the daemon's own log.
                 outputs = (stdout, stderr) if name else (subprocess.DEVNULL, None)
                 tree = self._spawn(launch, theirs, *outputs)
             except BaseException:
@@ -176,7 +176,7 @@ class ForkServers:
     def keep(self, uids: Collection[str]) -> None:
         """Ends the servers of all other studies."""
         for uid in self._servers.keys() - uids:
-            # Who waits for it just now does so ahead of its end, and who comes later makes another one.
+            # A trial that waits for it just now comes before its end, and a later one makes another server.
             task = asyncio.create_task(self._servers.pop(uid).end())
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)

@@ -1,4 +1,7 @@
-"""launch."""
+"""A launch: the program of one evaluation, its environment and directory, and why it cannot be started.
+
+It must never give the daemon's own environment variables to a trial, and never start anything itself.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,15 @@ if TYPE_CHECKING:
     from tuned.trial.cgroup import Root
 
 
-#: What is the daemon's own, or would let a trial speak in its name: never in a trial's environment.
+#: The daemon's own, or such as would let a trial speak in its name: never in a trial's environment.
 _WITHHELD = frozenset({"CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "INVOCATION_ID"})
-
 
 _WITHHELD_PREFIXES = ("LISTEN_", "PG", "TUNED_", "WATCHDOG_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What to run, where, and how its output is understood."""
+    """The program to run, its surroundings, and how its output is understood."""
 
     argv: tuple[str, ...]
     #: Complete; nothing is added but the mark by which the tree is found.
@@ -44,9 +46,13 @@ class Launch:
     pattern: str | None
     #: ``<installation>/<claim>``
     mark: str
-    #: Where its group is made, and what that allows it.
+    #: The place in which its group is made, and the limits of that.
     cgroups: Root | None
     resources: Resources = UNLIMITED
+    #: Made in this order before the program begins, for our user alone.
+    directories: tuple[Path, ...] = ()
+    #: Those of them that are removed at the end if the program left nothing there.
+    removed_if_empty: tuple[Path, ...] = ()
     #: Between SIGTERM and SIGKILL when the tree is killed.
     grace_seconds: float = 0.0
 
@@ -56,7 +62,7 @@ Start = Callable[[Launch, int, int], Awaitable[Tree]]
 
 
 def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
-    """What is executed for a point."""
+    """The program and arguments that are executed for a point."""
     if experiment.objective.python is None:
         return experiment.argv(point)
     return (sys.executable, "-m", "tuned.worker.objective", *experiment.worker_arguments)
@@ -75,7 +81,7 @@ def environment(
 ) -> dict[str, str]:
     """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters.
 
-    Without ``cards`` of its own, what is said of GPUs is left as it is.
+    Without ``cards`` of its own, the daemon's variable for GPUs is left as it is.
     """
     parameters = {f"TUNED_PARAM_{name.upper()}": text(value) for name, value in point.values.items()}
     return {
@@ -91,8 +97,8 @@ def environment(
 
 
 def common_environment(experiment: Experiment, host: str) -> dict[str, str]:
-    """What all trials of an experiment on a host have in their environment."""
-    # Otherwise what a Python program prints is seen only when its buffer is full.
+    """The part of the environment that all trials of an experiment on a host have."""
+    # Otherwise the output of a Python program is seen only when its buffer is full.
     unbuffered = {"PYTHONUNBUFFERED": "1"}
     names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
     return {**unbuffered, **own_environment(), **experiment.objective.env, **names}

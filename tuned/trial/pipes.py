@@ -1,4 +1,7 @@
-"""What a process prints, on its way to whoever reads it: pipes that the event loop reads."""
+"""The output of a process on its way to its readers: pipes that the event loop reads.
+
+A pipe must never wait for a process that escaped and holds it open, or hold up the loop in a flood.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,24 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 64 * 1024
 
-
-#: How much of the end of standard error is told in a failure's message.
+#: How much of the end of standard error a failure's message has.
 TAIL_CHARACTERS = 300
+
+#: How long a reader that has no room is left alone.
+PAUSE_SECONDS = 0.005
 
 
 class Pipe:
     """A pipe, read by the event loop for as long as the block lasts, and then to its end.
 
-    At the block's end all that wrote is gone, and what it wrote lies in the pipe. Only a process that escaped
-    can hold it open: nobody waits for that.
+    At the block's end all writers are gone, and their output lies in the pipe. Only a process that escaped
+    can hold it open: nobody waits for that. Without ``has_room`` nothing is read until the block's end.
     """
 
-    def __init__(self, *readers: Callable[[bytes], object]) -> None:
+    def __init__(self, *readers: Callable[[bytes], object], has_room: Callable[[], bool]) -> None:
         self._readers = readers
+        self._has_room = has_room
+        self._resuming: asyncio.TimerHandle | None = None
         self._reader = -1
         #: The end that the process is given a copy of.
         self.writer = -1
@@ -37,7 +44,7 @@ class Pipe:
     def __enter__(self) -> Self:
         self._reader, self.writer = os.pipe()
         os.set_blocking(self._reader, False)
-        asyncio.get_running_loop().add_reader(self._reader, self._read)
+        self._resume()
         return self
 
     def close_writer(self) -> None:
@@ -54,6 +61,17 @@ class Pipe:
                 left -= size
         self._close()
 
+    def _resume(self) -> None:
+        asyncio.get_running_loop().add_reader(self._reader, self._read_if_room)
+
+    def _read_if_room(self) -> None:
+        if self._has_room():
+            self._read()
+        else:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._reader)
+            self._resuming = loop.call_later(PAUSE_SECONDS, self._resume)
+
     def _read(self) -> int:
         # One chunk at a time: a flood takes its turn with everything else.
         try:
@@ -68,17 +86,26 @@ class Pipe:
 
     def _close(self) -> None:
         if self._reader >= 0:
+            if self._resuming is not None:
+                self._resuming.cancel()
             asyncio.get_running_loop().remove_reader(self._reader)
             os.close(self._reader)
             self._reader = -1
 
 
 class LineReader:
-    """The lines of one stream, told as they come to whoever wants them."""
+    """Hands on the lines of one stream as they come, and at the block's end a last one that nothing ended."""
 
     def __init__(self, on_line: Callable[[bytes], object] | None) -> None:
         self._lines = Lines()
         self._on_line = on_line
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._on_line is not None and (line := self._lines.rest()):
+            self._on_line(line)
 
     def feed(self, chunk: bytes) -> None:
         if self._on_line is not None:
@@ -87,7 +114,7 @@ class LineReader:
 
 
 class Tail:
-    """The end of standard error: what a person looks at first."""
+    """The end of standard error, at which a person looks first."""
 
     def __init__(self) -> None:
         self._end = b""

@@ -1,4 +1,8 @@
-"""spares."""
+"""The process of a fork server, seen from the daemon: asked for trials in advance, and told to begin them.
+
+It owns each trial that was forked and has not begun: one that cannot begin is killed, with its group. It must
+never leave a group for which no trial was forked, or touch a trial that has begun.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ from tuned.trial.tree import Adopted, Tree, completely
 from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, TRIALS, Order
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from structlog.typing import FilteringBoundLogger
 
     from tuned.trial.cgroup import Cgroup
@@ -28,9 +34,9 @@ _log: FilteringBoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefork:
-    """A trial that was forked already, in a group of its own, and waits at its socket for what it is to be.
+    """A trial that was forked already, in a group of its own, and waits at its socket for its order.
 
-    To join a group takes the kernel some 10 ms, in which a slot would wait.
+    The kernel takes some 10 ms to let a process join a group, and a slot would wait for that.
     """
 
     tree: Tree
@@ -39,7 +45,7 @@ class Prefork:
 
 @dataclass(slots=True, kw_only=True)
 class ServerProcess:
-    """A server that has begun, our end of the socket between us, and trials that it has forked in advance."""
+    """A server that has begun, our end of the socket to it, and trials that it has forked in advance."""
 
     tree: Tree
     socket: socket.socket
@@ -63,7 +69,7 @@ class ServerProcess:
         return None
 
     async def end(self, patience_seconds: float) -> None:
-        """Lets it end by itself for so long, and kills what is left. Trials that have begun go on."""
+        """Lets it end by itself for so long, and kills it then. Trials that have begun go on."""
         self.socket.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
@@ -80,8 +86,8 @@ class ServerProcess:
                 groups.append(create_group(launch, new_mark(launch), launch.resources))
             return await self._ask_for(groups)
         finally:
-            for group in groups:
-                await completely(_discard(group))
+            # Those for which no trial was forked.
+            await completely(_clear([group for group in groups if group is not None]))
 
     async def _ask_for(self, groups: list[Cgroup | None]) -> bool:
         """Has it fork a trial for each of these groups, and takes out those that have one."""
@@ -106,7 +112,7 @@ class ServerProcess:
 
 
 def _give(prefork: Prefork, launch: Launch, stdout: int, stderr: int) -> bool:
-    """Tells a trial what it is to be, which it then is; False if it was gone."""
+    """Gives a trial its order, which it then carries out; False if it was gone."""
     prefork.tree.mark = launch.mark
     with prefork.socket, open_memory(_order(launch)) as order:
         try:
@@ -117,20 +123,17 @@ def _give(prefork: Prefork, launch: Launch, stdout: int, stderr: int) -> bool:
 
 
 def create_group(launch: Launch, mark: str, resources: Resources) -> Cgroup | None:
-    """A control group for what has this mark; None where there are none. Raises OSError."""
+    """A control group for the processes with this mark; None if there are no groups. Raises OSError."""
     name = mark.replace("/", "-")
     return None if launch.cgroups is None else launch.cgroups.create(name, resources)
 
 
-async def _discard(group: Cgroup | None) -> None:
-    if group is not None:
-        group.kill()
-        await group.wait_empty()
-        group.remove()
+async def _clear(groups: Sequence[Cgroup]) -> None:
+    await asyncio.gather(*(group.clear() for group in groups))
 
 
 def new_mark(launch: Launch) -> str:
-    """A mark as long as those of trials, such that the next daemon finds what has it."""
+    """A mark as long as those of trials, by which the next daemon finds a server that is left."""
     installation_id, _, _ = launch.mark.partition("/")
     return f"{installation_id}/{uuid4().hex}"
 

@@ -1,6 +1,7 @@
 """One trial's process tree: started, watched, and gone when ``run`` returns.
 
-Whatever way a run ends, nothing of its tree is left, as far as the isolation reaches (docs/trials.md).
+However a run ends, nothing of its tree may be left (docs/trials.md tells the limits of that), and its output
+is in its log. It must never wait for a process that escaped, or hold up the loop for a disk.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
+from tuned.disk.files import make_directory
 from tuned.disk.trial_log import TrialLog
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.trial.launch import Launch, Start, launch_problem
@@ -18,7 +20,6 @@ from tuned.trial.tree import Tree, completely
 
 OnReport = Callable[[int, float], object]
 
-
 OnLine = Callable[[bytes], object]
 
 
@@ -27,27 +28,41 @@ async def run(
 ) -> Ending:
     """Runs to the end, or to the timeout. Cancelled: kills the whole tree, then the cancellation goes on.
 
-    Raises what ``start`` raises.
+    Raises what ``start`` raises, and OSError if a directory cannot be made.
     """
-    if problem := launch_problem(launch):
-        return _failed(Cause.EXIT, problem)
     reports = Reports(launch.objectives, launch.pattern, on_report)
     kept = TrialLog(launch.log)
     try:
+        # One hop to a thread before, and one after, for all that may wait for a disk: each costs some 0.1 ms.
+        if problem := await asyncio.to_thread(_prepare, launch, kept):
+            return _failed(Cause.EXIT, problem)
         return await _watch(launch, start, reports, kept, on_line)
     finally:
-        kept.close()
+        await completely(kept.close(launch.removed_if_empty))
+
+
+def _prepare(launch: Launch, kept: TrialLog) -> str | None:
+    """Makes the directories and opens the log; if the program cannot be started, returns why instead."""
+    for directory in launch.directories:
+        make_directory(directory, 0o700)
+    problem = launch_problem(launch)
+    if problem is None:
+        kept.open()
+    return problem
 
 
 async def _watch(
     launch: Launch, start: Start, reports: Reports, kept: TrialLog, on_line: OnLine | None
 ) -> Ending:
-    tail = Tail()
+    tail, stdout_lines, stderr_lines = Tail(), LineReader(on_line), LineReader(on_line)
     tree: Tree | None = None
     status: int | None = None
     with (
-        Pipe(reports.feed, kept.write, LineReader(on_line).feed) as stdout,
-        Pipe(tail.feed, kept.write, LineReader(on_line).feed) as stderr,
+        # Closed after the pipes, which are read to their ends first.
+        stdout_lines,
+        stderr_lines,
+        Pipe(reports.feed, kept.write, stdout_lines.feed, has_room=kept.has_room) as stdout,
+        Pipe(tail.feed, kept.write, stderr_lines.feed, has_room=kept.has_room) as stderr,
     ):
         try:
             async with asyncio.timeout(launch.timeout_seconds):
@@ -56,7 +71,7 @@ async def _watch(
                 stderr.close_writer()
                 status = await tree.ended()
         except TimeoutError:
-            # It has no status: that is told below.
+            # It has no status: the ending below says so.
             pass
         finally:
             if tree is not None:
@@ -72,7 +87,7 @@ async def _watch(
 def _ending(tree: Tree, status: int, reports: Reports, tail: Tail) -> Ending:
     outcome = reports.finish()
     if status == 0 and not isinstance(outcome, Failure):
-        # Whoever lost a child for want of memory and got over it has a value all the same.
+        # A trial that lost a child for want of memory and got over it has a value all the same.
         return Ending(values=outcome, intermediate=reports.intermediate, user_attrs=reports.user_attrs)
     if tree.oom_kills:
         return _failed(Cause.OOM, tail.after("killed for want of memory"), reports)

@@ -1,7 +1,7 @@
-"""What a trial prints: its value on standard output, and the log of everything.
+"""The reports of a trial on standard output: its value, intermediate values and user attributes.
 
-Fed with bytes as they come; memory is bounded however much a trial prints. A pattern is matched by RE2, in
-linear time, so that none can hang the daemon.
+It takes bytes as they come. However much a trial prints, it must never take more than bounded memory; a
+pattern is matched by RE2, in linear time, so that none can hang the daemon.
 """
 
 from __future__ import annotations
@@ -25,14 +25,11 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: More distinct steps than this are not kept, so that a trial that reports in a tight loop stays small.
 MOST_STEPS = 10_000
 
-
 #: Further user attributes are not kept.
 MOST_ATTRIBUTES = 256
-
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
 
@@ -63,7 +60,7 @@ class _Report:
 
 
 class Reports:
-    """Finds the values in a trial's standard output, and what else it says of itself there."""
+    """Finds the values in a trial's standard output, and other reports on itself."""
 
     def __init__(
         self, objectives: int, pattern: str | None, on_report: Callable[[int, float], object] | None = None
@@ -103,7 +100,7 @@ class Reports:
                 self._match(line.decode("utf-8", "replace"))
             return
         for line in lines:
-            # In a flood of short lines a look into each is all that there is time for.
+            # In a flood of short lines there is time for one look into each.
             if b'"value' in line or b'"user_attrs"' in line:
                 self._parse(line)
 
@@ -169,11 +166,11 @@ class Reports:
             elif (problem := attribute_problem(name)) is not None:
                 self._warn(problem)
             else:
-                # As text: what was just read in can be written now, at whatever depth it is nested.
+                # As text: a value that was just read can be written now, at whatever depth it is nested.
                 self.user_attrs[name] = json.dumps(value)
 
     def _warn(self, reason: str) -> None:
-        # A value is worth more than what stands beside it; and a flood of them is told once.
+        # A value is worth more than an attribute beside it; and a flood of them is told once.
         if not self._was_warned:
             _log.warning("user attribute not kept", reason=reason)
         self._was_warned = True

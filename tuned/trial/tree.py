@@ -1,7 +1,7 @@
 """A main process, a child of ours, and all that descends from it: waited for, and killed whole.
 
-No thread and no polling: the end of the main process comes by a pidfd. How far a tree can be found is told in
-docs/trials.md.
+The end of the main process comes by a pidfd, without a thread and without polling. docs/trials.md tells which
+processes of a tree can be found. A kill must never return before the tree is gone, or 5 s have passed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 #: The main processes of all trees: the ends of these are for those who wait for them.
 _mains: set[int] = set()
 
 
 class Adopted:
-    """A child that came to us when its parent ended, with what is needed of ``subprocess.Popen``."""
+    """A child that came to us when its parent ended, with the part of ``subprocess.Popen`` that is needed."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -48,14 +47,14 @@ class Adopted:
 
 @dataclass(slots=True, kw_only=True)
 class Tree:
-    """One process tree. Whoever has one must kill it, however it ended."""
+    """One process tree. Its owner must kill it, however it ended."""
 
     main: subprocess.Popen[bytes] | Adopted
     #: ``<installation>/<claim>``: the mark in the environment of all that belongs to it.
     mark: str
     #: Its own; gone once the tree has been killed.
     group: Cgroup | None
-    #: How many of its processes the kernel killed for want of memory, as far as that is known.
+    #: How many of its processes the kernel killed for want of memory, if that is known.
     oom_kills: int = 0
 
     def __post_init__(self) -> None:
@@ -77,27 +76,27 @@ class Tree:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds):
                     await self.ended()
-        is_gone = self.group is not None and self.main.returncode is not None and self.group.is_empty()
-        if self.group is not None:
-            if not is_gone:
-                self.group.kill()
-        elif self.main.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.main.pid, signal.SIGKILL)
         if self.main.returncode is None:
-            # Killed before it joined its group, perhaps. Popen's own kill would take its status.
-            os.kill(self.main.pid, signal.SIGKILL)
-            await self.ended()
+            await self._kill_main()
         if self.group is None:
-            is_gone = process_table.kill_tree(self.main.pid, self.mark, _mains)
+            is_gone = await process_table.kill_tree(self.main.pid, self.mark, _mains)
         else:
-            is_gone = is_gone or await self.group.wait_empty()
+            cleared = await self.group.clear()
             process_table.reap_adopted(_mains)
-            self.oom_kills = self.group.oom_kills()
-            self.group.remove()
-            self.group = None
+            is_gone, self.oom_kills, self.group = cleared.is_gone, cleared.oom_kills, None
         if not is_gone:
             _log.error("processes of a trial could not be killed", pid=self.main.pid)
+
+    async def _kill_main(self) -> None:
+        """Kills the main process, and with it all that can be named at once; takes its status."""
+        if self.group is not None:
+            self.group.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.main.pid, signal.SIGKILL)
+        # It may not have joined its group yet. Popen's own kill would take its status.
+        os.kill(self.main.pid, signal.SIGKILL)
+        await self.ended()
 
     def _terminate(self) -> None:
         with contextlib.suppress(ProcessLookupError):

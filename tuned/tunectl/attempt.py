@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuned.disk import trial_log
+from tuned.disk.layout import TrialFiles
 from tuned.trial import launch as launch_module
 from tuned.trial import process, process_table
 from tuned.trial.fork_servers import ForkServer, ServerProgram
@@ -70,16 +71,16 @@ async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
 
 def _launch(parsed: Experiment, point: Point, scratch: Path) -> launch_module.Launch:
     objective = parsed.objective
-    work, points = scratch / "work", scratch / "point"
-    work.mkdir()
+    files, points = TrialFiles(scratch), scratch / "point"
+    files.work.mkdir()
     points.mkdir()
     return launch_module.Launch(
         argv=launch_module.command(parsed, point),
         environment=launch_module.environment(
             parsed, point, trial=0, host=platform.node(), slot=0, attempt=1, point_directory=points
         ),
-        workdir=work if objective.workdir is None else Path(objective.workdir),
-        log=scratch / "output.log",
+        workdir=files.work if objective.workdir is None else Path(objective.workdir),
+        log=files.log,
         timeout_seconds=objective.timeout,
         objectives=len(parsed.directions),
         pattern=objective.pattern,

@@ -1,6 +1,7 @@
 """The process from which an experiment's commands begin: a fork of it waits, and becomes the program.
 
-``python -m tuned.worker.command DESCRIPTOR GROUP``, as told in ``forkserver``.
+``python -m tuned.worker.command DESCRIPTOR GROUP``, as told in ``forkserver``. It must never import anything
+slow: it is there before the first trial of each experiment.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from collections.abc import Sequence
 
 from tuned.worker.forkserver import Order, connect, serve
 
-#: As a shell has it where there is a program, and it cannot be run.
+#: As a shell has it if there is a program, and it cannot be run.
 CANNOT_RUN = 126
 
-
-#: What Python ignores, and programs expect to be as it was.
+#: Signals that Python ignores, and that programs expect to be as they were.
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 

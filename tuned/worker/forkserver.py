@@ -25,28 +25,23 @@ from typing import NoReturn, TypedDict
 #: The mark: ``<installation>/<claim>``.
 MARK_VARIABLE = "TUNED_MARK"
 
-
 READY = b"ready"
-
 
 #: So many trials are asked for at a time: the process in between costs as much as one of them.
 TRIALS = 4
 
-
-#: What a trial is given: its order (JSON), standard output, standard error.
+#: The daemon gives a trial so many: its order (JSON), standard output, standard error.
 DESCRIPTORS = 3
 
-
-#: As env(1) and nohup(1) have it where they fail by themselves.
+#: As env(1) and nohup(1) have it if they fail by themselves.
 CANNOT_BEGIN = 125
-
 
 #: Longer than anything that the daemon says, or that we answer.
 MESSAGE_BYTES = 64 * 1024
 
 
 class Order(TypedDict):
-    """What a trial is to be."""
+    """The program that a waiting trial becomes."""
 
     argv: list[str]
     #: All of it, with the mark.
@@ -64,14 +59,14 @@ def connect(descriptor: str, group: str) -> socket.socket:
     if group:
         _join(group)
     daemon = socket.socket(fileno=int(descriptor))
-    # What a program starts must not hold it.
+    # Processes that a program starts must not hold it.
     daemon.set_inheritable(False)
     return daemon
 
 
 def serve(daemon: socket.socket, become: Become) -> None:
-    """Forks what the daemon asks for, until it is gone."""
-    # Whoever ignores it cannot wait for a child.
+    """Forks trials when the daemon asks for them, until the daemon is gone."""
+    # A process that ignores it cannot wait for a child.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     daemon.send(READY)
     while True:

@@ -1,8 +1,10 @@
 """Runs one Python objective, an ordinary Optuna objective function, in a process of its own.
 
-``python -m tuned.worker MODULE:FUNCTION DIRECTORY SPACE`` imports the module (from DIRECTORY first, unless it
-is empty), calls the function with a trial whose parameters are those of ``TUNED_PARAMS``, and reports as any
-command does, on standard output. SPACE is what the experiment file declares, as JSON.
+``python -m tuned.worker.objective MODULE:FUNCTION DIRECTORY SPACE`` imports the module (from DIRECTORY first,
+unless it is empty), calls the function with a trial whose parameters are those of ``TUNED_PARAMS``, and
+reports as any command does, on standard output. SPACE is the space of the experiment file, as JSON.
+
+It must never import another part of tuned than ``domain``.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ class WorkerTrial(FixedTrial):
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str]:
-    """What stands in one of two tables and not in the other, as a file has it."""
+    """The entries in which two tables differ, as a file has them."""
     if one["type"] != other["type"]:
         one, other = {"type": one["type"]}, {"type": other["type"]}
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
@@ -125,7 +127,7 @@ def load(name: str, directory: str) -> Objective:
 
 
 def parameters(space: str) -> dict[str, Parameter]:
-    """What a file declares, by name, from the tables as JSON."""
+    """The parameters that a file declares, by name, from the tables as JSON."""
     return {name: documented(name, table) for name, table in json.loads(space).items()}
 
 

@@ -1,8 +1,8 @@
 """The warm process of one Python objective: imports its module once, and forks every trial from there.
 
 ``python -m tuned.worker.warm_objective MODULE:FUNCTION DIRECTORY SPACE DESCRIPTOR GROUP``: the last two as
-told in ``forkserver``, the others as for ``worker``. What the import prints, and how it fails, is that of the
-trial for which it was begun, whose output it has until then.
+told in ``forkserver``, the others as for ``objective``. The output of the import, and its failure, belong to
+the trial for which the process was begun. After that it must never touch a trial's output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _libc = ctypes.CDLL(None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Imported:
-    """What is there once for all trials."""
+    """The things that are made once for all trials."""
 
     objective: Objective
     space: Mapping[str, Parameter]
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     # Libraries for numbers have threads of their own, and see to their forks.
     warnings.filterwarnings("ignore", r"This process .*is multi-threaded, use of fork", DeprecationWarning)
-    # What is there now is not looked through, and so not copied, by the collector of every trial.
+    # The collector of a trial does not look through the objects of now, and so does not copy them.
     gc.collect()
     gc.freeze()
     serve(daemon, partial(_become, imported))
@@ -92,13 +92,13 @@ def _become(imported: _Imported, order: Order) -> int:
 
 
 def _settle_in(imported: _Imported, order: Order) -> None:
-    """Becomes what a command is when it begins: mark, environment, directory."""
+    """Takes on what a command begins with: mark, environment, directory."""
     environment = order["environment"]
     mark = environment[MARK_VARIABLE].encode()
     if len(mark) != imported.mark_bytes:
         raise ValueError(f"the mark {mark.decode()} is not as long as the server's")
     ctypes.memmove(imported.mark, mark, len(mark))
-    # Most of it is the server's, and every page that is left alone is one that need not be copied.
+    # Most of it is the server's, and a page that is left alone need not be copied.
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     for name, value in environment.items():
@@ -112,7 +112,7 @@ def _settle_in(imported: _Imported, order: Order) -> None:
 
 def _conclude(imported: _Imported) -> int:
     """Evaluates, and ends as the interpreter would; returns the exit status."""
-    # What was registered at the import is for the process that imported; and as multiprocessing does it.
+    # Functions registered at the import are for the process that imported; multiprocessing does the same.
     atexit._clear()
     if (multiprocessing := sys.modules.get("multiprocessing.util")) is not None:
         atexit.register(multiprocessing._exit_function)
@@ -146,7 +146,7 @@ def _status(code: object) -> int:
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    # What libraries in C have printed.
+    # The output of libraries in C.
     _libc.fflush(None)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tuned.systemd import credentials
 from tuned.systemd.credentials import take_password_file
 
 LINE = "db:5432:tuned:tuned:sesame\n"
@@ -45,7 +46,7 @@ def test_a_named_password_file_wins(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a capability")
 def test_what_is_started_afterwards_has_no_capability() -> None:
     code = (
-        "import subprocess; from tuned.systemd.credentials import keep_capabilities; keep_capabilities();"
+        "import subprocess; from tuned.systemd import credentials; credentials.drop_ambient_capabilities();"
         "subprocess.run(['grep', 'CapEff', '/proc/self/status'], check=True)"
     )
     with_fowner = [
@@ -60,3 +61,9 @@ def test_what_is_started_afterwards_has_no_capability() -> None:
     if "Permission denied" in done.stderr:
         pytest.skip("another user cannot run this Python")
     assert done.stdout.split() == ["CapEff:", "0" * 16]
+
+
+def test_a_kernel_that_refuses_to_drop_capabilities_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_PR_CAP_AMBIENT_CLEAR_ALL", 99)
+    with pytest.raises(OSError, match="cannot drop capabilities: Invalid argument"):
+        credentials.drop_ambient_capabilities()

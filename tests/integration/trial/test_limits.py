@@ -43,7 +43,7 @@ def made_up(own: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUp:
 
 def found() -> Root:
     root = cgroup.find()
-    assert root is not None
+    assert isinstance(root, Root)
     return root
 
 

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,11 @@ from tests.acceptance.daemon import all_processes, is_alive, resident_megabytes
 from tests.factories import MIXED
 from tests.integration.trial.starting import run, serving
 from tests.integration.trial.trees import cgroup_root, double_fork, pid_in, staying
-from tests.waiting import until, until_async
+from tests.waiting import PATIENCE_SECONDS, until, until_async
+from tuned.disk import trial_log
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import parse
 from tuned.trial import cgroup, process
-from tuned.trial import launch as launch_module
 from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.launch import Launch
 
@@ -139,6 +140,32 @@ async def test_the_log_has_both_outputs(launch: Launch) -> None:
     assert sorted(launch.log.read_text().split()) == ["1", "err", "out"]
 
 
+async def test_a_slow_disk_holds_up_neither_the_loop_nor_the_end(
+    bare: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    write = trial_log._File.write
+
+    def slow_write(file: trial_log._File, output: bytes) -> None:
+        assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
+        write(file, output)
+
+    monkeypatch.setattr(trial_log._File, "write", slow_write)
+    monkeypatch.setattr(trial_log, "CLOSE_SECONDS", 0.05)
+    assert (await sh(bare, "echo 0.5")).values == (0.5,)
+    assert bare.log.read_text() == ""
+    goes_on.set()
+    await until_async(lambda: bare.log.read_text() == "0.5\n", what="the log")
+
+
+async def test_a_last_line_without_its_end_is_told_as_a_line(bare: Launch) -> None:
+    seen: list[bytes] = []
+    async with serving(ServerProgram.of_commands()) as server:
+        launch = replace(bare, argv=("printf", "1\\n2"))
+        await process.run(launch, server.start, on_line=seen.append)
+    assert seen == [b"1", b"2"]
+
+
 async def test_intermediate_values_are_told_while_it_runs(bare: Launch) -> None:
     seen: dict[int, float] = {}
     script = """echo '{"step": 1, "value": 4}'; sleep 600"""
@@ -237,50 +264,6 @@ async def test_a_program_is_found_relative_to_the_working_directory(launch: Laun
     program.write_text("#!/bin/sh\necho 0.5\n")
     program.chmod(0o755)
     assert (await run(replace(launch, argv=("./train.sh",)))).values == (0.5,)
-
-
-def test_a_trial_has_the_daemons_environment_without_what_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    withheld = [
-        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "CREDENTIALS_DIRECTORY",
-        "JOURNAL_STREAM", "INVOCATION_ID", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "TUNED_SOCKET",
-        "TUNED_PARAM_OTHER",
-    ]  # fmt: skip
-    for name in [*withheld, "CUDA_VISIBLE_DEVICES"]:
-        monkeypatch.setenv(name, "daemon's")
-    found = environment()
-    assert not found.keys() & set(withheld)
-    assert found["CUDA_VISIBLE_DEVICES"] == "daemon's"
-
-
-def environment(env: str = "{}", **changes: object) -> dict[str, str]:
-    content = f'name = "exp"\n[objective]\ncommand = ["true"]\nenv = {env}\n{MIXED}'
-    experiment = parse(content.encode(), "exp.toml")
-    point = experiment.space.point({"size": 3, "rate": 0.6, "kind": True})
-    where = {"trial": 7, "host": "alpha", "slot": 1, "attempt": 2, "point_directory": Path("/points/x")}
-    return launch_module.environment(experiment, point, **{**where, **changes})  # type: ignore[arg-type]
-
-
-def test_parameters_and_where_it_runs_are_in_the_environment() -> None:
-    ours = {name: value for name, value in environment().items() if name.startswith("TUNED_")}
-    assert json.loads(ours.pop("TUNED_PARAMS")) == {"size": 3, "rate": 0.6, "kind": True}
-    assert ours == {
-        "TUNED_PARAM_SIZE": "3",
-        "TUNED_PARAM_RATE": "0.6",
-        "TUNED_PARAM_KIND": "true",
-        "TUNED_EXPERIMENT": "exp",
-        "TUNED_TRIAL": "7",
-        "TUNED_HOST": "alpha",
-        "TUNED_SLOT": "1",
-        "TUNED_ATTEMPT": "2",
-        "TUNED_POINT_DIR": "/points/x",
-    }
-
-
-def test_the_experiments_environment_wins_over_the_daemons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "64")
-    assert environment()["PYTHONUNBUFFERED"] == "1"
-    found = environment('{ OMP_NUM_THREADS = "4", PYTHONUNBUFFERED = "" }')
-    assert (found["OMP_NUM_THREADS"], found["PYTHONUNBUFFERED"]) == ("4", "")
 
 
 # What cannot be started

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,11 +40,14 @@ def pid_in(file: Path) -> int:
 def cgroup_root() -> Iterator[tuple[cgroup.Root, str]]:
     """A root and a name for groups; skips the test where there are no groups. Leaves none."""
     root = cgroup.find()
-    if root is None:
-        pytest.skip("needs cgroup v2, writable")
+    if not isinstance(root, cgroup.Root):
+        pytest.skip(f"needs cgroup v2, writable: {root.reason}")
     name = f"test-{uuid.uuid4().hex}"
     try:
         yield root, name
     finally:
-        root.kill_leftovers(name)
+        # In a thread: some of those who use this are in an event loop.
+        cleaning = threading.Thread(target=lambda: asyncio.run(root.kill_leftovers(name)))
+        cleaning.start()
+        cleaning.join()
         root.remove()

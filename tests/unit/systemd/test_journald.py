@@ -103,10 +103,38 @@ def test_an_entry_too_large_for_a_datagram_goes_as_a_file_in_memory(journald: so
     assert received(journald)["TUNED_TEXT"] == "x" * 5_000_000
 
 
-def test_a_flood_of_trials_output_is_bounded_and_what_is_left_out_is_counted() -> None:
+def test_a_flood_of_trials_output_is_bounded() -> None:
     bucket = journald_module.Bucket(per_second=0, most=3)
     assert [bucket.take(1) for _ in range(5)] == [True, True, True, False, False]
-    assert bucket.refused == 2
+
+
+def test_what_is_left_out_is_told_once_at_the_end_of_the_trial(
+    journald: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_OUTPUT_AT_ONCE", 1)
+    log.configure("journal")
+    for _ in range(3):
+        log.trial_output(b"")
+    log.trial_output_ended()
+    log.trial_output_ended()
+    assert received(journald)["MESSAGE"] == ""
+    assert received(journald)["MESSAGE"] == "output of trials left out lines=2"
+    journald.settimeout(0)
+    assert _next(journald) is None
+
+
+def test_what_journald_refuses_of_a_trial_is_counted_and_told_when_it_takes_something(
+    journald: socket.socket, tmp_path: Path
+) -> None:
+    log.configure("journal")
+    Path("journald").rename(tmp_path / "away")
+    log.trial_output(b"lost")
+    log.trial_output(b"lost")
+    log.trial_output_ended()
+    Path("away").rename(tmp_path / "journald")
+    log.trial_output_ended()
+    entry = received(journald)
+    assert (entry["MESSAGE"], entry["TUNED_LINES"]) == ("output of trials left out lines=2 dropped=2", "2")
 
 
 def test_a_full_journald_costs_records_but_never_waits(journald: socket.socket) -> None:

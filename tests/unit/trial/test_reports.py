@@ -1,18 +1,15 @@
-"""How a trial gives its value on standard output, and how its log stays small."""
+"""How a trial gives its value on standard output."""
 
 from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tuned.disk import trial_log
-from tuned.disk.trial_log import TrialLog, rotated
 from tuned.domain.attributes import LINE_BYTES
 from tuned.domain.ending import Cause, Failure
 from tuned.trial.reports import MOST_ATTRIBUTES, MOST_STEPS, Lines, Reports
@@ -287,62 +284,6 @@ def test_no_nesting_is_too_deep(depth: int) -> None:
 @given(st.floats(allow_nan=False))
 def test_a_float_comes_through_unchanged(value: float) -> None:
     assert read(repr(value)) == read(json.dumps({"value": value})) == (value,)
-
-
-# The log
-
-
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(trial_log, "LOG_BYTES", 100)
-    return tmp_path / "output.log"
-
-
-def write(log: Path, *chunks: bytes) -> None:
-    file = TrialLog(log)
-    for chunk in chunks:
-        file.write(chunk)
-    file.close()
-
-
-def test_a_log_keeps_all_that_is_written(log: Path) -> None:
-    write(log, b"one\n", b"two\n")
-    assert log.read_bytes() == b"one\ntwo\n"
-    assert log.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_further_attempt_goes_on_in_the_same_log(log: Path) -> None:
-    write(log, b"one\n")
-    write(log, b"two\n")
-    assert log.read_bytes() == b"one\ntwo\n"
-
-
-def test_a_long_log_is_set_aside_and_begun_anew(log: Path) -> None:
-    write(log, b"a" * 60, b"b" * 60, b"c" * 60)
-    assert rotated(log).read_bytes() == b"a" * 60 + b"b" * 60
-    assert log.read_bytes() == b"c" * 60
-
-
-def test_of_a_flood_the_newest_part_is_kept(log: Path) -> None:
-    write(log, *(b"%04d" % number for number in range(1000)))
-    kept = rotated(log).read_bytes() + log.read_bytes()
-    assert kept.endswith(b"0999")
-    assert 100 <= len(kept) <= 204
-    assert {path.name for path in log.parent.iterdir()} == {"output.log", "output.log.1"}
-
-
-def test_a_long_log_of_an_earlier_attempt_counts(log: Path) -> None:
-    write(log, b"a" * 90)
-    write(log, b"b" * 20, b"c")
-    assert log.read_bytes() == b"c"
-
-
-def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
-    write(tmp_path / "no" / "such" / "directory" / "output.log", b"one\n")
-
-
-def test_a_full_disk_does_no_harm() -> None:
-    write(Path("/dev/full"), b"one\n", b"two\n")
 
 
 # User attributes

@@ -1,0 +1,111 @@
+"""One evaluation: its directories, and the isolation of the host on which it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from unittest.mock import AsyncMock
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.factories import line
+from tests.integration.trial.starting import serving
+from tests.integration.trial.trees import cgroup_root
+from tests.waiting import PATIENCE_SECONDS
+from tuned.disk.state import StateDirectory
+from tuned.disk.trial_log import TrialLog
+from tuned.domain.claim import Candidate, Claimed, Origin
+from tuned.experiment.experiment import parse
+from tuned.trial import cgroup, process
+from tuned.trial.evaluation import Evaluation, Site, evaluate
+from tuned.trial.fork_servers import ServerProgram
+from tuned.trial.launch import Launch, Start
+from tuned.trial.tree import Tree
+
+pytestmark = pytest.mark.usefixtures("_subreaper")
+
+
+def test_why_there_are_no_control_groups_is_logged_and_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup, "_own_group", lambda: tmp_path / "none")
+    with StateDirectory.open(tmp_path / "state") as state, capture_logs() as logs:
+        site = Site.here(host="h", state=state, grace_seconds=0)
+    reason = f"user {os.geteuid()} may not write to {tmp_path}/none"
+    assert [(log["event"], log["reason"]) for log in logs] == [("no control groups", reason)]
+    [finding] = site.findings()
+    assert (finding["code"], finding["what"]) == (
+        "no-control-groups",
+        f"trials run without control groups: {reason}",
+    )
+
+
+def test_with_control_groups_there_is_nothing_to_say(tmp_path: Path) -> None:
+    with (
+        cgroup_root() as (root, _),
+        StateDirectory.open(tmp_path / "state") as state,
+        capture_logs() as logs,
+    ):
+        site = Site.here(host="h", state=state, grace_seconds=0)
+        assert (site.cgroups, site.findings(), logs) == (root, [], [])
+
+
+# Disks
+
+
+def evaluation(state: StateDirectory, start: Start) -> Evaluation:
+    experiment = parse(f'[objective]\ncommand = ["sh", "-c", "echo 1"]\n{line(1)}'.encode(), "e.toml")
+    candidate = Candidate(point=experiment.space.at(0), origin=Origin.WALK)
+    claimed = Claimed(study_id=1, trial_id=1, number=7, replica=0, candidate=candidate, incarnation="i")
+    site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
+    return Evaluation(experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=start)
+
+
+@pytest.fixture
+async def trial(tmp_path: Path) -> AsyncIterator[Evaluation]:
+    with StateDirectory.open(tmp_path / "state") as state:
+        async with serving(ServerProgram.of_commands()) as server:
+            yield evaluation(state, server.start)
+
+
+async def test_directories_are_made_private_and_the_empty_ones_are_gone_at_the_end(trial: Evaluation) -> None:
+    seen: list[int] = []
+
+    async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
+        point, work = trial.point_directory, trial.files.work
+        made = (point, point.parent, work, work.parent, work.parent.parent)
+        seen.extend(each.stat().st_mode & 0o777 for each in made)
+        return await begin(launch, stdout, stderr)
+
+    begin, trial.start = trial.start, start
+    assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
+    assert seen == [0o700] * 5
+    assert [path.name for path in trial.files.directory.iterdir()] == ["output.log"]
+    assert not trial.point_directory.exists()
+
+
+async def test_the_loop_goes_on_while_the_disk_makes_directories(
+    trial: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    prepare = process._prepare
+
+    def slowly(launch: Launch, kept: TrialLog) -> str | None:
+        loop.call_soon_threadsafe(goes_on.set)
+        assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
+        return prepare(launch, kept)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(process, "_prepare", slowly)
+    assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
+    assert goes_on.is_set()
+
+
+async def test_a_disk_without_room_is_this_hosts_trouble(trial: Evaluation) -> None:
+    trial.site.state.points.rmdir()
+    with pytest.raises(FileNotFoundError):
+        await evaluate(trial, AsyncMock(return_value=False))

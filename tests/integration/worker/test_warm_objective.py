@@ -1,0 +1,39 @@
+"""The process that has imported a Python objective, and its forks."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.integration.worker.servers import fork, give, server
+from tuned.worker.forkserver import MESSAGE_BYTES, READY
+
+pytestmark = pytest.mark.usefixtures("_subreaper")
+
+SPACE = json.dumps({"x": {"type": "int", "low": 0, "high": 9}})
+
+
+def program(directory: Path, body: str) -> tuple[str, ...]:
+    (directory / "train.py").write_text(body)
+    return ("tuned.worker.warm_objective", "train:objective", str(directory), SPACE)
+
+
+def test_a_fork_calls_the_function_for_its_point(tmp_path: Path) -> None:
+    body = "def objective(trial): return trial.suggest_int('x', 0, 9) / 2"
+    with server(*program(tmp_path, body)) as (daemon, _):
+        assert daemon.recv(MESSAGE_BYTES) == READY
+        [pid], [trial] = fork(daemon, 1)
+        # Its mark is as long as the server's.
+        give(trial, tmp_path / "output", TUNED_PARAMS='{"x": 3}', TUNED_TRIAL="0")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert json.loads((tmp_path / "output").read_text()) == {"values": [1.5]}
+
+
+def test_a_module_that_leaves_a_thread_says_so_and_is_not_forked(tmp_path: Path) -> None:
+    body = "import threading as t\nt.Thread(target=t.Event().wait, name='feeder', daemon=True).start()\n"
+    with server(*program(tmp_path, f"{body}def objective(trial): return 1")) as (daemon, process):
+        assert daemon.recv(MESSAGE_BYTES) == b"its import leaves threads running (feeder)"
+        assert process.wait(60) == 0

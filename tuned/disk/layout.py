@@ -1,0 +1,75 @@
+"""The names of files and directories in a state directory: results that wait, trials' output, points.
+
+Every other module asks here where a thing lies. This one must never make or remove anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFiles:
+    """The files of one trial."""
+
+    directory: Path
+
+    @property
+    def log(self) -> Path:
+        """Its output, on standard output and standard error."""
+        return self.directory / "output.log"
+
+    @property
+    def work(self) -> Path:
+        """Its working directory, unless its experiment sets one."""
+        return self.directory / "work"
+
+    def has_output(self) -> bool:
+        """Whether it ever began here. May wait for the disk."""
+        return self.log.exists() or older_part(self.log).exists()
+
+
+def older_part(log: Path) -> Path:
+    """The file to which the older part of a long log is set aside."""
+    return log.with_name(f"{log.name}.1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One state directory, which may not be there."""
+
+    path: Path
+
+    @property
+    def outbox(self) -> Path:
+        """Results until the database has them."""
+        return self.path / "outbox"
+
+    @property
+    def trials(self) -> Path:
+        """Logs and private working directories, by trial."""
+        return self.path / "trials"
+
+    @property
+    def points(self) -> Path:
+        """TUNED_POINT_DIR, by point."""
+        return self.path / "points"
+
+    def trial(self, study_uid: str, number: int) -> TrialFiles:
+        return TrialFiles(self.trials / study_uid / str(number))
+
+    def point(self, study_uid: str, key: str) -> Path:
+        """A point's own directory, which outlives its trials."""
+        return self.points / study_uid / key
+
+    def newest_trial(self, study_uid: str) -> int | None:
+        """The highest number of a trial of this study that began here. May wait for the disk."""
+        try:
+            names = [path.name for path in (self.trials / study_uid).iterdir()]
+        except FileNotFoundError:
+            return None
+        return max((int(name) for name in names if name.isdecimal()), default=None)
