@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from tests.factories import _prepare
 from tests.fleet.beats import fresh, quieted
-from tests.fleet.program import ServerProgram, is_end
+from tests.fleet.program import Program, is_end
 from tests.fleet.steps import Rules, Step
 from tests.fleet.store import SteppedDatabase, Store, Violation
 from tests.fleet.world import Host, Running, World, canonical
@@ -69,7 +69,7 @@ def explore(experiment: Experiment, rules: Rules) -> Explored:
     """Raises Violation, with the story of how it comes about."""
     with _store(experiment) as store:
         explored = Explored()
-        _search(explored, store, ServerProgram(store, rules), rules)
+        _search(explored, store, Program(store, rules), rules)
         stuck = _stuck(explored)
     if stuck is not None:
         raise Violation(f"from here nothing leads to an end:\n{explored.story(stuck)}\n({explored})")
@@ -86,7 +86,7 @@ def _store(experiment: Experiment) -> Iterator[Store]:
         database.close()
 
 
-def _search(explored: Explored, store: Store, program: ServerProgram, rules: Rules) -> None:
+def _search(explored: Explored, store: Store, program: Program, rules: Rules) -> None:
     first = canonical(_beginning(store, rules))[0]
     numbers = {first: explored.add(first, None)}
     queue = deque([0])
@@ -118,7 +118,7 @@ def _beginning(store: Store, rules: Rules) -> World:
     return World(second.tables, (fresh(one, other), fresh(other, one)), rules.disturbances)
 
 
-def _steps(explored: Explored, program: ServerProgram, now: int) -> Iterator[Step]:
+def _steps(explored: Explored, program: Program, now: int) -> Iterator[Step]:
     try:
         yield from program.steps(explored.worlds[now])
     except Violation as violation:

@@ -28,7 +28,7 @@ from tests.fleet.store import Store
 from tests.fleet.world import Allowance, Drawn, Host, PendingResult, Running, World
 
 
-class ServerProgram:
+class Program:
     """All steps that can be taken in a world."""
 
     def __init__(self, store: Store, rules: Rules) -> None:

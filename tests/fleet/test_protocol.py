@@ -14,7 +14,7 @@ from sqlalchemy import Update, bindparam
 
 from tests.factories import line, make_experiment
 from tests.fleet.model import Explored, explore
-from tests.fleet.program import ServerProgram
+from tests.fleet.program import Program
 from tests.fleet.steps import KINDS, Rules
 from tests.fleet.store import Violation
 from tuned.daemon.failure_detector import FailureDetector
@@ -121,5 +121,5 @@ def test_without_finding_an_unknown_claim_its_trial_runs_for_ever(monkeypatch: p
 
 
 def test_without_letting_go_of_a_claim_under_way_both_hosts_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ServerProgram, "is_ours", lambda *_: True)
+    monkeypatch.setattr(Program, "is_ours", lambda *_: True)
     assert "both hosts evaluate point 0" in story("freeze")

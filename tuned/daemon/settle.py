@@ -38,7 +38,6 @@ WITHIN_SECONDS = 10.0
 
 async def settle(settings: Settings, state: StateDirectory) -> None:
     """Tells the results in the outbox, ends this host's trials and leaves the fleet."""
-    await asyncio.to_thread(process_table.kill_installation, state.installation_id)
     await process_table.kill_installation(state.installation_id)
     events = Events(settings.host)
     link = Link(Database(settings.storage), events, last_retry_seconds=settings.interval_seconds)

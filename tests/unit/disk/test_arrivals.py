@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tuned.disk.arrivals import MOST_BYTES, Refused, identity, is_looked_at, name_of, read_kept, read_taken
+from tuned.disk.arrivals import Refused, identity, is_looked_at, name_of, read_kept, read_taken
+from tuned.protocol import MOST_FILE_BYTES
 
 
 def test_only_files_of_our_suffix_that_are_not_hidden_are_looked_at() -> None:
@@ -35,7 +36,7 @@ def test_another_kind_of_file_is_refused_and_not_waited_for(tmp_path: Path, kind
     elif kind == "link":
         path.symlink_to("/etc/passwd")
     else:
-        path.write_bytes(b"#" * (MOST_BYTES + 1))
+        path.write_bytes(b"#" * (MOST_FILE_BYTES + 1))
     with pytest.raises(Refused):
         read_taken(path)
     assert read_kept(path, "exp") is None
