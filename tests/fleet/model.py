@@ -80,7 +80,8 @@ def explore(experiment: Experiment, rules: Rules) -> Explored:
 def _store(experiment: Experiment) -> Iterator[Store]:
     database = SteppedDatabase("sqlite://")
     try:
-        _prepare(database)
+        # Rows are set from outside to any state before each transaction.
+        _prepare(database, is_guarded=False)
         yield Store(database, experiment)
     finally:
         database.close()

@@ -102,7 +102,7 @@ def test_trials_are_counted_as_they_end_without_a_look_at_each(member: Member) -
     end_all_ways(member)
     expected: Counts = {**NONE, "complete": 2, "reused": 1, "failed": 3, "skipped": 1, "running": 1}
     assert counts(member) == expected
-    with statements(member.database) as seen, member.database.reading() as connection:
+    with member.database.reading() as connection, statements(member.database) as seen:
         assert experiments._counts(connection, [member.status.study_id]) == {member.status.study_id: expected}
     assert len(seen) == 1
 
@@ -116,7 +116,7 @@ def test_what_another_program_did_before_and_afterwards_is_counted(database: Dat
         member = join(database, make_experiment(SKIP))
         before: Counts = {**NONE, "complete": 1, "failed": 1, "pruned": 1}
         assert counts(member) == before
-        with statements(database) as seen, database.reading() as connection:
+        with database.reading() as connection, statements(database) as seen:
             experiments._counts(connection, [member.status.study_id])
         assert len(seen) == 1
         claimed = member.take(0)
