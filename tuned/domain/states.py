@@ -65,23 +65,16 @@ class SearchState(StrEnum):
     ENDING = "ending"
 
 
+#: Of these each may follow as long as the search is not withdrawn or ending.
+_STOPS = frozenset({SearchState.PAUSED, SearchState.WITHDRAWN, SearchState.ENDING})
+
+
 SEARCH_TRANSITIONS: dict[SearchState, frozenset[SearchState]] = {
-    SearchState.WORKING: frozenset(
-        {SearchState.IDLE, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN, SearchState.ENDING}
-    ),
-    SearchState.IDLE: frozenset(
-        {SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN}
-        | {SearchState.ENDING}
-    ),
+    SearchState.WORKING: _STOPS | {SearchState.IDLE, SearchState.RESTING},
+    SearchState.IDLE: _STOPS | {SearchState.WORKING, SearchState.RESTING},
     # The same state may follow for another reason.
-    SearchState.RESTING: frozenset(
-        {SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN}
-        | {SearchState.ENDING}
-    ),
-    SearchState.PAUSED: frozenset(
-        {SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN}
-        | {SearchState.ENDING}
-    ),
+    SearchState.RESTING: _STOPS | {SearchState.WORKING, SearchState.RESTING},
+    SearchState.PAUSED: _STOPS | {SearchState.WORKING, SearchState.RESTING},
     SearchState.WITHDRAWN: frozenset({SearchState.ENDING}),
     # Back if the database was away: the end is looked at again.
     SearchState.ENDING: frozenset(
