@@ -66,7 +66,7 @@ class Draft:
 
 def check(draft: Draft, problems: Problems) -> Space | None:
     """Adds what is wrong; returns the space if it, at least, is right."""
-    if {"direction", "directions"} <= draft.right and draft.file.direction and draft.file.directions:
+    if {"direction", "directions"} <= draft.right & draft.document.keys():
         problems.add("directions", "direction beside it", "one of direction and directions")
     if "objective" in draft.right:
         _check_objective(draft.file.objective, draft, problems)
