@@ -49,7 +49,7 @@ def given_keys(
     """The dotted keys of a document, and their values. Adds the problems of keys that are not known."""
     for key, value in document.items():
         inner = [name.partition(".")[2] for name in known if name.startswith(f"{key}.")]
-        if key in known:
+        if key in known and "." not in key:
             yield key, value
         elif not inner:
             tables = dict.fromkeys(name.partition(".")[0] for name in known)

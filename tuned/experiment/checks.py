@@ -55,13 +55,18 @@ class Draft:
         return (name, raw) if name is not None and name in samplers.SAMPLERS else None
 
     @property
+    def seed(self) -> object:
+        raw = self.document.get("sampler")
+        return raw.get("seed") if isinstance(raw, dict) else None
+
+    @property
     def has_several_directions(self) -> bool:
         return "directions" in self.right and len(self.file.directions or ()) > 1
 
 
 def check(draft: Draft, problems: Problems) -> Space | None:
     """Adds what is wrong; returns the space if it, at least, is right."""
-    if {"direction", "directions"} <= draft.right and draft.file.direction and draft.file.directions:
+    if {"direction", "directions"} <= draft.right & draft.document.keys():
         problems.add("directions", "direction beside it", "one of direction and directions")
     if "objective" in draft.right:
         _check_objective(draft.file.objective, draft, problems)
@@ -70,6 +75,9 @@ def check(draft: Draft, problems: Problems) -> Space | None:
     space = _check_space(draft, problems)
     if draft.sampler:
         _check_sampler(*draft.sampler, draft, space, problems)
+    elif draft.seed is not None:
+        # Of a sampler that is not known, only the key that all samplers have can be checked.
+        problems.value(samplers.Seed, draft.seed, "sampler.seed")
     if space and "points" in draft.right:
         _check_points(draft.file.points, space, problems)
     return space

@@ -81,7 +81,7 @@ def defined(definition: str, name: str) -> Experiment:
     file = f"definition of {name} in the database"
     try:
         document = json.loads(definition)
-    except ValueError:
+    except (ValueError, RecursionError):
         refuse_file(file, "text that is not JSON", "what tuned wrote")
     if not isinstance(document, dict):
         refuse_file(file, describe(document), "what tuned wrote")
@@ -106,7 +106,7 @@ def _build(document: dict[str, Any], file: str) -> Experiment:
     assert space is not None
     return Experiment(
         name=name,
-        directions=tuple(tables.directions or [tables.direction or "minimize"]),
+        directions=tables.directions or (tables.direction,),
         parallel=tables.parallel,
         objective=tables.objective,
         space=space,

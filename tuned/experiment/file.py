@@ -335,9 +335,7 @@ class File(Table):
     model_config = ConfigDict(validate_default=True)
 
     name: Name | None = Field(default=None, description="The study. Default: the file's name without .toml.")
-    direction: Direction | None = Field(
-        default=None, description='The one objective\'s direction. Default: "minimize".'
-    )
+    direction: Direction = Field(default="minimize", description="The direction of the one objective.")
     directions: FilledArray[Direction] | None = Field(
         default=None, description="The directions of several objectives, instead of `direction`."
     )

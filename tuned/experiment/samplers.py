@@ -31,6 +31,9 @@ _INTERNAL = "a keyword that has no use here"
 _NAME = "The sampler."
 
 
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+
+
 class Sampler(Table):
     """The keys of all samplers."""
 
@@ -53,7 +56,7 @@ class Sampler(Table):
     ignores_trials: ClassVar[bool] = False
 
     name: str = Field(default=DEFAULT, description=_NAME)
-    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = Field(
+    seed: Seed | None = Field(
         default=None,
         description="Makes the draws repeatable, for each host and each start of its own. Default: random.",
     )

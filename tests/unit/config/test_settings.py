@@ -1,21 +1,16 @@
-"""The settings, where they come from, and the default places."""
+"""The settings, and where they come from."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tuned.config.paths import default_paths, socket_candidates
 from tuned.config.settings import Settings, describe, load
-from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.errors import InvalidInput
 
-_USER = {"HOME": "/home/eva", "XDG_RUNTIME_DIR": "/run/user/1000"}
 _MODE = 'permissions that let the owner in, such as "0660"'
 _GPUS = '"auto", a number of GPUs or an array of their ids such as ["0", "1"]'
 _PASSWORD_URL = "postgresql://tuned:secret@db/tuned"
@@ -41,58 +36,6 @@ def _drop_in(config: Path, name: str, content: str) -> None:
     directory = config.with_name("tuned.toml.d")
     directory.mkdir(exist_ok=True)
     (directory / name).write_text(content)
-
-
-# --- places ----------------------------------------------------------------------------------------
-
-
-def test_root_has_the_systems_places() -> None:
-    paths = default_paths({}, user_id=0)
-    assert [str(path) for path in (paths.config, paths.spool, paths.state_dir, paths.socket)] == [
-        "/etc/tuned/tuned.toml",
-        "/var/spool/tuned",
-        "/var/lib/tuned",
-        "/run/tuned/tuned.sock",
-    ]
-
-
-def test_a_user_under_systemd_has_the_directories_that_systemd_says() -> None:
-    paths = default_paths({"STATE_DIRECTORY": "/var/lib/t:/x", "RUNTIME_DIRECTORY": "/run/t"}, user_id=7)
-    assert str(paths.config) == "/etc/tuned/tuned.toml"
-    assert (str(paths.state_dir), str(paths.socket)) == ("/var/lib/t", "/run/t/tuned.sock")
-
-
-def test_a_user_has_the_places_of_xdg() -> None:
-    paths = default_paths(_USER, user_id=7)
-    assert [str(path) for path in (paths.config, paths.spool, paths.state_dir, paths.socket)] == [
-        "/home/eva/.config/tuned/tuned.toml",
-        "/home/eva/.local/state/tuned/spool",
-        "/home/eva/.local/state/tuned",
-        "/run/user/1000/tuned/tuned.sock",
-    ]
-
-
-def test_xdg_variables_are_followed_unless_they_are_relative() -> None:
-    paths = default_paths({**_USER, "XDG_STATE_HOME": "/s", "XDG_CONFIG_HOME": "relative"}, user_id=7)
-    assert str(paths.state_dir) == "/s/tuned"
-    assert str(paths.config) == "/home/eva/.config/tuned/tuned.toml"
-
-
-@pytest.mark.parametrize("environ", [_USER, {"HOME": "/home/eva"}])
-def test_the_socket_is_looked_for_where_the_daemon_puts_it(environ: dict[str, str]) -> None:
-    candidates = socket_candidates(environ)
-    assert default_paths({}, user_id=0).socket == candidates[0]
-    assert default_paths(environ, user_id=7).socket == candidates[1]
-
-
-def test_a_named_socket_is_the_only_candidate() -> None:
-    assert socket_candidates({**_USER, "TUNED_SOCKET": "/x.sock"}) == [Path("/x.sock")]
-
-
-def test_what_tunectl_imports_for_its_paths_is_light() -> None:
-    code = "import sys, tuned.config.paths, tuned.errors; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"pydantic", "asyncio", "socket", "optuna", "sqlalchemy", "re2"} & set(loaded.split())
 
 
 # --- settings --------------------------------------------------------------------------------------
@@ -255,55 +198,6 @@ def test_a_password_on_the_command_line_is_refused_with_advice(config: Path) -> 
     )
     assert "PGPASSFILE" in line
     assert "secret" not in line
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://u:secret@h/d",
-        "postgresql://u:se@cret@h/d",
-        "postgresql://u:se/cret@h/d",
-        "postgresql://:secret@/d",
-        "postgresql://h/d?password=secret&sslmode=require",
-        "postgresql://h/d?sslmode=require&PASSWORD=secret",
-        "postgresql://h/d?sslpassword=secret",
-    ],
-)
-def test_a_password_is_found_and_hidden_wherever_a_url_may_have_it(url: str) -> None:
-    assert has_password(url)
-    assert "***" in redacted(url)
-    assert not any(part in redacted(url) for part in ("secret", "cret", "se@", "se/"))
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["postgresql://u@h:5432/d", "postgresql:///d?service=x", "sqlite:////a/b.db", "postgresql://h1,h2/d"],
-)
-def test_a_url_without_a_password_is_shown_as_it_is(url: str) -> None:
-    assert not has_password(url)
-    assert redacted(url) == url
-
-
-@pytest.mark.parametrize(
-    ("url", "full"),
-    [
-        ("postgres://h/d", "postgresql+psycopg2://h/d"),
-        ("postgresql://h/d", "postgresql+psycopg2://h/d"),
-        ("postgresql+psycopg2://h/d", "postgresql+psycopg2://h/d"),
-        ("sqlite:////a.db", "sqlite:////a.db"),
-    ],
-)
-def test_a_url_gets_the_driver_that_is_installed(url: str, full: str) -> None:
-    assert normalised(url) == full
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["", "h/d", "mysql://h/d", "postgresql+asyncpg://h/d", "sqlite://", "sqlite:///a.db", "sqlite:////"],
-)
-def test_other_urls_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="sqlite:////absolute"):
-        normalised(url)
 
 
 # --- --check-config --------------------------------------------------------------------------------

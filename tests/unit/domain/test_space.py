@@ -1,9 +1,8 @@
-"""The search space: points, keys and the walk."""
+"""The search space: points and keys."""
 
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 
 import numpy as np
 import optuna
@@ -14,7 +13,6 @@ from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space, Value
-from tuned.domain.walk import Walk
 
 #: Optuna warns when the end is not on a step.
 _COARSE_END = pytest.mark.filterwarnings("ignore:The distribution is specified by")
@@ -52,31 +50,6 @@ def _optunas(parameter: FloatParameter, index: int) -> float:
     drawn = transform.untransform(np.array([parameter.low + index * parameter.step]))["x"]
     assert isinstance(drawn, float)
     return drawn
-
-
-@settings(deadline=None)
-@given(st.integers(1, 700), st.integers())
-def test_a_walk_is_a_permutation(size: int, seed: int) -> None:
-    assert sorted(Walk(size, seed)) == list(range(size))
-
-
-def test_two_seeds_walk_differently_and_one_seed_alike() -> None:
-    assert list(Walk(100, 1)) == list(Walk(100, 1)) != list(Walk(100, 2))
-
-
-@settings(deadline=None)
-@given(st.integers(9, 2**62), st.integers(), st.data())
-def test_any_place_of_a_huge_walk_is_computed_at_once(size: int, seed: int, data: st.DataObject) -> None:
-    places = data.draw(st.lists(st.integers(0, size - 1), min_size=2, max_size=5, unique=True))
-    indices = [Walk(size, seed)[place] for place in places]
-    assert len(set(indices)) == len(indices)
-    assert all(0 <= index < size for index in indices)
-
-
-@pytest.mark.parametrize("place", [-1, 10])
-def test_a_walk_has_no_place_outside_of_the_space(place: int) -> None:
-    with pytest.raises(IndexError):
-        Walk(10, 0)[place]
 
 
 @given(_INTS, _STEPPED, _CHOICES)
@@ -202,8 +175,3 @@ def test_a_space_is_finite_when_all_its_parameters_are() -> None:
     assert _grid(*(IntParameter(name=f"n{i}", low=0, high=2**32) for i in range(2))).size is None
     with pytest.raises(ValueError, match="x is continuous"):
         _grid(n, x).at(0)
-
-
-def test_a_walk_visits_distant_points_early() -> None:
-    places = list(Walk(1000, 7))[:50]
-    assert sum(abs(a - b) > 1 for a, b in pairwise(places)) > 40

@@ -168,3 +168,13 @@ _REFUSED_TOGETHER = {
 @pytest.mark.parametrize(("source", "line"), _REFUSED_TOGETHER.values(), ids=_REFUSED_TOGETHER)
 def test_tables_that_contradict_each_other_are_told_in_one_line(source: str, line: str) -> None:
     assert told(source) == [f"x.toml: {line}"]
+
+
+def test_a_wrong_seed_is_told_beside_a_sampler_that_is_not_known() -> None:
+    lines = told(sampler('name = "tpee"\nseed = -1'))
+    assert [line.split(": ")[1] for line in lines] == ["sampler.name", "sampler.seed"]
+
+
+def test_a_sampler_is_held_against_the_space_though_its_keywords_are_wrong() -> None:
+    lines = told(sampler('name = "cmaes"\npopsize = 1', top='directions = ["minimize", "maximize"]'))
+    assert [line.split(": ")[1] for line in lines] == ["sampler.popsize", "sampler.name"]

@@ -163,7 +163,7 @@ def test_whether_trials_are_forked_is_for_each_host_to_say() -> None:
     assert theirs.adopt(mine.definition()).objective.fork
 
 
-@pytest.mark.parametrize("definition", ["", "{", "3", "[]", "{}", '{"name": "x", "new": 1}'])
+@pytest.mark.parametrize("definition", ["", "{", "3", "[]", "{}", '{"name": "x", "new": 1}', "[" * 10**5])
 def test_a_definition_that_cannot_be_read_is_refused(definition: str) -> None:
     with pytest.raises(InvalidInput, match=r"^definition of minima in the database: "):
         read(FULL).adopt(definition)
