@@ -171,36 +171,11 @@ def _tell_late(database: Database, result: Result) -> TellOutcome:
 
 
 def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> None:
-    newly_visited = 0 if PointState(point.state).is_visited else 1
-    # The loss was refunded; what was evaluated after all is charged, but never beyond the budget.
-    study = t_study.c
-    given = connection.execute(
-        update(t_study)
-        .where(study.study_id == bindparam("study"))
-        .values(
-            visited=study.visited + newly_visited,
-            complete=study.complete + 1,
-            trials=case((is_below(study.trials, study.trials_limit), study.trials + 1), else_=study.trials),
-            evaluations=case(
-                (is_below(study.evaluations, study.evaluations_limit), study.evaluations + 1),
-                else_=study.evaluations,
-            ),
-        )
-        .returning(*trial_rows.NEXT_TRIAL),
-        {"study": result.study_id},
-    ).one()
+    given = _charge_late(connection, result, point)
     if point.state == PointState.HELD:
         # Someone evaluates it again meanwhile: their claim stays theirs, as a repetition.
         _make_repetition(connection, point)
-    done = {
-        "trial_id": given.trial_id,
-        "claim_id": uuid.uuid4().hex,
-        "incarnation": "",
-    }
-    place = {"study_id": point.study_id, "key": point.key, "replica": 0}
-    here = [t_point.c[name] == value for name, value in place.items()]
-    if affected(connection.execute(move_point(PointState.DONE).where(*here).values(**done))) == 0:
-        connection.execute(insert(t_point).values(**place, **done, state=PointState.DONE))
+    _mark_done(connection, point, given.trial_id)
     late_of = connection.execute(select(trials.c.number).where(trials.c.trial_id == result.trial_id)).scalar()
     lost = connection.execute(select(trial_params).where(trial_params.c.trial_id == result.trial_id))
     params = [
@@ -227,6 +202,36 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
     )
     trial_rows.insert_intermediate(connection, given.trial_id, result.ending.intermediate)
     trial_rows.set_user_attributes(connection, given.trial_id, result.ending.user_attrs)
+
+
+def _charge_late(connection: Connection, result: Result, point: Row[Any]) -> Row[Any]:
+    """Charges the evaluation whose loss was refunded, never beyond the budget; the row has ``NEXT_TRIAL``."""
+    newly_visited = 0 if PointState(point.state).is_visited else 1
+    study = t_study.c
+    return connection.execute(
+        update(t_study)
+        .where(study.study_id == bindparam("study"))
+        .values(
+            visited=study.visited + newly_visited,
+            complete=study.complete + 1,
+            trials=case((is_below(study.trials, study.trials_limit), study.trials + 1), else_=study.trials),
+            evaluations=case(
+                (is_below(study.evaluations, study.evaluations_limit), study.evaluations + 1),
+                else_=study.evaluations,
+            ),
+        )
+        .returning(*trial_rows.NEXT_TRIAL),
+        {"study": result.study_id},
+    ).one()
+
+
+def _mark_done(connection: Connection, point: Row[Any], trial_id: int) -> None:
+    """Gives the point to a trial of its own, which no host holds."""
+    done = {"trial_id": trial_id, "claim_id": uuid.uuid4().hex, "incarnation": ""}
+    place = {"study_id": point.study_id, "key": point.key, "replica": 0}
+    here = [t_point.c[name] == value for name, value in place.items()]
+    if affected(connection.execute(move_point(PointState.DONE).where(*here).values(**done))) == 0:
+        connection.execute(insert(t_point).values(**place, **done, state=PointState.DONE))
 
 
 def _make_repetition(connection: Connection, point: Row[Any]) -> None:
