@@ -923,7 +923,7 @@ def test_the_schema_knows_the_keywords_of_every_sampler() -> None:
 
 
 def test_the_reference_names_every_key_and_keyword() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "experiment-file.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "experiment-file.md").read_text()
     schema = json_schema()
     tables = [schema, *schema["$defs"].values()]
     keys = {key for table in tables for key in table.get("properties", {}) if key not in _HEADINGS}
