@@ -23,7 +23,7 @@ SOURCES := $(shell find tuned packaging systemd docs requirements -type f ! -pat
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos bench bench-quick test-system check docs format schema lock clean install deb
+.PHONY: help demo test chaos bench bench-quick test-system check coverage docs format schema lock clean install deb
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,13 +46,20 @@ bench-quick: $(VENV)/.dev  ## only count statements, transactions and duplicates
 test-system: $(VENV)/.dev deb  ## tests that boot systemd hosts (root, systemd-nspawn)
 	TUNED_TEST_DEB="$(abspath $(DEB))" $(BIN)/python -m pytest -n 0 --timeout 600 tests/system $(ARGS)
 
-check: $(VENV)/.dev docs  ## format, lint, types, layers, dead code, schema, documentation
+check: $(VENV)/.dev  ## format, lint, types, layers, dead code, schema, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/python -m pytest -n 0 -q tests/unit/test_project.py
+
+coverage: $(VENV)/.dev  ## run the tests and measure what of tuned/ they run, in daemons and trials too (slow)
+	rm -rf build/coverage
+	mkdir -p -m 1777 build/coverage
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 docs: $(VENV)/.dev  ## build the documentation as a site in build/site
 	$(BIN)/mkdocs build --quiet --strict
