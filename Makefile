@@ -46,7 +46,7 @@ bench-quick: $(VENV)/.dev  ## only count statements, transactions and duplicates
 test-system: $(VENV)/.dev deb  ## tests that boot systemd hosts (root, systemd-nspawn)
 	TUNED_TEST_DEB="$(abspath $(DEB))" $(BIN)/python -m pytest -n 0 --timeout 600 tests/system $(ARGS)
 
-check: $(VENV)/.dev  ## format, lint, types, layers, dead code, schema, documentation
+check: $(VENV)/.dev  ## format, lint, types, imports, dead code, schema, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

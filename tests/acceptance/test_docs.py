@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.acceptance.daemon import MARK, all_processes, environment_of
+from tests.acceptance.daemon import MARK, Daemon, all_processes, environment_of
 from tests.documents import ROOT, TUTORIALS, Block, all_blocks, blocks, steps
 from tests.postgres import PostgresServer
 from tests.waiting import until
@@ -177,6 +177,13 @@ def test_a_program_runs(block: Block, tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert not is_objective or re.search(r"\d", result.stdout)
+
+
+def test_the_reference_has_every_metric_and_no_other(shared: Daemon) -> None:
+    text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    documented = set(re.findall(r"^\| `(tuned_\w+)` \|", text, re.MULTILINE))
+    answer = b"".join(shared.client.text("/metrics")).decode()
+    assert set(re.findall(r"^# TYPE (\w+) ", answer, re.MULTILINE)) == documented
 
 
 SCRIPTS_OF_SQL = [block for block in all_blocks("sql") if block.page not in TUTORIALS]
