@@ -23,7 +23,8 @@ SOURCES := $(shell find tuned packaging systemd docs requirements -type f ! -pat
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos bench bench-quick test-system check format schema reference lock clean install deb
+.PHONY: help demo test coverage chaos bench bench-quick test-system check docs format schema reference lock clean \
+	install deb
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,13 +47,23 @@ bench-quick: $(VENV)/.dev  ## only count statements, transactions and duplicates
 test-system: $(VENV)/.dev deb  ## tests that boot systemd hosts (root, systemd-nspawn)
 	TUNED_TEST_DEB="$(abspath $(DEB))" $(BIN)/python -m pytest -n 0 --timeout 600 tests/system $(ARGS)
 
-check: $(VENV)/.dev  ## format, lint, types, layers, dead code, schema
+check: $(VENV)/.dev  ## format, lint, types, imports, dead code, schema, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/python -m pytest -n 0 -q tests/unit/test_project.py
+
+coverage: $(VENV)/.dev  ## run the tests and measure what of tuned/ they run, in daemons and trials too (slow)
+	rm -rf build/coverage
+	mkdir -p -m 1777 build/coverage
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+docs: $(VENV)/.dev  ## build the documentation as a site in build/site
+	$(BIN)/mkdocs build --quiet --strict
 
 format: $(VENV)/.dev  ## format the code and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -70,7 +81,7 @@ lock: $(VENV)/.dev  ## choose the newest versions of all dependencies and lock t
 	$(LOCK) pyproject.toml requirements/demo.in --constraints requirements/run.txt --output-file requirements/demo.txt
 	$(LOCK) pyproject.toml requirements/dev.in --constraints requirements/demo.txt --output-file requirements/dev.txt
 
-install:  ## install below $(DESTDIR)$(PREFIX), /usr/local if not said; see docs/install.md
+install:  ## install below $(DESTDIR)$(PREFIX), /usr/local if not said; see docs/how-to/install.md
 	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PYTHON="$(PYTHON)" packaging/install
 
 deb: $(DEB)  ## build the Debian package below build/deb/ (needs debhelper and python3-venv)

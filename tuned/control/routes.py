@@ -1,4 +1,4 @@
-"""The table of routes: method, path, who may ask, and handler; docs/protocol.md specifies it.
+"""The table of routes: method, path, who may ask, and handler; docs/reference/protocol.md specifies it.
 
 A handler reads a request's options and hands on what the host answers. It does nothing that is asked for
 itself, and hides nothing: router.py leaves out the fields that the peer may not see.

@@ -2,7 +2,7 @@
 
 It owns the directory: its lock, ``active/``, ``done/``, ``cancelled/`` and ``rejected/``. It must never run
 what the file's owner can still change, follow a link, overwrite a file that was taken, or lose one.
-docs/spool.md tells why it is done this way.
+docs/reference/spool.md tells why it is done this way.
 """
 
 from __future__ import annotations

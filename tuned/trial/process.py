@@ -1,7 +1,7 @@
 """One trial's process tree: started, watched, and gone when ``run`` returns.
 
-However a run ends, nothing of its tree may be left (docs/trials.md tells the limits of that), and its output
-is in its log. It must never wait for a process that escaped, or hold up the loop for a disk.
+However a run ends, nothing of its tree may be left (docs/explanation/isolation.md tells the limits of that),
+and its output is in its log. It must never wait for a process that escaped, or hold up the loop for a disk.
 """
 
 from __future__ import annotations

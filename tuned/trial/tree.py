@@ -1,7 +1,8 @@
 """A main process, a child of ours, and all that descends from it: waited for, and killed whole.
 
-The end of the main process comes by a pidfd, without a thread and without polling. docs/trials.md tells which
-processes of a tree can be found. A kill must never return before the tree is gone, or 5 s have passed.
+The end of the main process comes by a pidfd, without a thread and without polling.
+docs/explanation/isolation.md tells which processes of a tree can be found. A kill must never return before
+the tree is gone, or 5 s have passed.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def test_a_host_under_load_holds_no_more_connections_than_documented(
             seen.append(fleet.query(CLIENTS)[0][0])
             host.status()
     assert 1 < max(seen) <= MOST_CONNECTIONS
-    assert f"at most {MOST_CONNECTIONS} connections" in Path("docs/scale.md").read_text()
+    assert f"at most {MOST_CONNECTIONS} connections" in Path("docs/explanation/scale.md").read_text()
 
 
 def test_claim_tell_and_settlement_look_things_up_by_index(member: Member) -> None:

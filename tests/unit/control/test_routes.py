@@ -9,7 +9,7 @@ import pytest
 from tuned.control import routes
 from tuned.control.router import Route
 
-PROTOCOL = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
+PROTOCOL = (Path(__file__).parents[3] / "docs" / "reference" / "protocol.md").read_text()
 
 
 @pytest.mark.parametrize("route", routes.ROUTES, ids=lambda route: route.path)
