@@ -13,24 +13,11 @@ from tuned.control.server import Limits
 from tuned.domain.ending import Cause
 from tuned.errors import Conflict, NotFound
 from tuned.events import Events
-from tuned.protocol import (
-    AmendedView,
-    BestView,
-    Counts,
-    ExperimentSummary,
-    ExperimentView,
-    FindingView,
-    FixedView,
-    HostStateName,
-    HostView,
-    Params,
-    RetryView,
-    Status,
-    StoryView,
-    StudyStateName,
-    TrialStateName,
-    TrialView,
-)
+from tuned.protocol.experiments import AmendedView, Counts, ExperimentSummary, ExperimentView, RetryView
+from tuned.protocol.fields import HostStateName, Params, StudyStateName, TrialStateName
+from tuned.protocol.fleet import FindingView, FixedView, HostView
+from tuned.protocol.host import Status
+from tuned.protocol.trials import BestView, StoryView, TrialView
 
 
 def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Unpack
 
-from tuned.protocol import Event, EventFields, EventName
+from tuned.protocol.events import Event, EventFields, EventName
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

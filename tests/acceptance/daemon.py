@@ -23,7 +23,10 @@ import optuna
 
 from tests.waiting import PATIENCE_SECONDS, until
 from tuned.errors import TunedError
-from tuned.protocol import Event, ExperimentSummary, Status, TrialView
+from tuned.protocol.events import Event
+from tuned.protocol.experiments import ExperimentSummary
+from tuned.protocol.host import Status
+from tuned.protocol.trials import TrialView
 from tuned.tunectl.client import Client
 
 #: In the environment of the daemon, and so of all that descends from it.

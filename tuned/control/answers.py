@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tuned.errors import InvalidInput, Problem, TunedError
-from tuned.protocol import ErrorBody, ErrorView, ProblemView
+from tuned.protocol.errors import ErrorBody, ErrorView, ProblemView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from tuned.protocol import Event
+    from tuned.protocol.events import Event
 
 
 #: After these errors the rest of the connection may belong to the same mistake.

@@ -12,21 +12,11 @@ if TYPE_CHECKING:
 
     from tuned import events
     from tuned.domain.ending import Cause
-    from tuned.protocol import (
-        AmendedView,
-        BestView,
-        ExperimentSummary,
-        ExperimentView,
-        FindingView,
-        FixedView,
-        HostStateName,
-        HostView,
-        RetryView,
-        Status,
-        StoryView,
-        TrialStateName,
-        TrialView,
-    )
+    from tuned.protocol.experiments import AmendedView, ExperimentSummary, ExperimentView, RetryView
+    from tuned.protocol.fields import HostStateName, TrialStateName
+    from tuned.protocol.fleet import FindingView, FixedView, HostView
+    from tuned.protocol.host import Status
+    from tuned.protocol.trials import BestView, StoryView, TrialView
 
 
 class Host(Protocol):

@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from tuned.protocol import ExperimentSummary, Status
+    from tuned.protocol.experiments import ExperimentSummary
+    from tuned.protocol.host import Status
 
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

@@ -1,4 +1,4 @@
-"""Answers for untrusted peers: without the fields that tuned/protocol.py marks as TrustedOnly.
+"""Answers for untrusted peers: without the fields that tuned/protocol/fields.py marks as TrustedOnly.
 
 It goes by an answer's type, in all its depth: a new shape that holds a marked one needs nothing here. It
 never looks at keys alone, because people name parameters as they like.
@@ -22,7 +22,7 @@ from typing import (
     is_typeddict,
 )
 
-from tuned.protocol import TRUSTED_ONLY
+from tuned.protocol.fields import TRUSTED_ONLY
 
 #: Returns a value of the same type, without the marked fields; never changes the one that it is given.
 Redaction: TypeAlias = Callable[[Any], Any]

@@ -23,7 +23,7 @@ from tuned.control.middlewares import IS_TRUSTED, trust
 from tuned.control.peers import Access, Owner
 from tuned.domain.names import NAME
 from tuned.errors import InvalidInput, Problem
-from tuned.protocol import Event
+from tuned.protocol.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence

@@ -19,25 +19,19 @@ from tuned.control.peers import Access, Owner
 from tuned.control.router import Call, Route, bad_option, dispatching
 from tuned.control.server import Limits
 from tuned.domain.ending import Cause
-from tuned.protocol import (
-    MOST_TRIALS_PER_PAGE,
-    TRIAL_STATES,
-    TRIALS_PER_PAGE,
+from tuned.protocol.events import Event
+from tuned.protocol.experiments import (
     AmendedView,
-    BestsView,
-    DoctorView,
-    Event,
     ExperimentSummary,
     ExperimentsView,
     ExperimentView,
-    FixedView,
-    HostsView,
     RetryView,
-    StateView,
-    Status,
-    StoryView,
-    TrialsView,
 )
+from tuned.protocol.fields import TRIAL_STATES
+from tuned.protocol.fleet import DoctorView, FixedView, HostsView
+from tuned.protocol.host import StateView, Status
+from tuned.protocol.limits import MOST_TRIALS_PER_PAGE, TRIALS_PER_PAGE
+from tuned.protocol.trials import BestsView, StoryView, TrialsView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

@@ -34,24 +34,17 @@ if TYPE_CHECKING:
     from tuned.daemon.teller import Teller
     from tuned.domain.resources import Resources
     from tuned.events import Events
-    from tuned.protocol import (
+    from tuned.protocol.experiments import (
         AmendedView,
-        BestView,
-        DatabaseView,
         ExperimentSummary,
         ExperimentView,
-        FindingView,
-        FixedView,
-        HostStateName,
-        HostView,
         ResourcesView,
         RetryView,
-        SlotView,
-        Status,
-        StoryView,
-        TrialStateName,
-        TrialView,
     )
+    from tuned.protocol.fields import HostStateName, TrialStateName
+    from tuned.protocol.fleet import FindingView, FixedView, HostView
+    from tuned.protocol.host import DatabaseView, SlotView, Status
+    from tuned.protocol.trials import BestView, StoryView, TrialView
     from tuned.search.search import Search
     from tuned.storage.link import Link
 

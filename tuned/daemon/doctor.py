@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tuned.config.settings import Settings
-    from tuned.protocol import FindingView
+    from tuned.protocol.fleet import FindingView
     from tuned.storage.link import Link
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tuned.disk import files
 from tuned.domain.names import NAME
-from tuned.protocol import MOST_FILE_BYTES
+from tuned.protocol.limits import MOST_FILE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuned.config.settings import Settings
-    from tuned.protocol import FindingView
+    from tuned.protocol.fleet import FindingView
 
 
 #: A result is told within moments; one that lies for so long waits for something.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tuned.domain.result import Result
     from tuned.domain.states import StudyState
     from tuned.events import Events
-    from tuned.protocol import FailureView
+    from tuned.protocol.trials import FailureView
 
 
 class Announcements:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tuned.disk.state import StateDirectory
     from tuned.domain.claim import Claimed
     from tuned.experiment.experiment import Experiment
-    from tuned.protocol import FindingView
+    from tuned.protocol.fleet import FindingView
 
 _log: FilteringBoundLogger = structlog.get_logger()
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
-    from tuned.protocol import Event
+    from tuned.protocol.events import Event
 
     Options = Mapping[str, object]
 

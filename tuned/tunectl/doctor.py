@@ -13,7 +13,7 @@ from tuned.disk import checkup
 from tuned.errors import InvalidInput, Unreachable
 
 if TYPE_CHECKING:
-    from tuned.protocol import FindingView, FixedView
+    from tuned.protocol.fleet import FindingView, FixedView
     from tuned.tunectl.client import Client
 
 

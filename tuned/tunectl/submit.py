@@ -19,7 +19,7 @@ import click
 from tuned.config import settings
 from tuned.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem, TunedError, Unreachable
 from tuned.experiment import experiment, summary
-from tuned.protocol import MOST_FILE_BYTES
+from tuned.protocol.limits import MOST_FILE_BYTES
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import fleet
 from tuned.tunectl.text import cut, number, printable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tuned.domain.space import Point
     from tuned.experiment.experiment import Experiment
-    from tuned.protocol import Event
+    from tuned.protocol.events import Event
     from tuned.tunectl.client import Client
     from tuned.tunectl.text import Canvas
 

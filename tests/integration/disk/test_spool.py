@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from tuned.disk.arrivals import Taken
 from tuned.disk.spool import Change, Spool
 from tuned.errors import Conflict, InvalidInput, NotFound
-from tuned.protocol import MOST_FILE_BYTES
+from tuned.protocol.limits import MOST_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -25,7 +25,7 @@ from tuned.domain.result import TellOutcome
 from tuned.domain.states import HostState, StudyState
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.experiment import Experiment
-from tuned.protocol import StoryView
+from tuned.protocol.trials import StoryView
 from tuned.storage import hosts as hosts_module
 from tuned.storage.changes import change_budget, free_failed
 from tuned.storage.database import Database

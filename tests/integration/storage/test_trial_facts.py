@@ -22,7 +22,7 @@ from tests.factories import (
     plain_optuna,
     statements,
 )
-from tuned.protocol import Counts
+from tuned.protocol.experiments import Counts
 from tuned.storage.database import Database
 from tuned.storage.enqueued import fail_waiting
 from tuned.storage.queries import experiments

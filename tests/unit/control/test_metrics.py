@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.small_host import a_status, a_summary
 from tuned.control import metrics
-from tuned.protocol import Status
+from tuned.protocol.host import Status
 
 HELP = {
     "tuned_info": "What runs here; always 1.",

@@ -7,7 +7,8 @@ from typing import Any, NotRequired, TypedDict
 import pytest
 
 from tuned.control.redaction import redaction_of, unchanged
-from tuned.protocol import Params, Status, TrustedOnly
+from tuned.protocol.fields import Params, TrustedOnly
+from tuned.protocol.host import Status
 
 
 class Secret(TypedDict):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tuned.disk.arrivals import Refused, identity, is_looked_at, name_of, read_kept, read_taken
-from tuned.protocol import MOST_FILE_BYTES
+from tuned.protocol.limits import MOST_FILE_BYTES
 
 
 def test_only_files_of_our_suffix_that_are_not_hidden_are_looked_at() -> None:

@@ -37,17 +37,9 @@ from tuned.storage.schema import (
 from tuned.storage.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
-    from tuned.protocol import (
-        BestView,
-        Counts,
-        ExperimentSummary,
-        ExperimentView,
-        HostCounts,
-        SamplerView,
-        StoryView,
-        TrialStateName,
-        TrialView,
-    )
+    from tuned.protocol.experiments import Counts, ExperimentSummary, ExperimentView, HostCounts, SamplerView
+    from tuned.protocol.fields import TrialStateName
+    from tuned.protocol.trials import BestView, StoryView, TrialView
 
 
 #: How many failures ``show`` tells of.

@@ -18,7 +18,7 @@ from tuned.storage.queries import trials as trials_module
 from tuned.storage.schema import t_point, t_study, t_trial, trials
 
 if TYPE_CHECKING:
-    from tuned.protocol import FailureView, PointView, StoryView
+    from tuned.protocol.trials import FailureView, PointView, StoryView
 
 
 def story(connection: Connection, study_id: int, name: str, number: int) -> StoryView | None:

@@ -21,7 +21,8 @@ from tuned.storage.schema import t_trial, trial_params, trial_user_attributes, t
 from tuned.storage.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
-    from tuned.protocol import Params, TrialStateName, TrialView
+    from tuned.protocol.fields import Params, TrialStateName
+    from tuned.protocol.trials import TrialView
 
 
 #: Ids in one statement; databases bound the number of parameters.

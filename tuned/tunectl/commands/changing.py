@@ -15,7 +15,8 @@ from tuned.tunectl.pages import events as events_module
 from tuned.tunectl.session import DONE, FAILED, Session, name_argument
 
 if TYPE_CHECKING:
-    from tuned.protocol import Event, ExperimentSummary
+    from tuned.protocol.events import Event
+    from tuned.protocol.experiments import ExperimentSummary
     from tuned.tunectl.client import Client
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuned.protocol import MOST_TRIALS_PER_PAGE, TRIAL_STATES
+from tuned.protocol.fields import TRIAL_STATES
+from tuned.protocol.limits import MOST_TRIALS_PER_PAGE
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import events as events_module
 from tuned.tunectl.pages import experiments, host
@@ -17,7 +18,7 @@ from tuned.tunectl.pages import trials as trials_module
 from tuned.tunectl.session import Session, as_json_option, name_argument, print_view
 
 if TYPE_CHECKING:
-    from tuned.protocol import TrialView
+    from tuned.protocol.trials import TrialView
     from tuned.tunectl.client import Client
 
 

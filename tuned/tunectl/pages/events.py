@@ -8,7 +8,7 @@ from tuned.tunectl.pages.words import failure_text, params_text, time_of_day, va
 from tuned.tunectl.text import Canvas, cut, printable
 
 if TYPE_CHECKING:
-    from tuned.protocol import Event
+    from tuned.protocol.events import Event
 
 
 def event(canvas: Canvas, view: Event) -> str:

@@ -20,7 +20,14 @@ from tuned.tunectl.text import Canvas, Cell, Colour, Column, bar, cut, percent, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tuned.protocol import BestView, Counts, ExperimentSummary, ExperimentView, HostCounts, ResourcesView
+    from tuned.protocol.experiments import (
+        Counts,
+        ExperimentSummary,
+        ExperimentView,
+        HostCounts,
+        ResourcesView,
+    )
+    from tuned.protocol.trials import BestView
 
 
 _COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "running"], ...] = (

@@ -10,7 +10,8 @@ from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.protocol import AmendedView, FixedView, HostView, RetryView
+    from tuned.protocol.experiments import AmendedView, RetryView
+    from tuned.protocol.fleet import FixedView, HostView
 
 
 def hosts(canvas: Canvas, views: Sequence[HostView]) -> list[str]:

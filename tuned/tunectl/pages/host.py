@@ -11,7 +11,7 @@ from tuned.tunectl.pages.words import STATE_COLOURS
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 
 if TYPE_CHECKING:
-    from tuned.protocol import SlotView, Status
+    from tuned.protocol.host import SlotView, Status
 
 
 _NOTHING_OPEN = "No open experiments. Submit one: tunectl submit FILE; see the ended ones: tunectl list"

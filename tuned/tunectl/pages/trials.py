@@ -17,7 +17,7 @@ from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.protocol import BestView, PointView, StoryView, TrialView
+    from tuned.protocol.trials import BestView, PointView, StoryView, TrialView
 
 
 _ORIGINS = {

@@ -10,7 +10,9 @@ from tuned.tunectl.text import Colour, number, span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.protocol import ExperimentSummary, FailureView, Params
+    from tuned.protocol.experiments import ExperimentSummary
+    from tuned.protocol.fields import Params
+    from tuned.protocol.trials import FailureView
 
 
 STATE_COLOURS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from tests.small_host import a_count, a_summary, a_trial
-from tuned.protocol import ExperimentView
+from tuned.protocol.experiments import ExperimentView
 from tuned.tunectl.text import Canvas
 
 NOW = datetime(2025, 1, 31, 12, 46, tzinfo=UTC)

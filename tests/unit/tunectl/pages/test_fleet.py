@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.small_host import a_finding, a_host, a_summary
 from tests.unit.tunectl.pages.made import PLAIN, text
-from tuned.protocol import FixedView, RetryView
+from tuned.protocol.experiments import RetryView
+from tuned.protocol.fleet import FixedView
 from tuned.tunectl.pages import fleet
 
 

@@ -1,0 +1,56 @@
+"""The shape of an event."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from tuned.protocol.fields import Params
+from tuned.protocol.host import Status
+from tuned.protocol.trials import FailureView, TwinView
+
+#: "snapshot" (first on each stream) and "lost" come from the socket, the others from the daemon.
+EventName = Literal[
+    "snapshot",
+    "lost",
+    "host-state",
+    "experiment-taken",
+    "experiment-rejected",
+    "experiment-state",
+    "trial-started",
+    "trial-ended",
+    "database-away",
+    "database-back",
+]
+
+
+class EventFields(TypedDict, total=False):
+    """The keys of an event besides its name, time and host.
+
+    docs/reference/protocol.md says which event has which.
+    """
+
+    #: Of a host or of an experiment, after the event.
+    state: str
+    note: str
+    #: The file's name in the spool, without directories.
+    file: str
+    message: str
+    experiment: str
+    trial: int
+    slot: int
+    attempt: int
+    params: Params
+    values: list[float] | None
+    failure: FailureView | None
+    duplicate_of: TwinView | None
+    #: How many events this reader lost, because it did not read fast enough.
+    count: int
+    status: Status
+
+
+class Event(EventFields):
+    """One line of the event stream."""
+
+    time: str
+    event: EventName
+    host: str

@@ -1,0 +1,114 @@
+"""The shapes of experiments, and the answers to requests that change one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from tuned.protocol.fields import StudyStateName, TrustedOnly
+from tuned.protocol.trials import BestView, TrialView
+
+
+class Counts(TypedDict):
+    """The fleet's trials of one experiment. Each trial is counted once."""
+
+    #: Evaluated, with values.
+    complete: int
+    #: COMPLETE with a twin's values, without an evaluation.
+    reused: int
+    #: FAIL after an evaluation, aborted and lost ones included.
+    failed: int
+    #: FAIL without an evaluation, because the point was being evaluated elsewhere.
+    skipped: int
+    pruned: int
+    running: int
+    #: WAITING trials, and points that are parked until their twin ends.
+    waiting: int
+
+
+class ExperimentSummary(TypedDict):
+    """One experiment, as ``status`` and ``list`` show it."""
+
+    name: str
+    state: StudyStateName
+    #: Why it is in this state, if that is not plain: "paused after 10 failures in a row on this host".
+    note: str
+    directions: list[Literal["minimize", "maximize"]]
+    #: How many evaluations run on this host now; ``counts.running`` is the fleet's.
+    running: int
+    counts: Counts
+    #: Charged to the budget, and the budget; a limit of None is no limit.
+    trials: int
+    trials_limit: int | None
+    evaluations: int
+    evaluations_limit: int | None
+    #: Of the time budget; None without one.
+    seconds_left: float | None
+    #: The number of points; None if a parameter is continuous.
+    space_size: int | None
+    visited: int
+    #: When tuned first claimed a point; None before that.
+    started: str | None
+    #: The best trial, or the first one of the front; None while there is no value.
+    best: BestView | None
+
+
+class SamplerView(TypedDict):
+    name: str
+    seed: int | None
+    options: dict[str, Any]
+
+
+class HostCounts(TypedDict):
+    #: None: not told, as by plain Optuna.
+    host: str | None
+    counts: Counts
+
+
+class ExperimentView(TypedDict):
+    """One experiment, as ``show`` shows it."""
+
+    summary: ExperimentSummary
+    #: ``summary.counts`` by host; WAITING trials have none, and are not here.
+    hosts: list[HostCounts]
+    sampler: SamplerView
+    #: The same in the whole fleet: Experiment.definition(), parsed.
+    definition: dict[str, Any]
+    #: At most so many at once on this host; None: all slots.
+    parallel: int | None
+    #: This host's ``[resources]``; None if it has no part in it.
+    resources: ResourcesView | None
+    #: Where this host's file is now; None if this host has none.
+    file: str | None
+    #: The newest ones, newest first; at most 5.
+    failures: list[TrialView]
+    #: This host's ``[objective] env``.
+    env: NotRequired[TrustedOnly[dict[str, str]]]
+
+
+class ResourcesView(TypedDict):
+    """The limits of one trial; None: as much as there is, of GPUs none of its own."""
+
+    #: In bytes.
+    memory: int | None
+    cpus: float | None
+    pids: int | None
+    gpus: float | None
+
+
+class AmendedView(TypedDict):
+    """An experiment after a person changed it."""
+
+    experiment: ExperimentSummary
+    #: Nothing can start: the budget is used up.
+    is_full: bool
+    #: This host works on it.
+    runs_here: bool
+
+
+class RetryView(AmendedView):
+    #: How many failed points are evaluated again.
+    freed: int
+
+
+class ExperimentsView(TypedDict):
+    experiments: list[ExperimentSummary]

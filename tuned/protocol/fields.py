@@ -1,0 +1,31 @@
+"""Types of single fields, which several shapes share.
+
+Every shape is plain JSON. Times are ISO 8601 in UTC (``2025-01-31T12:00:00.123456+00:00``), spans are in
+seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+T = TypeVar("T")
+
+#: Marks a field that only readers who may change something get: it may quote what a trial printed, or is
+#: secret. The socket leaves it out for others, wherever in an answer its shape stands.
+TRUSTED_ONLY = "trusted only"
+
+TrustedOnly = Annotated[T, TRUSTED_ONLY]
+
+#: A parameter's value, as in tuned.domain.space.
+Value = int | float | str | bool
+
+Params = dict[str, Value]
+
+#: Of HostState; "dead" for a host whose beats have stopped.
+HostStateName = Literal["starting", "running", "draining", "aborting", "stopped", "dead"]
+
+StudyStateName = Literal["open", "paused", "cancelled", "done"]
+
+TrialStateName = Literal["COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED"]
+
+TRIAL_STATES: tuple[TrialStateName, ...] = ("COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED")

@@ -1,0 +1,52 @@
+"""The shapes of the fleet: its hosts, and what the doctor finds."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from tuned.protocol.fields import HostStateName
+
+
+class HostView(TypedDict):
+    """One host of the fleet, as the database and this host see it."""
+
+    name: str
+    state: HostStateName
+    slots: int
+    #: The cards that it gives out.
+    gpus: int
+    #: Its trials that are RUNNING in the database; of a dead host: those that nobody has settled yet.
+    running: int
+    #: How long ago the answering host saw its counter move; None: it has not looked since it started.
+    beat_age_seconds: float | None
+    version: str
+    optuna_version: str
+
+
+class FindingView(TypedDict):
+    """One thing that is wrong, as ``doctor`` tells it."""
+
+    #: A word that does not change with versions; docs/reference/protocol.md has all.
+    code: str
+    what: str
+    #: Why it matters.
+    why: str
+    #: A person can do this.
+    remedy: str
+    #: ``doctor --fix`` does it.
+    is_fixable: bool
+
+
+class DoctorView(TypedDict):
+    findings: list[FindingView]
+
+
+class FixedView(TypedDict):
+    #: Everything that was done, one sentence each.
+    fixed: list[str]
+    #: Everything that is still wrong.
+    findings: list[FindingView]
+
+
+class HostsView(TypedDict):
+    hosts: list[HostView]

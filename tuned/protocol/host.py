@@ -1,0 +1,71 @@
+"""The shape of one host: its slots, cards, database and state."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from tuned.protocol.experiments import ExperimentSummary
+from tuned.protocol.fields import HostStateName
+
+
+class SlotView(TypedDict):
+    """One slot of this host; ``running`` is None when it is idle."""
+
+    slot: int
+    running: RunView | None
+
+
+class RunView(TypedDict):
+    experiment: str
+    trial: int
+    attempt: int
+    seconds: float
+    #: The ids of the cards that it was given.
+    gpus: list[str]
+
+
+class GpuView(TypedDict):
+    """One card that this host gives out."""
+
+    #: As in CUDA_VISIBLE_DEVICES.
+    id: str
+    #: From 0, free, to 1.
+    used: float
+
+
+class DatabaseView(TypedDict):
+    #: Without a password.
+    url: str
+    reachable: bool
+    #: Why it is not reachable.
+    message: str | None
+    #: Results on this host's disk that the database does not have yet.
+    pending_results: int
+
+
+class Status(TypedDict):
+    """This host. Answered also while the database is away, then with what was last known."""
+
+    host: str
+    state: HostStateName
+    version: str
+    pid: int
+    uptime_seconds: float
+    isolation: Literal["cgroup", "best-effort"]
+    #: The limits that this host can keep: of memory, cpus and pids.
+    limits: list[str]
+    gpus: list[GpuView]
+    #: Absolute path: ``tunectl submit`` puts files there.
+    spool: str
+    database: DatabaseView
+    slots: list[SlotView]
+    #: The open and the paused ones.
+    experiments: list[ExperimentSummary]
+    #: Things that a person should look at, one sentence each.
+    warnings: list[str]
+
+
+class StateView(TypedDict):
+    """The answer to drain and abort: the host's state after it."""
+
+    state: HostStateName

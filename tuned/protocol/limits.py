@@ -1,0 +1,11 @@
+"""Bounds that both sides of the socket keep."""
+
+from __future__ import annotations
+
+#: How many trials one page holds, if the request does not say, and at most.
+TRIALS_PER_PAGE = 100
+
+MOST_TRIALS_PER_PAGE = 1000
+
+#: An experiment file with more is refused.
+MOST_FILE_BYTES = 2**20

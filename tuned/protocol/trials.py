@@ -1,0 +1,86 @@
+"""The shapes of trials: rows of a page, one trial's story, the best ones."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+from tuned.protocol.fields import Params, TrialStateName, TrustedOnly
+
+
+class FailureView(TypedDict):
+    """Why a trial failed: the user attribute ``FAILURE``."""
+
+    cause: str
+    #: For people. May quote what the trial printed.
+    message: NotRequired[TrustedOnly[str]]
+
+
+class TwinView(TypedDict):
+    """The trial that a duplicate is a duplicate of."""
+
+    number: int
+    host: str | None
+
+
+class BestView(TypedDict):
+    """A best trial. With several objectives: one of the front."""
+
+    number: int
+    values: list[float]
+    params: Params
+    host: str | None
+
+
+class TrialView(TypedDict):
+    number: int
+    state: TrialStateName
+    params: Params
+    values: list[float] | None
+    host: str | None
+    duplicate_of: TwinView | None
+    failure: FailureView | None
+    started: str | None
+    ended: str | None
+    seconds: float | None
+    #: 1 for the first evaluation, one more for each retry.
+    attempt: int
+
+
+class PointView(TypedDict):
+    """One point, as the database has it now."""
+
+    state: Literal["free", "held", "done", "failed"]
+    #: The trial that holds it, or held it last, and its host; None if nobody ever did.
+    trial: int | None
+    host: str | None
+    #: That trial has the value of this one, which came too late.
+    late_of: int | None
+    #: How often it was lost.
+    losses: int
+
+
+class StoryView(TypedDict):
+    """One trial, as ``explain`` tells it."""
+
+    trial: TrialView
+    #: Where its point came from: sampler, points, enqueued, freed, walk, or late; None: another program's.
+    origin: str | None
+    #: The experiment's sampler, by name.
+    sampler: str
+    #: Why earlier attempts crashed, oldest first.
+    retried: list[FailureView]
+    #: The trial whose value this is, which came too late for it.
+    late_of: int | None
+    #: None if its parameters are not a point of the experiment's space.
+    point: PointView | None
+
+
+class TrialsView(TypedDict):
+    #: Newest first.
+    trials: list[TrialView]
+    #: Ask with this ``before`` for the next page; None when this is the last one.
+    before: int | None
+
+
+class BestsView(TypedDict):
+    best: list[BestView]
