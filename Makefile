@@ -53,7 +53,7 @@ check: $(VENV)/.dev  ## format, lint, types, imports, dead code, schema, documen
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
-	$(BIN)/python -m pytest -n 0 -q tests/unit/test_project.py
+	$(BIN)/python -m pytest -n 0 -q tests/unit/test_project.py tests/unit/test_house.py
 
 coverage: $(VENV)/.dev  ## run the tests and measure what of tuned/ they run, in daemons and trials too (slow)
 	rm -rf build/coverage

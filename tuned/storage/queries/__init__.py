@@ -1,1 +1,0 @@
-"""What the database says to people. Only reads."""

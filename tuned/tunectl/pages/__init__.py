@@ -1,1 +1,0 @@
-"""The daemon's answers as lines for people, a module for each subject. Nothing here asks or prints."""
