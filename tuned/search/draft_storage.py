@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FIRST_DRAFT = 2**40
 
 
-class _DraftStorage(BaseStorage):
+class DraftStorage(BaseStorage):
     """The part of a storage that Optuna needs to ask: drafts in memory, the rest read from the database."""
 
     def __init__(self, database: Database, experiment: Experiment, status: StudyStatus) -> None:

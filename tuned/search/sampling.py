@@ -21,7 +21,7 @@ import optuna
 from tuned.domain.claim import Candidate, Claimant, Origin
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
-from tuned.search.draft_storage import _DraftStorage
+from tuned.search.draft_storage import DraftStorage
 from tuned.storage.enqueued import FIXED_PARAMS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class PointSource:
         self._released: deque[int] = deque()
         stream = _stream_seed(status.seed, claimant)
         self._random = random.Random(stream)  # noqa: S311 (a reproducible search, not a secret)
-        self._storage = _DraftStorage(database, experiment, status)
+        self._storage = DraftStorage(database, experiment, status)
         sampler = _sampler(experiment, status.seed, stream)
         self._study = None
         if sampler is not None:

@@ -8,75 +8,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import select
+from optuna.trial import TrialState
 
-from tests.factories import CONTINUOUS, MIXED, Member, at_once, join, make_experiment, opened, statements
+from tests.factories import CONTINUOUS, MIXED, at_once, opened
+from tests.integration.search.drawing import PLANE, evaluate, search, visible
 from tuned.domain.claim import Claimant, Claimed, Origin
-from tuned.domain.space import Point
 from tuned.experiment.samplers import SAMPLERS, missing_packages
-from tuned.search.sampling import PointSource
 from tuned.storage.database import Database
-from tuned.storage.schema import trials
 
 DRAWN = [name for name, entry in SAMPLERS.items() if not entry.is_walk]
-#: Options by which a sampler soon does more than to draw at random.
-EAGER = {
-    "tpe": "n_startup_trials = 2",
-    "cmaes": "n_startup_trials = 1",
-    "gp": "n_startup_trials = 2",
-    "nsgaii": "population_size = 3",
-    "nsgaiii": "population_size = 3",
-}
-
 STUDIES = itertools.count()
-
-PLANE = """
-[space.x]
-type = "float"
-low = 0.0
-high = 1.0
-
-[space.y]
-type = "float"
-low = 1.0
-high = 2.0
-"""
 
 
 @pytest.fixture
 def database(sqlite_url: str) -> Iterator[Database]:
     with opened(sqlite_url) as database:
         yield database
-
-
-def search(
-    database: Database,
-    sampler: str,
-    *,
-    space: str = PLANE,
-    seed: int = 1,
-    name: str = "exp",
-    host: str = "h1",
-) -> Member:
-    options = EAGER.get(sampler, "")
-    text = f'[sampler]\nname = "{sampler}"\nseed = {seed}\n{options}'
-    return join(database, make_experiment(text, space=space, name=name), host)
-
-
-def visible(source: PointSource, state: TrialState) -> list[FrozenTrial]:
-    """The trials that a sampler sees."""
-    return source._storage.get_all_trials(0, states=(state,))
-
-
-def evaluate(member: Member, source: PointSource, value: float = 0.5) -> Point:
-    """Draws, claims and tells one point; of a duplicate nothing."""
-    draft = source.draw()
-    outcome = member.claims.claim(draft.candidate)
-    source.release(draft)
-    if isinstance(outcome, Claimed):
-        member.tell(outcome, value)
-    return draft.candidate.point
 
 
 # Samplers
@@ -128,16 +75,6 @@ def test_a_grid_is_walked_and_not_drawn(database: Database) -> None:
 # Drafts
 
 
-def test_a_draft_has_a_number_that_no_trial_has(database: Database) -> None:
-    member = search(database, "tpe")
-    source = member.source()
-    first = source.draw()
-    assert isinstance(member.claims.claim(first.candidate), Claimed)
-    source.release(first)
-    source.draw()
-    assert [trial.number for trial in visible(source, TrialState.RUNNING)] == [0, 1]
-
-
 def test_a_draft_is_running_for_later_draws_until_it_is_released(database: Database) -> None:
     source = search(database, "random").source()
     drafts = [source.draw() for _ in range(3)]
@@ -168,21 +105,6 @@ def test_only_a_draw_waits_for_a_draw(database: Database) -> None:
         assert not using.is_alive()
 
 
-def test_a_draft_comes_after_all_trials_that_are_there(database: Database) -> None:
-    member = search(database, "random")
-    source = member.source()
-    evaluate(member, source)
-    other = search(database, "random", host="h2")
-    evaluate(other, other.source())
-    source.draw()
-    evaluate(other, other.source())
-    source.draw()
-    assert len(visible(source, TrialState.COMPLETE)) == 3
-    ids = [trial._trial_id for trial in visible(source, TrialState.RUNNING)]
-    assert ids == sorted(ids)
-    assert min(ids) > 2**31
-
-
 def test_threads_that_draw_at_once_draw_drafts_of_their_own(database: Database) -> None:
     source = search(database, "tpe").source()
     drafts = at_once(*[source.draw] * 6)
@@ -209,24 +131,6 @@ def test_an_enqueued_trial_that_does_not_fit_is_refused_and_leaves_no_draft(
     with pytest.raises(ValueError, match=next(iter(fixed)) + r"|not in|Fixed|cast|convert|[Ii]nvalid"):
         source.complete(fixed, 7)
     assert visible(source, TrialState.RUNNING) == []
-
-
-def test_a_draw_writes_nothing_but_what_samplers_keep_with_the_study(database_url: str) -> None:
-    with opened(database_url) as database:
-        for sampler in ("qmc", "nsgaii", "cmaes", "tpe"):
-            member = search(database, sampler, name=sampler)
-            source = member.source()
-            for value in (3.0, 1.0, 2.0, 0.0):
-                evaluate(member, source, value)
-            with statements(database) as seen:
-                source.draw()
-                source.complete({"x": 0.5}, 7)
-            changing = [s for s in seen if s.split()[0] in ("INSERT", "UPDATE", "DELETE")]
-            assert all("INTO study_system_attributes" in statement for statement in changing)
-            assert changing or sampler != "qmc"
-            with database.reading() as connection:
-                of_study = select(trials).where(trials.c.study_id == member.status.study_id)
-                assert len(connection.execute(of_study).all()) == 4
 
 
 # Streams
