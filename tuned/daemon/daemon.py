@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import signal
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ import optuna
 import structlog
 
 from tuned import __version__
-from tuned.config.settings import Settings
+from tuned.config.settings import Settings, setting_keys
 from tuned.control import routes
 from tuned.daemon.api import Api
 from tuned.daemon.experiments import Experiments
@@ -326,6 +325,5 @@ class Daemon:
 
 def needs_restart(now: Settings, then: Settings) -> set[str]:
     """The settings that differ and that a running daemon cannot take over."""
-    reloadable = {"slots", "gpus", "log_format", "warnings"}
-    names = {field.name for field in dataclasses.fields(Settings)} - reloadable
-    return {name for name in names if getattr(now, name) != getattr(then, name)}
+    fixed = (name for name, key in setting_keys().items() if not key.is_reloaded)
+    return {name for name in fixed if getattr(now, name) != getattr(then, name)}

@@ -1,0 +1,74 @@
+"""Results are on disk first and told in order; one that cannot be told holds up no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from tests.factories import Member, join, linked, make_experiment
+from tuned.daemon.teller import Teller
+from tuned.disk.outbox import Outbox, encode
+from tuned.domain.result import Result, TellOutcome
+
+
+@asynccontextmanager
+async def telling(url: str, home: Path) -> AsyncIterator[tuple[Teller, Outbox, Member]]:
+    async with linked(url) as link:
+        outbox = Outbox(home / "outbox")
+        yield Teller(link, outbox), outbox, await asyncio.to_thread(join, link.database, make_experiment())
+
+
+async def tell_all(teller: Teller) -> list[tuple[int, TellOutcome]]:
+    """The numbers of the trials that were told, in order, and what became of each."""
+    told = []
+
+    async def note(result: Result, outcome: TellOutcome) -> None:
+        told.append((result.number, outcome))
+
+    running = asyncio.create_task(teller.run(note))
+    await asyncio.wait_for(teller.emptied(), 60)
+    running.cancel()
+    return told
+
+
+async def test_a_result_is_on_disk_until_the_database_has_it(database_url: str, tmp_path: Path) -> None:
+    async with telling(database_url, tmp_path) as (teller, outbox, member):
+        result = member.result(member.take(3), 0.5)
+        teller.put(result)
+        await teller.written()
+        assert [record for _, record in outbox.pending()] == [encode(result)]
+        assert teller.trial_ids(member.status.study_id) == {result.trial_id}
+        assert await tell_all(teller) == [(0, TellOutcome.TOLD)]
+        assert (outbox.pending(), len(teller)) == ([], 0)
+        assert member.trial(0).state is TrialState.COMPLETE
+
+
+async def test_results_of_an_earlier_daemon_are_told_before_new_ones(sqlite_url: str, tmp_path: Path) -> None:
+    async with telling(sqlite_url, tmp_path) as (teller, outbox, member):
+        earlier, later = (member.result(member.take(x), 0.5) for x in (1, 2))
+        outbox.put(outbox.new_name(), encode(earlier))
+        await teller.restore()
+        teller.put(later)
+        assert await tell_all(teller) == [(0, TellOutcome.TOLD), (1, TellOutcome.TOLD)]
+
+
+async def test_a_record_that_is_no_result_stays_in_the_outbox(sqlite_url: str, tmp_path: Path) -> None:
+    async with telling(sqlite_url, tmp_path) as (teller, outbox, member):
+        outbox.put(outbox.new_name(), {"trial_id": "many"})
+        await teller.restore()
+        teller.put(member.result(member.take(1), 0.5))
+        assert await tell_all(teller) == [(0, TellOutcome.TOLD)]
+        assert [record for _, record in outbox.pending()] == [{"trial_id": "many"}]
+
+
+async def test_a_result_that_the_disk_does_not_take_is_told_from_memory(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with telling(sqlite_url, tmp_path) as (teller, _outbox, member):
+        (tmp_path / "outbox").rename(tmp_path / "gone")
+        teller.put(member.result(member.take(1), 0.5))
+        assert await tell_all(teller) == [(0, TellOutcome.TOLD)]

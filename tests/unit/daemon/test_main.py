@@ -1,0 +1,47 @@
+"""The command ``tuned``, up to where it would run: settings, and errors that people read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from click.testing import CliRunner
+
+from tuned.config.settings_file import LogFormat
+from tuned.daemon.main import main
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "tuned.toml").write_text("slots = 3\n")
+    return tmp_path / "tuned.toml"
+
+
+def check(config: Path, *options: str) -> tuple[int, str]:
+    answer = CliRunner().invoke(main, ["--config", str(config), "--check-config", *options])
+    return answer.exit_code, answer.output
+
+
+def test_check_config_shows_the_settings_and_touches_nothing(config: Path) -> None:
+    status, shown = check(config)
+    assert (status, "slots = 3" in shown) == (0, True)
+    assert list(config.parent.iterdir()) == [config]
+
+
+def test_an_option_wins_over_the_file(config: Path) -> None:
+    assert "slots = 5" in check(config, "--slots", "5")[1]
+
+
+@pytest.mark.parametrize("form", get_args(LogFormat))
+def test_every_form_of_the_log_that_a_file_may_name_is_an_option_too(config: Path, form: str) -> None:
+    assert f'[log]\nformat = "{form}"' in check(config, "--log-format", form)[1]
+
+
+def test_a_wrong_setting_ends_it_with_one_message_and_no_traceback(config: Path) -> None:
+    config.write_text("slots = 0\n")
+    status, shown = check(config)
+    assert status == 1
+    assert shown.startswith("tuned: ")
+    assert "slots" in shown
+    assert "Traceback" not in shown
