@@ -202,8 +202,8 @@ class Api:
                 found = await self.link.call(experiments.summaries, ids) if ids else []
                 self._last_summaries = found
             except DatabaseAway:
-                pass  # The status says so under "database"; the last known figures are better than none.
-            # A peer that asks often gets the last figures: to count a large study must not become the work.
+                pass  # The status reports it under "database", and shows the last known figures.
+            # Counting a large study takes long: a peer that asks often gets the last figures.
             self._fresh_until = time.monotonic() + 10 * (time.monotonic() - began)
         return [self._localized(summary) for summary in self._last_summaries]
 
@@ -264,9 +264,9 @@ class Api:
 
 
 def _host_state(row: HostRow) -> HostStateName:
-    """A host's own last word; a dead host is one whose last word was not that it stops."""
-    said = row.info.state
-    return "dead" if row.dead and said is not HostState.STOPPED else said.value
+    """The state that the host wrote last; a dead host shows as dead unless it wrote that it stopped."""
+    last = row.info.state
+    return "dead" if row.dead and last is not HostState.STOPPED else last.value
 
 
 def _resources(resources: Resources) -> ResourcesView:

@@ -1,4 +1,4 @@
-"""What is wrong in the fleet, as far as this daemon can see it, and what of it can be mended safely.
+"""Finds the faults of the fleet that this daemon can see, and mends those that can be mended safely.
 
 It never changes a value or takes a point from a living host.
 """
@@ -38,9 +38,9 @@ _VERSIONS: tuple[tuple[str, Callable[[HostInfo], str]], ...] = (
 
 
 async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[FindingView]:
-    """All that is wrong now, the database's troubles first. Never raises DatabaseAway.
+    """Lists the faults of this host and the fleet, those of the database first. Never raises DatabaseAway.
 
-    Before this host is a member of the fleet the database may not have its tables yet.
+    The database is only looked at once this host has joined the fleet: before, it may have no tables yet.
     """
     found = await asyncio.to_thread(check_host, settings)
     if link.message is not None:
@@ -53,11 +53,11 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
         left = await link.call(unheld_trials)
     except DatabaseAway as error:
         return [_away(str(error)), *found]
-    return [*_mixed(rows), *_orphans(rows, holding), *_strays(left), *found]
+    return [*_mixed(rows), *_orphans(rows, holding), *_unheld(left), *found]
 
 
 async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
-    """Mends what can be mended safely, and says what was done."""
+    """Mends the faults that can be mended safely, and returns a line for each repair."""
     done = await asyncio.to_thread(close_directories, settings)
     if not is_member:
         return done
@@ -69,7 +69,7 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
             for number in await link.call(settle_unheld, name):
                 done.append(f"trial {number} of {name}: ended as lost")
     except DatabaseAway:
-        # It is the first finding of the look that follows.
+        # The next examination reports it first.
         return done
     return done
 
@@ -91,12 +91,12 @@ def _mixed(rows: Sequence[HostRow]) -> Iterator[FindingView]:
             if not row.dead and version_of(row.info):
                 by_version[version_of(row.info)].append(row.name)
         if len(by_version) > 1:
-            told = "; ".join(
+            listed = "; ".join(
                 f"{version} on {', '.join(names)}" for version, names in sorted(by_version.items())
             )
             yield {
                 "code": "mixed-versions",
-                "what": f"the hosts have different versions of {program}: {told}",
+                "what": f"the hosts have different versions of {program}: {listed}",
                 "why": "they share tables whose meaning may differ between versions",
                 "remedy": "install one version everywhere; drain a host before its upgrade",
                 "is_fixable": False,
@@ -118,7 +118,7 @@ def _orphans(rows: Sequence[HostRow], holding: Mapping[str, int]) -> Iterator[Fi
             }
 
 
-def _strays(left: Mapping[str, Sequence[int]]) -> Iterator[FindingView]:
+def _unheld(left: Mapping[str, Sequence[int]]) -> Iterator[FindingView]:
     for name, numbers in left.items():
         yield {
             "code": "unheld-trials",

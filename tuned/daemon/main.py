@@ -8,13 +8,14 @@ import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 import click
 import structlog
 
 from tuned import __version__
 from tuned.config import settings as settings_module
+from tuned.config.settings_file import LogFormat
 from tuned.daemon.daemon import Daemon
 from tuned.daemon.settle import settle
 from tuned.disk.spool import Spool
@@ -39,7 +40,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--socket", type=_FILE, help="Control socket.")
 @click.option("--storage", help="SQLAlchemy URL of the database, without a password.")
 @click.option("--slots", type=click.IntRange(min=1), help="Evaluations at once; default: the CPUs.")
-@click.option("--log-format", type=click.Choice(["auto", "journal", "console", "json"]))
+@click.option("--log-format", type=click.Choice(get_args(LogFormat)))
 @click.option("--check-config", is_flag=True, help="Print what would be used, and exit.")
 @click.option("--settle", "is_settling", is_flag=True, help="End what a killed daemon left, and exit.")
 def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **overrides: object) -> None:
@@ -48,7 +49,7 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
     def load() -> Settings:
         return settings_module.load(config_file, os.environ, **overrides)
 
-    with _told_to_people():
+    with _exit_on_user_errors():
         settings = load()
         if check_config:
             click.echo(settings_module.describe(settings), nl=False)
@@ -61,8 +62,8 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
         credentials.drop_ambient_capabilities()
         credentials.take_password_file(os.environ)
         asyncio.run(_settle(settings) if is_settling else _run(settings, load))
-    # All of ours is closed. To take the interpreter down would cost more than the whole stop, and wait for a
-    # sampler that still thinks.
+    # Everything is closed. An orderly end of the interpreter would take longer than the whole stop, and would
+    # wait for a sampler that still draws.
     _leave()
 
 
@@ -77,13 +78,13 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> None:
 
 
 def _leave(*_: object) -> NoReturn:
-    """A signal before anything began, or after all has ended: nobody needs to wait for a thread."""
+    """Ends the process at once, waiting for no thread: nothing has begun yet, or everything is closed."""
     os._exit(0)
 
 
 @contextmanager
-def _told_to_people() -> Iterator[None]:
-    """What a person can mend is one clear message; anything else is ours and keeps its traceback."""
+def _exit_on_user_errors() -> Iterator[None]:
+    """User errors exit with one message each; bugs keep their traceback."""
     try:
         yield
     except TunedError as error:

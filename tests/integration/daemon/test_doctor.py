@@ -1,4 +1,4 @@
-"""What is wrong in the fleet, found in the database and mended there."""
+"""Faults of the fleet are found in the database and mended there."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def linked(url: str) -> AsyncIterator[Link]:
     link.close()
 
 
-def leave_strays(member: Member) -> None:
+def leave_unheld(member: Member) -> None:
     """Two trials that nobody holds, as after a hand in the database: 0 and 2; 1 is held, 3 is Optuna's."""
     for x in range(3):
         member.take(x)
@@ -56,16 +56,16 @@ def leave_strays(member: Member) -> None:
         study.ask()
 
 
-def test_only_trials_of_ours_that_nobody_holds_are_strays(database: Database) -> None:
+def test_of_the_trials_that_nobody_holds_only_those_of_tuned_are_found(database: Database) -> None:
     member = join(database, make_experiment())
     assert unheld_trials(database) == {}
-    leave_strays(member)
+    leave_unheld(member)
     assert unheld_trials(database) == {"exp": [0, 2]}
 
 
-def test_settled_strays_are_lost_and_refunded(database: Database) -> None:
+def test_settled_unheld_trials_are_lost_and_refunded(database: Database) -> None:
     member = join(database, make_experiment())
-    leave_strays(member)
+    leave_unheld(member)
     assert settle_unheld(database, "exp") == [0, 2]
     assert settle_unheld(database, "exp") == []
     states = [trial.state for trial in member.trials()]
@@ -79,7 +79,7 @@ async def test_what_dead_hosts_left_and_what_nobody_holds_is_found_and_mended(
     database: Database, settings: Settings
 ) -> None:
     member = join(database, make_experiment())
-    leave_strays(member)
+    leave_unheld(member)
     kill(database, member.claimant)
     async with linked(database.url) as link:
         found = [finding["code"] for finding in await doctor.examine(settings, link, is_member=True)]

@@ -51,7 +51,7 @@ def explain(session: Session, name: str, trial: int, *, as_json: bool) -> None:
 def retry(session: Session, name: str, *, is_for_failed: bool, cause: str | None) -> None:
     """Evaluate failed points of an experiment again.
 
-    In the whole fleet; they go ahead of what is drawn. What it costs is charged to the budget.
+    In the whole fleet; they go ahead of new points. The budget is charged for each evaluation.
     """
     if not is_for_failed:
         raise click.UsageError("say what is to be retried: --failed")
@@ -66,7 +66,7 @@ def retry(session: Session, name: str, *, is_for_failed: bool, cause: str | None
 def doctor(session: Session, *, is_fixing: bool, as_json: bool) -> int:
     """Say what is wrong with this host and the fleet.
 
-    What it is, why it matters, and what to do. Exits 1 if something is wrong.
+    Each fault is shown with its reason and its remedy. Exits 1 if something is wrong.
     """
     from tuned.tunectl import doctor
 
