@@ -91,6 +91,10 @@ class Admission:
                 if search is not None:
                     await self._on_open(search)
 
+    def announce_rejection(self, file: str, problems: str) -> None:
+        """Tells the readers of events that a file went to ``rejected/``, before or after it was taken."""
+        self._events.publish("experiment-rejected", file=file, message=problems)
+
     async def _open(self, taken: Taken, claimant: Claimant, *, is_new: bool) -> Search | None:
         """Begins with an experiment; None if its file has gone meanwhile."""
         if not await asyncio.to_thread(self._spool.is_active, taken.name):
@@ -126,7 +130,7 @@ class Admission:
             await asyncio.to_thread(self._spool.reject, taken.name, problems)
         except NotFound:
             return
-        self._events.publish("experiment-rejected", file=taken.file, message=problems)
+        self.announce_rejection(taken.file, problems)
 
 
 def _bad_sampler(file: str, experiment: Experiment, error: Exception) -> InvalidInput:

@@ -16,6 +16,7 @@ from tuned import __version__
 from tuned.config.settings import Settings, redacted
 from tuned.daemon import doctor
 from tuned.disk import trial_log
+from tuned.disk.arrivals import active_path
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, StudyState
 from tuned.errors import DatabaseAway, NotFound
@@ -97,7 +98,7 @@ class Api:
         if search := self.local_experiments.searches.get(name):
             view["parallel"] = search.experiment.parallel
             view["resources"] = _resources(search.experiment.resources)
-            view["file"] = str(self.settings.spool / "active" / f"{search.file}.toml")
+            view["file"] = str(active_path(self.settings.spool, search.file))
             view["env"] = dict(search.experiment.objective.env)
         return view
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import structlog
 
 from tuned.daemon.admission import Admission
+from tuned.disk.arrivals import Folder
 from tuned.disk.spool import Change, Spool
 from tuned.domain.ending import Cause
 from tuned.domain.result import Result, TellOutcome
@@ -79,7 +80,7 @@ class Experiments:
             self._admission.add(taken)
 
     async def watch(self, on_watched: Callable[[], None]) -> None:
-        """Takes files as they come, for as long as the spool is there.
+        """Takes files as they come, as long as the spool is there.
 
         ``on_watched`` is called when no file that comes can be missed any more.
         """
@@ -103,7 +104,7 @@ class Experiments:
             for one in taken:
                 self._admission.add_new(one)
         for file, problems in await asyncio.to_thread(self._spool.refusals):
-            self._events.publish("experiment-rejected", file=file, message=problems)
+            self._admission.announce_rejection(file, problems)
         await self._admission.open()
 
     async def hold(self, claimant: Claimant) -> None:
@@ -148,17 +149,17 @@ class Experiments:
             await self._follow_state(search)
         else:
             search.log.warning("study deleted from the database")
-            await self._end(search, "cancelled")
+            await self._end(search, Folder.CANCELLED)
         self._scheduler.wake()
 
-    async def on_told(self, result: Result, told: TellOutcome) -> None:
+    async def on_told(self, result: Result, outcome: TellOutcome) -> None:
         """The database has a result: slots that waited for it go on."""
         search = next((s for s in self.searches.values() if s.status.uid == result.study_uid), None)
         if search is None:
             return
         search.announce.ended(result)
-        if told is not TellOutcome.TOLD:
-            search.log.warning("result came late", trial=result.number, became=told.value)
+        if outcome is not TellOutcome.TOLD:
+            search.log.warning("result came late", trial=result.number, became=outcome.value)
         search.note_told(result.trial_id)
         if search.state is not SearchState.WORKING or search.status.is_full or search.status.is_exhausted:
             await self._look_at(search)
@@ -242,11 +243,11 @@ class Experiments:
 
     async def _follow_state(self, search: Search) -> None:
         if search.status.state is StudyState.DONE:
-            await self._end(search, "done")
+            await self._end(search, Folder.DONE)
         elif search.status.state is StudyState.CANCELLED:
-            await self._end(search, "cancelled")
+            await self._end(search, Folder.CANCELLED)
 
-    async def _end(self, search: Search, into: Literal["done", "cancelled"]) -> None:
+    async def _end(self, search: Search, into: Folder) -> None:
         if self.searches.get(search.name) is not search or search.state is SearchState.ENDING:
             return
         assert self._admission.claimant is not None
@@ -257,10 +258,10 @@ class Experiments:
             await asyncio.to_thread(self._spool.retire, search.file, into)
         except NotFound:
             search.log.info("file was already gone")
-        if into == "done":
+        if into is Folder.DONE:
             self._remember(search)
         search.log.info(
-            "experiment over", became=into, trials=search.status.trials, visited=search.status.visited
+            "experiment over", became=into.value, trials=search.status.trials, visited=search.status.visited
         )
         search.announce_state()
 

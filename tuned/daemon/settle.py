@@ -69,5 +69,5 @@ async def _settle(settings: Settings, state: StateDirectory, link: Link) -> None
     await fleet.leave()
 
 
-async def _on_told(result: Result, told: TellOutcome) -> None:
-    _log.info("result told", trial=result.number, became=told.value)
+async def _on_told(result: Result, outcome: TellOutcome) -> None:
+    _log.info("result told", trial=result.number, became=outcome.value)

@@ -93,11 +93,11 @@ class Teller:
             while self._pending:
                 pending = self._pending[0]
                 is_on_disk = await pending.is_on_disk()
-                told = await self._tell(pending.result)
-                if told is not None and is_on_disk:
+                outcome = await self._tell(pending.result)
+                if outcome is not None and is_on_disk:
                     await asyncio.to_thread(self._outbox.discard, pending.name)
                 self._pending.popleft()
-                await on_told(pending.result, told or TellOutcome.DROPPED)
+                await on_told(pending.result, outcome or TellOutcome.DROPPED)
             self._is_empty.set()
             self._changed.clear()
             await self._changed.wait()

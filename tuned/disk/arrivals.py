@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
 from tuned.disk import files
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 SUFFIX = ".toml"
 
 
-#: Of the spool.
-FOLDERS = ("active", "done", "cancelled", "rejected")
+class Folder(StrEnum):
+    """The folders of the spool."""
+
+    ACTIVE = "active"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,11 @@ class Taken:
 
 class Refused(Exception):
     """The file goes to ``rejected/``; the text says why."""
+
+
+def active_path(spool: Path, name: str) -> Path:
+    """The place of an experiment's file as long as this host works on it."""
+    return spool / Folder.ACTIVE / (name + SUFFIX)
 
 
 def is_looked_at(file: str) -> bool:

@@ -10,7 +10,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from tuned.disk.arrivals import FOLDERS
+from tuned.disk.arrivals import Folder
 from tuned.disk.layout import Layout
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _too_open(settings: Settings) -> Iterator[tuple[Path, int, int]]:
     """Directories with their modes, and which bits they must not have."""
     spool, state = settings.spool, Layout(path=settings.state_dir)
     wanted = [(spool, _OTHERS), (state.path, _OTHERS), (state.outbox, _GROUP_AND_OTHERS)]
-    wanted += [(spool / folder, _GROUP_AND_OTHERS) for folder in FOLDERS]
+    wanted += [(spool / folder, _GROUP_AND_OTHERS) for folder in Folder]
     for path, closed_to in wanted:
         try:
             status = path.lstat()

@@ -15,17 +15,18 @@ import os
 import re
 import stat
 import threading
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 from asyncinotify import Event, Inotify, Mask
 
 from tuned.disk import files
 from tuned.disk.arrivals import (
-    FOLDERS,
     SUFFIX,
+    Folder,
     Refused,
     Taken,
+    active_path,
     identity,
     is_looked_at,
     name_of,
@@ -90,10 +91,10 @@ class Spool:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.make_directory(path, 0o700)
             self._group = files.require_directory(path, closed_to=stat.S_IWOTH).st_gid
-            for folder in FOLDERS:
+            for folder in Folder:
                 files.require_directory(self._folder(folder), closed_to=stat.S_IWGRP | stat.S_IWOTH)
             # The lock is on active/ itself: there is no lock file that someone could remove.
-            lock = files.lock_directory(path / "active")
+            lock = files.lock_directory(path / Folder.ACTIVE)
         except OSError as error:
             raise _unusable(path, error) from error
         if lock is None:
@@ -102,7 +103,7 @@ class Spool:
                 "stop that one, or give this one a spool of its own (--spool)"
             )
         self._lock = lock
-        files.remove_temporaries(path / "active")
+        files.remove_temporaries(path / Folder.ACTIVE)
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +143,7 @@ class Spool:
         """The files taken before this start; one that is no experiment file goes to ``rejected/``."""
         taken = []
         with self._moving:
-            for path in sorted((self.path / "active").iterdir()):
+            for path in sorted((self.path / Folder.ACTIVE).iterdir()):
                 if not is_looked_at(path.name):
                     continue
                 try:
@@ -154,9 +155,9 @@ class Spool:
         return taken
 
     def is_active(self, name: str) -> bool:
-        return os.path.lexists(self.path / "active" / (name + SUFFIX))
+        return os.path.lexists(active_path(self.path, name))
 
-    def retire(self, name: str, into: Literal["done", "cancelled"]) -> Path:
+    def retire(self, name: str, into: Folder) -> Path:
         """Moves an experiment's file out of ``active/`` and returns its path now. Raises NotFound."""
         with self._moving:
             path = self._require_active(name)
@@ -169,11 +170,11 @@ class Spool:
         """
         numbered = re.compile(rf"{re.escape(name)}(\.[0-9]+)?{re.escape(SUFFIX)}")
         with self._moving:
-            kept = [path for path in self._folder("done").iterdir() if numbered.fullmatch(path.name)]
+            kept = [path for path in self._folder(Folder.DONE).iterdir() if numbered.fullmatch(path.name)]
             for path in sorted(kept, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
                 taken = read_kept(path, name)
                 if taken is not None and is_it(taken.content) and not self.is_active(name):
-                    files.move(path, self.path / "active" / taken.file)
+                    files.move(path, self.path / Folder.ACTIVE / taken.file)
                     return taken
         return None
 
@@ -222,7 +223,7 @@ class Spool:
             return None
 
     def _take(self, file: str, explain: Explain | None) -> Taken | None:
-        source, held = self.path / file, self.path / "active" / file
+        source, held = self.path / file, self.path / Folder.ACTIVE / file
         name = name_of(file)
         with open_arrived(source) as opened:
             seen = os.fstat(opened.fileno())
@@ -253,7 +254,7 @@ class Spool:
 
     def _remove_original(self, source: Path, seen: os.stat_result) -> None:
         """Removes what was read; not what its owner may have put there since, of the same name."""
-        aside = files.temporary(self.path / "active" / source.name)
+        aside = files.temporary(self.path / Folder.ACTIVE / source.name)
         source.rename(aside)
         if identity(aside.lstat()) == identity(seen):
             aside.unlink()
@@ -270,7 +271,7 @@ class Spool:
             self._leave(file, error)
 
     def _reject(self, path: Path, problems: str, *, file: str | None = None) -> Path:
-        target = self._free_path("rejected", file or path.name)
+        target = self._free_path(Folder.REJECTED, file or path.name)
         explanation = target.with_name(f"{target.name}.error")
         text = problems.encode("utf-8", "backslashreplace") + b"\n"
         try:
@@ -286,14 +287,14 @@ class Spool:
         _log.warning("experiment file rejected", file=target.name, problems=problems)
         return target
 
-    def _free_path(self, folder: str, file: str) -> Path:
+    def _free_path(self, folder: Folder, file: str) -> Path:
         """The first of NAME.toml, NAME.1.toml, ... that is free; only who has the lock puts files there."""
         directory, stem = self._folder(folder), _UNSAFE.sub("_", file.removesuffix(SUFFIX))[:100]
         names = (f"{stem}.{number}" if number else stem for number in itertools.count())
         paths = (directory / (name + SUFFIX) for name in names)
         return next(path for path in paths if not os.path.lexists(path))
 
-    def _folder(self, folder: str) -> Path:
+    def _folder(self, folder: Folder) -> Path:
         files.make_directory(self.path / folder, 0o750, group=self._group)
         return self.path / folder
 
@@ -319,12 +320,12 @@ class Spool:
 
     def _require_active(self, name: str) -> Path:
         if not self.is_active(name):
-            raise NotFound(f"cannot move {name}{SUFFIX}: it is not in {self.path / 'active'}")
-        return self.path / "active" / (name + SUFFIX)
+            raise NotFound(f"cannot move {name}{SUFFIX}: it is not in {self.path / Folder.ACTIVE}")
+        return active_path(self.path, name)
 
     def _require_spool(self) -> None:
         with contextlib.suppress(OSError):
-            if os.path.samestat((self.path / "active").stat(), os.fstat(self._lock)):
+            if os.path.samestat((self.path / Folder.ACTIVE).stat(), os.fstat(self._lock)):
                 return
         raise self._gone()
 
@@ -337,7 +338,7 @@ class Spool:
             try:
                 inotify = held.enter_context(Inotify(cache_size=256, sync_timeout=0))
                 inotify.add_watch(self.path, _ARRIVED | _WENT | _SELF | Mask.ONLYDIR)
-                inotify.add_watch(self.path / "active", _WENT | _SELF | Mask.ONLYDIR)
+                inotify.add_watch(self.path / Folder.ACTIVE, _WENT | _SELF | Mask.ONLYDIR)
             except FileNotFoundError:
                 raise self._gone() from None
             except OSError as error:
@@ -349,8 +350,8 @@ class Spool:
         if Mask.Q_OVERFLOW in event.mask:
             return Change.ARRIVALS | Change.ACTIVE
         file = str(event.name or "")
-        is_in_active = event.watch is not None and event.watch.path == self.path / "active"
-        if event.mask & _BLIND or (file == "active" and event.mask & _WENT and not is_in_active):
+        is_in_active = event.watch is not None and event.watch.path == self.path / Folder.ACTIVE
+        if event.mask & _BLIND or (file == Folder.ACTIVE and event.mask & _WENT and not is_in_active):
             raise self._gone()
         if is_in_active:
             return Change.ACTIVE if is_looked_at(file) else Change(0)

@@ -33,10 +33,10 @@ _LATEST = 5
 class Prefetch:
     """The points of one search that are drawn and not yet claimed. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, source: PointSource, untold: Unconfirmed) -> None:
+    def __init__(self, link: Link, source: PointSource, unconfirmed: Unconfirmed) -> None:
         self._link = link
         self._source = source
-        self._unconfirmed = untold
+        self._unconfirmed = unconfirmed
         #: The next points, oldest first.
         self._ahead: deque[asyncio.Task[Draft]] = deque()
         #: In seconds, the latest.

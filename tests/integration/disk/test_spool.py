@@ -23,7 +23,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuned.disk.arrivals import Taken
+from tuned.disk.arrivals import Folder, Taken
 from tuned.disk.spool import Change, Spool
 from tuned.errors import Conflict, InvalidInput, NotFound
 from tuned.protocol.limits import MOST_FILE_BYTES
@@ -279,12 +279,12 @@ def test_a_file_in_active_goes_on_after_a_restart(directory: Path) -> None:
             assert spool.active() == [Taken(name="a", content=b"x")]
 
 
-@pytest.mark.parametrize("into", ["done", "cancelled"])
-def test_a_retired_file_never_overwrites_an_earlier_one(spool: Spool, into: str) -> None:
+@pytest.mark.parametrize("into", [Folder.DONE, Folder.CANCELLED])
+def test_a_retired_file_never_overwrites_an_earlier_one(spool: Spool, into: Folder) -> None:
     for number in range(3):
         (spool.path / "a.toml").write_text(str(number))
         spool.take()
-        spool.retire("a", "done" if into == "done" else "cancelled")
+        spool.retire("a", into)
         assert not spool.is_active("a")
     found = {path.name: path.read_text() for path in (spool.path / into).iterdir()}
     assert found == {"a.toml": "0", "a.1.toml": "1", "a.2.toml": "2"}
@@ -305,7 +305,7 @@ def test_what_was_removed_from_active_by_hand_is_not_active_and_cannot_be_moved(
     (spool.path / "active" / "a.toml").unlink()
     assert not spool.is_active("a")
     with pytest.raises(NotFound, match=r"not in .*active"):
-        spool.retire("a", "done")
+        spool.retire("a", Folder.DONE)
 
 
 def test_what_is_no_experiment_file_in_active_is_rejected_at_the_start(spool: Spool) -> None:
@@ -319,7 +319,7 @@ def test_a_folder_that_was_tidied_away_is_made_again(spool: Spool) -> None:
     (spool.path / "done").rmdir()
     (spool.path / "a.toml").write_bytes(b"x")
     spool.take()
-    assert spool.retire("a", "done").read_bytes() == b"x"
+    assert spool.retire("a", Folder.DONE).read_bytes() == b"x"
 
 
 # Opening
