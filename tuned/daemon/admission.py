@@ -57,16 +57,16 @@ class Admission:
         return sorted(self._unopened)
 
     def add_new(self, taken: Taken) -> None:
-        """A person submitted it just now."""
+        """Queues a file that a person submitted just now."""
         self._unopened[taken.name] = (taken, True)
 
     def add(self, taken: Taken) -> None:
-        """It was active before. A file that was just taken lies there too, and stays new."""
+        """Queues a file that was in ``active/`` before; one that is queued as new stays new."""
         self._unopened.setdefault(taken.name, (taken, False))
 
     async def hold(self, claimant: Claimant) -> None:
-        """From now on everything is claimed for this incarnation of the host."""
-        # Not while an experiment is opened for the last incarnation.
+        """Makes every search claim for this incarnation of the host from now on."""
+        # Waits for an experiment that is being opened for the last incarnation.
         async with self._one_at_a_time:
             self.claimant = claimant
             for search in list(self._scheduler.searches.values()):
@@ -74,7 +74,7 @@ class Admission:
         await self.open()
 
     async def open(self) -> None:
-        """Opens the studies of the files that wait; if the database is away, they wait on."""
+        """Opens the studies of the waiting files. If the database is away, the files stay queued."""
         async with self._one_at_a_time:
             if self.claimant is None:
                 return
@@ -86,7 +86,7 @@ class Admission:
                 except TunedError as error:
                     search = None
                     await self._reject(taken, str(error))
-                # Before the next await: opened a second time, it would be refused as a second file.
+                # Before the next await: a second opening would reject it as a second file for its study.
                 del self._unopened[name]
                 if search is not None:
                     await self._on_open(search)
@@ -96,7 +96,7 @@ class Admission:
         self._events.publish("experiment-rejected", file=file, message=problems)
 
     async def _open(self, taken: Taken, claimant: Claimant, *, is_new: bool) -> Search | None:
-        """Begins with an experiment; None if its file has gone meanwhile."""
+        """Opens the study of a file and begins its search; None if the file has gone meanwhile."""
         if not await asyncio.to_thread(self._spool.is_active, taken.name):
             return None
         experiment = await asyncio.to_thread(parse, taken.content, taken.file)

@@ -48,10 +48,10 @@ _log: FilteringBoundLogger = structlog.get_logger()
 #: How long an abort may tell and settle after the processes are gone; the next start settles the rest.
 SETTLE_SECONDS = 10.0
 
-#: How long processes that are killed may take to be gone, whatever they were doing.
+#: How long killed processes may take to be gone.
 KILL_SECONDS = 20.0
 
-#: How often the service manager hears of us if it sets no time.
+#: How often the status line is sent if the service manager has no watchdog.
 STATUS_SECONDS = 10.0
 
 
@@ -73,7 +73,7 @@ class Daemon:
         self._reloads = Reloads(reload, self._apply, state=lambda: self._state, notifier=self._notifier)
         self._watchdog_seconds = watchdog_interval_seconds(environ)
         self._events = Events(settings.host)
-        # Tried again at least as often as it is beaten: an outage must not outlast itself by ``expire``.
+        # Caps the backoff at a beat: if this host reconnects too late, the fleet declares it dead.
         self._link = Link(
             Database(settings.storage), self._events, last_retry_seconds=settings.interval_seconds
         )
@@ -145,7 +145,7 @@ class Daemon:
         watching.cancel()
         if self._state is HostState.DRAINING:
             await self._drain()
-        # Not before: a drain takes as long as its trials, and the service manager would not wait for them.
+        # Only after a drain: it takes as long as its trials, and the service manager would time out.
         self._notifier.stopping(self._settings.grace_seconds + KILL_SECONDS + SETTLE_SECONDS)
         if self._state is HostState.ABORTING:
             await self._abort()
@@ -153,7 +153,7 @@ class Daemon:
             task.cancel()
 
     async def _join(self, group: asyncio.TaskGroup) -> None:
-        """Becomes part of the fleet as soon as the database lets us, and starts the slots."""
+        """Joins the fleet as soon as the database is there, and starts the slots."""
         await self._prepare()
         await self._teller.restore()
         self._background.append(group.create_task(self._teller.run(self._experiments.on_told)))
@@ -174,13 +174,13 @@ class Daemon:
                 await self._link.back()
 
     def _begin(self) -> None:
-        """The socket answers, and files that are dropped from now on are seen."""
+        """Reports readiness: the socket answers, and the spool is watched."""
         if self._state is HostState.STARTING:
             self._enter(HostState.RUNNING)
             self._notifier.ready()
 
     async def _rejoin(self) -> None:
-        """The fleet has given this host's points to others: kill its trials, go on as a new incarnation."""
+        """Kills the trials, whose points other hosts have by now, and joins again as a new incarnation."""
         await self._scheduler.kill_all()
         await self._experiments.hold(await self._fleet.join())
 
@@ -197,7 +197,7 @@ class Daemon:
 
     async def _drained(self) -> None:
         await self._slots_ended()
-        # With the database away the results are safe in the outbox: the next start tells them.
+        # If the database is away, the results are safe in the outbox: the next start tells them.
         told = asyncio.ensure_future(self._teller.emptied())
         lost = asyncio.ensure_future(self._link.lost())
         try:
@@ -306,7 +306,7 @@ class Daemon:
                 signal.signal(number, before[number])
 
     def _interrupt(self) -> None:
-        """A person who presses Ctrl-C again does not want to wait."""
+        """Drains at the first Ctrl-C, and aborts at the second."""
         if self._state is HostState.DRAINING:
             self.request_abort()
         else:

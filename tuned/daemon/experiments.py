@@ -82,7 +82,7 @@ class Experiments:
     async def watch(self, on_watched: Callable[[], None]) -> None:
         """Takes files as they come, as long as the spool is there.
 
-        ``on_watched`` is called when no file that comes can be missed any more.
+        It calls ``on_watched`` once no arriving file can be missed any more.
         """
         try:
             async for change in self._spool.changes():
@@ -108,7 +108,7 @@ class Experiments:
         await self._admission.open()
 
     async def hold(self, claimant: Claimant) -> None:
-        """From now on everything is claimed for this incarnation of the host."""
+        """Makes every search claim for this incarnation of the host from now on."""
         await self._admission.hold(claimant)
 
     async def follow(self, interval_seconds: float) -> None:
@@ -124,7 +124,7 @@ class Experiments:
 
     async def _look_around(self) -> None:
         self._forget_withdrawn()
-        # Copied before the question: the answer may call a study open that ends below.
+        # Copied before the query: its answer may call a study open that ends below.
         ended_before = dict(self._ended)
         ids = [*(search.status.study_id for search in self.searches.values()), *ended_before]
         found = await self._link.call(study_statuses, ids) if ids else {}
@@ -153,7 +153,7 @@ class Experiments:
         self._scheduler.wake()
 
     async def on_told(self, result: Result, outcome: TellOutcome) -> None:
-        """The database has a result: slots that waited for it go on."""
+        """Takes note that the database has a result, and wakes the slots that waited for it."""
         search = next((s for s in self.searches.values() if s.status.uid == result.study_uid), None)
         if search is None:
             return
@@ -202,7 +202,7 @@ class Experiments:
         await self._go_on(name, study_id)
 
     async def _go_on(self, name: str, study_id: int) -> None:
-        """A person changed a study: this host goes on with it at once, if it may."""
+        """Goes on at once with a study that a person changed, if this host may."""
         if search := self.searches.get(name):
             search.resume()
             await self.check(search)
@@ -235,7 +235,7 @@ class Experiments:
         await self._look_at(search)
 
     async def _look_at(self, search: Search) -> None:
-        """As ``check``, but if the database is away it is left to the next beat."""
+        """As ``check``; if the database is away, the next beat looks again."""
         try:
             await self.check(search)
         except DatabaseAway:
@@ -266,7 +266,7 @@ class Experiments:
         search.announce_state()
 
     def _remember(self, search: Search) -> None:
-        """It may be opened again, by a retry or with a larger budget: then this host goes on with it."""
+        """Keeps it in mind: a retry or a larger budget opens it again, and this host then goes on with it."""
         self._ended[search.status.study_id] = _Ended(uid=search.status.uid, file=search.file)
         while len(self._ended) > MOST_ENDED:
             del self._ended[next(iter(self._ended))]

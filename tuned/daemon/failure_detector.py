@@ -52,5 +52,5 @@ class FailureDetector:
         return [s.row for s in seen.values() if not s.row.dead and now - s.since >= self._expire]
 
     def blink(self) -> None:
-        """A beat of our own did not go through: the watch over all others begins anew."""
+        """Restarts the watch over all hosts, because a beat of our own did not go through."""
         self._sightings.clear()

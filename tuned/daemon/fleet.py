@@ -91,7 +91,7 @@ class Fleet:
                 await self._link.back()
 
     async def leave(self) -> None:
-        """Says goodbye. Raises DatabaseAway."""
+        """Leaves the fleet: its host is marked as stopped. Raises DatabaseAway."""
         if self.claimant is not None:
             await self._link.beat(leave, self.claimant.incarnation, self._describe())
 

@@ -35,7 +35,7 @@ class Gpus:
         self._used: defaultdict[str, Fraction] = defaultdict(Fraction)
 
     def equip(self, ids: Sequence[str]) -> None:
-        """From now on these cards; a trial that has another one keeps it to its end."""
+        """Replaces the cards; a trial keeps a removed one to its end."""
         self._ids = tuple(ids)
 
     @property

@@ -44,7 +44,7 @@ class Reloads:
         self._is_wanted = asyncio.Event()
 
     def request(self) -> None:
-        """Only records: also while one is under way, which may have read the file before it was changed."""
+        """Records a request. A reading under way may have missed the change, so it does not count."""
         self._is_wanted.set()
 
     async def run(self) -> None:
@@ -60,7 +60,7 @@ class Reloads:
             thread.shutdown(wait=False)
 
     async def _reload(self, thread: ThreadPoolExecutor) -> None:
-        """If something is wrong with the configuration, nothing changes."""
+        """Reads and applies the configuration; an invalid one changes nothing."""
         self._notifier.reloading()
         try:
             settings = await asyncio.get_running_loop().run_in_executor(thread, self._read)
@@ -70,7 +70,7 @@ class Reloads:
             if self._is_running():
                 self._apply(settings)
         if self._state() in (HostState.RUNNING, HostState.DRAINING):
-            # Later the service manager has been told that the host stops.
+            # In a later state the service manager knows that the host stops.
             self._notifier.ready()
 
     def _is_running(self) -> bool:

@@ -80,7 +80,7 @@ class Scheduler:
         self._last_turn: dict[str, int] = {}
 
     def wake(self) -> None:
-        """Something changed: idle slots look again, and fork servers that no slot needs end."""
+        """Lets idle slots look again, and ends the fork servers that no slot needs."""
         self._servers.keep({s.status.uid for s in self.searches.values() if s.is_at_work})
         self._changed.set()
         self._changed = asyncio.Event()
@@ -99,7 +99,7 @@ class Scheduler:
             await self._servers.close()
 
     def resize(self, slots: int) -> None:
-        """From now on so many slots; a trial in one too many finishes first."""
+        """Changes the number of slots; a trial in a surplus slot finishes first."""
         self._wanted = slots
         self.slots.extend([None] * (slots - len(self.slots)))
         self._trim()
@@ -110,14 +110,14 @@ class Scheduler:
         self.wake()
 
     def admit(self, search: Search) -> None:
-        """From now on slots serve it too."""
+        """Adds a search for the slots to serve."""
         self.searches[search.name] = search
         self._assess(search)
         if unenforced := search.shortfall.unenforced:
             search.log.warning("limits not kept", reason=unenforced)
 
     def equip(self, cards: Sequence[str]) -> None:
-        """From now on these GPUs; a trial on another one goes on."""
+        """Replaces the GPUs; a trial on a removed one goes on."""
         self.gpus.equip(cards)
         for search in self.searches.values():
             self._assess(search)

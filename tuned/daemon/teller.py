@@ -121,7 +121,7 @@ class Teller:
         return True
 
     async def _tell(self, result: Result) -> TellOutcome | None:
-        """None if the database refuses it for good: it stays in the outbox."""
+        """Tells one result; None if the database refuses it for good, and its record stays in the outbox."""
         while True:
             try:
                 return await self._link.call(tell, result)

@@ -95,7 +95,7 @@ class Claiming:
         self._is_given_up = False
 
     def give_up(self) -> None:
-        """This host was declared dead, or has a new incarnation: drop the claims that are under way."""
+        """Drops the claims under way: this host was declared dead, or has a new incarnation."""
         self._is_given_up = True
 
     async def next(self, slot: int) -> Outcome:

@@ -25,15 +25,15 @@ class Parked:
         self._parked.append(duplicate)
 
     def release(self, trial_id: int) -> None:
-        """The twin has ended."""
+        """Makes the duplicates of a trial that has ended ready to be claimed."""
         self._release(lambda duplicate: duplicate.twin.trial_id == trial_id)
 
     def release_all(self) -> None:
-        """Any twin may have ended: each is claimed again, and parked again if its twin still runs."""
+        """Makes all ready, because any twin may have ended; one whose twin still runs is parked again."""
         self._release(lambda _: True)
 
     def next_ready(self) -> Candidate | None:
-        """Hands one out, once."""
+        """Takes out the next candidate to be claimed."""
         return self._ready.popleft() if self._ready else None
 
     @property
@@ -43,7 +43,7 @@ class Parked:
         return {each.waiting_trial for each in candidates if each.waiting_trial is not None}
 
     def _release(self, has_ended: Callable[[Duplicate], bool]) -> None:
-        # Marked, so that what is parked again is not counted twice.
+        # Marked, so that a candidate that is parked again is not counted twice.
         self._ready.extend(
             replace(each.candidate, was_parked=True) for each in self._parked if has_ended(each)
         )

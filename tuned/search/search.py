@@ -160,7 +160,7 @@ class Search:
             self._go_on()
 
     def withdraw(self) -> None:
-        """Its file was removed from ``active/``: nothing new starts here."""
+        """Starts nothing new here, because its file was removed from ``active/``."""
         if self._enter(SearchState.WITHDRAWN, "withdrawn on this host"):
             self.log.warning("experiment withdrawn on this host: its file was removed")
             self.announce_state()
@@ -214,7 +214,7 @@ class Search:
         return True
 
     async def hold(self, claimant: Claimant) -> None:
-        """From now on claims for this incarnation of the host."""
+        """Claims for this incarnation of the host from now on."""
         source = await self._link.draw(
             PointSource, self._link.database, self.experiment, self._encoding, self.status, claimant
         )
@@ -222,7 +222,7 @@ class Search:
         self._claiming = self._claiming_from(source)
 
     def let_go(self) -> None:
-        """The fleet took this host for dead: drop the claims that are under way."""
+        """Drops the claims under way, because this host was declared dead."""
         self._claiming.give_up()
 
     async def claim_next(self, slot: int) -> Outcome:

@@ -103,11 +103,11 @@ async def test_an_experiment_that_opens_while_the_host_joins_anew_claims_for_the
             opening = asyncio.create_task(admission.open())
             assert await asyncio.to_thread(is_opening.wait, 60)
             later = make_holder(link.database)
-            rising = asyncio.create_task(admission.hold(later))
+            joining = asyncio.create_task(admission.hold(later))
             # As far as it comes before the experiment is open.
             await asyncio.sleep(0)
             may_open.set()
-            await asyncio.gather(opening, rising)
+            await asyncio.gather(opening, joining)
             [search] = rooms.scheduler.searches.values()
             outcome = await search.claim_next(0)
             assert isinstance(outcome, Claimed)
