@@ -133,7 +133,7 @@ def make_holder(database: Database, host: str = "h1", *, installation_id: str | 
 
 
 def kill(database: Database, claimant: Claimant) -> None:
-    """What the fleet says of a host whose beats have stopped."""
+    """Marks a host dead, as the fleet does if its beats have stopped."""
     with database.transaction() as connection:
         dead = update(t_host).where(t_host.c.incarnation == claimant.incarnation).values(dead=True)
         connection.execute(dead)
@@ -274,7 +274,7 @@ def at_once(*calls: Callable[[], T]) -> list[T]:
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[str]]:
-    """What is sent to the database meanwhile."""
+    """Collects the statements that are sent to the database meanwhile."""
     seen: list[str] = []
 
     def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

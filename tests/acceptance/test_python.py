@@ -1,4 +1,4 @@
-"""Python objectives at the real daemon: a warm process per experiment, which comes and goes with its work."""
+"""Python objectives at the real daemon: a fork server per experiment, which comes and goes with its work."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def module(tmp_path: Path) -> Module:
 
 @pytest.fixture(params=["tuned", "tests.acceptance.groupless"], ids=["cgroup", "descendants"])
 def either(request: pytest.FixtureRequest, make: MakeDaemon) -> Daemon:
-    """A host with two slots, once with each isolation (where there are control groups)."""
+    """A host with two slots, once with each isolation (if there are control groups)."""
     daemon = make()
     daemon.module = request.param
     return daemon.start()

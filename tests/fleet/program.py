@@ -12,7 +12,7 @@ It stands for the tasks of a daemon, which take turns with each other in any ord
 - ``_look``: ``Experiments.follow`` and ``Search.refresh``, then ``Experiments._end`` with
   ``Scheduler.interrupt``.
 
-What a host does without waiting for anything (the transactions of one beat; to draw, claim and hear of it; to
+Work of a host that waits for nothing (the transactions of one beat; to draw, claim and hear of it; to
 tell and forget) is one step, unless it freezes in the middle: then all others take any steps before it goes
 on with what it had in hand. A read and the transaction that looks again at what was read are one step.
 """

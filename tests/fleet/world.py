@@ -1,4 +1,4 @@
-"""What the explorer knows of a fleet at one moment: the tables, two hosts, and how much may still go wrong.
+"""The explorer's view of a fleet at one moment: the tables, two hosts, and how much may still go wrong.
 
 Everything is an immutable tuple, so that a state can be looked up. ``canonical`` gives states that behave
 alike the same form: incarnations, claims and trials are renamed by order of appearance, a beat is its rank
@@ -127,7 +127,7 @@ class Host(NamedTuple):
     slot: Slot | None = None
     unknown: tuple[str, ...] = ()
     outbox: tuple[PendingResult, ...] = ()
-    #: The trial of the first letter had ended otherwise: its value is to be kept as one of its own.
+    #: The trial of the outbox's first result had ended otherwise: its value is to be kept as one of its own.
     is_late: bool = False
     #: active, ending, over.
     search: str = "active"

@@ -1,4 +1,4 @@
-"""What is wrong in the fleet, found in the database and mended there."""
+"""Faults of the fleet, found in the database and mended there."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ async def test_what_is_opened_while_the_host_rises_anew_is_claimed_for_the_new_i
             assert await asyncio.to_thread(is_opening.wait, 60)
             later = make_holder(link.database)
             rising = asyncio.create_task(roster.hold(later))
-            # As far as it comes before the experiment is open.
+            # It runs until it waits for the experiment to open.
             await asyncio.sleep(0)
             may_open.set()
             await asyncio.gather(taking, rising)

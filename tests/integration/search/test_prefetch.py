@@ -1,4 +1,4 @@
-"""When points are drawn: as a slot asks, or ahead where that wait would be noticed."""
+"""When points are drawn: as a slot asks, or ahead if that wait would be noticed."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_points_are_drawn_ahead_only_once_a_result_on_its_way_is_known(tmp
         for _ in range(SLOTS):
             assert (await bench.drafts.next(SLOTS)).candidate.is_ahead
             bench.drafts.note_claimed(SLOTS)
-        # None was begun: whoever asks now has one drawn, with what is known.
+        # None was begun: a slot that asks now has one drawn, with all that is known.
         assert not (await bench.drafts.next(SLOTS)).candidate.is_ahead
         bench.untold.settle(1)
         bench.drafts.draw_ahead(SLOTS)
