@@ -21,8 +21,8 @@ def api(state: StateDirectory) -> Api:
     """One that is only asked for files on disk."""
     none = cast("Any", None)
     others = dict.fromkeys(
-        ("settings", "events", "link", "teller", "scheduler", "roster", "fleet", "state", "request_drain",
-         "request_abort"), none
+        ("settings", "events", "link", "teller", "scheduler", "local_experiments", "fleet", "state",
+         "request_drain", "request_abort"), none
     )  # fmt: skip
     return Api(site=Site(host="h", state=state, cgroups=None, grace_seconds=0), **others)
 
