@@ -222,7 +222,7 @@ class Member:
 def join(
     database: Database, experiment: Experiment, host: str = "h1", *, claimant: Claimant | None = None
 ) -> Member:
-    """A host that opens the experiment's study, as after a restart of its daemon unless a holder is given."""
+    """A host that opens the study, as after a restart of its daemon unless a claimant is given."""
     encoding = Encoding(experiment.space)
     status = open_study(database, experiment, encoding, is_new=True)
     claimant = claimant or make_holder(database, host)

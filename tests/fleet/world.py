@@ -71,7 +71,7 @@ class Drawn(NamedTuple):
     incarnation: str
 
 
-class Allowance(NamedTuple):
+class Granted(NamedTuple):
     """The database gave a point, and the slot does not know yet."""
 
     x: int
@@ -89,7 +89,7 @@ class Running(NamedTuple):
     has_crashed: bool = False
 
 
-Slot = Drawn | Allowance | Running
+Slot = Drawn | Granted | Running
 
 
 class PendingResult(NamedTuple):
@@ -112,7 +112,7 @@ class Host(NamedTuple):
     """One host: its disk (the outbox, and whether the experiment's file is still active) and its process."""
 
     host: int
-    #: down, telling, registering, settling, running; registering and settling also while it rises again.
+    #: down, telling, registering, settling, running; registering and settling also while it joins again.
     life: str = "down"
     is_frozen: bool = False
     is_away: bool = False
@@ -291,7 +291,7 @@ def _kept_trials(tables: Tables, hosts: tuple[Host, Host]) -> dict[int, int]:
     referred = {point.trial for point in tables.points}
     for host in hosts:
         referred.update(pending.trial for pending in host.outbox)
-        if isinstance(host.slot, Allowance | Running):
+        if isinstance(host.slot, Granted | Running):
             referred.add(host.slot.trial)
     kept = [row.trial for row in tables.trials if row.cause not in REFUNDED or row.trial in referred]
     return {trial: new for new, trial in enumerate(kept, 1)}

@@ -30,7 +30,7 @@ from tuned.trial.evaluation import Site
 
 
 @contextmanager
-def a_roster(link: Link, home: Path) -> Iterator[Experiments]:
+def host_experiments(link: Link, home: Path) -> Iterator[Experiments]:
     """With one file in its spool."""
     (home / "spool").mkdir(mode=0o700)
     (home / "spool" / ".exp").write_text(an_experiment())
@@ -45,8 +45,8 @@ async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_on
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with linked(database_url) as link:
-        with a_roster(link, tmp_path) as roster:
-            await roster.hold(make_holder(link.database))
+        with host_experiments(link, tmp_path) as experiments:
+            await experiments.hold(make_holder(link.database))
             is_looked_at = asyncio.Event()
 
             async def never(_search: Search) -> bool:
@@ -56,18 +56,18 @@ async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_on
 
             with monkeypatch.context() as patch:
                 patch.setattr(Search, "refresh", never)
-                taking = asyncio.create_task(roster.take())
+                taking = asyncio.create_task(experiments.take())
                 await is_looked_at.wait()
                 taking.cancel()
                 with suppress(asyncio.CancelledError):
                     await taking
-            await roster._admission.open()
-            assert list(roster.searches) == ["exp"]
+            await experiments._admission.open()
+            assert list(experiments.searches) == ["exp"]
             assert (tmp_path / "spool" / "active" / "exp.toml").exists()
             assert not list((tmp_path / "spool" / "rejected").iterdir())
 
 
-async def test_what_is_opened_while_the_host_rises_anew_is_claimed_for_the_new_incarnation(
+async def test_what_is_opened_while_the_host_joins_again_is_claimed_for_the_new_incarnation(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_opening, may_open = threading.Event(), threading.Event()
@@ -80,17 +80,17 @@ async def test_what_is_opened_while_the_host_rises_anew_is_claimed_for_the_new_i
 
     monkeypatch.setattr(tuned.daemon.admission, "open_study", open_late)
     async with linked(database_url) as link:
-        with a_roster(link, tmp_path) as roster:
-            await roster.hold(make_holder(link.database))
-            taking = asyncio.create_task(roster.take())
+        with host_experiments(link, tmp_path) as experiments:
+            await experiments.hold(make_holder(link.database))
+            taking = asyncio.create_task(experiments.take())
             assert await asyncio.to_thread(is_opening.wait, 60)
             later = make_holder(link.database)
-            rising = asyncio.create_task(roster.hold(later))
+            rejoining = asyncio.create_task(experiments.hold(later))
             # It runs until it waits for the experiment to open.
             await asyncio.sleep(0)
             may_open.set()
-            await asyncio.gather(taking, rising)
-            [search] = roster.searches.values()
+            await asyncio.gather(taking, rejoining)
+            [search] = experiments.searches.values()
             outcome = await search.claim_next(0)
             assert isinstance(outcome, Claimed)
             assert outcome.incarnation == later.incarnation

@@ -106,7 +106,7 @@ with open(os.path.join(os.path.dirname(__file__), "imports"), "a") as file:
 """
 
 
-@pytest_asyncio.fixture(params=["descendants", "cgroup"])
+@pytest_asyncio.fixture(params=["best-effort", "cgroup"])
 async def host(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Host]:
     """Once with each isolation. No process is left in the end."""
     place: AbstractContextManager[tuple[Root | None, str]] = nullcontext((None, uuid.uuid4().hex))

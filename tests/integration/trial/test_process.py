@@ -53,10 +53,10 @@ def grouped(bare: Launch) -> Iterator[Launch]:
         yield replace(bare, cgroups=root, mark=f"{name}/test")
 
 
-@pytest.fixture(params=["descendants", "cgroup"])
+@pytest.fixture(params=["best-effort", "cgroup"])
 def launch(bare: Launch, request: pytest.FixtureRequest) -> Launch:
     """Once with each isolation."""
-    if request.param == "descendants":
+    if request.param == "best-effort":
         return bare
     grouped: Launch = request.getfixturevalue("grouped")
     return grouped
