@@ -125,7 +125,7 @@ def _alembic_head() -> str:
     return head
 
 
-def make_holder(database: Database, host: str = "h1", *, installation_id: str | None = None) -> Claimant:
+def make_claimant(database: Database, host: str = "h1", *, installation_id: str | None = None) -> Claimant:
     """A new incarnation of a host."""
     incarnation = hosts.register(database, host, installation_id or host, hosts.HostInfo())
     assert incarnation is not None
@@ -225,7 +225,7 @@ def join(
     """A host that opens the study, as after a restart of its daemon unless a claimant is given."""
     encoding = Encoding(experiment.space)
     status = open_study(database, experiment, encoding, is_new=True)
-    claimant = claimant or make_holder(database, host)
+    claimant = claimant or make_claimant(database, host)
     claims = Claims(
         database,
         status.study_id,

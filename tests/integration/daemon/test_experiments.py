@@ -13,7 +13,7 @@ import pytest
 
 import tuned.daemon.admission
 from tests.acceptance.daemon import an_experiment
-from tests.factories import linked, make_holder
+from tests.factories import linked, make_claimant
 from tuned.daemon.experiments import Experiments
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
@@ -46,7 +46,7 @@ async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_on
 ) -> None:
     async with linked(database_url) as link:
         with host_experiments(link, tmp_path) as experiments:
-            await experiments.hold(make_holder(link.database))
+            await experiments.hold(make_claimant(link.database))
             is_looked_at = asyncio.Event()
 
             async def never(_search: Search) -> bool:
@@ -81,10 +81,10 @@ async def test_what_is_opened_while_the_host_joins_again_is_claimed_for_the_new_
     monkeypatch.setattr(tuned.daemon.admission, "open_study", open_late)
     async with linked(database_url) as link:
         with host_experiments(link, tmp_path) as experiments:
-            await experiments.hold(make_holder(link.database))
+            await experiments.hold(make_claimant(link.database))
             taking = asyncio.create_task(experiments.take())
             assert await asyncio.to_thread(is_opening.wait, 60)
-            later = make_holder(link.database)
+            later = make_claimant(link.database)
             rejoining = asyncio.create_task(experiments.hold(later))
             # It runs until it waits for the experiment to open.
             await asyncio.sleep(0)
