@@ -11,13 +11,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 LOCK := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --upgrade
 
-#: Where `make install` puts things; a package is built with DESTDIR.
+#: `make install` installs below these; a package is built with DESTDIR.
 PREFIX ?= /usr/local
 DESTDIR ?=
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tuned/__init__.py)
 DEB := build/deb/tuned-hpo_$(VERSION)_$(shell dpkg --print-architecture 2>/dev/null).deb
-#: What the package is made of.
+#: The package is made of these files.
 SOURCES := $(shell find tuned packaging systemd docs requirements -type f ! -path '*/__pycache__/*') \
 	pyproject.toml README.md CHANGELOG.md LICENSE
 

@@ -1,4 +1,4 @@
-"""Measures what it is told to: ``python -m benchmarks [--quick] [SUBJECT...]``."""
+"""Measures the subjects that it is given: ``python -m benchmarks [--quick] [SUBJECT...]``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUBJECTS: dict[str, Measure] = {
     "fleet": fleet.measure,
 }
 
-#: What is the same on every machine.
+#: Subjects whose figures are the same on every machine.
 QUICK: dict[str, Measure] = {"central": central.count, "duplicates": duplicates.count}
 
 
@@ -47,7 +47,7 @@ def main() -> int:
     if unknown := set(options.subjects) - set(subjects):
         parser.error(f"found {', '.join(sorted(unknown))}, expected some of {', '.join(subjects)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # A run that is told to end takes its server and its files along.
+    # A terminated run removes its server and its files.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report(show=lambda text: print(text, flush=True))
     with ground() as here:

@@ -73,7 +73,7 @@ def measure(ground: Ground, report: Report) -> None:
         ],
     )
     for size in (1, 4):
-        # Where each commit waits long for a disk, the ratio is that of the commits, whatever the rest costs.
+        # If each commit waits long for a disk, the ratio is that of the commits, and the rest does not show.
         spreads = results[UNFLUSHED, size]
         found = ratio(spreads["tuned"], spreads["study.optimize"]).median
         report.figure(
@@ -118,7 +118,7 @@ class Counted:
 
 @contextlib.contextmanager
 def counting(engine: Engine) -> Iterator[Counted]:
-    """What is sent to the database meanwhile."""
+    """Counts the statements and commits that are sent to the database meanwhile."""
     counted = Counted()
 
     def note_statement(*_: Any) -> None:
@@ -183,7 +183,7 @@ def _optuna(_: int, url: str, name: str, trials: int) -> Lap:
 
 
 def optimize(url: str, name: str, *, n_trials: int | None = None, timeout: float | None = None) -> Lap:
-    """What plain Optuna does in one process, for so many trials or seconds."""
+    """Runs plain Optuna in one process, for so many trials or seconds."""
     storage = RDBStorage(url)
     study = optuna.create_study(
         storage=storage, study_name=name, load_if_exists=True, sampler=RandomSampler()

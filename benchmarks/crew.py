@@ -20,7 +20,7 @@ R = TypeVar("R")
 _PR_SET_PDEATHSIG = 1
 _PATIENCE_SECONDS = 120
 
-#: Where the processes of a crew wait for each other.
+#: The processes of a crew wait for each other here.
 _barrier: Barrier | None = None
 
 #: When one process began and ended, by a clock that all processes share.
@@ -52,7 +52,7 @@ def crew(size: int) -> Iterator[Crew]:
 
 
 def lap(work: Callable[[], object]) -> Lap:
-    """In a crew: waits until all are ready, then does it."""
+    """Waits until the whole crew is ready, then times ``work``."""
     meet()
     began = time.monotonic()
     work()
@@ -60,7 +60,7 @@ def lap(work: Callable[[], object]) -> Lap:
 
 
 def seconds(laps: list[Lap]) -> float:
-    """From the first beginning to the last end."""
+    """The seconds from the first beginning to the last end."""
     return max(ended for _, ended in laps) - min(began for began, _ in laps)
 
 

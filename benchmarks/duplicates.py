@@ -1,4 +1,4 @@
-"""Duplicates: 64 points, 8 slots, 64 trials; who evaluates what how often.
+"""Duplicates: how often each search evaluates each of 64 points, with 8 slots and 64 trials.
 
 Plain Optuna and the recipe run in 8 processes with an eighth of the trials each, as their users run them; a
 grid until it ends itself. All run the same command, which writes down its point: that is what is counted.

@@ -70,7 +70,7 @@ def fill(member: Member, count: int, state: TrialState = TrialState.COMPLETE) ->
 
 
 def vacuum(database: Database) -> None:
-    """What PostgreSQL does by itself within a minute after many new rows."""
+    """Vacuums now, as PostgreSQL does by itself within a minute after many new rows."""
     if database.is_postgresql:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))

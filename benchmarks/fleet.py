@@ -54,7 +54,7 @@ def measure(ground: Ground, report: Report) -> None:
 
 
 def _measure_step(ground: Ground, step: Step) -> dict[str, Cell]:
-    # In memory where there is such a place: each host has a disk of its own for its results.
+    # In memory if possible: real hosts have a disk each for their results, and do not share one.
     memory = Path("/dev/shm")
     with (
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home,

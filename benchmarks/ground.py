@@ -1,4 +1,4 @@
-"""Where it is measured: a PostgreSQL server and a directory of the run's own, both gone at its end."""
+"""The ground of a run: a PostgreSQL server and a directory of its own, both gone at its end."""
 
 from __future__ import annotations
 

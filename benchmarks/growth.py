@@ -152,7 +152,7 @@ def _read_optuna(url: str) -> object:
 
 def _draw_optuna(url: str) -> object:
     study = optuna.load_study(study_name="grown", storage=url, sampler=TPESampler())
-    # Asked only: a point for which a trial is left RUNNING.
+    # Only asked for a point: its trial stays RUNNING.
     study.ask(_open(url).encoding.distributions)
     return study
 
@@ -204,7 +204,7 @@ def _measure_reading(member: Member, report: Report) -> None:
 
 
 class _Reader:
-    """Who follows a study, and what that cost the last time."""
+    """Follows a study, and keeps the cost of the last look."""
 
     def __init__(self, engine: Engine, follow: Callable[[], object]) -> None:
         self._engine = engine

@@ -2,7 +2,7 @@
 
 Both searches run by a clock that only counts: an evaluation takes a random time, and what ends first is told
 first. tuned's is the real Search on a real database: as it draws for evaluations that take long, and as it
-draws ahead for short ones, where a point does not know what ended since the last claim.
+draws ahead for short ones. A point that is drawn ahead misses what ended since the last claim.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PROCESSES = 2
 WORKERS = 4
 TRIALS = 60
 
-#: What evaluations take: so long that a point is drawn as a slot asks, or so short that all are drawn ahead.
+#: Seconds of an evaluation: so many that a point is drawn as a slot asks, or so few that all are drawn ahead.
 SECONDS = {"tuned": 3600.0, "tuned, ahead": 0.001}
 
 #: Half of all pairs, less twice the error of so many seeds on three functions.
@@ -64,7 +64,7 @@ def _mixed(values: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """What is minimized, and over what."""
+    """A function to minimize, and its space."""
 
     value: Callable[[Mapping[str, Any]], float]
     space: str
@@ -214,7 +214,7 @@ async def _search_tuned(link: Link, function: Function, seed: int, seconds: floa
 
 
 async def _claim(search: Search, slot: int) -> Claimed:
-    """The next point. What is drawn ahead has then been drawn, as it is before the next trial ends."""
+    """Claims the next point, and waits for the draws ahead: they are over before the next trial ends."""
     while not isinstance(claimed := await search.claim_next(slot), Claimed):
         pass
     if ahead := search._claiming._prefetch._ahead:

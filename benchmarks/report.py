@@ -1,4 +1,4 @@
-"""What was measured: tables for people, JSON for programs, and what was expected of it.
+"""Measurements: tables for people, JSON for programs, and the figures that were expected.
 
 A figure that was not reached is shown. Only a count that is over its bound makes the run fail: counts are the
 same on every machine, times are not.
@@ -39,7 +39,7 @@ Cell = str | int | float | Spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A figure and what it should be."""
+    """A figure and its bound."""
 
     what: str
     found: float
@@ -74,7 +74,7 @@ class Table:
 
 @dataclass(slots=True)
 class Report:
-    """Shows what is added as it comes, and keeps it."""
+    """Shows each table and figure as it comes, and keeps it."""
 
     show: Callable[[str], object]
     tables: list[Table] = field(default_factory=list)

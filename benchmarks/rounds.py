@@ -1,4 +1,4 @@
-"""Rounds: what is compared takes turns, so that a busy moment of the machine hits both."""
+"""Rounds: contenders take turns, so that a busy moment of the machine hits both."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def take_turns(rounds: int, contenders: Mapping[str, Callable[[int], float]]) ->
 
 
 def ratio(above: Spread, below: Spread) -> Spread:
-    """Of what was measured in the same round."""
+    """The ratio in each round."""
     return Spread(tuple(a / b for a, b in zip(above.samples, below.samples, strict=True)))

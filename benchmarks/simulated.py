@@ -56,7 +56,7 @@ BEGIN_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a process simulates."""
+    """The hosts and trials that one process simulates."""
 
     url: str
     home: Path
@@ -73,7 +73,7 @@ class Plan:
 
 @dataclass(slots=True, kw_only=True)
 class Observed:
-    """What one process saw while all its slots were busy."""
+    """The observations of one process while all its slots were busy."""
 
     #: From a free slot's question to a claimed trial.
     claims: list[float] = field(default_factory=list)
@@ -197,7 +197,7 @@ async def _host(name: str, plan: Plan, observed: Observed) -> AsyncIterator[_Hos
 
 
 class _Host:
-    """What a daemon is made of, but for files, the socket and processes."""
+    """The parts of a daemon, except the spool, the socket and processes."""
 
     counted: Counted
 
@@ -209,7 +209,7 @@ class _Host:
         state.path.mkdir()
         self._events = Events(name)
         self.link = Link(database, self._events, last_retry_seconds=INTERVAL_SECONDS)
-        # The tables are there: what a daemon looks at when it starts is not what is measured.
+        # The tables are there: the checks of a daemon's start are not measured.
         self.link._is_prepared = True
         self._teller = Teller(self.link, Outbox(state.outbox))
         site = Site(host=name, state=state, cgroups=None, grace_seconds=0.0)
@@ -277,7 +277,7 @@ class _Host:
         self._scheduler.wake()
 
     async def _follow(self) -> None:
-        """As the roster does: sees where the studies stand."""
+        """Looks at the state of the studies, as ``Experiments.follow`` does."""
         searches = self._scheduler.searches.values()
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)

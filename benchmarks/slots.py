@@ -130,7 +130,7 @@ def _optimize(_: int, url: str, load: Load) -> Lap:
 
 
 def _bare(workers: Crew, load: Load, _: int) -> float:
-    """What the machine can do: the same processes one after the other, and nothing else."""
+    """The machine's own limit: the same processes one after the other, and nothing else."""
     return load.percent(workers.run(_run, load))
 
 

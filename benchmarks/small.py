@@ -55,7 +55,7 @@ def _milliseconds(argv: list[str], _: int) -> float:
 
 
 def _seconds_to_ready(home: Path, url: str) -> float:
-    """As the service manager sees it."""
+    """From launch to READY=1, as the service manager sees them."""
     daemon = host.Host(home / "host", storage=url, slots=4)
     path = home / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -73,7 +73,7 @@ def _seconds_to_ready(home: Path, url: str) -> float:
 
 
 def _idle(daemon: host.Host) -> dict[str, Cell]:
-    # What a start leaves to do is done by then.
+    # By then the daemon has done all that its start left to do.
     time.sleep(2)
     before, _ = host.cpu_seconds(daemon.pid)
     time.sleep(IDLE_SECONDS)

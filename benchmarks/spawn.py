@@ -28,7 +28,7 @@ COMMAND = ["sh", "-c", "echo 0.5"]
 
 
 def measure(ground: Ground, report: Report) -> None:
-    # What a trial leaves comes back to who looks after it, as to the daemon.
+    # Orphans of a trial come to this process, as they come to the daemon.
     become_subreaper()
     groups_here = cgroup.find()
     groups = groups_here if isinstance(groups_here, cgroup.Root) else None
@@ -73,7 +73,7 @@ def _milliseconds(run: Callable[[], object]) -> float:
 
 
 def _cpu_seconds() -> float:
-    """Ours, and that of the children that have ended."""
+    """CPU time of this process and of its ended children."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -100,7 +100,7 @@ def _run_spawned(groups: cgroup.Root | None, home: Path) -> None:
             )
             ending = await process.run(launch, server.start)
             assert ending.values == (0.5,), ending
-        # What it took is counted once it has ended.
+        # The CPU time of a process is counted once it has ended.
         await server.end()
 
     asyncio.run(run())

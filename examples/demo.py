@@ -144,14 +144,14 @@ def stop(daemon: subprocess.Popen[bytes]) -> None:
 
 
 def ask(*command: str) -> dict[str, Any] | None:
-    """What tunectl answers as JSON; None while it has no answer."""
+    """The JSON that tunectl answers; None while it has no answer."""
     answer = subprocess.run([*TUNECTL, *command, "--json"], capture_output=True, check=False)
     parsed: dict[str, Any] | None = json.loads(answer.stdout) if answer.returncode == 0 else None
     return parsed
 
 
 def run(*command: str) -> None:
-    """Runs tunectl as a person would, with what it prints."""
+    """Runs tunectl as a person would, and shows its output."""
     print(f"$ tunectl {' '.join(command)}", flush=True)
     if status := subprocess.run([*TUNECTL, *command], check=False).returncode:
         raise DemoFailed(f"tunectl {command[0]} ended with exit status {status}")

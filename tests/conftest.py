@@ -1,4 +1,4 @@
-"""What all tests share: one PostgreSQL server for the whole run, and an empty database for each test."""
+"""Databases for tests: one PostgreSQL server for the whole run, and an empty database for each test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.postgres import PostgresServer, create_database, drop_database
 
-#: Where the controlling process tells its workers (and itself) the server's URL and directory.
+#: In these variables the controlling process tells its workers (and itself) the server's URL and directory.
 POSTGRES_URL = "TUNED_TEST_POSTGRES_URL"
 
 POSTGRES_HOME = "TUNED_TEST_POSTGRES_HOME"

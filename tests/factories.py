@@ -125,7 +125,7 @@ def _alembic_head() -> str:
     return head
 
 
-def make_holder(database: Database, host: str = "h1", *, installation_id: str | None = None) -> Claimant:
+def make_claimant(database: Database, host: str = "h1", *, installation_id: str | None = None) -> Claimant:
     """A new incarnation of a host."""
     incarnation = hosts.register(database, host, installation_id or host, hosts.HostInfo())
     assert incarnation is not None
@@ -133,7 +133,7 @@ def make_holder(database: Database, host: str = "h1", *, installation_id: str | 
 
 
 def kill(database: Database, claimant: Claimant) -> None:
-    """What the fleet says of a host whose beats have stopped."""
+    """Marks a host dead, as the fleet does if its beats have stopped."""
     with database.transaction() as connection:
         dead = update(t_host).where(t_host.c.incarnation == claimant.incarnation).values(dead=True)
         connection.execute(dead)
@@ -222,10 +222,10 @@ class Member:
 def join(
     database: Database, experiment: Experiment, host: str = "h1", *, claimant: Claimant | None = None
 ) -> Member:
-    """A host that opens the experiment's study, as after a restart of its daemon unless a holder is given."""
+    """A host that opens the study, as after a restart of its daemon unless a claimant is given."""
     encoding = Encoding(experiment.space)
     status = open_study(database, experiment, encoding, is_new=True)
-    claimant = claimant or make_holder(database, host)
+    claimant = claimant or make_claimant(database, host)
     claims = Claims(
         database,
         status.study_id,
@@ -274,7 +274,7 @@ def at_once(*calls: Callable[[], T]) -> list[T]:
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[str]]:
-    """What is sent to the database meanwhile."""
+    """Collects the statements that are sent to the database meanwhile."""
     seen: list[str] = []
 
     def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

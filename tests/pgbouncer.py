@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from tests.postgres import _die_with_parent, _free_port, _unprivileged_owner
 from tests.waiting import until
 
-#: Debian puts it where only root looks.
+#: Debian puts it into /usr/sbin, which ordinary users do not search.
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
 #: Fewer than one daemon holds, so that they have to be shared.

@@ -38,7 +38,7 @@ STOP_SIGNALS: dict[StopMode, signal.Signals] = {
 }
 
 #: No flush to the disk: what a killed server had committed is still in the kernel's cache.
-#: The time zone is an odd one on purpose: whoever relies on the session's time zone is found out.
+#: The time zone is an odd one on purpose: code that relies on the session's time zone fails.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",
@@ -258,6 +258,6 @@ def _kill(pids: list[int]) -> None:
 
 def _is_alive(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        # What follows the name in brackets: a zombie waits for a parent that may never ask.
+        # The state follows the name in brackets. A zombie counts as dead: its parent may never ask for it.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: What is waited for, for who reads that it did not come.
+#: The awaited event in words, for the reader of a failed wait.
 What = str | Callable[[], str]
 
 #: Enough for a busy machine with two cores; a wait that succeeds costs only what it takes.

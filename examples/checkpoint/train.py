@@ -44,7 +44,7 @@ def resume(checkpoint: Path) -> State:
 
 
 def save(checkpoint: Path, state: State) -> None:
-    """Writes beside and renames: whoever is killed in between leaves the old checkpoint whole."""
+    """Writes a new file and renames it: a kill in between leaves the old checkpoint whole."""
     draft = checkpoint.with_suffix(".new")
     draft.write_text(json.dumps(state))
     draft.replace(checkpoint)

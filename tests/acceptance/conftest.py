@@ -33,7 +33,7 @@ def shared(shared_daemon: Daemon) -> Iterator[Daemon]:
     assert shared_daemon.process is not None
     assert shared_daemon.process.poll() is None, f"the shared daemon has ended:\n{shared_daemon.log_tail()}"
     yield shared_daemon
-    # What a test has left would take the slots of the next one.
+    # Experiments that a test left would take the slots of the next one.
     for experiment in shared_daemon.status()["experiments"]:
         with suppress(Conflict):
             shared_daemon.client.post(f"/v1/experiments/{experiment['name']}/cancel")

@@ -1,7 +1,7 @@
 """The real daemon as a process of its own, and what a person does with it: drop files, ask, signal, look.
 
-Whatever a test does, nothing is left of it: the daemon and all it started carry a mark in their environment,
-and ``close`` kills what still has it.
+No test leaves a process: the daemon and all it started carry a mark in their environment, and ``close`` kills
+every process that still has it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Daemon:
         self.config, self.log = home / "tuned.toml", home / "daemon.log"
         self.storage = storage or f"sqlite:///{self.state / 'tuned.db'}"
         self.user = user
-        #: What is run.
+        #: The module that is run.
         self.module = "tuned"
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
@@ -138,7 +138,7 @@ class Daemon:
             self.process.wait()
 
     def processes(self) -> set[int]:
-        """The daemon and all it ever started, as far as they live."""
+        """The living ones of the daemon and of all it ever started."""
         mark = f"{MARK}={self.home}".encode()
         return {pid for pid in all_processes() if mark in environment_of(pid)}
 
@@ -320,7 +320,7 @@ def gone(find: Callable[[], set[int]]) -> Callable[[], bool]:
 
 
 def _as_user(user: int | None) -> list[str]:
-    """Becomes this user, without rights but to read all files: our Python may lie where only root looks."""
+    """Becomes this user, who may only read all files: our Python may lie in a directory of root's."""
     if user is None:
         return []
     rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")

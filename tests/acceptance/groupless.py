@@ -1,4 +1,4 @@
-"""Runs the daemon as on a host where control groups cannot be written. For tests; no user gets it."""
+"""Runs the daemon as on a host whose control groups cannot be written. For tests; no user gets it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ NOT_RUN = {
 }
 #: They only look, so they are asked again until they see what the page shows.
 READING = re.compile(r"tunectl (--socket \S+ )?(status|hosts|show|trials) ?")
-#: What differs from run to run: versions, times and what a sampler draws.
+#: Texts that differ from run to run: versions, times and a sampler's draws.
 VARYING = re.compile(
     r"\d+(\.\d+)+(e-?\d+)?|\d\d:\d\d:\d\d|\b\d+(?=s\b)|(?<=pid )\d+|(?<=[Tt]rial )\d+|(?<=COMPLETE )\d+"
     r"|(?<=\blayers[ =])\d+|(?<=\n)\d+(?= COMPLETE)"
@@ -59,7 +59,7 @@ class Session:
         self.run("trap 'kill $(jobs -p)' EXIT")
 
     def run(self, command: str) -> str:
-        """What it prints; it must succeed."""
+        """Runs a command, which must succeed; its output."""
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
         self._shell.stdin.write(f"{command}\nprintf '\\n{DIVIDER} %d\\n' $?\n")
@@ -91,7 +91,7 @@ class Session:
 
 @pytest.fixture
 def session(plain_user: int | None) -> Iterator[Session]:
-    # Below /tmp, of which tunectl says that the service does not see it; and short, for the sockets' sake.
+    # Below /tmp, because tunectl says that the service does not see it. Short, because sockets lie in it.
     home = Path(tempfile.mkdtemp(prefix="tuned-docs-", dir="/tmp"))
     session = Session(home, plain_user)
     yield session

@@ -1,4 +1,4 @@
-"""What the real daemon writes to its log: fields for machines, lines for people, secrets for nobody."""
+"""The log of the real daemon: fields for machines, lines for people, secrets for nobody."""
 
 from __future__ import annotations
 

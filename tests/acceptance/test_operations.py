@@ -140,7 +140,7 @@ def test_doctor_finds_what_is_wrong_and_mends_what_is_safe(make: MakeDaemon) -> 
     answer = daemon.tunectl("doctor", "--json")
 
     # These daemons take each other for dead sooner than is wise.
-    # What is true of the machine that runs this test is not looked at.
+    # Findings about the machine that runs this test are left out.
     def codes(told: str) -> list[str]:
         return [each["code"] for each in json.loads(told)["findings"] if each["code"] != "no-control-groups"]
 

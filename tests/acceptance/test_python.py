@@ -1,4 +1,4 @@
-"""Python objectives at the real daemon: a warm process per experiment, which comes and goes with its work."""
+"""Python objectives at the real daemon: a fork server per experiment, which comes and goes with its work."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def module(tmp_path: Path) -> Module:
     return Module(tmp_path / "module")
 
 
-@pytest.fixture(params=["tuned", "tests.acceptance.groupless"], ids=["cgroup", "descendants"])
+@pytest.fixture(params=["tuned", "tests.acceptance.groupless"], ids=["cgroup", "best-effort"])
 def either(request: pytest.FixtureRequest, make: MakeDaemon) -> Daemon:
-    """A host with two slots, once with each isolation (where there are control groups)."""
+    """A host with two slots, once with each isolation (if there are control groups)."""
     daemon = make()
     daemon.module = request.param
     return daemon.start()
@@ -79,8 +79,8 @@ def test_one_import_serves_all_trials_and_is_gone_when_they_are(shared: Daemon, 
             trial.report(trial.suggest_int("x", 0, 19), 1)
             return 1
     """)
-    shared.run("warm", module.experiment(xs=20))
-    trials = shared.study("warm").trials
+    shared.run("forked", module.experiment(xs=20))
+    trials = shared.study("forked").trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 20
     assert all(trial.intermediate_values == {1: trial.params["x"]} for trial in trials)
     [imported] = module.imports()

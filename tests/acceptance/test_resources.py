@@ -1,4 +1,4 @@
-"""What trials may use: GPUs of their own or shares of one, and limits that are kept or said not to be."""
+"""The resources of trials: GPUs of their own or shares of one, and limits that are kept or said not to be."""
 
 from __future__ import annotations
 

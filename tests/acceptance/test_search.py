@@ -1,4 +1,4 @@
-"""What the words of the experiment file mean, from the file to what plain Optuna reads."""
+"""The meaning of the experiment file's words, from the file to what plain Optuna reads."""
 
 from __future__ import annotations
 

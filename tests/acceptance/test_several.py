@@ -42,7 +42,7 @@ def test_two_experiments_get_as_many_slots_each_while_both_run(shared: Daemon) -
     stream = shared.watching()
     shared.drop("right", counted(shared, "right", "sleep 0.05", high=9999))
     started = (event["experiment"] for event in stream if event["event"] == "trial-started")
-    # What the second one has before its first start does not count.
+    # Starts count from the first one of the second experiment on.
     assert any(name == "right" for name in started)
     shares = Counter(name for name, _ in zip(started, range(40), strict=False))
     cancel(shared, "left", "right")

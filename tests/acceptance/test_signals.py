@@ -71,7 +71,7 @@ def test_after_an_abort_the_next_start_evaluates_exactly_what_is_missing(daemon:
     once = {x for x in range(10) if x in finished or str(x) not in begun}
     evaluated = daemon.evaluations("missing")
     assert {x: evaluated[str(x)] for x in once} == dict.fromkeys(once, 1)
-    # What was interrupted is evaluated again; a value that was on its way to the database is not.
+    # An interrupted point is evaluated again; one whose value was on its way to the database is not.
     assert set(evaluated.values()) <= {1, 2}
     assert completed(daemon, "missing") == list(range(10))
 
@@ -161,7 +161,7 @@ def test_a_configuration_that_cannot_be_read_now_holds_up_nothing_and_no_reload_
     systemd.until_told("READY=1")
     settings = supervised.config.read_text()
     supervised.config.unlink()
-    # Nobody writes to it: who opens it for reading waits.
+    # Nobody writes to it, so a reader waits when it opens it.
     os.mkfifo(supervised.config)
     supervised.signal(signal.SIGHUP)
     systemd.until_told("RELOADING=1")
@@ -263,11 +263,11 @@ def test_sigterm_while_the_database_is_away_at_start_ends_the_daemon(make: MakeD
     assert daemon.abort() == 0
 
 
-# What systemd is told
+# Messages to systemd
 
 
 class ServiceManager:
-    """The other end of NOTIFY_SOCKET; like the real one it reads all the time, for senders wait for it."""
+    """The other end of NOTIFY_SOCKET; like the real one it reads all the time: senders wait for it."""
 
     def __init__(self, path: Path) -> None:
         self.address = str(path)

@@ -1,4 +1,4 @@
-"""What a program is given, how it gives its values, how it fails, and that it ends when it must."""
+"""A program's input, how it gives its values, how it fails, and that it ends when it must."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def output(daemon: Daemon, name: str, trial: int = 0) -> str:
     return printed.stdout
 
 
-# What it is given
+# Its input
 
 
 def test_arguments_have_the_parameters(shared: Daemon) -> None:

@@ -91,7 +91,7 @@ class Beats:
                 )  # fmt: skip
 
     def _missed(self, world: World, host: Host) -> World:
-        """Where a beat went through, the other's is missed until it comes."""
+        """If a beat went through, the other's is missed until it comes."""
         if find(world, host.host).beat != "beaten":
             return world
         other = next(one for one in world.hosts if one.host != host.host)
@@ -170,7 +170,7 @@ def fresh(host: Host, other: Host) -> Host:
 
 
 def _is_joining(host: Host) -> bool:
-    """It takes far less than a tick, where nothing is in the way."""
+    """It takes far less than a tick, if nothing is in the way."""
     return host.moves and not host.is_away and host.life in ("registering", "settling")
 
 

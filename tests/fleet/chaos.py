@@ -30,7 +30,7 @@ from tests.postgres import PostgresServer, StopMode
 from tests.waiting import until
 from tuned.storage.settling import MOST_LOSSES
 
-#: Where ``make chaos`` puts the hosts.
+#: The directory of the hosts of ``make chaos``.
 HOME = Path(".chaos").resolve()
 
 HOSTS = 3
@@ -86,7 +86,7 @@ class Chaos:
         self.crashes: list[str] = []
         self._random = random.Random(seed)
         self._order = itertools.count()
-        #: What is due when, such as the start of what was killed.
+        #: Calls and when they are due, such as the start of a host that was killed.
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._wave = 0
 
@@ -202,7 +202,7 @@ class Chaos:
         if not host.is_up:
             self._start(host)
         elif host.is_stopped:
-            # It is still about it: it is started once it has ended.
+            # It is still stopping: it is started once it has ended.
             self._later(0.2, 0.5, lambda: self._launch(host))
 
     def _start_what_is_down(self) -> None:
@@ -303,7 +303,7 @@ def _report(verdicts: Mapping[str, Verdict], statuses: Mapping[str, int], left: 
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
-    # What the daemons said is kept for whoever asks why.
+    # Deleted at the start, not at the end: so the daemons' logs stay for a look.
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir()
     is_kept = run(HOME, float(os.environ.get("CHAOS_SECONDS") or 600), seed)

@@ -63,7 +63,7 @@ def crash() -> NoReturn:
 
 
 def operation() -> str | None:
-    """What the calling thread is about."""
+    """The operation that the calling thread is in."""
     frame = sys._getframe()
     while frame := frame.f_back:  # type: ignore[assignment]
         code = frame.f_code

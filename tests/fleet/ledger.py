@@ -1,6 +1,6 @@
-"""What was evaluated, as the trial commands themselves wrote it down: one line at start, one at the end.
+"""The evaluations, as the trial commands themselves wrote them down: one line at start, one at the end.
 
-The ledger is an append-only file outside of the database, so that what is held against the database's word
+The ledger is an append-only file outside of the database, so that the evidence against the database's word
 does not come from it. Times are seconds since the machine's start, as ``/proc/uptime`` has them.
 """
 
@@ -40,7 +40,7 @@ class Evaluation:
     started: float
     #: None: it was killed.
     ended: float | None = None
-    #: None where it failed, or was killed.
+    #: None if it failed or was killed.
     value: float | None = None
 
 

@@ -1,8 +1,8 @@
 """Explores every state that a fleet of two hosts can reach, breadth first, and checks each of them.
 
-What is found first is reached by the fewest steps: its story is the shortest. In the end every state must
-have a way, without another disturbance, to one in which the study is done and all is told: so no fair order
-of steps keeps a trial RUNNING for ever.
+A violation that is found first is reached by the fewest steps: its story is the shortest. In the end every
+state must have a way, without another disturbance, to one in which the study is done and all is told: so no
+fair order of steps keeps a trial RUNNING for ever.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _steps(explored: Explored, program: Program, now: int) -> Iterator[Step]:
 
 
 def _wrong(world: World, store: Store, rules: Rules) -> str | None:
-    """What is wrong with a state, or None."""
+    """The first broken promise of a state, in words; None if all are kept."""
     return (
         _overlap(world)
         or _lost_value(world)

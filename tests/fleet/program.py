@@ -12,7 +12,7 @@ It stands for the tasks of a daemon, which take turns with each other in any ord
 - ``_look``: ``Experiments.follow`` and ``Search.refresh``, then ``Experiments._end`` with
   ``Scheduler.interrupt``.
 
-What a host does without waiting for anything (the transactions of one beat; to draw, claim and hear of it; to
+Work of a host that waits for nothing (the transactions of one beat; to draw, claim and hear of it; to
 tell and forget) is one step, unless it freezes in the middle: then all others take any steps before it goes
 on with what it had in hand. A read and the transaction that looks again at what was read are one step.
 """
@@ -25,7 +25,7 @@ from typing import Any
 from tests.fleet.beats import Beats
 from tests.fleet.steps import Rules, Step, at_once, disturbed, find, put, transaction
 from tests.fleet.store import Store
-from tests.fleet.world import Allowance, Drawn, Host, PendingResult, Running, World
+from tests.fleet.world import Drawn, Granted, Host, PendingResult, Running, World
 
 
 class Program:
@@ -76,7 +76,7 @@ class Program:
             dark = less._replace(hosts=(first._replace(is_away=True), second._replace(is_away=True)))
             yield Step(None, "the database goes away", dark, is_disturbance=True)
 
-    # Join, and rise again
+    # Join, and rejoin
 
     def _join(self, world: World, host: Host) -> Iterator[Step]:
         blinked = host._replace(life="registering", newborn="", sightings=())
@@ -91,12 +91,12 @@ class Program:
             )  # fmt: skip
         elif host.life == "settling":
             # Claims of the last incarnation are not looked for any more: they are orphans.
-            risen = host._replace(
+            rejoined = host._replace(
                 life="running", claimant=host.newborn, newborn="", beat="resting", rows=(), unknown=()
             )
             yield from transaction(
                 world, host, self._rules, "settles orphans and joins",
-                self._store.settle_orphans, lambda _: risen, blinked,
+                self._store.settle_orphans, lambda _: rejoined, blinked,
             )  # fmt: skip
 
     # Claim, run
@@ -111,8 +111,8 @@ class Program:
                 yield from self._find(world, host) if host.unknown else self._draw(world, host)
             case Drawn() as drawn:
                 yield from self._claim(world, host, drawn)
-            case Allowance() as given:
-                yield self._hear(world, host, given)
+            case Granted() as granted:
+                yield self._hear(world, host, granted)
             case Running() as running:
                 yield from self._run(world, host, running)
 
@@ -151,16 +151,16 @@ class Program:
             free._replace(unknown=(*host.unknown, *lost)),
         )  # fmt: skip
 
-    def _hear(self, world: World, host: Host, given: Allowance) -> Step:
-        if self.is_ours(host, given):
-            begun = host._replace(slot=Running(given.x, given.trial, given.incarnation))
-            return Step(host.host, f"begins with point {given.x}", put(world, begun))
+    def _hear(self, world: World, host: Host, granted: Granted) -> Step:
+        if self.is_ours(host, granted):
+            begun = host._replace(slot=Running(granted.x, granted.trial, granted.incarnation))
+            return Step(host.host, f"begins with point {granted.x}", put(world, begun))
         late = put(world, host._replace(slot=None))
-        return Step(host.host, f"hears too late that it was given point {given.x}", late)
+        return Step(host.host, f"hears too late that it was given point {granted.x}", late)
 
-    def is_ours(self, host: Host, given: Allowance) -> bool:
+    def is_ours(self, host: Host, granted: Granted) -> bool:
         """``Claiming.next``, after the answer: ``kill_all`` has made it give up what was asked."""
-        return host.life == "running" and host.claimant == given.incarnation
+        return host.life == "running" and host.claimant == granted.incarnation
 
     def _run(self, world: World, host: Host, running: Running) -> Iterator[Step]:
         x = running.x
@@ -238,14 +238,14 @@ def crashed(host: Host) -> Host:
 
 
 def _is_claiming(host: Host) -> bool:
-    return isinstance(host.slot, Drawn | Allowance)
+    return isinstance(host.slot, Drawn | Granted)
 
 
 def _given(host: Host, outcome: Any, incarnation: str) -> Host:
     if not isinstance(outcome, tuple):
         return host
     x, trial = outcome
-    return host._replace(slot=Allowance(x, trial, incarnation))
+    return host._replace(slot=Granted(x, trial, incarnation))
 
 
 def _ended(host: Host, running: Running, *, has_value: bool) -> Host:

@@ -1,4 +1,4 @@
-"""What a step is, and how steps of one host that follow each other at once become one."""
+"""Steps, and how steps of one host that follow each other at once become one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.fleet.store import Answer, Violation
 from tests.fleet.world import Host, Tables, World
 from tuned.domain.result import TellOutcome
 
-#: What may go wrong: a process ends; it stands still; one host or all lose the database; a commit's
+#: The disturbances: a process ends; it stands still; one host or all lose the database; a commit's
 #: outcome is unknown.
 KINDS = frozenset({"crash", "freeze", "outage", "blackout", "unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What may go wrong in a fleet's world, how often, and what its hosts evaluate."""
+    """The disturbances that a fleet's world may have, how many, and what its hosts evaluate."""
 
-    #: How many, of these kinds, come in one story at most. What ends them is free.
+    #: How many, of these kinds, come in one story at most. Their ends are free.
     disturbances: int = 1
     kinds: frozenset[str] = KINDS
     #: In ticks.
@@ -31,7 +31,7 @@ class Rules:
 
 
 class Step(NamedTuple):
-    #: Whose step it is; None: everybody's.
+    #: The host that takes the step; None: all of them.
     host: int | None
     #: In words; a host is named by its number in braces.
     what: str

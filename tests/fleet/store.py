@@ -1,7 +1,7 @@
 """The real transactions, on a database in memory that is set to any state before each of them.
 
-Answers are kept by state and question, so each transaction runs once for each state of the tables. Here too
-it is checked what no single transaction may do: change a finished row, or give what is not to be given.
+Answers are kept by state and question, so each transaction runs once for each state of the tables. Each
+single transaction is checked here too: it must not change a finished row, nor give a point that is not free.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CRASH = Failure(cause=Cause.EXIT, message="exit status 1")
 
 
 class Violation(AssertionError):
-    """What must never be."""
+    """A state or a change that must never be."""
 
     #: The step in which it came about, if that is known.
     last: tuple[tuple[int | None, str], ...] = ()
@@ -49,7 +49,7 @@ class _Paused(Exception):
 
 
 class SteppedDatabase(Database):
-    """Ends a call before its second transaction, where only one is asked for."""
+    """Ends a call before its second transaction, if only one is asked for."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -106,7 +106,7 @@ class Store:
         """How many were run."""
         return len(self._answers)
 
-    # What hosts ask
+    # Questions of hosts
 
     def claim(self, tables: Tables, incarnation: str, claim: str, x: int | None, origin: str) -> Answer:
         def call() -> Any:
@@ -300,7 +300,7 @@ class Store:
         )
 
     def _check_columns(self) -> None:
-        """What tuned keeps in columns is what the trials and Optuna's attributes say."""
+        """Compares tuned's columns with the trials and Optuna's attributes."""
         if wrong := self._sqlite.execute(_WRONG_FACTS).fetchall():
             raise Violation(f"columns and attributes differ: {wrong}")
         if wrong := self._sqlite.execute(_WRONG_COUNTS).fetchall():
@@ -315,7 +315,7 @@ def host_row(line: HostLine) -> hosts.HostRow:
 
 
 def check_change(before: Tables, after: Tables) -> None:
-    """What no transaction may do, whoever asks for it."""
+    """Refuses a change that no transaction may make."""
     now = {row.trial: row for row in after.trials}
     for row in before.trials:
         if row.state != "RUNNING" and now.get(row.trial) != row:

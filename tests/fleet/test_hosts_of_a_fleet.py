@@ -168,7 +168,7 @@ def test_a_file_that_differs_from_the_fleets_is_rejected_with_the_difference(
 
 
 def gated(below: Path) -> str:
-    """What holds an evaluation back until its host's gate is there."""
+    """A script that holds an evaluation back until its host's gate is there."""
     return f"until [ -e {below}/$TUNED_HOST.gate ]; do sleep 0.1; done; echo 0"
 
 

@@ -1,4 +1,4 @@
-"""What a fleet does while its database is away: nobody dies, nothing is lost, a stop is still a stop."""
+"""A fleet while its database is away: nobody dies, nothing is lost, a stop is still a stop."""
 
 from __future__ import annotations
 

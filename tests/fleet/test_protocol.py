@@ -1,7 +1,7 @@
-"""All interleavings of the protocol between two hosts, for small sizes; and that what is wrong is seen.
+"""All interleavings of the protocol between two hosts, for small sizes; and that a broken rule is seen.
 
-In one story come at most as many disturbances as ``Rules.disturbances`` says, one where nothing is said: a
-crash, a freeze, an outage of one host or of all, a commit whose outcome is unknown. What ends them may come
+In one story come at most as many disturbances as ``Rules.disturbances`` says, one if nothing is said: a
+crash, a freeze, an outage of one host or of all, a commit whose outcome is unknown. Their ends may come
 at any time. ``-s`` shows how many states there are, and the shortest story of each rule that was taken out.
 """
 
@@ -45,14 +45,14 @@ def say(what: object) -> None:
 
 
 def without(statement: Update, word: str) -> Update:
-    """The statement without its condition of which this is a word."""
+    """The statement without the condition that has this word."""
     copy: Any = statement.where()
     [condition] = [each for each in copy._where_criteria if word in str(each)]
     copy._where_criteria = tuple(each for each in copy._where_criteria if each is not condition)
     return cast("Update", copy)
 
 
-# What holds
+# Promises
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -64,7 +64,7 @@ def test_one_point_and_two_disturbances() -> None:
     run(1, kinds=frozenset({"crash", "unknown"}), disturbances=2)
 
 
-#: What makes many states is left to one point.
+#: Disturbances that make many states are left to one point.
 SIZES = pytest.mark.parametrize(("points", "kinds"), [(1, KINDS), (2, frozenset({"crash", "unknown"}))])
 
 
@@ -87,7 +87,7 @@ def test_a_point_that_is_failed_by_its_loss_has_its_value_after_all(monkeypatch:
     assert any(row.is_late for world in ends for row in world.tables.trials)
 
 
-# What is seen if a rule is taken out
+# Violations that are seen if a rule is taken out
 
 
 def test_without_the_fence_a_finished_row_changes(monkeypatch: pytest.MonkeyPatch) -> None:

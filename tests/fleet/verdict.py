@@ -19,7 +19,7 @@ READ_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What an experiment was given; None: no limit."""
+    """The limits of an experiment; None: no limit."""
 
     points: int
     trials: int | None = None
@@ -28,7 +28,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was broken in one study, in words; and how much was looked at."""
+    """The broken promises of one study, in words; and how much was looked at."""
 
     evaluations: int
     trials: int
@@ -165,7 +165,7 @@ class Study:
     def _off_budget(self, budget: Budget) -> list[str]:
         """A study goes beyond no limit, and ends when one is met or when all is visited."""
         counted = [trial for trial in self._trials if cause_of(trial) not in ("lost", "aborted")]
-        # A late value is charged only where there is room left.
+        # A late value is charged only if there is room left.
         trials = len(counted) - sum(is_late(trial) for trial in counted), len(counted)
         evaluations = self._charged(counted)
         limits = ((trials, budget.trials), (evaluations, budget.evaluations))

@@ -1,4 +1,4 @@
-"""What the explorer knows of a fleet at one moment: the tables, two hosts, and how much may still go wrong.
+"""The explorer's view of a fleet at one moment: the tables, two hosts, and how much may still go wrong.
 
 Everything is an immutable tuple, so that a state can be looked up. ``canonical`` gives states that behave
 alike the same form: incarnations, claims and trials are renamed by order of appearance, a beat is its rank
@@ -71,7 +71,7 @@ class Drawn(NamedTuple):
     incarnation: str
 
 
-class Allowance(NamedTuple):
+class Granted(NamedTuple):
     """The database gave a point, and the slot does not know yet."""
 
     x: int
@@ -89,7 +89,7 @@ class Running(NamedTuple):
     has_crashed: bool = False
 
 
-Slot = Drawn | Allowance | Running
+Slot = Drawn | Granted | Running
 
 
 class PendingResult(NamedTuple):
@@ -112,7 +112,7 @@ class Host(NamedTuple):
     """One host: its disk (the outbox, and whether the experiment's file is still active) and its process."""
 
     host: int
-    #: down, telling, registering, settling, running; registering and settling also while it rises again.
+    #: down, telling, registering, settling, running; registering and settling also while it joins again.
     life: str = "down"
     is_frozen: bool = False
     is_away: bool = False
@@ -127,7 +127,7 @@ class Host(NamedTuple):
     slot: Slot | None = None
     unknown: tuple[str, ...] = ()
     outbox: tuple[PendingResult, ...] = ()
-    #: The trial of the first letter had ended otherwise: its value is to be kept as one of its own.
+    #: The trial of the outbox's first result had ended otherwise: its value is to be kept as one of its own.
     is_late: bool = False
     #: active, ending, over.
     search: str = "active"
@@ -291,7 +291,7 @@ def _kept_trials(tables: Tables, hosts: tuple[Host, Host]) -> dict[int, int]:
     referred = {point.trial for point in tables.points}
     for host in hosts:
         referred.update(pending.trial for pending in host.outbox)
-        if isinstance(host.slot, Allowance | Running):
+        if isinstance(host.slot, Granted | Running):
             referred.add(host.slot.trial)
     kept = [row.trial for row in tables.trials if row.cause not in REFUNDED or row.trial in referred]
     return {trial: new for new, trial in enumerate(kept, 1)}

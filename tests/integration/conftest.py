@@ -1,4 +1,4 @@
-"""What these tests share: a process that stands in for the daemon."""
+"""The fixtures that these tests share: a process that stands in for the daemon."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @pytest.fixture(scope="module")
 def _subreaper() -> Iterator[None]:
-    """What trials leave behind comes to us, as it comes to the daemon."""
+    """Orphans of trials come to us, as they come to the daemon."""
     process_table.become_subreaper()
     yield
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

@@ -18,7 +18,7 @@ from tests.postgres import PostgresServer
 from tests.system.machine import Machine
 from tests.waiting import until
 
-#: Looked for where it must not be.
+#: Tests look for it in places that must not have it.
 PASSWORD = f"sesame-{uuid.uuid4().hex}"
 
 #: A trial that does not want to die: it ignores signals, has left its session, and its parent.
@@ -128,7 +128,7 @@ class Host(Machine):
         return [json.loads(line) for line in found.splitlines()]
 
     def trial_processes(self) -> list[str]:
-        """What trials started, as command lines."""
+        """The command lines of the trials' processes."""
         return [line for pid in self.processes() if "sleep\x001000" in (line := _command_line(pid))]
 
 

@@ -36,7 +36,7 @@ echo "$NAME" > "$root/etc/hostname"
 rm -rf "$root"/etc/systemd/system/*.wants "$root"/var/log/journal "$root"/var/lib/man-db/auto-update
 mkdir "$root/var/log/journal"
 ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
-# Where nspawn keeps what is the host's own; it refuses to clean that up on a disk.
+# nspawn keeps the host's own files here; it refuses to clean them up on a disk.
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs tmpfs /run/systemd/nspawn
 # 133: the host reboots.
@@ -171,7 +171,7 @@ def require_host() -> None:
 
 
 def remove_old_groups() -> None:
-    """What a run that was killed left: groups without processes."""
+    """Removes the groups without processes that a killed run left."""
     for groups in _hierarchies():
         for group in groups.glob("tuned-test-*"):
             if not Path("/proc", group.name.split("-")[2]).exists():
@@ -179,7 +179,7 @@ def remove_old_groups() -> None:
 
 
 def _remove_group(group: Path) -> None:
-    """Nothing where there is none."""
+    """Removes a group with all below it, if there is one."""
     for directory, _, _ in os.walk(group, topdown=False):
         Path(directory).rmdir()
 
@@ -192,7 +192,7 @@ def _unified_groups() -> Path:
 
 
 def _hierarchies() -> list[Path]:
-    """Where there is version 1 too, systemd-nspawn makes the host's group in systemd's hierarchy as well."""
+    """If there is version 1 too, systemd-nspawn makes the host's group in systemd's hierarchy as well."""
     return [directory for directory, _ in _mounted_hierarchies()]
 
 

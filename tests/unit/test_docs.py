@@ -21,7 +21,7 @@ from tuned.tunectl.main import commands as tunectl
 #: A page of each language has a test here or in tests/acceptance; text and "" are no language.
 LANGUAGES = {"", "console", "ini", "json", "python", "sh", "sql", "text", "toml"}
 EXPERIMENT = json.loads((ROOT / "tuned" / "experiment" / "schema.json").read_text())["properties"].keys()
-#: What a part of an experiment file needs to be a whole one.
+#: Tables that a part of an experiment file needs to be a whole one.
 OBJECTIVE = '[objective]\ncommand = ["true"]\n'
 SPACE = '[space.x]\ntype = "float"\nlow = 0\nhigh = 1\nstep = 0.5\n'
 
@@ -35,7 +35,7 @@ def of(*languages: str) -> pytest.MarkDecorator:
 @pages
 def test_every_block_is_in_a_language_that_is_tested(page: Path) -> None:
     assert {block.language for block in all_blocks() if block.page == page} <= LANGUAGES
-    # What is indented is a block that no test finds, or a fence that MkDocs does not know.
+    # An indented line is a block that no test finds, or a fence that MkDocs does not know.
     assert re.findall(r"\n\n {4,}\S.*|^ +```.*", prose(page), re.MULTILINE) == []
 
 

@@ -28,6 +28,6 @@ async def server(host: SmallHost, path: Path) -> AsyncIterator[SmallHost]:
 
 @pytest.fixture
 def address(server: SmallHost, path: Path) -> Path:
-    """Where a host answers that the test need not know."""
+    """The socket of a host that the test need not know."""
     assert server.host_state == "running"
     return path

@@ -13,7 +13,7 @@ import pytest
 
 import tuned.daemon.admission
 from tests.acceptance.daemon import an_experiment
-from tests.factories import linked, make_holder
+from tests.factories import linked, make_claimant
 from tests.integration.daemon.wiring import Rooms, wired
 from tests.postgres import PostgresServer
 from tuned.daemon.admission import Admission
@@ -47,14 +47,14 @@ async def test_a_file_waits_until_the_host_has_a_claimant(sqlite_url: str, tmp_p
             take(admission, rooms)
             await admission.open()
             assert (admission.waiting, rooms.scheduler.searches) == (["exp"], {})
-            await admission.hold(make_holder(link.database))
+            await admission.hold(make_claimant(link.database))
             assert (admission.waiting, list(rooms.scheduler.searches)) == ([], ["exp"])
 
 
 async def test_a_file_waits_while_the_database_is_away(postgres: PostgresServer, tmp_path: Path) -> None:
     async with linked(postgres.url()) as link:
         with admitting(link, tmp_path) as (admission, rooms):
-            await admission.hold(make_holder(link.database))
+            await admission.hold(make_claimant(link.database))
             take(admission, rooms)
             postgres.stop()
             await admission.open()
@@ -66,7 +66,7 @@ async def test_a_second_file_for_a_study_is_rejected_with_the_name_of_the_first(
 ) -> None:
     async with linked(sqlite_url) as link:
         with admitting(link, tmp_path) as (admission, rooms):
-            await admission.hold(make_holder(link.database))
+            await admission.hold(make_claimant(link.database))
             rooms.drop("twin", f'name = "exp"\n{an_experiment()}')
             take(admission, rooms)
             await admission.open()
@@ -80,7 +80,7 @@ async def test_a_file_that_has_gone_is_not_opened(sqlite_url: str, tmp_path: Pat
         with admitting(link, tmp_path) as (admission, rooms):
             take(admission, rooms)
             (rooms.spool.path / "active" / "exp.toml").unlink()
-            await admission.hold(make_holder(link.database))
+            await admission.hold(make_claimant(link.database))
             assert (admission.waiting, rooms.scheduler.searches) == ([], {})
 
 
@@ -98,11 +98,11 @@ async def test_an_experiment_that_opens_while_the_host_joins_anew_claims_for_the
     monkeypatch.setattr(tuned.daemon.admission, "open_study", open_late)
     async with linked(database_url) as link:
         with admitting(link, tmp_path) as (admission, rooms):
-            await admission.hold(make_holder(link.database))
+            await admission.hold(make_claimant(link.database))
             take(admission, rooms)
             opening = asyncio.create_task(admission.open())
             assert await asyncio.to_thread(is_opening.wait, 60)
-            later = make_holder(link.database)
+            later = make_claimant(link.database)
             joining = asyncio.create_task(admission.hold(later))
             # As far as it comes before the experiment is open.
             await asyncio.sleep(0)

@@ -18,7 +18,7 @@ from tuned.trial.evaluation import Site
 
 
 def api(state: StateDirectory) -> Api:
-    """One that is only asked for what lies on disk."""
+    """One that is only asked for files on disk."""
     none = cast("Any", None)
     others = dict.fromkeys(
         ("settings", "events", "link", "teller", "scheduler", "local_experiments", "fleet", "state",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.daemon import an_experiment
-from tests.factories import linked, make_holder
+from tests.factories import linked, make_claimant
 from tests.integration.daemon.wiring import wired
 from tuned.daemon.experiments import Experiments
 from tuned.search.search import Search
@@ -30,7 +30,7 @@ async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_on
 ) -> None:
     async with linked(database_url) as link:
         with watching(link, tmp_path) as local:
-            await local.hold(make_holder(link.database))
+            await local.hold(make_claimant(link.database))
             is_looked_at = asyncio.Event()
 
             async def never(_search: Search) -> bool:

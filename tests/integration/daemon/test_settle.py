@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from tests.factories import join, make_experiment, make_holder, opened
+from tests.factories import join, make_experiment, make_claimant, opened
 from tuned.config.settings import Settings
 from tuned.daemon.settle import settle
 from tuned.disk.outbox import Outbox, encode
@@ -34,7 +34,7 @@ async def test_results_are_told_and_trials_without_one_are_ended(
     database_url: str, state: StateDirectory, tmp_path: Path
 ) -> None:
     with opened(database_url) as database:
-        claimant = make_holder(database, installation_id=state.installation_id)
+        claimant = make_claimant(database, installation_id=state.installation_id)
         member = join(database, make_experiment(), claimant=claimant)
         finished, _running = member.take(1), member.take(2)
         outbox = Outbox(state.outbox)

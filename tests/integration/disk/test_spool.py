@@ -245,7 +245,7 @@ def test_a_thousand_files_are_taken_in_bounded_batches(spool: Spool) -> None:
 
 
 def test_a_file_that_its_owner_takes_back_is_no_error(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is listed and gone when it is looked at: exactly what a scan meets.
+    # A scan meets exactly this: a file that was listed is gone when it is looked at.
     monkeypatch.setattr(spool, "_files", lambda: ["gone.toml"])
     assert spool.take() == []
 

@@ -1,4 +1,4 @@
-"""The state directory: one daemon, one instance."""
+"""The state directory: one daemon, one installation."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_the_directory_is_made_private_with_its_parts(state: Path) -> None:
         assert [stat.S_IMODE(part.stat().st_mode) for part in parts] == [0o700] * 4
 
 
-def test_the_instance_outlives_the_daemon(state: Path, machine_id: Path) -> None:
-    instances = set()
+def test_the_installation_outlives_the_daemon(state: Path, machine_id: Path) -> None:
+    installations = set()
     for _ in range(3):
         with StateDirectory.open(state, machine_id=machine_id) as directory:
-            instances.add(directory.installation_id)
-    assert len(instances) == 1
-    assert len(instances.pop()) == 32
+            installations.add(directory.installation_id)
+    assert len(installations) == 1
+    assert len(installations.pop()) == 32
 
 
 def test_a_second_daemon_is_refused_and_told_whose_it_is(state: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_machine_id_itself_is_not_stored(state: Path, machine_id: Path) -> N
         "{}" * 9999,
     ],
 )
-def test_a_corrupt_instance_file_is_refused_with_what_to_do(state: Path, content: str) -> None:
+def test_a_corrupt_installation_file_is_refused_with_what_to_do(state: Path, content: str) -> None:
     state.mkdir(parents=True)
     (state / "installation.json").write_text(content)
     with (

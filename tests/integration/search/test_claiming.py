@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.factories import Member, join, kill, line, linked, make_experiment, make_holder
+from tests.factories import Member, join, kill, line, linked, make_claimant, make_experiment
 from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import StudyState
@@ -52,7 +52,7 @@ async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_n
         search.let_go()
         settle_orphans(member.database, member.status.study_id)
         if has_risen:
-            await search.hold(make_holder(member.database))
+            await search.hold(make_claimant(member.database))
         may_answer.set()
         assert await claiming == Closed()
 
@@ -87,7 +87,7 @@ async def test_a_new_incarnation_goes_on_with_the_points_that_the_last_one_owed(
     async with searching(database_url, 9, "[[points]]\nx = 7\n[[points]]\nx = 8") as (search, member):
         first = await search.claim_next(0)
         assert isinstance(first, Claimed)
-        later = make_holder(member.database)
+        later = make_claimant(member.database)
         await search.hold(later)
         second = await search.claim_next(0)
         assert isinstance(second, Claimed)

@@ -1,4 +1,4 @@
-"""When points are drawn: as a slot asks, or ahead where that wait would be noticed."""
+"""When points are drawn: as a slot asks, or ahead if that wait would be noticed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SLOTS = 4
 class Bench:
     """One host's drafts for one study."""
 
-    drafts: Prefetch
-    untold: Unconfirmed
+    prefetch: Prefetch
+    unconfirmed: Unconfirmed
 
 
 @asynccontextmanager
@@ -34,10 +34,10 @@ async def drafts_of(directory: Path, sampler: str, evaluation_seconds: float) ->
     async with linked(f"sqlite:///{directory / 'tuned.db'}") as link:
         member = await asyncio.to_thread(join, link.database, experiment)
         results = Unconfirmed()
-        drafts = Prefetch(link, member.source(), results)
-        await drafts.next(SLOTS)
-        drafts.note_evaluated(evaluation_seconds)
-        yield Bench(drafts=drafts, untold=results)
+        prefetch = Prefetch(link, member.source(), results)
+        await prefetch.next(SLOTS)
+        prefetch.note_evaluated(evaluation_seconds)
+        yield Bench(prefetch=prefetch, unconfirmed=results)
 
 
 @pytest.fixture
@@ -49,36 +49,36 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_patient")
 async def test_a_point_for_long_evaluations_is_drawn_when_all_that_was_found_is_known(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", LONG) as bench:
-        bench.untold.add(1, "a")
-        call = asyncio.create_task(bench.drafts.next(SLOTS))
+        bench.unconfirmed.add(1, "a")
+        call = asyncio.create_task(bench.prefetch.next(SLOTS))
         finished, _ = await asyncio.wait([call], timeout=0.2)
         assert not finished
-        bench.untold.settle(1)
-        bench.drafts.draw_ahead(SLOTS)
+        bench.unconfirmed.settle(1)
+        bench.prefetch.draw_ahead(SLOTS)
         draft = await asyncio.wait_for(call, 20)
         assert not draft.candidate.is_ahead
-        assert not (await bench.drafts.next(SLOTS)).candidate.is_ahead
+        assert not (await bench.prefetch.next(SLOTS)).candidate.is_ahead
 
 
 @pytest.mark.usefixtures("_patient")
 async def test_a_result_is_not_waited_for_longer_than_its_share_of_an_evaluation(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", 100.0) as bench:
-        bench.untold.add(1, "a")
-        draft = await asyncio.wait_for(bench.drafts.next(SLOTS), 20)
+        bench.unconfirmed.add(1, "a")
+        draft = await asyncio.wait_for(bench.prefetch.next(SLOTS), 20)
         assert not draft.candidate.is_ahead
 
 
 async def test_a_result_that_cannot_be_told_is_not_waited_for_long(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", 1000 * LONG) as bench:
-        bench.untold.add(1, "a")
-        await asyncio.wait_for(bench.drafts.next(SLOTS), 20)
+        bench.unconfirmed.add(1, "a")
+        await asyncio.wait_for(bench.prefetch.next(SLOTS), 20)
 
 
 @pytest.mark.usefixtures("_patient")
 async def test_a_sampler_that_does_not_learn_waits_for_no_result(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "random", 1000 * LONG) as bench:
-        bench.untold.add(1, "a")
-        await asyncio.wait_for(bench.drafts.next(SLOTS), 60)
+        bench.unconfirmed.add(1, "a")
+        await asyncio.wait_for(bench.prefetch.next(SLOTS), 60)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -87,32 +87,32 @@ async def test_a_point_for_short_evaluations_is_at_hand_when_a_slot_asks(
 ) -> None:
     async with drafts_of(tmp_path, sampler, SHORT) as bench:
         # As when a result has become known.
-        bench.drafts.draw_ahead(SLOTS)
+        bench.prefetch.draw_ahead(SLOTS)
         for _ in range(3):
-            draft = await asyncio.wait_for(bench.drafts.next(SLOTS), 20)
+            draft = await asyncio.wait_for(bench.prefetch.next(SLOTS), 20)
             assert draft.candidate.is_ahead
 
 
 async def test_points_are_drawn_ahead_only_once_a_result_on_its_way_is_known(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", SHORT) as bench:
-        bench.drafts.draw_ahead(SLOTS)
-        bench.untold.add(1, "a")
+        bench.prefetch.draw_ahead(SLOTS)
+        bench.unconfirmed.add(1, "a")
         for _ in range(SLOTS):
-            assert (await bench.drafts.next(SLOTS)).candidate.is_ahead
-            bench.drafts.note_claimed(SLOTS)
-        # None was begun: whoever asks now has one drawn, with what is known.
-        assert not (await bench.drafts.next(SLOTS)).candidate.is_ahead
-        bench.untold.settle(1)
-        bench.drafts.draw_ahead(SLOTS)
-        assert (await bench.drafts.next(SLOTS)).candidate.is_ahead
+            assert (await bench.prefetch.next(SLOTS)).candidate.is_ahead
+            bench.prefetch.note_claimed(SLOTS)
+        # None was begun: a slot that asks now has one drawn, with all that is known.
+        assert not (await bench.prefetch.next(SLOTS)).candidate.is_ahead
+        bench.unconfirmed.settle(1)
+        bench.prefetch.draw_ahead(SLOTS)
+        assert (await bench.prefetch.next(SLOTS)).candidate.is_ahead
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 async def test_nothing_is_drawn_ahead_while_a_slot_claims(tmp_path: Path, sampler: str) -> None:
     async with drafts_of(tmp_path, sampler, SHORT) as bench:
-        with bench.drafts.claim():
-            bench.drafts.note_claimed(SLOTS)
-            bench.drafts.draw_ahead(SLOTS)
-            assert not (await bench.drafts.next(SLOTS)).candidate.is_ahead
-        bench.drafts.note_claimed(SLOTS)
-        assert (await bench.drafts.next(SLOTS)).candidate.is_ahead
+        with bench.prefetch.claim():
+            bench.prefetch.note_claimed(SLOTS)
+            bench.prefetch.draw_ahead(SLOTS)
+            assert not (await bench.prefetch.next(SLOTS)).candidate.is_ahead
+        bench.prefetch.note_claimed(SLOTS)
+        assert (await bench.prefetch.next(SLOTS)).candidate.is_ahead

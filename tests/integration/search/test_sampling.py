@@ -137,7 +137,7 @@ def test_an_enqueued_trial_that_does_not_fit_is_refused_and_leaves_no_draft(
 
 
 def draws(database: Database, sampler: str, seed: int, host: str, incarnation: str) -> list[str]:
-    """Of a host that begins in a study where nothing was told."""
+    """Of a host that begins in a study without a told trial."""
     member = search(database, sampler, seed=seed, name=f"study-{next(STUDIES)}")
     source = member.source(Claimant(host=host, incarnation=incarnation))
     return [source.draw().candidate.point.key for _ in range(4)]
@@ -168,17 +168,17 @@ def test_uniform_points_have_such_a_stream_too(database: Database) -> None:
 def test_quasi_random_points_are_one_sequence_over_hosts_and_restarts(database_url: str) -> None:
     with opened(database_url) as first, opened(database_url) as second:
         hosts = [search(db, "qmc", host=f"h{n}") for n, db in enumerate([first, second])]
-        drawers = [host.source() for host in hosts]
+        sources = [host.source() for host in hosts]
         points = [
-            evaluate(host, source) for _ in range(6) for host, source in zip(hosts, drawers, strict=True)
+            evaluate(host, source) for _ in range(6) for host, source in zip(hosts, sources, strict=True)
         ]
         restarted = search(first, "qmc", host="h0")
         source = restarted.source()
         points += [evaluate(restarted, source) for _ in range(4)]
         assert len({point.key for point in points}) == 16
         alone = search(first, "qmc", name="alone")
-        its_drawer = alone.source()
-        sequence = [evaluate(alone, its_drawer) for _ in range(16)]
+        its_source = alone.source()
+        sequence = [evaluate(alone, its_source) for _ in range(16)]
         # The first point is drawn beside the sequence.
         assert [point.key for point in points[1:]] == [point.key for point in sequence[1:]]
 

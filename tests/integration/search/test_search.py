@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tuned.search.search
-from tests.factories import CRASH, Member, join, line, linked, make_experiment, make_holder
+from tests.factories import CRASH, Member, join, line, linked, make_claimant, make_experiment
 from tuned.domain.claim import Claimed
 from tuned.domain.ending import Ending
 from tuned.domain.states import SearchState, StudyState
@@ -166,7 +166,7 @@ async def test_a_new_incarnation_takes_effect_in_the_event_loop_and_not_before(
 
     monkeypatch.setattr(tuned.search.search, "PointSource", make_late)
     # Of another host: so the first may claim all the time.
-    holding = asyncio.create_task(search.hold(later := make_holder(member.database, "h2")))
+    holding = asyncio.create_task(search.hold(later := make_claimant(member.database, "h2")))
     assert await asyncio.to_thread(is_made.wait, 60)
     claimed = await search.claim_next(0)
     assert isinstance(claimed, Claimed)

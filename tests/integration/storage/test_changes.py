@@ -14,8 +14,8 @@ from tests.factories import (
     join,
     kill,
     line,
+    make_claimant,
     make_experiment,
-    make_holder,
     opened,
     plain_optuna,
 )
@@ -54,7 +54,7 @@ def test_what_each_host_holds_is_counted_by_its_incarnation(database: Database) 
 
 
 def test_who_says_goodbye_has_stopped_and_who_is_found_dead_has_not(database: Database) -> None:
-    stopped, dead = (make_holder(database, host) for host in ("h1", "h2"))
+    stopped, dead = (make_claimant(database, host) for host in ("h1", "h2"))
     hosts_module.leave(
         database, stopped.incarnation, hosts_module.HostInfo(state=HostState.DRAINING, slots=2)
     )

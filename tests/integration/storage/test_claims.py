@@ -20,8 +20,8 @@ from tests.factories import (
     join,
     kill,
     line,
+    make_claimant,
     make_experiment,
-    make_holder,
     opened,
     plain_optuna,
 )
@@ -441,7 +441,7 @@ def test_nothing_is_claimed_for_an_incarnation_that_is_dead_or_replaced(database
     dead = join(database, make_experiment(), "h1")
     kill(database, dead.claimant)
     replaced = join(database, make_experiment(), "h2")
-    make_holder(database, "h2")
+    make_claimant(database, "h2")
     assert dead.draw(1) == replaced.draw(1) == walk(dead) == walk(replaced) == Closed()
     assert join(database, make_experiment(), "h3").trials() == []
 

@@ -49,7 +49,7 @@ def test_a_new_host_lives_and_says_what_it_is(database: Database) -> None:
     assert hosts.hosts(database) == [expected]
 
 
-def test_the_same_instance_again_is_a_new_incarnation_whether_dead_or_alive(database: Database) -> None:
+def test_the_same_installation_again_is_a_new_incarnation_whether_dead_or_alive(database: Database) -> None:
     incarnations = [register(database), register(database)]
     bury(database)
     incarnations.append(register(database))
@@ -57,7 +57,9 @@ def test_the_same_instance_again_is_a_new_incarnation_whether_dead_or_alive(data
     assert (row(database).incarnation, row(database).dead) == (incarnations[-1], False)
 
 
-def test_a_name_of_another_instance_is_taken_while_that_is_not_known_to_be_dead(database: Database) -> None:
+def test_a_name_of_another_installation_is_taken_while_that_is_not_known_to_be_dead(
+    database: Database,
+) -> None:
     incarnation = register(database)
     assert hosts.register(database, "h1", "two", hosts.HostInfo()) is None
     assert row(database).incarnation == incarnation
@@ -66,14 +68,14 @@ def test_a_name_of_another_instance_is_taken_while_that_is_not_known_to_be_dead(
     assert hosts.register(database, "h1", "one", hosts.HostInfo()) is None
 
 
-def test_an_instance_has_one_name_while_it_is_not_known_to_be_dead(database: Database) -> None:
+def test_an_installation_has_one_name_while_it_is_not_known_to_be_dead(database: Database) -> None:
     register(database)
     assert hosts.register(database, "h2", "one", hosts.HostInfo()) is None
     bury(database)
     register(database, "h2")
 
 
-def test_of_instances_that_take_a_name_at_once_one_gets_it(database_url: str) -> None:
+def test_of_installations_that_take_a_name_at_once_one_gets_it(database_url: str) -> None:
     with opened(database_url) as first, opened(database_url) as second:
         for number in range(3):
             calls = [
@@ -84,7 +86,7 @@ def test_of_instances_that_take_a_name_at_once_one_gets_it(database_url: str) ->
             assert incarnations == [row(first, f"h{number}").incarnation]
 
 
-def test_of_copies_of_an_instance_that_take_names_at_once_one_gets_its_name(database_url: str) -> None:
+def test_of_copies_of_an_installation_that_take_names_at_once_one_gets_its_name(database_url: str) -> None:
     with opened(database_url) as first, opened(database_url) as second:
         for number in range(3):
             calls = [

@@ -429,10 +429,10 @@ def test_a_study_that_is_gone_cannot_end(database: Database) -> None:
     assert not close_if_over(database, member.status.study_id)
 
 
-# Standings
+# Statuses
 
 
-def test_standings_are_those_of_each_study_and_of_none_that_is_missing(database: Database) -> None:
+def test_statuses_are_those_of_each_study_and_of_none_that_is_missing(database: Database) -> None:
     one, two = (join(database, make_experiment(name=name), f"h-{name}") for name in ("one", "two"))
     one.evaluate(0, 0.5)
     one.take(1)

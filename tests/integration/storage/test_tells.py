@@ -22,8 +22,8 @@ from tests.factories import (
     join,
     kill,
     line,
+    make_claimant,
     make_experiment,
-    make_holder,
     opened,
     plain_optuna,
 )
@@ -388,7 +388,7 @@ def test_only_what_no_living_incarnation_holds_is_an_orphan(member: Member) -> N
     replaced = join(member.database, member.experiment, "h3")
     orphans = [dead.take(1), replaced.take(2)]
     kill(member.database, dead.claimant)
-    make_holder(member.database, "h3")
+    make_claimant(member.database, "h3")
     assert orphaned_studies(member.database) == [study_id]
     assert sorted(settle_orphans(member.database, study_id)) == [claimed.number for claimed in orphans]
     assert orphaned_studies(member.database) == []

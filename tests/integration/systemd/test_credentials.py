@@ -1,4 +1,4 @@
-"""What systemd gives to the daemon alone."""
+"""The password file and the capability that systemd gives to the daemon alone."""
 
 from __future__ import annotations
 

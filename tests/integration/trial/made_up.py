@@ -16,7 +16,7 @@ import pytest
 
 from tuned.trial import cgroup
 
-#: What a group has of each controller.
+#: The files of each controller in a new group.
 FILES = {
     "memory": {"memory.max": "max", "memory.swap.max": "max", "memory.events": "oom_kill 0\n"},
     "cpu": {"cpu.max": "max 100000"},
@@ -39,7 +39,7 @@ class MadeUp:
         self, own: Path, *controllers: str, monkeypatch: pytest.MonkeyPatch, is_delegated: bool = True
     ) -> None:
         self.own = own
-        #: What the kernel refuses to have written.
+        #: Texts that the kernel refuses to have written.
         self.refused: set[str] = set()
         self._fill(own, set(controllers))
         _write(own / "cgroup.procs", f"{os.getpid()}\n")

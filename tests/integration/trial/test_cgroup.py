@@ -38,7 +38,7 @@ def leave(group: Cgroup, pid_file: Path) -> int:
 
 def test_what_leaves_session_and_parents_is_still_in_the_group(group: Cgroup, tmp_path: Path) -> None:
     pid = leave(group, tmp_path / "pid")
-    # What it began in order to say who it is ends a moment later.
+    # The process that it began to write its pid down ends a moment later.
     until(lambda: group.processes() == [pid], what=lambda: f"{group.processes()} to be {pid} alone")
     assert not group.is_empty()
 

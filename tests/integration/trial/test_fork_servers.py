@@ -106,9 +106,9 @@ with open(os.path.join(os.path.dirname(__file__), "imports"), "a") as file:
 """
 
 
-@pytest_asyncio.fixture(params=["descendants", "cgroup"])
+@pytest_asyncio.fixture(params=["best-effort", "cgroup"])
 async def host(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Host]:
-    """Once with each isolation. What was started has gone in the end."""
+    """Once with each isolation. No process is left in the end."""
     place: AbstractContextManager[tuple[Root | None, str]] = nullcontext((None, uuid.uuid4().hex))
     with (
         cgroup_root() if request.param == "cgroup" else place as (cgroups, _),

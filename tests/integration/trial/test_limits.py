@@ -138,7 +138,7 @@ def test_a_place_that_was_made_anew_has_its_controllers_again(made_up: MadeUp) -
     assert made_up.words("trials", "cgroup.subtree_control") == {"memory", "cpu", "pids"}
 
 
-# What is not kept
+# Limits that are not kept
 
 
 def test_what_is_kept_is_not_spoken_of() -> None:
@@ -185,7 +185,7 @@ async def _evaluated(tmp_path: Path, objective: str) -> Ending:
 
 
 def printed(tmp_path: Path) -> str:
-    """What has begun has printed something."""
+    """The output of all trials: one that has begun has printed something."""
     return "".join(log.read_text() for log in tmp_path.rglob("output.log"))
 
 

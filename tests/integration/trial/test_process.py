@@ -53,10 +53,10 @@ def grouped(bare: Launch) -> Iterator[Launch]:
         yield replace(bare, cgroups=root, mark=f"{name}/test")
 
 
-@pytest.fixture(params=["descendants", "cgroup"])
+@pytest.fixture(params=["best-effort", "cgroup"])
 def launch(bare: Launch, request: pytest.FixtureRequest) -> Launch:
     """Once with each isolation."""
-    if request.param == "descendants":
+    if request.param == "best-effort":
         return bare
     grouped: Launch = request.getfixturevalue("grouped")
     return grouped
@@ -122,11 +122,11 @@ async def test_where_the_kernel_killed_for_want_of_memory_that_is_the_cause(
     found = failure(await sh(grouped, "echo big >&2; kill -KILL $$"))
     assert (found.cause, found.message) == (Cause.OOM, "killed for want of memory: big")
     assert failure(await sh(grouped, "true")).cause is Cause.OOM
-    # Who lost a child and got over it has a value.
+    # A trial that lost a child and got over it has a value.
     assert (await sh(grouped, "echo 1")).values == (1.0,)
 
 
-# What it prints
+# Its output
 
 
 async def test_all_that_was_printed_right_before_the_end_is_read(launch: Launch) -> None:
@@ -197,7 +197,7 @@ async def test_a_trial_has_no_standard_input(bare: Launch) -> None:
     assert (await sh(bare, "cat; echo 1")).values == (1.0,)
 
 
-# What it is given
+# Its input
 
 
 async def test_arguments_reach_the_program_as_they_are(launch: Launch) -> None:
@@ -233,7 +233,7 @@ async def test_it_has_no_descriptors_and_signals_of_ours(launch: Launch) -> None
     await sh(launch, "ls -l /proc/$$/fd; cat /proc/self/status")
     found = lines(launch)
     assert {line.split()[-3] for line in found if "->" in line} == {"0", "1", "2"}
-    # What Python ignores for itself.
+    # Python ignores these for itself.
     pythons = sum(1 << each - 1 for each in (signal.SIGPIPE, signal.SIGXFSZ))
     for name, without in {"SigIgn": pythons, "SigBlk": 0}.items():
         assert signals(found, name) == signals(ours.splitlines(), name) & ~without
@@ -266,7 +266,7 @@ async def test_a_program_is_found_relative_to_the_working_directory(launch: Laun
     assert (await run(replace(launch, argv=("./train.sh",)))).values == (0.5,)
 
 
-# What cannot be started
+# Programs that cannot be started
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tuned.trial import cgroup
 def double_fork(pid_file: Path) -> str:
     """For sh, a daemon by the book: forks, leaves the session, forks again; then says who it is, and stays.
 
-    Of programs that every user may run: our Python may lie where only root looks.
+    Uses programs that every user may run, because our Python may lie in a directory of root's.
     """
     return shlex.join(["setsid", "--fork", "sh", "-c", f"{staying(pid_file)} &"])
 
@@ -38,7 +38,7 @@ def pid_in(file: Path) -> int:
 
 @contextmanager
 def cgroup_root() -> Iterator[tuple[cgroup.Root, str]]:
-    """A root and a name for groups; skips the test where there are no groups. Leaves none."""
+    """A root and a name for groups; skips the test if there are no groups. Leaves none."""
     root = cgroup.find()
     if not isinstance(root, cgroup.Root):
         pytest.skip(f"needs cgroup v2, writable: {root.reason}")

@@ -1,4 +1,4 @@
-"""``tunectl try``: one evaluation in front of its reader, with what to do where it goes wrong."""
+"""``tunectl try``: one evaluation in front of its reader, with what to do if it goes wrong."""
 
 from __future__ import annotations
 

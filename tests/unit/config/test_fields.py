@@ -1,4 +1,4 @@
-"""Kinds of values, and the words for a wrong one."""
+"""Types of values, and the words for a wrong one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom an observer finds dead, with times that are made up."""
+"""The hosts that an observer finds dead, at made-up times."""
 
 from __future__ import annotations
 

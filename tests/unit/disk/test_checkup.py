@@ -1,4 +1,4 @@
-"""What is wrong on this host, seen without a daemon."""
+"""Faults of this host, found without a daemon."""
 
 from __future__ import annotations
 

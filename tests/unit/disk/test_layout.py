@@ -1,4 +1,4 @@
-"""Where things lie in a state directory."""
+"""The places of files in a state directory."""
 
 from __future__ import annotations
 
