@@ -1,4 +1,4 @@
-"""The rules that hold for the repository itself."""
+"""The rules of the repository itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def functions(module: Path) -> Iterator[Function]:
 
 
 def tracked_files() -> list[Path]:
-    """Files that are committed or about to be."""
+    """The files that are committed or about to be."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     answer = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True)
     return [path for name in answer.stdout.split("\0") if name and (path := ROOT / name).is_file()]

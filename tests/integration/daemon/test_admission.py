@@ -104,7 +104,7 @@ async def test_an_experiment_that_opens_while_the_host_joins_anew_claims_for_the
             assert await asyncio.to_thread(is_opening.wait, 60)
             later = make_claimant(link.database)
             joining = asyncio.create_task(admission.hold(later))
-            # As far as it comes before the experiment is open.
+            # It runs until it waits for the experiment to open.
             await asyncio.sleep(0)
             may_open.set()
             await asyncio.gather(opening, joining)

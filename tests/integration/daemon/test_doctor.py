@@ -1,4 +1,4 @@
-"""Faults of the fleet are found in the database and mended there."""
+"""Faults of the fleet, found in the database and mended there."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def host(
 
 @asynccontextmanager
 async def beating(fleet: Fleet) -> AsyncIterator[list[Claimant]]:
-    """It beats, and joins again when it is taken for dead: a list of its later incarnations."""
+    """It beats, and joins again when it is taken for dead: a list of its later claimants."""
     later: list[Claimant] = []
 
     async def rejoin() -> None:
