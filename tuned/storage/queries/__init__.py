@@ -1,1 +1,1 @@
-"""What the database says to people. Only reads."""
+"""The queries of the control socket. They only read."""
