@@ -1,1 +1,1 @@
-"""The words: frozen values, keys of points, tables of states. Opens, asks and imports nothing."""
+"""The words: frozen values, keys of points, tables of states. It opens nothing and asks nobody."""

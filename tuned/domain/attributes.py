@@ -1,17 +1,17 @@
 """The user attributes that a trial may give itself, and the length of its lines.
 
-The daemon and trials in Python share them, so nothing heavy may be imported here.
+The daemon and trials in Python import this module, so it must never import anything heavy.
 """
 
 from __future__ import annotations
 
-#: Longer lines are cut.
+#: The daemon cuts longer lines.
 LINE_BYTES = 64 * 1024
 
-#: The user attributes, in Optuna's sense, that tuned itself gives to a trial.
+#: The user attributes of Optuna that tuned itself sets on a trial.
 RESERVED_ATTRIBUTES = frozenset({"HOST", "FAILURE", "RETRIED", "LATE_OF"})
 
-#: Optuna's tables hold so many characters.
+#: Optuna's column holds at most so many characters.
 LONGEST_ATTRIBUTE_NAME = 512
 
 
@@ -21,7 +21,7 @@ def attribute_problem(name: object) -> str | None:
         return f"found {_short(name)}, expected 1 to {LONGEST_ATTRIBUTE_NAME} printable characters"
     if name in RESERVED_ATTRIBUTES:
         ours = ", ".join(sorted(RESERVED_ATTRIBUTES))
-        return f"found {name}, expected another name, for tuned itself writes {ours}"
+        return f"found {name}, expected another name, because tuned itself writes {ours}"
     return None
 
 

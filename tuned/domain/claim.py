@@ -1,6 +1,6 @@
-"""The words of a claim: the candidate that somebody drew, the claimant, and the possible answers.
+"""The words of a claim: the candidate that somebody drew, the claimant, and the possible outcomes.
 
-Only values; it must never draw a point or ask the database.
+Owns values only; it must never draw a point or ask the database.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 class Origin(StrEnum):
-    """Where a point came from."""
+    """The source of a point."""
 
     SAMPLER = "sampler"
     #: ``[[points]]`` of the experiment file.
     POINTS = "points"
     #: ``study.enqueue_trial`` of plain Optuna.
     ENQUEUED = "enqueued"
-    #: Aborted or lost before.
+    #: An earlier trial of it was aborted or lost.
     FREED = "freed"
-    #: The next unvisited one.
+    #: The next unvisited point of the walk.
     WALK = "walk"
-    #: Nobody drew it: a value that came too late for its trial became a trial of its own.
+    #: Nobody drew it: a value came too late for its trial and became a trial of its own.
     LATE = "late"
 
 
 class TrialKind(StrEnum):
-    """Why tuned wrote a trial. One of another program has no kind."""
+    """Why tuned wrote a trial. A trial of another program has no kind."""
 
     #: A host evaluates it, or has evaluated it.
     EVALUATED = "evaluated"
@@ -45,23 +45,23 @@ class TrialKind(StrEnum):
     SKIPPED = "skipped"
     #: A value that came too late for its own trial, which is its twin.
     LATE = "late"
-    #: Enqueued by plain Optuna with parameters that are no point of the space.
+    #: Plain Optuna enqueued it with parameters that are no point of the space.
     REFUSED = "refused"
 
 
 class Action(StrEnum):
-    """What became of a duplicate."""
+    """How tuned treats a duplicate."""
 
     REUSE = "reuse"
     SKIP = "skip"
     WAIT = "wait"
-    #: No trial was made; another point is to be drawn.
+    #: Write no trial and draw another point.
     RESAMPLE = "resample"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimant:
-    """Who claims: the host's name, and this run of its daemon."""
+    """The host that claims, by its name, and this run of its daemon."""
 
     host: str
     incarnation: str
@@ -69,32 +69,32 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A point that somebody drew and that is to be claimed."""
+    """A point that somebody drew and that a host wants to claim."""
 
     point: Point
     origin: Origin
-    #: What the sampler wrote on its draft.
+    #: The system attributes that the sampler wrote on its draft.
     attributes: Mapping[str, Any] = field(default_factory=dict)
     #: The WAITING trial that this point is for, if plain Optuna enqueued it.
     waiting_trial: int | None = None
-    #: It was a duplicate of a held point before, and waited for its twin.
+    #: It was a duplicate of a held point before, so it waited until its twin ended.
     was_parked: bool = False
-    #: It was drawn before the slot was free: what is a duplicate by now is drawn again.
+    #: Prefetched before the slot was free. If it has become a duplicate since, the host draws again.
     is_ahead: bool = False
-    #: By this a claim whose commit had an unknown outcome is found again.
+    #: Finds the claim again if the outcome of its commit is unknown.
     claim_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The point is ours: evaluate it and tell."""
+    """This host holds the point: it evaluates it and tells the result."""
 
     study_id: int
     trial_id: int
     number: int
     replica: int
     candidate: Candidate
-    #: Whose it is; once that is dead, the point is for others.
+    #: The incarnation that holds it. Once that is dead, other hosts may take the point.
     incarnation: str
 
     @property
@@ -104,7 +104,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twin:
-    """The trial that has the point already."""
+    """The trial that already has the point."""
 
     trial_id: int
     number: int
@@ -115,26 +115,26 @@ class Twin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """Somebody has the point."""
+    """Another trial already has the point."""
 
     twin: Twin
     action: Action
     candidate: Candidate
-    #: The trial that was written for the duplicate, if one was.
+    #: The number of the trial that was written for the duplicate, if one was.
     number: int | None = None
     values: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """All points are visited or held."""
+    """All points are visited or held, so the host has nothing to claim."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The claim was refused: the budget, the study's state or this host's forbid it, or it came too late.
+    """The claim was refused: the budget, the study's or the host's state forbids it, or it came too late.
 
-    Where the study stands says which; it is to be looked at again.
+    The study's status says which, so the caller reads it again.
     """
 
 
@@ -142,5 +142,5 @@ Outcome = Claimed | Duplicate | Idle | Closed
 
 
 def new_claim_id() -> str:
-    """By a claim's id the claim is found again when its commit had an unknown outcome."""
+    """A new id, which finds the claim again if the outcome of its commit is unknown."""
     return uuid.uuid4().hex

@@ -1,6 +1,6 @@
 """How one evaluation ended: with values, or with a failure and its cause.
 
-Only values; it must never decide whether to try again or what becomes of the point.
+Owns values only; it must never decide whether to try again, or which state the point gets.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Cause(StrEnum):
     ABORTED = "aborted"
 
 
-#: A crashed evaluation may be tried again with the same parameters in the same trial; what ran to its end or
-#: to its time limit would only do so again.
+#: A crashed evaluation may be tried again with the same parameters in the same trial. An evaluation that ran
+#: to its end or to its time limit would only do so again.
 CRASHES = frozenset({Cause.EXIT, Cause.SIGNAL, Cause.OOM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why an evaluation failed, as it stands in the trial's user attribute ``FAILURE``."""
+    """Why an evaluation failed, as the trial's user attribute ``FAILURE`` keeps it."""
 
     cause: Cause
     message: str
@@ -48,7 +48,7 @@ class Ending:
     failure: Failure | None = None
     #: Intermediate values by step, in the order in which they were reported.
     intermediate: dict[int, float] = field(default_factory=dict)
-    #: User attributes that the trial gave itself: JSON, by name.
+    #: User attributes that the trial gave itself, by name, as JSON.
     user_attrs: dict[str, str] = field(default_factory=dict)
     #: Why earlier attempts at the same trial crashed, oldest first.
     retried: tuple[Failure, ...] = ()

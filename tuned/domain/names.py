@@ -1,4 +1,4 @@
-"""Names of experiments and hosts: the one pattern of files, the configuration and the socket.
+"""Names of experiments and hosts: files, the configuration and the socket share one pattern.
 
 It must never know which names are taken.
 """

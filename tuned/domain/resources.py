@@ -1,6 +1,6 @@
 """The limits of each trial of an experiment: memory, CPU time, processes and GPUs.
 
-It must never know the control groups that keep the limits, or the pool that gives out the GPUs.
+It must never know the control groups that enforce the limits, or the pool that assigns the GPUs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fractions import Fraction
 
 SIZE_EXPECTED = 'bytes, or a number with K, M, G or T such as "4G", from 1M'
 
-#: Less than this starts no program.
+#: No program starts with less memory.
 _LEAST_BYTES = 2**20
 
 _MOST_BYTES = 2**62
@@ -24,11 +24,11 @@ _SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,9})?)([KMGT]?)", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Limits of one trial; None: as much as there is, and of GPUs none of its own."""
+    """The limits of one trial. None means no limit, and for GPUs that the trial gets none of its own."""
 
     #: In bytes.
     memory: int | None = None
-    #: So many CPUs' time; not which ones.
+    #: The CPU time of so many CPUs, not certain CPUs.
     cpus: float | None = None
     #: Processes and threads at once.
     pids: int | None = None
@@ -37,7 +37,7 @@ class Resources:
 
     @property
     def limits(self) -> Mapping[str, str]:
-        """Those that are set, by the key of the file, as a person would write them."""
+        """The limits that are set, by the key of the file, as a person would write them."""
         found = {}
         if self.memory is not None:
             found["memory"] = format_size(self.memory)
@@ -56,7 +56,7 @@ UNLIMITED = Resources()
 
 
 def parse_size(value: object) -> int:
-    """The size in bytes. Raises ValueError that says what is expected."""
+    """The size in bytes. Raises ValueError with the expected form."""
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         value = int(Fraction(match[1]) * _UNITS[match[2]])
     if isinstance(value, bool) or not isinstance(value, int) or not _LEAST_BYTES <= value <= _MOST_BYTES:
@@ -65,13 +65,13 @@ def parse_size(value: object) -> int:
 
 
 def format_size(size: int) -> str:
-    """The size in the largest unit that says it exactly. ``parse_size`` reads it back."""
+    """The size in the largest unit that expresses it exactly. ``parse_size`` reads it back."""
     unit = max((unit for unit, bytes_ in _UNITS.items() if size % bytes_ == 0), key=_UNITS.__getitem__)
     return f"{size // _UNITS[unit]}{unit}"
 
 
 def parse_gpus(value: float) -> Fraction:
-    """The cards, exactly as they are written in decimal. Raises ValueError that says what is expected."""
+    """The cards, exactly as they are written in decimal. Raises ValueError with the expected form."""
     cards = Fraction(repr(value))
     if cards <= 0 or (cards > 1 and cards.denominator != 1):
         raise ValueError("a whole number of GPUs, or a part of one such as 0.5")

@@ -1,6 +1,6 @@
 """A finished evaluation on its way into the database, and the answer that it gets there.
 
-Owns all that a tell needs; the outbox keeps it on disk, so a tell may happen in another life of the daemon.
+Owns all that a tell needs. The outbox keeps it on disk, so a later run of the daemon may tell it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tuned.domain.ending import Ending
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A finished evaluation as the outbox keeps it: all that a tell needs, also in another life."""
+    """A finished evaluation as the outbox keeps it: all that a tell needs, even after a restart."""
 
     study_id: int
     study_uid: str
@@ -25,10 +25,10 @@ class Result:
 
 
 class TellOutcome(StrEnum):
-    """What became of a result."""
+    """How the database took a result."""
 
     TOLD = "told"
     #: The trial had ended otherwise, and the value became a trial of its own.
     LATE = "late"
-    #: It was told before, or its study is gone, or its point has a value already.
+    #: It was told before, its study is gone, or its point has a value already.
     DROPPED = "dropped"

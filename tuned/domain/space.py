@@ -1,4 +1,4 @@
-"""The search space: parameters, points and their canonical keys, and the numbers of a finite space's points.
+"""The search space: parameters, points and their canonical keys, and the indexes of a finite space's points.
 
 A point's key is the same on every host, and the same for a point that plain Optuna drew: a
 categorical value counts by its index, an int by its value, a stepped float by the index of its step
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 Value = int | float | str | bool
 
-#: How far, in steps, a stepped float may lie from its step to be taken for it (rounding of floats).
+#: A stepped float counts as its step if it lies at most so many steps away, because floats are rounded.
 STEP_TOLERANCE = 1e-6
 
-#: A space with more points than this is treated like a continuous one: nobody will walk it to its end.
+#: A space with more points is treated like a continuous one, because nobody will walk it to its end.
 MOST_POINTS = 2**62
 
 
@@ -75,7 +75,7 @@ class FloatParameter:
 
     @property
     def size(self) -> int | None:
-        """The number of values; None if it is not finite for the purpose of enumerating."""
+        """The number of values; None if they cannot be enumerated."""
         if self.step is None:
             return 1 if self.low == self.high else None
         low, high, step = (Decimal(repr(x)) for x in (self.low, self.high, self.step))
@@ -131,7 +131,7 @@ class CategoricalParameter:
         return self.choices[index]
 
     def token(self, value: Value) -> int:
-        """The index of the choice. Raises ValueError if it is none of them."""
+        """The index of the choice. Raises ValueError if the value is no choice."""
         for index, choice in enumerate(self.choices):
             if choice == value and isinstance(choice, bool) == isinstance(value, bool):
                 return index
@@ -163,7 +163,7 @@ def document(parameter: Parameter) -> dict[str, Any]:
 
 
 def documented(name: str, table: Mapping[str, Any]) -> Parameter:
-    """The parameter of which ``document`` made this table."""
+    """The parameter from the table that ``document`` made of it."""
     rest: dict[str, Any] = {
         key: tuple(value) if key == "choices" else value for key, value in table.items() if key != "type"
     }
@@ -214,7 +214,7 @@ class Space:
         return Point(values=canonical, key=key)
 
     def at(self, index: int) -> Point:
-        """The point with this number, 0 to size - 1, in a finite space; the last parameter runs fastest."""
+        """The point with this index, 0 to size - 1, in a finite space. The last parameter runs fastest."""
         values: dict[str, Value] = {}
         for parameter in reversed(self.parameters):
             size = parameter.size

@@ -1,7 +1,7 @@
-"""The states of host, study, search and point, what may follow what, and how an evaluation ends.
+"""The states of host, study, search and point, and the transitions between them.
 
-Each state machine is one enum and one table. Nothing here does anything; the tables are the only
-place that says what may follow, and ARCHITECTURE.md's diagrams are held against them by a test.
+Each state machine is one enum and one table. The tables are the only place that defines the transitions, and
+a test compares ARCHITECTURE.md's diagrams with them. This module must never change the state of anything.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HOST_TRANSITIONS: dict[HostState, frozenset[HostState]] = {
 
 
 class StudyState(StrEnum):
-    """What the fleet does with a study."""
+    """How the fleet treats a study."""
 
     OPEN = "open"
     PAUSED = "paused"
@@ -43,7 +43,7 @@ class StudyState(StrEnum):
 STUDY_TRANSITIONS: dict[StudyState, frozenset[StudyState]] = {
     StudyState.OPEN: frozenset({StudyState.PAUSED, StudyState.CANCELLED, StudyState.DONE}),
     StudyState.PAUSED: frozenset({StudyState.OPEN, StudyState.CANCELLED, StudyState.DONE}),
-    # A cancelled or finished experiment that is submitted again goes on where it stopped.
+    # If a person submits a cancelled or finished experiment again, it resumes.
     StudyState.CANCELLED: frozenset({StudyState.OPEN}),
     StudyState.DONE: frozenset({StudyState.OPEN}),
 }
@@ -53,30 +53,29 @@ class SearchState(StrEnum):
     """Whether a host works on an experiment whose study is open, and if not, why."""
 
     WORKING = "working"
-    #: Nothing could be claimed: until a trial ends, or the study is looked at again.
+    #: The host could claim nothing. It tries again after a trial ends or after it has read the study again.
     IDLE = "idle"
-    #: The host cannot give what a trial needs.
+    #: The host lacks a resource that a trial needs.
     RESTING = "resting"
-    #: Evaluations fail on this host: until a person resumes the experiment.
+    #: Evaluations fail on this host. A person has to resume the experiment.
     PAUSED = "paused"
-    #: Its file was taken out of ``active/`` by hand: what runs may finish.
+    #: A person took its file out of ``active/``. Running trials may finish.
     WITHDRAWN = "withdrawn"
-    #: The study is over or was deleted: what runs is killed and settled.
+    #: The study is over or was deleted. The host kills and settles running trials.
     ENDING = "ending"
 
 
-#: Of these each may follow as long as the search is not withdrawn or ending.
+#: Each of these may follow unless the search is withdrawn or ending.
 _STOPS = frozenset({SearchState.PAUSED, SearchState.WITHDRAWN, SearchState.ENDING})
-
 
 SEARCH_TRANSITIONS: dict[SearchState, frozenset[SearchState]] = {
     SearchState.WORKING: _STOPS | {SearchState.IDLE, SearchState.RESTING},
     SearchState.IDLE: _STOPS | {SearchState.WORKING, SearchState.RESTING},
-    # The same state may follow for another reason.
+    # The same state may follow with another reason.
     SearchState.RESTING: _STOPS | {SearchState.WORKING, SearchState.RESTING},
     SearchState.PAUSED: _STOPS | {SearchState.WORKING, SearchState.RESTING},
     SearchState.WITHDRAWN: frozenset({SearchState.ENDING}),
-    # Back if the database was away: the end is looked at again.
+    # It goes back if the database was away, and then checks the end again.
     SearchState.ENDING: frozenset(
         {SearchState.WORKING, SearchState.RESTING, SearchState.PAUSED, SearchState.WITHDRAWN}
     ),
@@ -84,7 +83,7 @@ SEARCH_TRANSITIONS: dict[SearchState, frozenset[SearchState]] = {
 
 
 class PointState(StrEnum):
-    """What is known of a point. A point without a row in the database is free."""
+    """The state of a point. A point without a row in the database is free."""
 
     FREE = "free"
     HELD = "held"
@@ -96,21 +95,20 @@ class PointState(StrEnum):
         return self in VISITED
 
 
-#: Visited points are never drawn again by accident; when all points are visited, the study is done.
+#: No host draws a visited point again by accident. The study is done once all points are visited.
 VISITED = frozenset({PointState.DONE, PointState.FAILED})
-
 
 POINT_TRANSITIONS: dict[PointState, frozenset[PointState]] = {
     PointState.FREE: frozenset({PointState.HELD, PointState.DONE}),
     PointState.HELD: frozenset({PointState.FREE, PointState.DONE, PointState.FAILED}),
-    # A late value of a trial that was taken for lost; or a person wants it evaluated again.
+    # A value came late, after the trial was declared lost, or a person wants it evaluated again.
     PointState.FAILED: frozenset({PointState.DONE, PointState.FREE}),
     PointState.DONE: frozenset(),
 }
 
 
 def advance(table: dict[S, frozenset[S]], now: S, then: S) -> S:
-    """Returns ``then`` if it may follow ``now``; raises ValueError otherwise."""
+    """Returns ``then`` if it may follow ``now``, and raises ValueError otherwise."""
     if then not in table[now]:
         raise ValueError(f"{then} cannot follow {now}")
     return then

@@ -1,6 +1,6 @@
-"""How a study stands in the database at one moment, and what follows from that: full, exhausted, over.
+"""The status of a study in the database at one moment, and whether it is full, exhausted or over.
 
-A value that was read; it must never change or read anything itself.
+Owns a value that somebody read; it must never read or change anything itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tuned.domain.states import StudyState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyStatus:
-    """What the database says of a study at one moment."""
+    """The counters and limits of a study at one moment."""
 
     study_id: int
     uid: str
@@ -24,10 +24,10 @@ class StudyStatus:
     trials_limit: int | None
     evaluations: int
     evaluations_limit: int | None
-    #: Time that is left before nothing new starts: all of it before the first claim, None without a limit.
+    #: The time left for new trials to start: all of it before the first claim, None without a limit.
     seconds_left: float | None
     visited: int
-    #: Points to be evaluated again before anything is drawn: aborted or lost.
+    #: Points that were aborted or lost. Hosts evaluate them again before they draw new ones.
     free: int = 0
     #: Points that a host of the fleet holds now.
     held: int = 0

@@ -1,4 +1,4 @@
-"""The walk: all points of a finite space, each once, in an order that one seed gives the whole fleet.
+"""The walk: all points of a finite space, each once, in an order that the whole fleet derives from one seed.
 
 Owns the order only. It must never know which points are visited.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Walk:
-    """A seeded permutation of 0 .. size - 1, computed place by place: the same on every host.
+    """A seeded permutation of 0 .. size - 1, computed place by place, so it is the same on every host.
 
-    A Feistel network permutes the numbers of an even count of bits; a number that falls outside of the range
-    is sent through again, until it falls inside (cycle walking, less than four times on average).
+    A Feistel network permutes the numbers of an even count of bits. If a number falls outside of the range,
+    the network permutes it again until it falls inside (cycle walking, less than four times on average).
     """
 
     size: int

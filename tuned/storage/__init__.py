@@ -1,1 +1,1 @@
-"""The database: the only wing with SQL. Each transaction is a function, called in a thread."""
+"""The database: the only wing with SQL. Each transaction is a function that callers run in a thread."""

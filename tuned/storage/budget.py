@@ -1,6 +1,6 @@
-"""Charges to a study's budget: one statement that also says whether anything may start.
+"""Charges to a study's budget: one statement that also decides whether a trial may start.
 
-Callers hold the study's lock, so what is refused here is refused to everybody for the same reason.
+Callers hold the study's lock, so if one host is refused, all hosts are refused for the same reason.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from tuned.storage.schema import t_host, t_point, t_study, trials
 if TYPE_CHECKING:
     from tuned.storage.database import Database
 
-
-#: Time that is left before nothing new starts: all of it before the first claim, NULL without a limit.
+#: The time left for new trials to start: all of it before the first claim, NULL without a limit.
 SECONDS_LEFT = t_study.c.seconds_limit - func.coalesce(epoch() - t_study.c.first_claim, 0.0)
 
-#: The budget's condition: true while something new may start.
+#: The budget's condition: true while a new trial may start.
 WITHIN_BUDGET = and_(
     is_below(t_study.c.trials, t_study.c.trials_limit),
     is_below(t_study.c.evaluations, t_study.c.evaluations_limit),
@@ -35,12 +34,12 @@ WITHIN_BUDGET = and_(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What a charge entitles to."""
+    """The rights that a charge gives."""
 
-    #: Of the new trial, if one is written.
+    #: The id of the new trial, if the caller writes one.
     trial_id: int
     number: int
-    #: The point has a row already: it was given before, and is free again.
+    #: The point has a row already, because a host held it before. It is free again.
     is_known: bool
 
 
@@ -71,9 +70,9 @@ _CHARGE = (
 def charge(
     connection: Connection, study_id: int, *, key: str, replica: int, kind: TrialKind, incarnation: str
 ) -> Allowance | None:
-    """Charges one trial, and counts it if it is a duplicate, which has ended already.
+    """Charges one trial, and counts it as ended if it is a duplicate.
 
-    None if the point is taken, the study closed or full, or the host taken for dead.
+    Returns None if the point is taken, the study is closed or full, or the host was declared dead.
     """
     row = connection.execute(
         _CHARGE,
@@ -91,10 +90,10 @@ def charge(
 
 
 def charge_retry(database: Database, study_id: int, trial_id: int) -> bool:
-    """Charges one more evaluation to a trial; False if the budget is full or the trial has ended."""
+    """Charges one more evaluation to a trial. Returns False if the budget is full or the trial has ended."""
     running = exists().where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
     try:
-        # Who settles the trial takes this lock first.
+        # A host that settles the trial takes this lock first.
         with database.locking(t_study, study_id) as connection:
             charged = connection.execute(
                 update(t_study)

@@ -1,6 +1,6 @@
-"""What a person changes in a study that is there: failed points are evaluated again, a budget is another.
+"""Changes that a person makes to an existing study: frees its failed points, or replaces its budget.
 
-Each change is one transaction under the study's lock, so that no claim and no end falls into its middle.
+Each change is one transaction under the study's lock, so that no claim or tell comes in between.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
-    """Frees the failed points of a study (those that failed for this cause), and returns how many.
+    """Frees the failed points of a study, or only those with this cause, and returns how many.
 
-    They go ahead of what is drawn. A done study is opened again, unless nothing could start in it. Raises
-    NotFound if the study is gone, Conflict if it is cancelled.
+    Hosts evaluate them before they draw new points. Opens a done study again if a trial may start in it.
+    Raises NotFound if the study is gone, Conflict if it is cancelled.
     """
     with database.locking(studies, study_id) as connection:
         if _locked_state(connection, study_id) is StudyState.CANCELLED:
             raise Conflict("cannot retry in a cancelled experiment: submit its file again first")
-        # A repetition on purpose is not owed to anybody: it stays as it is.
+        # Nobody has to evaluate a deliberate repetition again, so it stays as it is.
         failed = (t_point.c.study_id == study_id) & (t_point.c.replica == 0)
         if cause is not None:
             failed &= exists().where(t_trial.c.trial_id == t_point.c.trial_id, t_trial.c.cause == cause)
@@ -47,10 +47,10 @@ def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
 
 
 def change_budget(database: Database, study_id: int, experiment: Experiment) -> None:
-    """Gives a study the budget of an experiment that says the same otherwise.
+    """Gives a study the budget of an experiment whose definition is otherwise the same.
 
-    A done study is opened again if something may start now. Raises NotFound if the study is gone, Conflict
-    with all other differences.
+    Opens a done study again if a trial may start now. Raises NotFound if the study is gone, Conflict with all
+    other differences.
     """
     with database.locking(studies, study_id) as connection:
         _locked_state(connection, study_id)
@@ -77,13 +77,13 @@ def change_budget(database: Database, study_id: int, experiment: Experiment) -> 
 
 
 def _locked_state(connection: Connection, study_id: int) -> StudyState:
-    """Takes the lock of our row of the study, too."""
+    """Also locks our row of the study."""
     mine = select(t_study.c.state).where(t_study.c.study_id == study_id)
     return StudyState(connection.execute(mine.with_for_update(key_share=True)).scalar_one())
 
 
 def _open_again(connection: Connection, study_id: int) -> None:
-    """Opens a done study, if something may start in it."""
+    """Opens a done study if a trial may start in it."""
     may_start = (WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
     connection.execute(
         move_study(StudyState.OPEN, since=StudyState.DONE).where(t_study.c.study_id == study_id, *may_start)

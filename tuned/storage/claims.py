@@ -1,8 +1,8 @@
 """CLAIM: one transaction that gives a point to a host, charges the budget and writes the trial.
 
-Everything happens under the study's row lock, so of any number of hosts that draw the same point one
-claims it, and the others learn in the same round trip who has it and do what ``[dedup]`` says.
-Nobody here draws a point or runs anything.
+The transaction holds the lock on the study's row. If several hosts draw the same point, one of them claims
+it. The others learn in the same round trip which host has it, and apply ``[dedup]``. This module must never
+draw a point or start a process.
 """
 
 from __future__ import annotations
@@ -40,10 +40,8 @@ if TYPE_CHECKING:
     from tuned.experiment.experiment import Dedup
     from tuned.storage.encoding import Encoding
 
-
-#: Places of the walk that are looked at with one statement.
+#: How many places of the walk one statement checks.
 WALK_STRIDE = 256
-
 
 _HOLD_AGAIN = (
     move_point(PointState.HELD)
@@ -77,7 +75,7 @@ class Claims:
         self._walk = walk
 
     def claim(self, candidate: Candidate) -> Outcome:
-        """Claims the candidate's point, or says who has it. Raises DatabaseAway."""
+        """Claims the candidate's point, or returns the trial that has it. Raises DatabaseAway."""
         try:
             with self._database.locking(studies, self._study_id) as connection:
                 given = self._charge(connection, candidate, replica=0)
@@ -91,7 +89,7 @@ class Claims:
             return Closed()
 
     def claim_unvisited(self, claim_id: str) -> Outcome:
-        """Claims the next point of the walk that nobody has. Only for a finite space. Raises DatabaseAway."""
+        """Claims the next free point of the walk, which only a finite space has. Raises DatabaseAway."""
         try:
             with self._database.locking(studies, self._study_id) as connection:
                 point = self._next_of_walk(connection)
@@ -104,7 +102,7 @@ class Claims:
             return Closed()
 
     def find(self, claim_id: str, origin: Origin) -> Claimed | None:
-        """What became of a claim whose commit had an unknown outcome; None if it did not happen."""
+        """Finds a claim whose commit had an unknown outcome; None if it was not committed."""
         with self._database.reading() as connection:
             row = connection.execute(
                 select(t_point.c.trial_id, t_point.c.replica, trials.c.number)
@@ -128,7 +126,7 @@ class Claims:
         )
 
     def next_freed(self) -> Candidate | None:
-        """A point that was aborted or lost, to be evaluated before anything new is drawn."""
+        """A point that was aborted or lost. The host evaluates it before it draws a new one."""
         with self._database.reading() as connection:
             trial_id = connection.execute(
                 select(t_point.c.trial_id)
@@ -142,7 +140,10 @@ class Claims:
         return Candidate(point=point, origin=Origin.FREED)
 
     def charge_retry(self, claimed: Claimed) -> bool:
-        """Charges one more evaluation to a trial of ours; False if the budget or the trial is closed."""
+        """Charges one more evaluation to a trial of this host.
+
+        Returns False if the budget is full or the trial has ended.
+        """
         return charge_retry(self._database, self._study_id, claimed.trial_id)
 
     def _twin(self, connection: Connection, key: str) -> Twin | None:
@@ -181,7 +182,7 @@ class Claims:
         replica: int,
         kind: TrialKind = TrialKind.EVALUATED,
     ) -> Allowance:
-        """As ``_charge``. Raises _Refused instead of returning None."""
+        """As ``_charge``, but raises _Refused instead of returning None."""
         given = self._charge(connection, candidate, replica=replica, kind=kind)
         if given is None:
             raise _Refused
@@ -217,13 +218,13 @@ class Claims:
     def _begin(
         self, connection: Connection, candidate: Candidate, given: Allowance, state: TrialState
     ) -> tuple[int, int, statements.Statement | None]:
-        """The id and the number of the candidate's trial, and what is still to be run to have it."""
+        """The id and the number of the candidate's trial, and the statement that creates it, if any."""
         if candidate.waiting_trial is None:
             row = trial_rows.trial(self._study_id, given.trial_id, given.number, state)
             return given.trial_id, given.number, row
         number = trial_rows.start_waiting(connection, candidate.waiting_trial, state)
         if number is None:
-            # Someone else started it meanwhile: it is theirs.
+            # Another host started it first.
             raise _Refused
         return candidate.waiting_trial, number, None
 
@@ -232,7 +233,7 @@ class Claims:
     ) -> tuple[statements.Statement | None, ...]:
         user, system = {"HOST": host}, {**candidate.attributes, ORIGIN_ATTRIBUTE: candidate.origin.value}
         if candidate.waiting_trial is not None:
-            # Whoever enqueued it may have written some of this already.
+            # The program that enqueued it may have written some of this already.
             trial_rows.delete_details(connection, trial_id, user_keys=user, system_keys=system)
         return (
             trial_rows.params(trial_id, self._encoding.rows(candidate.point)),
@@ -278,7 +279,7 @@ class Claims:
         return Duplicate(twin=twin, action=action, candidate=candidate, number=number, values=values)
 
     def _policy(self, candidate: Candidate, twin: Twin) -> Action | None:
-        """What ``[dedup]`` says of this twin; None: evaluate the point again."""
+        """The action that ``[dedup]`` sets for this twin; None to evaluate the point again."""
         if twin.state is PointState.FAILED:
             policy = Action.RESAMPLE.value
         elif twin.state is PointState.DONE:
@@ -286,10 +287,10 @@ class Claims:
         else:
             policy = self._dedup.on_running
         if candidate.waiting_trial is not None and policy not in ("evaluate", "wait"):
-            # The trial exists already and must come to an end.
+            # The trial exists already, so it must end.
             return Action.REUSE if twin.state is PointState.DONE else Action.SKIP
         if candidate.is_ahead or candidate.origin not in (Origin.SAMPLER, Origin.ENQUEUED):
-            # Nobody drew it by accident: somebody has it, so it is taken care of.
+            # Nobody drew it by accident, and another trial already takes care of it.
             return Action.RESAMPLE
         return None if policy == "evaluate" else Action(policy)
 

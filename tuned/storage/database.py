@@ -1,8 +1,9 @@
 """The connection to the database: its engine, its transactions, its tables and their version.
 
-Every transaction of the daemon goes through ``Database.transaction`` or ``Database.reading``. Whatever says
-that the database is away or busy becomes DatabaseAway here, so that callers have one thing to wait for.
-Nothing here needs state of a session: a pooler in transaction mode may stand in between.
+Every transaction of the daemon goes through ``Database.transaction``, ``Database.locking`` or
+``Database.reading``. They turn each error of a database that is away or busy into DatabaseAway, so that
+callers handle one exception. This module must never depend on session state, because a pooler in transaction
+mode may stand in between.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Database:
         self.url = url
         self.engine = make_engine(url)
         self.is_postgresql = self.engine.dialect.name == "postgresql"
-        #: To a server; closed ones may be among them.
+        #: Connections to a server. Some of them may be closed.
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         if self.is_postgresql:
             event.listen(self.engine, "connect", self._remember)
@@ -46,17 +47,17 @@ class Database:
         self.engine.dispose()
 
     def cut(self) -> None:
-        """Ends all connections to a server, so that no thread waits any longer for one that hangs."""
+        """Shuts down all connections to a server, so that no thread keeps waiting for one that hangs."""
         for connection in [each for each in self._connections if not each.closed]:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
                 line.shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A writing transaction: committed at the end of the block, rolled back by an exception.
+        """A writing transaction: the end of the block commits it, and an exception rolls it back.
 
-        Raises DatabaseAway when the database cannot be reached, is shutting down, or does not give a
-        lock or a connection in time. The outcome of a commit may be unknown then.
+        Raises DatabaseAway if the database cannot be reached, is shutting down, or does not grant a lock or a
+        connection in time. The outcome of a commit may be unknown then.
         """
         with _away(), self.engine.begin() as connection:
             if self.is_postgresql:
@@ -65,9 +66,9 @@ class Database:
 
     @contextlib.contextmanager
     def locking(self, table: Table, study_id: int) -> Iterator[Connection]:
-        """As ``transaction``, but begins with the lock on a study's row in ``table``: studies or t_study.
+        """As ``transaction``, but first locks a study's row in ``table``: studies or t_study.
 
-        Raises NotFound if there is no such row, or if ours was left by a deleted study that had this id.
+        Raises NotFound if there is no such row, or if a deleted study with this id left ours behind.
         """
         with _away(), self.engine.begin() as connection:
             lock = _LOCKS[table.name, self.is_postgresql]
@@ -77,7 +78,7 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads, and on SQLite waits for nobody. Raises DatabaseAway."""
+        """A transaction that only reads. On SQLite it waits for no other transaction. Raises DatabaseAway."""
         with _away(), self.engine.connect() as connection:
             reader = connection.execution_options(tuned_reads=True)
             with reader.begin():
@@ -89,20 +90,21 @@ class Database:
             connection.execute(select(1))
 
     def prepare(self) -> None:
-        """Creates the tables where they are missing and brings ours to this version.
+        """Creates missing tables and migrates ours to this version.
 
-        Raises Conflict if the database was made by a newer tuned or another Optuna, DatabaseAway if
-        it cannot be reached.
+        Raises Conflict if a newer tuned or another Optuna made the database, DatabaseAway if it cannot be
+        reached.
         """
         with self.transaction() as connection:
             if self.is_postgresql:
-                # Optuna creates its tables on connections of its own; this keeps other daemons out meanwhile.
+                # Optuna creates its tables on its own connections. The lock keeps other daemons out
+                # meanwhile.
                 connection.execute(MIGRATION_TIMEOUT)
                 connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
                 self._prepare_optuna()
                 migrate(connection)
         if not self.is_postgresql:
-            # SQLite has one writer: Optuna's transactions cannot run inside of ours.
+            # SQLite has one writer, so Optuna's transactions cannot run inside of ours.
             with _away():
                 self._prepare_optuna()
             with self.transaction() as connection:
@@ -137,7 +139,7 @@ def _lock(table: Table, *, is_postgresql: bool) -> Select[Any]:
     )
     if not is_postgresql:
         return select(table.c.study_id).where(of_study)
-    # A row to be locked comes out of the join, so the time limits hold before anything is waited for.
+    # The locked row comes out of the join, so the timeouts are set before the statement waits.
     limits = _LOCAL_TIMEOUTS.cte("limits").prefix_with("MATERIALIZED")
     row = select(table.c.study_id).select_from(table.join(limits, true())).where(of_study)
     return row.with_for_update(of=table, key_share=True)
@@ -150,7 +152,7 @@ _LOCKS = {
 }
 
 
-#: SQLSTATE classes that pass: connection lost, insufficient resources, operator intervention,
+#: SQLSTATE classes of transient errors: connection lost, insufficient resources, operator intervention,
 #: deadlock and serialization, lock not available, idle transaction ended, read-only after a failover.
 _PASSING = ("08", "53", "57", "40", "55P03", "25P03", "25006")
 
@@ -175,7 +177,7 @@ def _passes(error: DBAPIError) -> bool:
     state = getattr(error.orig, "pgcode", None)
     if state is not None:
         return str(state).startswith(_PASSING)
-    # Without a SQLSTATE the server said nothing: it cannot be reached. SQLite: locked, disk full, I/O error.
+    # Without a SQLSTATE the server cannot be reached. On SQLite: locked, disk full, I/O error.
     return isinstance(error, OperationalError)
 
 

@@ -1,4 +1,4 @@
-"""Points in Optuna's terms: distributions, and the rows that a trial's parameters become."""
+"""Points in Optuna's terms: distributions, and the rows of a trial's parameters."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Encoding:
     def point(
         self, values: Mapping[str, Value], distributions: Mapping[str, BaseDistribution]
     ) -> Point | None:
-        """The point that a trial evaluated; None if its parameters or distributions are not exactly ours."""
+        """The point that a trial evaluated; None unless its parameters and distributions are exactly ours."""
         if dict(distributions) != self.distributions:
             return None
         try:
@@ -77,7 +77,7 @@ class Encoding:
 def _distribution(parameter: Parameter) -> BaseDistribution:
     match parameter:
         case IntParameter():
-            # Optuna asks for the last value that a step reaches, and warns otherwise.
+            # Optuna warns unless a step reaches the upper bound.
             high = parameter.at(parameter.size - 1)
             return IntDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
         case FloatParameter(step=None):

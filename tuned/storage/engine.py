@@ -1,7 +1,7 @@
-"""The engine that speaks to one database: how many connections, what they wait for, how SQLite begins.
+"""The engine of one database: the number and the timeouts of its connections, and how SQLite begins.
 
-Owns what is set once per engine or connection. It runs no statement of ours, and must not set anything that a
-session would keep: a pooler in transaction mode may stand in between.
+Owns the settings of an engine and of a connection. It must never run a statement of ours, or set anything on
+a server's session, because a pooler in transaction mode may stand in between.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-#: Threads that call the database, and so connections, by their purpose: a sampler that thinks long must not
-#: hold up a tell, and nothing must hold up the beat.
+#: Threads that call the database, each with one connection, by their purpose: a slow sampler must not delay a
+#: tell, and nothing must delay the beat.
 DRAW_THREADS = 2
 CALL_THREADS = 2
 BEAT_THREADS = 1
 
-#: Connections that one daemon holds at most.
+#: The most connections that one daemon holds.
 MOST_CONNECTIONS = DRAW_THREADS + CALL_THREADS + BEAT_THREADS
 
-#: How long a statement waits for someone else's lock, and how long a frozen client may keep one.
+#: How long a statement waits for another client's lock, and how long a frozen client may keep one.
 LOCK_SECONDS = 5
 
-#: A server that vanished without a word is noticed within seconds, not after the system's two hours.
+#: The client notices within seconds that a server vanished, not after the system's two hours.
 _LIBPQ = {
     "connect_timeout": LOCK_SECONDS,
     "keepalives_idle": 5,
@@ -46,15 +46,15 @@ def make_engine(url: str) -> Engine:
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own idea of when a transaction begins is switched off: _begin_sqlite says it.
+    # The driver must not begin transactions by itself: _begin_sqlite does.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
-    # FULL: what is told is on disk before the outbox forgets it.
+    # FULL: a told result is on disk before the outbox deletes it.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     reads = connection.get_execution_options().get("tuned_reads", False)
-    # IMMEDIATE takes the writer's lock at once: a reader that turns writer half-way would be refused.
+    # IMMEDIATE takes the writer's lock at once, because SQLite may refuse to turn a reader into a writer.
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

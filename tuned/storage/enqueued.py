@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from tuned.domain.space import Value
     from tuned.storage.database import Database
 
-
 #: Optuna's attribute for the parameters of an enqueued trial.
 FIXED_PARAMS = "fixed_params"
 
 
 def fixed_params(database: Database, trial_id: int) -> Mapping[str, Value]:
-    """The parameters that whoever enqueued the trial gave it."""
+    """The parameters that the enqueuing program gave the trial."""
     with database.reading() as connection:
         found = connection.execute(
             select(trial_system_attributes.c.value_json).where(
@@ -39,7 +38,7 @@ def fixed_params(database: Database, trial_id: int) -> Mapping[str, Value]:
 
 
 def fail_waiting(database: Database, trial_id: int, reason: str) -> None:
-    """Ends an enqueued trial that cannot be evaluated, so that nobody takes it up again."""
+    """Ends an enqueued trial that cannot be evaluated, so that no host takes it again."""
     failure = Failure(cause=Cause.NO_VALUE, message=f"cannot evaluate the enqueued parameters: {reason}")
     with database.reading() as connection:
         of_trial = select(trials.c.study_id).where(trials.c.trial_id == trial_id)

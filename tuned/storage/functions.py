@@ -1,4 +1,4 @@
-"""SQL functions that SQLite and PostgreSQL write differently, and small conditions that several rooms use.
+"""SQL functions that SQLite and PostgreSQL spell differently, and small conditions that several rooms use.
 
 Owns expressions only; it must never run a statement.
 """
@@ -13,7 +13,7 @@ from sqlalchemy.sql.functions import GenericFunction
 
 
 class epoch(GenericFunction[float]):  # noqa: N801 (SQL functions are written in lower case)
-    """Now, in seconds since 1970, by the database's clock."""
+    """The time in seconds since 1970, by the database's clock."""
 
     type = Float(53)
     inherit_cache = True
@@ -21,7 +21,7 @@ class epoch(GenericFunction[float]):  # noqa: N801 (SQL functions are written in
 
 @compiles(epoch, "postgresql")
 def _epoch_postgresql(*_: Any, **__: Any) -> str:
-    # Not now(): that is when the transaction began, which may be long before a lock was given.
+    # Not now(): that is when the transaction began, maybe long before it got the lock.
     return "extract(epoch FROM clock_timestamp())::double precision"
 
 
@@ -31,7 +31,7 @@ def _epoch_sqlite(*_: Any, **__: Any) -> str:
 
 
 class next_trial_id(GenericFunction[int]):  # noqa: N801
-    """The id that a new trial gets. To be asked for only under its study's lock."""
+    """The id that a new trial gets. Callers hold its study's lock."""
 
     type = Integer()
     inherit_cache = True
@@ -44,12 +44,12 @@ def _next_postgresql(*_: Any, **__: Any) -> str:
 
 @compiles(next_trial_id, "sqlite")
 def _next_sqlite(*_: Any, **__: Any) -> str:
-    # As SQLite itself does where ids are not marked AUTOINCREMENT.
+    # SQLite itself does the same if a column is not AUTOINCREMENT.
     return "(SELECT coalesce(max(trial_id), 0) + 1 FROM trials)"
 
 
 def affected(result: Any) -> int:
-    """How many rows an UPDATE or DELETE met."""
+    """How many rows an UPDATE, INSERT or DELETE affected."""
     return int(result.rowcount)
 
 

@@ -1,7 +1,8 @@
-"""What a sampler knows: the trials of one study, read once and kept.
+"""The trials of one study as a sampler sees them, read once and kept.
 
-A finished trial never changes and is never read again. Another one is read when it appears, when it begins to
-run and when it has ended, not in between: what a sync costs depends on what is new, not on what is there.
+A finished trial never changes, so a sync never reads it again. It reads an unfinished trial when it appears,
+when it begins to run and when it has ended. The cost of a sync depends on the number of new trials, not of
+all.
 """
 
 from __future__ import annotations
@@ -34,13 +35,10 @@ if TYPE_CHECKING:
 
     from tuned.storage.database import Database
 
-
 T = TypeVar("T")
 
-
-#: Ids in one statement; databases bound the number of parameters.
+#: How many ids one statement has, because databases limit the number of parameters.
 BATCH = 500
-
 
 _UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
@@ -62,13 +60,13 @@ class History:
 
     @property
     def last_number(self) -> int:
-        """The highest number given so far; -1 without trials."""
+        """The highest number of a trial; -1 without trials."""
         return next(reversed(self._trials), -1)
 
     def sync(self) -> None:
-        """Reads what is new. Raises DatabaseAway."""
+        """Reads new and changed trials. Raises DatabaseAway."""
         with self._database.reading() as connection:
-            # Ids are given under the study's lock, so no lower id than one already seen can appear.
+            # Trials get their ids under the study's lock, so no new id is below one already seen.
             new = connection.execute(
                 select(trials)
                 .where(trials.c.study_id == self._study_id, trials.c.trial_id > self._last_id)
@@ -78,7 +76,7 @@ class History:
                 self._read(connection, batch)
 
     def _changed(self, connection: Connection) -> list[Row[Any]]:
-        """Those that have ended, and those that were enqueued and run now."""
+        """The trials that have ended, and those that were enqueued and run now."""
         changed: list[Row[Any]] = []
         for ids in _batches(sorted(self._unfinished)):
             waiting = [each for each in ids if self._unfinished[each] is TrialState.WAITING]
@@ -167,5 +165,5 @@ def _attributes(rows: list[Row[Any]]) -> dict[str, Any]:
 
 
 def _local(time: dt.datetime | None) -> dt.datetime | None:
-    """Optuna shows local times without a zone."""
+    """As Optuna shows times: local, without a zone."""
     return None if time is None else restored_time(time).astimezone().replace(tzinfo=None)

@@ -1,7 +1,7 @@
 """Hosts in the database: registering, beats, and marking the dead.
 
-No clock of a host is ever compared with another's. A host adds one to its counter; that it stands
-still is for the others to see, each by its own monotonic clock.
+This module never compares the clocks of two hosts. A host adds one to its counter. Each other host notices by
+its own monotonic clock if the counter stands still.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REGISTER_LOCK = 0x74756E6565
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostInfo:
-    """What a host says of itself. ``t_host`` keeps it as JSON, by the names of the fields."""
+    """The facts that a host reports. ``t_host`` keeps them as JSON, by the names of the fields."""
 
     state: HostState = HostState.RUNNING
     slots: int = 0
@@ -35,7 +35,7 @@ class HostInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRow:
-    """One host as the database has it."""
+    """One host in the database."""
 
     name: str
     installation_id: str
@@ -46,7 +46,7 @@ class HostRow:
 
 
 def held(database: Database) -> dict[str, int]:
-    """How many points each incarnation of a host holds: its trials that the database has as RUNNING."""
+    """How many points each incarnation of a host holds, one for each of its RUNNING trials."""
     with database.reading() as connection:
         found = connection.execute(
             select(t_point.c.incarnation, func.count().label("points"))
@@ -74,8 +74,9 @@ def hosts(database: Database) -> list[HostRow]:
 def register(database: Database, name: str, installation_id: str, info: HostInfo) -> str | None:
     """Makes this daemon the host of this name and returns its new incarnation.
 
-    What an earlier incarnation of the same installation held is an orphan from then on. None if another
-    installation has the name, or this one another name, and is not known to be dead. Raises DatabaseAway.
+    The points that an earlier incarnation of the same installation held are orphans from then on. Returns
+    None if another installation has the name, or this one has another name, unless that host is dead. Raises
+    DatabaseAway.
     """
     incarnation = uuid.uuid4().hex
     values = {
@@ -89,7 +90,7 @@ def register(database: Database, name: str, installation_id: str, info: HostInfo
     )
     with database.transaction() as connection:
         if database.is_postgresql:
-            # Daemons that begin at once must see each other's rows. SQLite has one writer anyway.
+            # Daemons that start at once must see each other's rows. SQLite has one writer anyway.
             connection.execute(select(func.pg_advisory_xact_lock(REGISTER_LOCK)))
         if connection.execute(copies).first() is not None:
             return None
@@ -106,7 +107,7 @@ def register(database: Database, name: str, installation_id: str, info: HostInfo
 
 
 def beat(database: Database, incarnation: str, info: HostInfo) -> bool:
-    """Adds one to our counter; False if the fleet takes this incarnation for dead."""
+    """Adds one to our counter. Returns False if this incarnation was declared dead."""
     with database.transaction() as connection:
         beaten = connection.execute(
             update(t_host)
@@ -117,7 +118,7 @@ def beat(database: Database, incarnation: str, info: HostInfo) -> bool:
 
 
 def mark_dead(database: Database, seen: HostRow) -> bool:
-    """Marks a host dead whose counter still stands where it was seen; False if it moved after all."""
+    """Marks a host dead if its counter has not moved since it was seen. Returns False if it has."""
     with database.transaction() as connection:
         marked = connection.execute(
             update(t_host)
@@ -132,7 +133,7 @@ def mark_dead(database: Database, seen: HostRow) -> bool:
 
 
 def leave(database: Database, incarnation: str, info: HostInfo) -> None:
-    """Says that this host has stopped: nobody needs to wait for its beats to expire."""
+    """Marks this host as stopped, so that no other host waits for its beats to expire."""
     stopped = _text(replace(info, state=HostState.STOPPED))
     with database.transaction() as connection:
         connection.execute(
@@ -145,7 +146,7 @@ def _text(info: HostInfo) -> str:
 
 
 def _parsed(text: str) -> HostInfo:
-    """A field that is missing or odd is as if the host had not said it: another version of tuned wrote it."""
+    """Replaces a missing or odd field by its default, because another version may have written it."""
     try:
         said = json.loads(text)
     except ValueError:
@@ -157,7 +158,7 @@ def _parsed(text: str) -> HostInfo:
 
 
 def _value(said: Any, default: Any) -> Any:
-    """What was said, if it has the type of the default."""
+    """The reported value if it has the type of the default, and the default otherwise."""
     if isinstance(default, HostState):
         return HostState(said) if isinstance(said, str) and said in set(HostState) else default
     return said if type(said) is type(default) else default

@@ -1,7 +1,7 @@
-"""Finds or makes the study of an experiment, and makes a study of plain Optuna one of ours.
+"""Finds or creates the study of an experiment, and turns a study of plain Optuna into one of ours.
 
-Owns the first row of a study and the points that its COMPLETE trials have evaluated already. Callers bring
-the transaction. It must never change a trial that it finds.
+Owns the first row of a study and the points that its COMPLETE trials have evaluated already. Callers open the
+transaction. It must never change an existing trial.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def find_or_make(connection: Connection, database: Database, experiment: Experim
 
 
 def insert_or_nothing(database: Database, table: Table) -> Any:
-    """An INSERT that does nothing where a unique index is in the way."""
+    """An INSERT that does nothing if a unique index already has the row."""
     dialect = postgresql if database.is_postgresql else sqlite
     return dialect.insert(table).on_conflict_do_nothing()
 
@@ -87,7 +87,7 @@ def uid_of(connection: Connection, study_id: int) -> str | None:
 def check_compatible(
     connection: Connection, study_id: int, experiment: Experiment, encoding: Encoding
 ) -> None:
-    """Refuses a study of plain Optuna whose trials have a parameter of ours in another kind."""
+    """Raises Conflict if a trial has a parameter of ours with an incompatible distribution."""
     seen = connection.execute(
         select(trial_params.c.param_name, trial_params.c.distribution_json)
         .distinct()
@@ -153,7 +153,7 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
 
 
 def _ended(connection: Connection, study_id: int) -> dict[str, int]:
-    """How many trials have ended before tuned came, by the column that counts them."""
+    """How many trials ended before tuned joined the study, by the column that counts them."""
     found = connection.execute(
         select(trials.c.state, func.count().label("trials"))
         .where(trials.c.study_id == study_id)
@@ -164,7 +164,7 @@ def _ended(connection: Connection, study_id: int) -> dict[str, int]:
 
 
 def _complete_points(connection: Connection, study_id: int, encoding: Encoding) -> dict[str, int]:
-    """The points that the study's COMPLETE trials evaluated, with the first such trial of each."""
+    """The points that the study's COMPLETE trials evaluated, each with its first such trial."""
     found = connection.execute(
         select(trial_params.c.trial_id, trial_params.c.param_name, trial_params.c.param_value,
                trial_params.c.distribution_json)
@@ -175,7 +175,7 @@ def _complete_points(connection: Connection, study_id: int, encoding: Encoding) 
     parsed: dict[str, BaseDistribution] = {}
     by_trial: dict[int, dict[str, tuple[Any, BaseDistribution]]] = defaultdict(dict)
     for trial_id, name, value, text in found:
-        # Not setdefault, which would parse the text of every row.
+        # Not setdefault, because it would parse the text of every row.
         if text not in parsed:
             parsed[text] = json_to_distribution(text)
         distribution = parsed[text]

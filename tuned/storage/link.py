@@ -1,7 +1,7 @@
-"""The daemon's line to the database: calls in worker threads, and the knowledge whether it is there.
+"""The daemon's link to the database: calls in worker threads, and whether the database is reachable.
 
-The event loop never waits for the database itself. Who meets DatabaseAway waits with ``back``; one task
-tries again with backoff, and everybody goes on when it succeeds.
+The event loop never waits for the database itself. A caller that gets DatabaseAway waits with ``back``. One
+task retries with backoff, and all callers go on once it succeeds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-
 R = TypeVar("R")
 P = ParamSpec("P")
 
@@ -37,7 +36,7 @@ class Link:
     """Calls functions that talk to one database, from the event loop's thread."""
 
     def __init__(self, database: Database, events: Events, *, last_retry_seconds: float) -> None:
-        """Who comes back later than the others may be taken for dead: ``last_retry_seconds`` bounds that."""
+        """``last_retry_seconds`` caps the backoff: a host that reconnects too late is declared dead."""
         self.database = database
         self._last_retry = last_retry_seconds
         self._events = events
@@ -48,14 +47,14 @@ class Link:
         self._is_there = asyncio.Event()
         self._is_there.set()
         self._is_away = asyncio.Event()
-        #: Why the database is away; None while it is there.
+        #: Why the database is away; None while it is reachable.
         self.message: str | None = None
         self._is_prepared = False
 
     async def prepare(self) -> None:
-        """Makes the database ready for calls: whoever asks for one earlier is told that it is away.
+        """Makes the database ready for calls. An earlier call raises DatabaseAway.
 
-        Raises DatabaseAway, and what ``Database.prepare`` raises.
+        Raises DatabaseAway, and Conflict as ``Database.prepare`` does.
         """
         await self._run(self._calls, self.database.prepare)
         self._is_prepared = True
@@ -65,28 +64,28 @@ class Link:
     ) -> R:
         """Runs a function of the storage in a thread, with the database as its first argument.
 
-        Raises what the function raises; the link remembers DatabaseAway.
+        Passes on the function's exceptions. The link remembers DatabaseAway.
         """
         return await self.run(functools.partial(function, self.database), *args, **kwargs)
 
     async def run(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """As ``call``, for a method of an object that has the database already."""
+        """As ``call``, but runs a method of an object that has the database already."""
         if not self._is_prepared:
             raise DatabaseAway(self.message or "the database is being prepared")
         return await self._run(self._calls, functools.partial(method, *args, **kwargs))
 
     async def draw(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """As ``call``, for what may think long."""
+        """As ``call``, but runs a function that may take long, in threads of its own."""
         return await self._run(self._draws, functools.partial(function, *args, **kwargs))
 
     async def beat(
         self, function: Callable[Concatenate[Database, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """As ``call``, for what must not wait behind anything."""
+        """As ``call``, but runs a function that no other call may delay."""
         return await self._run(self._beats, functools.partial(function, self.database, *args, **kwargs))
 
     async def back(self) -> None:
-        """Waits until the database is there."""
+        """Waits until the database is reachable."""
         await self._is_there.wait()
 
     async def lost(self) -> None:
@@ -94,15 +93,15 @@ class Link:
         await self._is_away.wait()
 
     async def watch(self) -> None:
-        """For ever: while the database is away, tries it again."""
+        """Loop: reconnect while the database is away."""
         while True:
             await self._is_away.wait()
             await self._reconnect()
 
     async def landed(self, seconds: float) -> None:
-        """Waits until no call is under way, also of callers that were cancelled; at most so long.
+        """Waits at most so long until no call is in flight, not even one whose caller was cancelled.
 
-        Draws are not waited for: they give and take nothing.
+        It does not wait for draws, because they change nothing in the database.
         """
         if self._flying:
             await asyncio.wait(self._flying, timeout=seconds)
@@ -110,7 +109,7 @@ class Link:
     def close(self) -> None:
         for executor in (self._draws, self._calls, self._beats):
             executor.shutdown(wait=False, cancel_futures=True)
-        # No thread is left waiting: the process could not end before it.
+        # A thread that waits on a connection would keep the process from ending.
         self.database.cut()
         self.database.close()
 
@@ -120,7 +119,7 @@ class Link:
             self._flying.add(future)
         future.add_done_callback(self._land)
         try:
-            # A thread cannot be cancelled: what it does to the database comes to its end in any case.
+            # A thread cannot be cancelled, so its call runs to its end in any case.
             return await asyncio.shield(future)
         except DatabaseAway as error:
             self._lose(error)
@@ -129,7 +128,7 @@ class Link:
     def _land(self, future: asyncio.Future[Any]) -> None:
         self._flying.discard(future)
         if not future.cancelled():
-            # Looked at: the failure of a call whose caller was cancelled is not one that was forgotten.
+            # Retrieve it, so that asyncio does not log the failure of a call whose caller was cancelled.
             future.exception()
 
     def _lose(self, error: DatabaseAway) -> None:

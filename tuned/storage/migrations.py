@@ -1,6 +1,6 @@
-"""The steps that bring our tables to this version, each at most once, in the transaction of the caller.
+"""The migrations of our tables to this version, each at most once, in the caller's transaction.
 
-Owns the tables' version. It must never touch Optuna's rows, nor take a database to an older version.
+Owns the tables' version. It must never touch Optuna's rows, or migrate a database to an older version.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from tuned.errors import Conflict
 from tuned.storage import schema
 
-#: Our transaction is idle while Optuna makes its tables, which may take long on a busy server.
+#: Our transaction is idle while Optuna creates its tables, and that may take long on a busy server.
 MIGRATION_TIMEOUT = select(func.set_config("idle_in_transaction_session_timeout", "5min", True))
 
 Migration = Callable[[Connection], None]
@@ -26,7 +26,7 @@ def _first(connection: Connection) -> None:
         connection.execute(schema.SQLITE_TRIGGER)
 
 
-#: ``MIGRATIONS[n]`` brings our tables from version n to version n + 1.
+#: ``MIGRATIONS[n]`` migrates our tables from version n to version n + 1.
 MIGRATIONS: tuple[Migration, ...] = (_first,)
 
 

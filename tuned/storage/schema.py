@@ -1,8 +1,8 @@
 """The tables: Optuna's own, as its models define them, and our five, whose names begin with ``t_``.
 
-Optuna's tables hold what was measured; ours hold who may measure what now, and, in columns, how a trial of
-ours came about and ended. Optuna's attributes say that too, for other programs.
-This module only describes; ``database`` creates and migrates, the other rooms read and write.
+Optuna's tables hold the measurements. Our tables hold the claims, and, in columns, the origin and the end of
+each trial of ours. Optuna's attributes repeat these, so that other programs see them. Owns declarations only:
+``migrations`` creates our tables, and this module must never run a statement.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ from sqlalchemy import (
 
 from tuned.domain.states import PointState
 
-#: Version of our tables. Each change of them adds a step to ``database.MIGRATIONS``.
+#: The version of our tables. Each change of them adds a step to ``migrations.MIGRATIONS``.
 VERSION = 1
 
-
-#: Study attribute by which our rows know their study from a deleted one that had the same id.
+#: The study attribute that distinguishes a study from a deleted one with the same id.
 UID_ATTRIBUTE = "tuned:uid"
 
 
@@ -44,34 +43,16 @@ def _optuna_table(model: Any) -> Table:
 
 
 studies = _optuna_table(models.StudyModel)
-
-
 study_directions = _optuna_table(models.StudyDirectionModel)
-
-
 study_system_attributes = _optuna_table(models.StudySystemAttributeModel)
-
-
 trials = _optuna_table(models.TrialModel)
-
-
 trial_params = _optuna_table(models.TrialParamModel)
-
-
 trial_values = _optuna_table(models.TrialValueModel)
-
-
 trial_intermediate_values = _optuna_table(models.TrialIntermediateValueModel)
-
-
 trial_user_attributes = _optuna_table(models.TrialUserAttributeModel)
-
-
 trial_system_attributes = _optuna_table(models.TrialSystemAttributeModel)
 
-
 metadata = MetaData()
-
 
 t_meta = Table(
     "t_meta",
@@ -80,10 +61,8 @@ t_meta = Table(
     Column("value", String(256), nullable=False),
 )
 
-
-#: Columns of t_study: how many trials ended so.
+#: Columns of t_study that count its ended trials, by how they ended.
 ENDED = ("complete", "reused", "failed", "skipped", "pruned")
-
 
 t_study = Table(
     "t_study",
@@ -95,11 +74,11 @@ t_study = Table(
         primary_key=True,
         autoincrement=False,
     ),
-    # Also kept as a study attribute: SQLite gives the id of a deleted study to the next one.
+    # Also a study attribute, because SQLite gives the id of a deleted study to the next one.
     Column("uid", String(32), nullable=False),
     Column("definition", Text, nullable=False),
     Column("state", String(16), nullable=False),
-    # One seed for the whole fleet: of the walk, and of samplers that must agree on one.
+    # The whole fleet shares it, for the walk and for samplers that must agree on a seed.
     Column("seed", BigInteger, nullable=False),
     Column("size", BigInteger),
     Column("trials_limit", Integer),
@@ -107,25 +86,23 @@ t_study = Table(
     Column("seconds_limit", Float),
     Column("trials", Integer, nullable=False, server_default="0"),
     Column("evaluations", Integer, nullable=False, server_default="0"),
-    # Points that are done or failed; the space is exhausted when this reaches its size.
+    # Points that are done or failed. The space is exhausted once this reaches its size.
     Column("visited", BigInteger, nullable=False, server_default="0"),
-    # Trials that have ended, counted in the transaction that ends them. Other programs do not count theirs.
+    # The transaction that ends a trial counts it. Other programs do not count theirs.
     *(Column(name, Integer, nullable=False, server_default="0") for name in ENDED),
     # The next place of the walk.
     Column("cursor", BigInteger, nullable=False, server_default="0"),
-    # Seconds since 1970 by the database's own clock.
+    # Seconds since 1970, by the database's own clock.
     Column("first_claim", Float(53)),
 )
 
-
-#: True where our row belongs to the study that has its id now. Where no foreign keys are enforced a deleted
-#: study leaves its row behind, and its id comes again.
+#: True if our row belongs to the study that has its id now. If the database enforces no foreign keys, a
+#: deleted study leaves its row behind, and a new study may get its id.
 UID_KEPT = and_(
     study_system_attributes.c.study_id == t_study.c.study_id,
     study_system_attributes.c.key == UID_ATTRIBUTE,
     study_system_attributes.c.value_json == literal('"').concat(t_study.c.uid).concat('"'),
 )
-
 
 t_host = Table(
     "t_host",
@@ -135,17 +112,16 @@ t_host = Table(
     Column("incarnation", String(32), nullable=False, unique=True),
     Column("beat", BigInteger, nullable=False, server_default="0"),
     Column("dead", Boolean, nullable=False, server_default=false()),
-    # What the host says of itself, as JSON: slots, versions, state.
+    # The facts that the host reports, as JSON: slots, versions, state.
     Column("info", Text, nullable=False, server_default="{}"),
 )
-
 
 t_point = Table(
     "t_point",
     metadata,
     Column("study_id", Integer, ForeignKey(t_study.c.study_id, ondelete="CASCADE"), nullable=False),
     Column("key", String(32), nullable=False),
-    # 0, or the number of the repetition where [dedup] evaluates a point again on purpose.
+    # 0, or the number of the repetition if [dedup] evaluates a point again on purpose.
     Column("replica", Integer, nullable=False, server_default="0"),
     # The trial that holds the point, or that held it last.
     Column("trial_id", Integer, nullable=False),
@@ -156,17 +132,13 @@ t_point = Table(
     PrimaryKeyConstraint("study_id", "key", "replica"),
 )
 
-
-#: The rows that a claim, a settlement or a refresh looks for: few, however long the study gets.
+#: The rows that a claim, a settlement or a refresh looks for. They stay few, however long the study gets.
 _open = t_point.c.state.in_([PointState.FREE.value, PointState.HELD.value])
 
-
-# Whole on SQLite, which does not see that `state = 'held'` is one of these.
+# Not partial on SQLite, because its planner does not see that `state = 'held'` is one of these.
 Index("t_point_open", t_point.c.state, t_point.c.study_id, postgresql_where=_open)
 
-
 Index("t_point_trial", t_point.c.trial_id)
-
 
 t_trial = Table(
     "t_trial",
@@ -187,19 +159,17 @@ t_trial = Table(
     Column("twin_id", Integer),
     # A value of Cause, once the trial has failed.
     Column("cause", String(16)),
-    # How often it was tried, as soon as its end was told.
+    # How often it was tried. The tell writes it.
     Column("attempts", Integer, nullable=False, server_default="1"),
 )
 
-
-#: Plain Optuna enforces no foreign keys on SQLite when it deletes a study, and SQLite gives ids again.
+#: Plain Optuna enforces no foreign keys on SQLite when it deletes a study, and SQLite reuses ids.
 SQLITE_TRIGGER = text(
     "CREATE TRIGGER IF NOT EXISTS t_trial_deleted AFTER DELETE ON trials"
     " BEGIN DELETE FROM t_trial WHERE trial_id = OLD.trial_id; END"
 )
 
-
-#: Indexes of ours on Optuna's table: the last number of a study, and its trials that have not ended.
+#: Our indexes on Optuna's table. They find the last number of a study, and its trials that have not ended.
 TRIAL_INDEXES = (
     text("CREATE INDEX IF NOT EXISTS t_trials_last ON trials (study_id, trial_id)"),
     text("CREATE INDEX IF NOT EXISTS t_trials_waiting ON trials (study_id) WHERE state = 'WAITING'"),

@@ -1,7 +1,8 @@
-"""Trials of ours that are RUNNING and that nobody holds: no claim and no tell leaves such a thing.
+"""SETTLE: ends RUNNING trials of ours that will not be told, frees their points and refunds them.
 
-Someone's hand in the database does, or a fault. They block nobody, but they never end. Trials of other
-programs are not looked at: they have no row of ours.
+Their host died, stopped or could not begin them, or no host holds them. No claim and no tell leaves an unheld
+trial, but a person who edits the database may, or a fault. This module must never end a trial of another
+program.
 """
 
 from __future__ import annotations
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 
     from tuned.storage.database import Database
 
-
-#: A point that was lost so often is failed: it may be what kills the hosts.
+#: A point that was lost so often fails, because it may be the cause of the hosts' deaths.
 MOST_LOSSES = 3
 
 
 def unheld_trials(database: Database) -> dict[str, list[int]]:
-    """Their numbers, by experiment."""
+    """The numbers of RUNNING trials of ours that no host holds, by experiment."""
     with database.reading() as connection:
         found = connection.execute(
             select(studies.c.study_name, trials.c.number)
@@ -44,7 +44,7 @@ def unheld_trials(database: Database) -> dict[str, list[int]]:
 
 
 def settle_unheld(database: Database, name: str) -> list[int]:
-    """Ends those of an experiment as ``lost`` and refunds them; returns their numbers."""
+    """Ends the unheld trials of an experiment as ``lost``, refunds them and returns their numbers."""
     with database.reading() as connection:
         study_id = connection.execute(select(studies.c.study_id).where(studies.c.study_name == name)).scalar()
     if study_id is None:
@@ -96,27 +96,27 @@ def _refund(count: int) -> dict[str, Any]:
 
 
 def orphaned_studies(database: Database) -> list[int]:
-    """The studies in which points are held by hosts that no longer live."""
+    """The studies in which dead hosts hold points."""
     with database.reading() as connection:
         found = connection.execute(select(t_point.c.study_id).distinct().where(_is_orphan()))
         return list(found.scalars())
 
 
 def settle_orphans(database: Database, study_id: int) -> list[int]:
-    """Ends what dead hosts left RUNNING in a study as ``lost``; returns the numbers of these trials."""
+    """Ends the trials that dead hosts left RUNNING in a study as ``lost``, and returns their numbers."""
     failure = Failure(cause=Cause.LOST, message="the host that ran it died or was cut off")
     return _settle(database, study_id, failure, _is_orphan())
 
 
 def settle_own(database: Database, study_id: int, incarnation: str, *, but_not: Collection[int]) -> list[int]:
-    """Ends what we hold in a study as ``aborted``, except these trials; returns the numbers of the ended."""
+    """Ends the trials that we hold in a study as ``aborted``, except these, and returns their numbers."""
     failure = Failure(cause=Cause.ABORTED, message="stopped before it ended")
     mine = (t_point.c.incarnation == incarnation) & t_point.c.trial_id.not_in(but_not)
     return _settle(database, study_id, failure, mine)
 
 
 def give_back(database: Database, study_id: int, trial_id: int, reason: str) -> None:
-    """Ends a trial of ours that this host could not begin as ``aborted``: its point is free again."""
+    """Ends a trial that this host could not begin as ``aborted``, and frees its point."""
     failure = Failure(cause=Cause.ABORTED, message=reason)
     _settle(database, study_id, failure, t_point.c.trial_id == trial_id)
 
@@ -135,7 +135,7 @@ def _settle(database: Database, study_id: int, failure: Failure, whose: Any) -> 
 
 
 def _settle_held(connection: Connection, study_id: int, failure: Failure, whose: Any) -> list[int]:
-    # A tell that came first holds its trial's row: our study row orders us behind it or before it.
+    # The lock on our study's row puts this before or behind a tell, which holds it too.
     connection.execute(
         select(t_study.c.study_id).where(t_study.c.study_id == study_id).with_for_update(key_share=True)
     )
@@ -172,11 +172,11 @@ def _release(
     connection: Connection, study_id: int, trial_ids: list[int], given_up: list[int], losses: int
 ) -> None:
     theirs = (t_point.c.study_id == study_id) & t_point.c.trial_id.in_(trial_ids)
-    # A repetition on purpose is not owed to anybody: it just disappears.
+    # Nobody has to evaluate a deliberate repetition again, so its row is deleted.
     connection.execute(t_point.delete().where(theirs, t_point.c.replica > 0))
     counted = {"losses": t_point.c.losses + losses}
     if given_up:
         fail = move_point(PointState.FAILED, since=PointState.HELD).values(counted)
         connection.execute(fail.where(theirs, t_point.c.trial_id.in_(given_up)))
-    # Those that are failed now are not held any more.
+    # The points that just failed are no longer held, so this frees the others.
     connection.execute(move_point(PointState.FREE, since=PointState.HELD).values(counted).where(theirs))

@@ -1,8 +1,8 @@
 """Statements that are built once and run many times, and several of them as one.
 
-Owns how statements are joined and their values bound. It knows no table, opens no transaction, and must never
-join statements of which one needs what another one writes: on PostgreSQL all of them see the tables as they
-were before.
+Owns how statements are joined and how their values are bound. It knows no table and opens no transaction. It
+must never join statements if one needs the result of another, because on PostgreSQL all of them see the
+tables as they were before.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _POSTGRESQL: Dialect = psycopg2.dialect()  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement that is built once, with the values for this time."""
+    """One statement that is built once, with the values of this run."""
 
     clause: Insert | Update
     values: Mapping[str, Any]
 
 
 def run(connection: Connection, *statements: Statement | None) -> None:
-    """Runs statements that do not depend on each other: on PostgreSQL all of them as one."""
+    """Runs statements that do not depend on each other. On PostgreSQL all of them run as one."""
     wanted = [statement for statement in statements if statement is not None]
     if not wanted:
         return
@@ -49,7 +49,7 @@ def _as_one(clauses: tuple[Insert | Update, ...]) -> TextClause:
     clause = last.add_cte(*(clause.cte(f"also_{number}") for number, clause in enumerate(others)))
     compiled = clause.compile(dialect=_POSTGRESQL)
     bound = {name: parameter for parameter, name in compiled.bind_names.items()}
-    # A colon that stands there already, as in `::text`, begins no parameter.
+    # A colon that is already in the text, as in `::text`, begins no parameter.
     template = compiled.string.replace(":", r"\:")
     return text(template % {name: f":{name}" for name in bound}).bindparams(
         *(bindparam(name, None if b.required else b.value, type_=b.type) for name, b in bound.items())
@@ -57,7 +57,7 @@ def _as_one(clauses: tuple[Insert | Update, ...]) -> TextClause:
 
 
 def insertion(table: Table, rows: Sequence[Mapping[str, Any]]) -> Statement | None:
-    """Adds these rows, which all have the same columns; None for no rows."""
+    """Adds these rows, which all have the same columns; None without rows."""
     if not rows:
         return None
     values = {_bound(table, name, n): value for n, row in enumerate(rows) for name, value in row.items()}

@@ -1,7 +1,7 @@
-"""Studies in the database: open, join, pause, cancel and close them, and see where they stand.
+"""Studies in the database: opens, pauses, cancels and closes them, and reads their status.
 
-A study made by plain Optuna is joined: its COMPLETE trials with exactly our parameters and
-distributions become points that are done; everything else in it is history for the sampler.
+It joins a study that plain Optuna made. COMPLETE trials with exactly our parameters and distributions become
+points that are done. All other trials are only history for the sampler.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
     from tuned.storage.encoding import Encoding
 
-
-#: What a person asks for who wants a study to be so.
+#: The command that a person gives to bring a study into a state.
 _VERBS = {
     StudyState.OPEN: "resume",
     StudyState.PAUSED: "pause",
@@ -44,16 +43,16 @@ _VERBS = {
 def open_study(
     database: Database, experiment: Experiment, encoding: Encoding, *, is_new: bool
 ) -> StudyStatus:
-    """Opens the experiment's study, making or joining it where needed.
+    """Opens the experiment's study, and creates or joins it if necessary.
 
-    ``is_new`` says that a person submitted the file just now: its definition must then be that of the
-    database, and a cancelled or finished study is opened again. Raises Conflict with the differences.
+    ``is_new`` is true if a person submitted the file just now. Its definition must then equal the database's,
+    and a cancelled or finished study opens again. Raises Conflict with the differences.
     """
     with database.transaction() as connection:
         study_id = find_or_make(connection, database, experiment)
         ours = connection.execute(select(t_study).where(t_study.c.study_id == study_id)).first()
         if ours is not None and ours.uid != uid_of(connection, study_id):
-            # What a deleted study left where no foreign keys are enforced.
+            # A deleted study left it, because the database enforced no foreign keys.
             connection.execute(delete(t_study).where(t_study.c.study_id == study_id))
             ours = None
         if ours is None:
@@ -71,7 +70,7 @@ def open_study(
 
 
 def study_statuses(database: Database, study_ids: Collection[int]) -> dict[int, StudyStatus]:
-    """Where these studies stand; one that was deleted is missing from the answer."""
+    """The status of each of these studies. A deleted study is missing."""
     with database.reading() as connection:
         return _statuses(connection, study_ids)
 
@@ -125,10 +124,9 @@ def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int
 
 
 def set_state(database: Database, study_id: int, state: StudyState) -> None:
-    """Pauses, resumes or cancels a study for the whole fleet.
+    """Pauses, resumes or cancels a study on the whole fleet. Does nothing if it has the state already.
 
-    Raises NotFound if the study is gone, Conflict if its state does not allow it. Setting the state
-    that it has already is no error.
+    Raises NotFound if the study is gone, Conflict if its state does not allow it.
     """
     with database.locking(studies, study_id) as connection:
         _set_state(connection, study_id, state)
@@ -150,10 +148,10 @@ def _set_state(connection: Connection, study_id: int, state: StudyState) -> None
 
 
 def close_if_over(database: Database, study_id: int) -> bool:
-    """Ends a study whose budget is full or whose space is exhausted, once nothing of it runs."""
+    """Ends a study if its budget is full or its space is exhausted, and no host holds a point of it."""
     held = exists().where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD)
     try:
-        # Under the study's lock no claim is in flight: none can appear between the look and the end.
+        # Under the study's lock no claim is in flight, so none can come between the check and the end.
         with database.locking(studies, study_id) as connection:
             ended = connection.execute(
                 move_study(StudyState.DONE).where(
@@ -168,7 +166,7 @@ def close_if_over(database: Database, study_id: int) -> bool:
 
 
 def read_system_attributes(database: Database, study_id: int) -> dict[str, Any]:
-    """What samplers keep with the study."""
+    """The system attributes that samplers keep with the study."""
     with database.reading() as connection:
         found = connection.execute(
             select(study_system_attributes.c.key, study_system_attributes.c.value_json).where(

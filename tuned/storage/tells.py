@@ -1,7 +1,7 @@
-"""TELL and SETTLE: how trials end in the database.
+"""TELL: writes the result of an evaluation, and so ends its trial.
 
-Every end is fenced by the trial's own row: only a RUNNING trial can end, and a finished row is never
-changed. Values that come too late for their trial are kept as a trial of their own.
+The trial's own row is the fence: only a RUNNING trial can end, and a tell never changes a finished one. If a
+value comes too late for its trial, the tell keeps it as a trial of its own.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class _Late(Exception):
 
 
 def tell(database: Database, result: Result) -> TellOutcome:
-    """Ends a trial that ended by itself, with its values or its failure.
+    """Ends a trial whose evaluation ended by itself, with its values or its failure.
 
-    Raises DatabaseAway; may be repeated at will. What was interrupted is settled instead.
+    Callers may repeat it at will, and settle an interrupted trial instead. Raises DatabaseAway.
     """
     try:
-        # Our study's row comes before the trial's: one order of locks for everybody.
+        # Our study's row comes before the trial's, because all transactions lock in one order.
         with database.locking(t_study, result.study_id) as connection:
             _end(connection, result)
             return TellOutcome.TOLD
@@ -60,7 +60,7 @@ def tell(database: Database, result: Result) -> TellOutcome:
         return TellOutcome.DROPPED
 
 
-#: The fence: only a trial that is RUNNING, in the study that it was claimed in, can end.
+#: The fence: a trial can end only while it is RUNNING, and in the study in which a host claimed it.
 _FINISH = (
     update(trials)
     .where(trials.c.trial_id == bindparam("trial"), trials.c.state == TrialState.RUNNING)
@@ -74,26 +74,23 @@ _FINISH = (
     .values(state=bindparam("ended"), datetime_complete=bindparam("now"))
 )
 
-
-#: By its trial: a late value may have moved our claim to another replica.
+#: By its trial, because a late value may have moved our claim to another replica.
 _MINE = (
     t_point.c.study_id == bindparam("study"),
     t_point.c.trial_id == bindparam("trial"),
     t_point.c.state == PointState.HELD,
 )
 
-
 _COUNT = (
     update(t_study)
     .where(t_study.c.study_id == bindparam("study"))
     .values(
-        # Of a point that was free or held until now: a repetition is no visit.
+        # A repetition is no visit.
         visited=t_study.c.visited + case((exists().where(*_MINE, t_point.c.replica == 0), 1), else_=0),
         complete=t_study.c.complete + bindparam("has_value"),
         failed=t_study.c.failed + bindparam("has_none"),
     )
 )
-
 
 _VISIT = {
     verdict: move_point(verdict, since=PointState.HELD).where(*_MINE)
@@ -117,7 +114,7 @@ def _end(connection: Connection, result: Result) -> None:
     verdict = PointState.FAILED if failed else PointState.DONE
     statements.run(
         connection,
-        # Counted before the verdict, which changes what is ours.
+        # Count before the verdict, because the verdict ends our hold on the point.
         statements.Statement(_COUNT, {**mine, "has_value": int(not failed), "has_none": int(failed)}),
         statements.Statement(_VISIT[verdict], mine),
         trial_rows.values(result.trial_id, ending.values or ()),
@@ -150,7 +147,7 @@ def _attributes(ending: Ending) -> dict[str, Any]:
 
 
 def _tell_late(database: Database, result: Result) -> TellOutcome:
-    """Keeps a value whose trial has ended otherwise, unless its point has a value already."""
+    """Keeps a value whose trial has already ended, unless its point has a value."""
     if result.ending.values is None:
         return TellOutcome.DROPPED
     with database.locking(studies, result.study_id) as connection:
@@ -173,7 +170,7 @@ def _tell_late(database: Database, result: Result) -> TellOutcome:
 def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> None:
     given = _charge_late(connection, result, point)
     if point.state == PointState.HELD:
-        # Someone evaluates it again meanwhile: their claim stays theirs, as a repetition.
+        # Another host evaluates it again meanwhile, and keeps its claim as a repetition.
         _make_repetition(connection, point)
     _mark_done(connection, point, given.trial_id)
     late_of = connection.execute(select(trials.c.number).where(trials.c.trial_id == result.trial_id)).scalar()
@@ -205,7 +202,7 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
 
 
 def _charge_late(connection: Connection, result: Result, point: Row[Any]) -> Row[Any]:
-    """Charges the evaluation whose loss was refunded, never beyond the budget; the row has ``NEXT_TRIAL``."""
+    """Charges the evaluation that was refunded, but never beyond the budget. Returns ``NEXT_TRIAL``."""
     newly_visited = 0 if PointState(point.state).is_visited else 1
     study = t_study.c
     return connection.execute(
@@ -226,7 +223,7 @@ def _charge_late(connection: Connection, result: Result, point: Row[Any]) -> Row
 
 
 def _mark_done(connection: Connection, point: Row[Any], trial_id: int) -> None:
-    """Gives the point to a trial of its own, which no host holds."""
+    """Gives the point to this trial, which no host holds."""
     done = {"trial_id": trial_id, "claim_id": uuid.uuid4().hex, "incarnation": ""}
     place = {"study_id": point.study_id, "key": point.key, "replica": 0}
     here = [t_point.c[name] == value for name, value in place.items()]

@@ -1,7 +1,7 @@
-"""Builds the statements that take a study or a point into another state, from the tables of states.
+"""Builds the statements that move a study or a point into another state, from the tables of states.
 
-The only place that sets the state of a row that is there: each UPDATE meets only rows whose state may precede
-the new one. A point that gets its first row was free until then.
+No other module sets the state of an existing row. Each UPDATE affects only rows whose state may precede the
+new one. A point is free until it gets its first row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def move_study(then: StudyState, *, since: StudyState | None = None) -> Update:
-    """Takes studies into a state, from all that may precede it, or only from ``since``.
+    """Moves studies into a state, from all states that may precede it, or only from ``since``.
 
     Raises ValueError if ``since`` may not precede it.
     """
@@ -30,7 +30,7 @@ def move_study(then: StudyState, *, since: StudyState | None = None) -> Update:
 
 
 def move_point(then: PointState, *, since: PointState | None = None) -> Update:
-    """As ``move_study``, for points."""
+    """As ``move_study``, but moves points."""
     before = predecessors(POINT_TRANSITIONS, then)
     return _move(t_point, then, before, since)
 
@@ -39,7 +39,8 @@ def _move(table: Table, then: StrEnum, before: Collection[StrEnum], since: StrEn
     if since is not None and since not in before:
         raise ValueError(f"{then} cannot follow {since}")
     state = table.c.state
-    # Not IN, whose parameters are written only when the statement runs: it may be joined with others before.
+    # Not IN, because SQLAlchemy expands it only when the statement runs, and others may be joined to it
+    # before.
     is_before = or_(*(state == each for each in (sorted(before) if since is None else [since])))
-    # Bound by no name: the statement may be joined with others, and be given values of its own.
+    # Bound by no name, because the statement may be joined with others and get values of its own.
     return update(table).where(is_before).values(state=literal(then, state.type))

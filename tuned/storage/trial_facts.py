@@ -1,8 +1,9 @@
-"""Writes what tuned knows of its own trials into ``t_trial``: one row each, beside Optuna's.
+"""Builds the statements that write our facts of a trial into ``t_trial``: one row, beside Optuna's.
 
-Owns the columns that people and doctors ask for: kind, host, twin, cause of a failure. Optuna's attributes
-say the same to other programs, and must not be read back. A trial without a row is another program's. Callers
-bring the transaction, and run these statements together with those that write the trial.
+Owns the columns that people and ``tunectl doctor`` ask for: kind, host, twin, cause of a failure. Optuna's
+attributes repeat them, so that other programs see them; this module must never read those back. A trial
+without a row belongs to another program. Callers open the transaction, and run these statements with those
+that write the trial.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tuned.domain.claim import Origin
     from tuned.domain.ending import Cause
 
-#: Trials that were never evaluated, because another one has their point.
+#: The kinds of trials that no host evaluates, because another trial has their point.
 DUPLICATES = (TrialKind.REUSED, TrialKind.SKIPPED)
 
 _END = (
@@ -43,7 +44,7 @@ def written(
     cause: Cause | None = None,
     attempts: int = 1,
 ) -> Statement | None:
-    """A trial that becomes one of ours."""
+    """Records a trial that becomes one of ours."""
     row = {
         "trial_id": trial_id,
         "kind": kind,
@@ -57,12 +58,12 @@ def written(
 
 
 def ended(trial_id: int, cause: Cause | None, *, attempts: int) -> Statement | None:
-    """A trial that ended by itself; None if its row says so already."""
+    """Records that a trial ended by itself; None if its row needs no change."""
     if cause is None and attempts == 1:
         return None
     return Statement(_END, {"ended_trial": trial_id, "its_cause": cause, "its_attempts": attempts})
 
 
 def interrupted(trial_id: int, cause: Cause) -> Statement:
-    """A trial that others ended; how often it was tried is known to nobody any more."""
+    """Records that a trial was settled. The number of its attempts is unknown then."""
     return Statement(_FAIL, {"ended_trial": trial_id, "its_cause": cause})

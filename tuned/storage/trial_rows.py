@@ -1,8 +1,8 @@
 """Writes and reads the rows of single trials in Optuna's tables.
 
-The only place that knows how Optuna stores a value, an attribute or a time: rooms that read many rows at once
-restore each with it. Parameters belong to ``encoding``. Callers bring the transaction, and hold the study's
-lock where a trial gets its number.
+No other module knows how Optuna stores a value, an attribute or a time: modules that read many rows at once
+restore each with this one. ``encoding`` owns the parameters. Callers open the transaction, and hold the
+study's lock if a trial gets its number.
 """
 
 from __future__ import annotations
@@ -44,17 +44,15 @@ if TYPE_CHECKING:
 
     from tuned.storage.encoding import ParamRow
 
-
 _Kind = TrialValueModel.TrialValueType
 
-#: Infinities are stored without a value: -1, 0 for what is finite, or 1.
+#: The sign of an infinity, which Optuna stores without a value: -1 or 1, and 0 if the value is finite.
 INFINITY = case(
     (trial_values.c.value_type == _Kind.INF_NEG, -1), (trial_values.c.value_type == _Kind.INF_POS, 1), else_=0
 )
 
-#: Trial system attribute that tells where a trial's point came from.
+#: The trial system attribute that names the origin of a trial's point.
 ORIGIN_ATTRIBUTE = "tuned:origin"
-
 
 _last_number = (
     select(trials.c.number)
@@ -64,8 +62,8 @@ _last_number = (
     .scalar_subquery()
 )
 
-
-#: What a statement under the study's lock can return: id and number of the next trial of the bound ``study``.
+#: The id and the number of the next trial of the bound ``study``. Only a statement under its lock may return
+#: them.
 NEXT_TRIAL = (
     next_trial_id().label("trial_id"),
     (func.coalesce(_last_number, literal(-1, Integer)) + 1).label("number"),
@@ -73,7 +71,7 @@ NEXT_TRIAL = (
 
 
 def utc_now() -> dt.datetime:
-    """Now, as Optuna stores times: UTC without a zone."""
+    """The time as Optuna stores it: UTC without a zone."""
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
 
@@ -93,7 +91,7 @@ def restored_intermediate(row: Row[Any]) -> float:
 
 
 def restored_attribute(stored: str) -> Any:
-    """An attribute of a trial or a study."""
+    """The value of an attribute of a trial or a study."""
     return json.loads(stored)
 
 
@@ -102,7 +100,7 @@ def stored_attribute(value: Any) -> str:
 
 
 def trial(study_id: int, trial_id: int, number: int, state: TrialState) -> Statement | None:
-    """A new trial, with what ``NEXT_TRIAL`` gave."""
+    """Adds a trial, with the id and the number from ``NEXT_TRIAL``."""
     now = utc_now()
     row = {
         "trial_id": trial_id,
@@ -116,7 +114,7 @@ def trial(study_id: int, trial_id: int, number: int, state: TrialState) -> State
 
 
 def start_waiting(connection: Connection, trial_id: int, state: TrialState) -> int | None:
-    """Takes a WAITING trial into another state and returns its number; None if it is taken already."""
+    """Moves a WAITING trial into another state and returns its number; None if it no longer waits."""
     now = utc_now()
     return connection.execute(
         update(trials)
@@ -135,7 +133,7 @@ _finish = (
 
 
 def finish_trials(connection: Connection, trial_ids: Sequence[int], state: TrialState) -> list[int]:
-    """Ends those of the trials that are RUNNING and returns their ids: this is the fence."""
+    """Ends those of the trials that are RUNNING, and returns their ids. This is the fence."""
     ended = {"ids": list(trial_ids), "ended": state, "now": utc_now()}
     return list(connection.execute(_finish, ended).scalars())
 
@@ -158,7 +156,7 @@ def params(trial_id: int, rows: Iterable[ParamRow]) -> Statement | None:
 def delete_details(
     connection: Connection, trial_id: int, *, user_keys: Iterable[str], system_keys: Iterable[str]
 ) -> None:
-    """Removes all parameters of a trial, and these of its attributes."""
+    """Deletes all parameters of a trial, and these of its attributes."""
     connection.execute(delete(trial_params).where(trial_params.c.trial_id == trial_id))
     _delete_attributes(connection, trial_user_attributes, trial_id, user_keys)
     _delete_attributes(connection, trial_system_attributes, trial_id, system_keys)
@@ -194,7 +192,7 @@ def insert_intermediate(connection: Connection, trial_id: int, reports: Mapping[
 
 
 def set_user_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, str]) -> None:
-    """Sets attributes, given as JSON, of which there may be hundreds; what a person enqueued gives way."""
+    """Sets attributes, given as JSON, of which there may be hundreds. They replace enqueued ones."""
     if attributes:
         _delete_attributes(connection, trial_user_attributes, trial_id, attributes)
         rows = [{"trial_id": trial_id, "key": key, "value_json": json_} for key, json_ in attributes.items()]
@@ -236,7 +234,7 @@ def read_params(connection: Connection, trial_id: int) -> dict[str, float]:
 
 
 def read_user_attribute(connection: Connection, trial_id: int, key: str) -> Any:
-    """A user attribute's value, or None."""
+    """The value of a user attribute; None if the trial has none of this key."""
     found = connection.execute(
         select(trial_user_attributes.c.value_json).where(
             trial_user_attributes.c.trial_id == trial_id, trial_user_attributes.c.key == key

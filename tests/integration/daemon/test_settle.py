@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from tests.factories import join, make_experiment, make_claimant, opened
+from tests.factories import join, make_claimant, make_experiment, opened
 from tuned.config.settings import Settings
 from tuned.daemon.settle import settle
 from tuned.disk.outbox import Outbox, encode

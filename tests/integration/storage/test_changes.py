@@ -1,31 +1,18 @@
-"""What operators ask of the database, and what they change in it."""
+"""Operators change a study: they retry failed points, or replace its budget."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from optuna.trial import create_trial
 
-from tests.factories import (
-    CRASH,
-    Member,
-    join,
-    kill,
-    line,
-    make_claimant,
-    make_experiment,
-    opened,
-    plain_optuna,
-)
+from tests.factories import CRASH, Member, join, kill, line, make_claimant, make_experiment
 from tuned.domain.claim import Closed, Origin
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import HostState, StudyState
-from tuned.errors import Conflict, NotFound
+from tuned.errors import Conflict
 from tuned.experiment.experiment import Experiment
-from tuned.protocol.trials import StoryView
 from tuned.storage import hosts as hosts_module
 from tuned.storage.changes import change_budget, free_failed
 from tuned.storage.database import Database
@@ -33,13 +20,6 @@ from tuned.storage.queries import experiments
 from tuned.storage.settling import settle_orphans
 from tuned.storage.studies import close_if_over, set_state
 from tuned.storage.tells import tell
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with opened(database_url) as database:
-        yield database
-
 
 # Hosts
 
@@ -65,56 +45,6 @@ def test_who_says_goodbye_has_stopped_and_who_is_found_dead_has_not(database: Da
         hosts_module.HostInfo(state=HostState.STOPPED, slots=2),
     )
     assert (rows["h2"].dead, rows["h2"].info) == (True, hosts_module.HostInfo())
-
-
-# The story of a trial
-
-
-def tell_story(member: Member, number: int) -> StoryView:
-    return experiments.story(member.database, "exp", number)
-
-
-def test_a_story_tells_where_the_point_came_from_and_what_became_of_it(database: Database) -> None:
-    member = join(database, make_experiment())
-    member.take(1, origin=Origin.POINTS)
-    member.evaluate(2, 0.5)
-    other = join(database, make_experiment(), "h2")
-    other.repeat(2)
-    held, done, reused = (tell_story(member, number) for number in range(3))
-    assert (held["origin"], held["sampler"], held["late_of"]) == ("points", "tpe", None)
-    assert held["point"] == {"state": "held", "trial": 0, "host": "h1", "late_of": None, "losses": 0}
-    assert done["point"] == reused["point"]
-    assert reused["point"] == {"state": "done", "trial": 1, "host": "h1", "late_of": None, "losses": 0}
-    assert reused["trial"]["duplicate_of"] == {"number": 1, "host": "h1"}
-
-
-def test_a_story_tells_why_a_trial_was_retried(database: Database) -> None:
-    member = join(database, make_experiment())
-    member.tell(member.take(1), 0.5, retried=(CRASH, CRASH))
-    assert tell_story(member, 0)["retried"] == [{"cause": "exit", "message": "exit status 1"}] * 2
-
-
-def test_the_story_of_a_lost_trial_and_of_its_late_value_name_each_other(database: Database) -> None:
-    member = join(database, make_experiment())
-    lost = member.take(1)
-    kill(database, member.claimant)
-    settle_orphans(database, member.status.study_id)
-    free = tell_story(member, 0)["point"]
-    assert free == {"state": "free", "trial": 0, "host": "h1", "late_of": None, "losses": 1}
-    assert member.tell(lost, 0.5) is TellOutcome.LATE
-    point = {"state": "done", "trial": 1, "host": "h1", "late_of": 0, "losses": 1}
-    assert (tell_story(member, 0)["point"], tell_story(member, 1)["point"]) == (point, point)
-    assert (tell_story(member, 1)["origin"], tell_story(member, 1)["late_of"]) == ("late", 0)
-
-
-def test_a_trial_of_another_program_has_a_story_too(database: Database) -> None:
-    with plain_optuna(database) as study:
-        study.add_trial(create_trial(value=0.5, user_attrs={"RETRIED": 7, "LATE_OF": "x"}))
-    member = join(database, make_experiment())
-    story = tell_story(member, 0)
-    assert (story["origin"], story["point"], story["retried"], story["late_of"]) == (None, None, [], None)
-    with pytest.raises(NotFound, match="trial 1"):
-        tell_story(member, 1)
 
 
 # Failed points, once more
@@ -144,7 +74,7 @@ def test_only_what_failed_for_the_cause_is_retried(database: Database) -> None:
     fail(member, 1)
     fail(member, 2, Failure(cause=Cause.TIMEOUT, message='"cause": "exit"'))
     assert free_failed(database, member.status.study_id, Cause.EXIT) == 1
-    assert tell_story(member, 0)["point"] == {
+    assert experiments.story(database, "exp", 0)["point"] == {
         "state": "free", "trial": 0, "host": "h1", "late_of": None, "losses": 0,
     }  # fmt: skip
     assert free_failed(database, member.status.study_id, Cause.OOM) == 0
@@ -159,7 +89,7 @@ def test_a_point_that_was_given_up_may_be_lost_as_often_again(database: Database
     member = hosts[0]
     assert member.now().visited == 1
     assert free_failed(database, member.status.study_id, Cause.LOST) == 1
-    point = tell_story(member, 2)["point"]
+    point = experiments.story(database, "exp", 2)["point"]
     assert point is not None
     assert (point["state"], point["losses"], member.now().visited) == ("free", 0, 0)
 

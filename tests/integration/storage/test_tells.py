@@ -1,18 +1,15 @@
-"""How trials end: told once, late, aborted or lost; and what that does to points, budget and visits."""
+"""How trials are told, once or late; and what that does to points, budget and visits."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import select
 
 from tests.factories import (
     CRASH,
@@ -22,28 +19,27 @@ from tests.factories import (
     join,
     kill,
     line,
-    make_claimant,
     make_experiment,
     opened,
     plain_optuna,
 )
+from tests.integration.storage.steps import (
+    AGAIN,
+    abort,
+    charged,
+    delete_by_optuna,
+    lose,
+    point_states,
+    states,
+)
 from tuned.domain.claim import Action, Claimed
-from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.ending import Cause, Failure
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState, StudyState
 from tuned.storage.database import Database
-from tuned.storage.schema import t_point
-from tuned.storage.settling import MOST_LOSSES, give_back, orphaned_studies, settle_orphans, settle_own
+from tuned.storage.settling import MOST_LOSSES, settle_orphans
 from tuned.storage.studies import close_if_over, set_state
 from tuned.storage.tells import tell
-
-AGAIN = '[dedup]\non_complete = "evaluate"\non_running = "evaluate"'
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with opened(database_url) as database:
-        yield database
 
 
 @pytest.fixture
@@ -51,37 +47,7 @@ def member(database: Database) -> Member:
     return join(database, make_experiment())
 
 
-def abort(member: Member, *but_not: Claimed) -> list[int]:
-    ids = [claimed.trial_id for claimed in but_not]
-    return settle_own(member.database, member.status.study_id, member.claimant.incarnation, but_not=ids)
-
-
-def lose(member: Member, x: int) -> Claimed:
-    """A claim of a host that dies with it."""
-    host = join(member.database, member.experiment, "dying")
-    claimed = host.take(x)
-    kill(member.database, host.claimant)
-    assert settle_orphans(member.database, member.status.study_id) == [claimed.number]
-    return claimed
-
-
-def states(member: Member) -> list[TrialState]:
-    return [trial.state for trial in member.trials()]
-
-
-def charged(member: Member) -> tuple[int, int, int]:
-    now = member.now()
-    return now.trials, now.evaluations, now.visited
-
-
-def point_states(member: Member) -> Counter[tuple[PointState, bool]]:
-    """By state, and whether it is a repetition."""
-    with member.database.reading() as connection:
-        rows = connection.execute(select(t_point.c.state, t_point.c.replica)).all()
-    return Counter((PointState(row.state), row.replica > 0) for row in rows)
-
-
-# TellOutcome
+# Told
 
 
 def test_a_value_ends_its_trial_and_visits_its_point(member: Member) -> None:
@@ -315,7 +281,7 @@ def test_the_last_late_value_exhausts_the_space(database: Database) -> None:
 @pytest.mark.parametrize("ending", ["held", "settled"])
 def test_a_result_for_a_study_that_was_deleted_is_dropped(member: Member, ending: str) -> None:
     claimed = member.take(5) if ending == "held" else lose(member, 5)
-    optuna_deletes(member.database)
+    delete_by_optuna(member.database)
     assert member.tell(claimed, 0.25) is TellOutcome.DROPPED
     assert member.tell(claimed) is TellOutcome.DROPPED
 
@@ -323,7 +289,7 @@ def test_a_result_for_a_study_that_was_deleted_is_dropped(member: Member, ending
 @pytest.mark.parametrize("ending", ["held", "settled"])
 def test_a_result_for_a_study_that_was_made_anew_is_dropped(member: Member, ending: str) -> None:
     claimed = member.take(5) if ending == "held" else lose(member, 5)
-    optuna_deletes(member.database)
+    delete_by_optuna(member.database)
     anew = join(member.database, member.experiment, "h2")
     again = anew.take(5)
     if ending == "settled":
@@ -335,119 +301,3 @@ def test_a_result_for_a_study_that_was_made_anew_is_dropped(member: Member, endi
     assert tell(member.database, given_again) is TellOutcome.DROPPED
     assert [trial.values for trial in anew.trials()] == [None]
     assert charged(anew)[2] == 0
-
-
-def optuna_deletes(database: Database) -> None:
-    with plain_optuna(database) as study:
-        optuna.delete_study(study_name="exp", storage=study._storage)
-
-
-# Settled
-
-
-def test_an_abort_ends_what_the_incarnation_holds_and_nothing_else(member: Member) -> None:
-    other = join(member.database, member.experiment, "h2")
-    told, kept, aborted, theirs = member.take(0), member.take(1), member.take(2), other.take(3)
-    member.tell(told, 0.5)
-    assert abort(member, kept) == [aborted.number]
-    running = [kept.number, theirs.number]
-    assert [t.number for t in member.trials() if t.state is TrialState.RUNNING] == running
-    failure = member.trial(aborted.number).user_attrs["FAILURE"]
-    assert failure == {"cause": "aborted", "message": "stopped before it ended"}
-    assert (charged(member), member.now().free, member.now().held) == ((3, 3, 1), 1, 2)
-
-
-def test_an_abort_twice_settles_once(member: Member) -> None:
-    member.take(5)
-    settled = at_once(*[lambda: abort(member)] * 4)
-    assert sorted(settled) == [[], [], [], [0]]
-    assert (charged(member), member.now().free) == ((0, 0, 0), 1)
-
-
-def test_an_abort_is_no_loss(member: Member) -> None:
-    for _ in range(MOST_LOSSES + 1):
-        member.take(5)
-        abort(member)
-    assert (member.now().free, charged(member)) == (1, (0, 0, 0))
-
-
-def test_a_trial_that_could_not_begin_is_given_back_with_the_reason(member: Member) -> None:
-    claimed, other = member.take(5), member.take(6)
-    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
-    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
-    assert member.trial(0).user_attrs["FAILURE"] == {"cause": "aborted", "message": "disk full"}
-    assert (charged(member), member.now().free) == ((1, 1, 0), 1)
-    assert member.tell(other, 0.5) is TellOutcome.TOLD
-
-
-def test_only_what_no_living_incarnation_holds_is_an_orphan(member: Member) -> None:
-    study_id = member.status.study_id
-    member.take(0)
-    assert (orphaned_studies(member.database), settle_orphans(member.database, study_id)) == ([], [])
-    dead = join(member.database, member.experiment, "h2")
-    replaced = join(member.database, member.experiment, "h3")
-    orphans = [dead.take(1), replaced.take(2)]
-    kill(member.database, dead.claimant)
-    make_claimant(member.database, "h3")
-    assert orphaned_studies(member.database) == [study_id]
-    assert sorted(settle_orphans(member.database, study_id)) == [claimed.number for claimed in orphans]
-    assert orphaned_studies(member.database) == []
-    assert (states(member)[0], charged(member)) == (TrialState.RUNNING, (1, 1, 0))
-
-
-def test_hosts_that_settle_at_once_settle_each_orphan_once(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
-        member = join(first, make_experiment())
-        for x in range(4):
-            member.take(x)
-        kill(first, member.claimant)
-        study_id = member.status.study_id
-        settled = at_once(*(functools.partial(settle_orphans, db, study_id) for db in [first, second] * 2))
-        assert sorted(settled, key=len)[:3] == [[], [], []]
-        assert sorted(number for numbers in settled for number in numbers) == [0, 1, 2, 3]
-        assert (charged(member), member.now().free) == ((0, 0, 0), 4)
-
-
-def test_the_third_loss_fails_the_point_and_visits_it(member: Member) -> None:
-    for losses in range(1, MOST_LOSSES + 1):
-        assert charged(member) == (0, 0, 0)
-        lost = lose(member, 5)
-        assert member.trial(lost.number).user_attrs["FAILURE"]["cause"] == "lost"
-        assert member.now().free == (1 if losses < MOST_LOSSES else 0)
-    assert (charged(member), point_states(member)) == ((0, 0, 1), {(PointState.FAILED, False): 1})
-    assert member.repeat(5).action is Action.RESAMPLE
-
-
-def test_a_repetition_that_is_settled_vanishes_and_is_owed_to_nobody(database: Database) -> None:
-    member = join(database, make_experiment(AGAIN))
-    member.evaluate(5, 0.5)
-    member.take(5)
-    abort(member)
-    assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
-    member.take(5)
-    kill(database, member.claimant)
-    assert settle_orphans(database, member.status.study_id) == [2]
-    assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
-
-
-def test_a_repetition_goes_on_when_the_first_evaluation_is_settled(database: Database) -> None:
-    member = join(database, make_experiment(AGAIN))
-    first, second = member.take(5), member.take(5)
-    abort(member, second)
-    assert member.tell(second, 0.5) is TellOutcome.TOLD
-    assert member.trial(first.number).state is TrialState.FAIL
-    assert (member.now().free, member.now().held) == (1, 0)
-
-
-def test_nothing_is_settled_in_a_study_that_was_deleted(member: Member) -> None:
-    claimed = member.take(5)
-    optuna_deletes(member.database)
-    assert abort(member) == settle_orphans(member.database, claimed.study_id) == []
-    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
-    assert orphaned_studies(member.database) == []
-
-
-def test_an_ending_has_values_or_a_failure() -> None:
-    for values, failure in (((0.5,), CRASH), (None, None)):
-        with pytest.raises(ValueError, match="either values or a failure"):
-            Ending(values=values, failure=failure)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import optuna
@@ -11,17 +10,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import func, select
 
-from tests.factories import (
-    CRASH,
-    Member,
-    at_once,
-    join,
-    kill,
-    make_experiment,
-    opened,
-    plain_optuna,
-    statements,
-)
+from tests.factories import CRASH, Member, at_once, join, kill, make_experiment, plain_optuna, statements
 from tuned.protocol.experiments import Counts
 from tuned.storage.database import Database
 from tuned.storage.enqueued import fail_waiting
@@ -34,12 +23,6 @@ SKIP = '[dedup]\non_running = "skip"'
 NONE: Counts = {
     "complete": 0, "reused": 0, "failed": 0, "skipped": 0, "pruned": 0, "running": 0, "waiting": 0,
 }  # fmt: skip
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with opened(database_url) as database:
-        yield database
 
 
 @pytest.fixture

@@ -9,13 +9,10 @@ from pathlib import Path
 import pytest
 
 from tuned.domain import states
-from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.states import HostState, PointState, StudyState, advance
 
 PICTURES = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text()
 NAMES = ("HOST_TRANSITIONS", "STUDY_TRANSITIONS", "SEARCH_TRANSITIONS", "POINT_TRANSITIONS")
-
-FAILURE = Failure(cause=Cause.EXIT, message="exit status 3", detail={"status": 3})
 
 
 def picture(name: str) -> set[tuple[str, str]]:
@@ -66,16 +63,3 @@ def test_what_may_precede_is_the_table_read_backwards() -> None:
 
 def test_done_and_failed_points_are_visited() -> None:
     assert [state for state in PointState if state.is_visited] == [PointState.DONE, PointState.FAILED]
-
-
-def test_an_ending_has_values_or_a_failure_never_both_or_neither() -> None:
-    Ending(values=(1.0,))
-    Ending(failure=FAILURE)
-    with pytest.raises(ValueError, match="either values or a failure"):
-        Ending()
-    with pytest.raises(ValueError, match="either values or a failure"):
-        Ending(values=(1.0,), failure=FAILURE)
-
-
-def test_a_failure_becomes_one_attribute_with_its_facts() -> None:
-    assert FAILURE.attribute() == {"cause": "exit", "message": "exit status 3", "status": 3}

@@ -313,7 +313,7 @@ def test_an_attribute_that_is_tuneds_own_is_not_overwritten_and_that_is_told(nam
     kept, warnings = attributes(json.dumps({"user_attrs": {name: 1, "mine": 2}}))
     assert kept == {"mine": 2}
     assert warnings == [
-        f"found {name}, expected another name, for tuned itself writes FAILURE, HOST, LATE_OF, RETRIED"
+        f"found {name}, expected another name, because tuned itself writes FAILURE, HOST, LATE_OF, RETRIED"
     ]
 
 

@@ -1,6 +1,7 @@
-"""Which trials of a study are the best: the one, or the Pareto front where there are several objectives.
+"""The best trials of a study: one trial, or the Pareto front if the study has several objectives.
 
-What Optuna calls the best. Only reads; a study with one objective is not read into memory.
+The result is the same as Optuna's. This module only reads, and must never load all values of a study with one
+objective, unless it has constraints.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.schema import study_directions, trial_system_attributes, trial_values, trials
 from tuned.storage.trial_rows import INFINITY, restored_attribute
 
-#: What is to be minimized, one number per objective.
+#: The numbers to minimize, one per objective.
 Losses = tuple[float, ...]
-
 
 Directions = Mapping[int, Sequence[StudyDirection]]
 
 
 def best_ids(connection: Connection, directions: Directions) -> dict[int, list[int]]:
-    """The ids of the best trials of each study, by study; evaluated ones come first, then by number.
+    """The ids of the best trials of each study: evaluated trials first, then by number.
 
-    Studies without a value are missing. A trial that violates a constraint is never a best one.
+    Studies without a value are missing. A trial that violates a constraint is never among the best.
     """
     single, several = (
         {study: of for study, of in directions.items() if (len(of) == 1) is is_single}
@@ -36,7 +36,7 @@ def best_ids(connection: Connection, directions: Directions) -> dict[int, list[i
     )
     found = _single_bests(connection, single) | _fronts(connection, several, is_constrained=False)
     violating = _infeasible(connection, [trial for best in found.values() for trial in best])
-    # Constraints are rare: only where they matter, those of all trials are read.
+    # Constraints are rare, so this reads those of all trials only if they matter.
     constrained = [study for study, best in found.items() if not violating.isdisjoint(best)]
     for study in constrained:
         del found[study]
@@ -47,7 +47,7 @@ def best_ids(connection: Connection, directions: Directions) -> dict[int, list[i
 
 
 def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[int, list[int]]:
-    """The best trial of each study with one objective, the first evaluated one among equals."""
+    """The best trial of each study with one objective: among equals the first evaluated one."""
     if not study_ids:
         return {}
     sign = case((study_directions.c.direction == StudyDirection.MAXIMIZE, -1), else_=1)
@@ -74,13 +74,13 @@ def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[in
 
 
 def _fronts(connection: Connection, directions: Directions, *, is_constrained: bool) -> dict[int, list[int]]:
-    """The Pareto fronts of these studies, from their values in memory."""
+    """The Pareto fronts of these studies, computed in memory."""
     if not directions:
         return {}
     complete = trials.c.study_id.in_(directions.keys()) & (trials.c.state == TrialState.COMPLETE)
     losses = _losses(connection, directions, complete)
     if is_constrained:
-        # Later than the values: what has values has its constraints too.
+        # Read after the values, because a trial with values has its constraints too.
         for trial_id in _infeasible(connection, select(trials.c.trial_id).where(complete)):
             for of_study in losses.values():
                 of_study.pop(trial_id, None)
@@ -91,7 +91,7 @@ def _fronts(connection: Connection, directions: Directions, *, is_constrained: b
             select(trials.c.trial_id).join(duplicate, is_duplicate).where(trials.c.trial_id.in_(members))
         ).scalars()
     )
-    # Numbers are given in the order of ids.
+    # Numbers are in the order of ids.
     return {
         study: sorted(front, key=lambda trial: (trial in duplicates, trial))
         for study, front in fronts.items()
@@ -102,7 +102,7 @@ def _fronts(connection: Connection, directions: Directions, *, is_constrained: b
 def _losses(
     connection: Connection, directions: Directions, complete: ColumnElement[bool]
 ) -> dict[int, dict[int, Losses]]:
-    """What is to be minimized, by study and trial."""
+    """The numbers to minimize, by study and trial."""
     found = connection.execute(
         select(trials.c.study_id, trials.c.trial_id, trial_values.c.objective, trial_values.c.value, INFINITY)
         .join(trial_values, trial_values.c.trial_id == trials.c.trial_id)
@@ -128,7 +128,7 @@ def _members(losses: Mapping[int, Losses]) -> list[int]:
 
 
 def _infeasible(connection: Connection, trial_ids: Collection[int] | Select[tuple[int]]) -> set[int]:
-    """Those of the trials that violate a constraint, in Optuna's old form (a list) or its new one."""
+    """The trials that violate a constraint, in Optuna's old form (a list) or its new one."""
     kept = trial_system_attributes
     found = connection.execute(
         select(kept.c.trial_id, kept.c.value_json).where(
@@ -143,11 +143,11 @@ def _is_violated(constraint: Any) -> bool:
 
 
 def pareto_front(losses: Iterable[Losses]) -> list[Losses]:
-    """Those that nothing dominates; each once, in ascending order."""
+    """The losses that no others dominate, each once, in ascending order."""
     front: list[Losses] = []
     for candidate in sorted(set(losses)):
-        # Only what comes before in this order can dominate; with two objectives the last of them has the
-        # least second loss, so that it does if any does.
+        # Only losses that come before in this order can dominate. With two objectives the last of them has
+        # the least second loss, so it dominates if any does.
         rivals = front if len(candidate) > 2 else front[-1:]
         if not any(all(a <= b for a, b in zip(rival, candidate, strict=True)) for rival in rivals):
             front.append(candidate)

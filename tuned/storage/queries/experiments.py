@@ -1,7 +1,7 @@
-"""What the database says of experiments and trials, in the shapes of the control socket.
+"""Experiments and trials from the database, in the shapes of the control socket.
 
-Only reads, with a few statements per call whose number does not grow with what is there. What a host knows
-itself (what runs on it, why it paused, where its file is) is left empty, for the daemon to fill in.
+It only reads. A call runs a few statements, and their number does not grow with the number of rows. The
+daemon adds the facts of its host: the running trials, the reason of a pause, the path of the file.
 """
 
 from __future__ import annotations
@@ -41,24 +41,22 @@ if TYPE_CHECKING:
     from tuned.protocol.fields import TrialStateName
     from tuned.protocol.trials import BestView, StoryView, TrialView
 
-
-#: How many failures ``show`` tells of.
+#: How many failures ``show`` lists.
 MOST_FAILURES = 5
-
 
 #: How many names an error suggests.
 MOST_NAMES = 5
 
 
 def find(database: Database, name: str) -> int:
-    """The id of the experiment's study. Raises NotFound, naming experiments that there are."""
+    """The id of the experiment's study. Raises NotFound, with the names of known experiments."""
     with database.reading() as connection:
         study_id: int = _find(connection, name).study_id
     return study_id
 
 
 def uid(database: Database, study_id: int) -> str:
-    """What tells a study from a deleted one with the same id. Raises NotFound."""
+    """The id that distinguishes a study from a deleted one with the same ``study_id``. Raises NotFound."""
     with database.reading() as connection:
         row = connection.execute(_known().where(studies.c.study_id == study_id)).first()
     if row is None:
@@ -67,14 +65,14 @@ def uid(database: Database, study_id: int) -> str:
 
 
 def summaries(database: Database, study_ids: Collection[int] | None) -> list[ExperimentSummary]:
-    """These experiments, or all that tuned knows; the newest last. One that was deleted is missing."""
+    """These experiments, or all that tuned knows, the newest last. A deleted one is missing."""
     query = _known() if study_ids is None else _known().where(studies.c.study_id.in_(study_ids))
     with database.reading() as connection:
         return _summaries(connection, connection.execute(query).all())
 
 
 def experiment(database: Database, name: str) -> ExperimentView:
-    """One experiment, without what only a host knows. Raises NotFound."""
+    """One experiment, without the facts of a host. Raises NotFound."""
     with database.reading() as connection:
         row = _find(connection, name)
         definition = json.loads(row.definition)
@@ -117,9 +115,9 @@ def story(database: Database, name: str, number: int) -> StoryView:
 
 
 def best(database: Database, study_id: int) -> list[BestView]:
-    """The best trial, or the front in the order of numbers; none while there is no value.
+    """The best trial, or the front in the order of numbers. It is empty while there is no value.
 
-    A reused trial never stands before the one that was evaluated.
+    A reused trial never comes before the evaluated one.
     """
     with database.reading() as connection:
         found = best_ids(connection, _directions(connection, [study_id]))
@@ -147,7 +145,7 @@ def _best_view(view: TrialView) -> BestView:
 
 
 def _known() -> Select[Any]:
-    """All studies that tuned knows, the newest last; none of a deleted study whose id another one has now."""
+    """All studies that tuned knows, the newest last, without deleted ones whose id another study has now."""
     return (
         select(t_study, studies.c.study_name, SECONDS_LEFT.label("seconds_left"))
         .join(studies, studies.c.study_id == t_study.c.study_id)
@@ -184,7 +182,7 @@ def _summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experim
     counts = _counts(connection, ids)
     first = {study: found[0] for study, found in best_ids(connection, directions).items() if found}
     views = trials_module.by_id(connection, list(first.values()))
-    # Both are in the order of trials' ids.
+    # Both are in the order of the trials' ids.
     bests = dict(zip(sorted(first, key=first.__getitem__), map(_best_view, views), strict=True))
     return [
         _summary(row, directions[row.study_id], counts[row.study_id], bests.get(row.study_id)) for row in rows
@@ -218,7 +216,7 @@ def _utc(seconds: float) -> str:
 
 
 def _counts(connection: Connection, study_ids: Collection[int]) -> dict[int, Counts]:
-    """From the study's own counters, which know of all trials unless another program has ended some."""
+    """From the study's own counters, which count all trials unless another program has ended some."""
     of = schema.trials.c
 
     def now(state: TrialState) -> ScalarSelect[int]:
@@ -233,13 +231,13 @@ def _counts(connection: Connection, study_ids: Collection[int]) -> dict[int, Cou
             *(t_study.c[name] for name in ENDED),
             now(TrialState.RUNNING).label("running"),
             now(TrialState.WAITING).label("waiting"),
-            # Numbers are given in the order of ids, without gaps.
+            # Numbers are in the order of ids, without gaps.
             (func.coalesce(ordered.limit(1).scalar_subquery(), -1) + 1).label("trials"),
         ).where(t_study.c.study_id.in_(study_ids))
     )
     counts: dict[int, Counts] = {}
     for study_id, *each, trials_now in found:
-        # No trial is counted twice, nor one that has not ended: if the sum is right, each number is.
+        # No counter counts a trial twice, or one that has not ended: if the sum is right, each is.
         if sum(each) == trials_now:
             complete, reused, failed, skipped, pruned, running, waiting = each
             counts[study_id] = {
@@ -276,7 +274,7 @@ def _counts_one_by_one(connection: Connection, study_ids: Collection[int]) -> di
 
 
 def _counts_by_host(connection: Connection, study_id: int) -> list[HostCounts]:
-    """In the order of the hosts' names; last what no host of ours did."""
+    """In the order of the hosts' names. Trials that no host of ours evaluated come last."""
     of = schema.trials.c
     found = connection.execute(
         select(
@@ -297,7 +295,7 @@ def _counts_by_host(connection: Connection, study_id: int) -> list[HostCounts]:
 
 
 def _counted(states: Mapping[TrialState, tuple[int, int]]) -> Counts:
-    """Counts, from all trials of each state and the duplicates among them."""
+    """The counts, from the number of trials in each state and of duplicates among them."""
     none = (0, 0)
     complete, reused = states.get(TrialState.COMPLETE, none)
     failed, skipped = states.get(TrialState.FAIL, none)
@@ -313,6 +311,6 @@ def _counted(states: Mapping[TrialState, tuple[int, int]]) -> Counts:
 
 
 def _sampler(definition: Mapping[str, Any]) -> SamplerView:
-    """A definition has the form of a file: what is neither name nor seed is the sampler's own."""
+    """A definition has the form of a file: all keys but the name and the seed are the sampler's options."""
     options = dict(definition["sampler"])
     return {"name": options.pop("name"), "seed": options.pop("seed", None), "options": options}

@@ -1,6 +1,6 @@
-"""The story of one trial: where its point came from, what was tried, and what became of the point since.
+"""The story of one trial: the origin of its point, its attempts, and the state of the point now.
 
-Only reads.
+This module only reads. Callers open the connection.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
 
 
 def _facts(connection: Connection, trial_id: int) -> Any:
-    """Its row; None of another program's trial."""
+    """The trial's row in ``t_trial``; None if another program made the trial."""
     return connection.execute(
         select(t_trial.c.kind, t_trial.c.origin, t_trial.c.host, trials.c.number.label("twin_number"))
         .join(trials, trials.c.trial_id == t_trial.c.twin_id, isouter=True)
@@ -51,12 +51,12 @@ def _facts(connection: Connection, trial_id: int) -> Any:
 
 
 def _point(connection: Connection, study_id: int, trial_id: int, encoding: Encoding) -> PointView | None:
-    """What is known of the trial's point now; None if its parameters are not a point of the space."""
+    """The trial's point now; None if its parameters are not a point of the space."""
     try:
         key = encoding.point_of_rows(trial_rows.read_params(connection, trial_id)).key
     except (KeyError, ValueError):
         return None
-    # Its own claim before all others: a repetition on purpose has one beside the point's.
+    # The trial's own row comes first, because a deliberate repetition has one beside the point's.
     is_own = case((t_point.c.trial_id == trial_id, 0), else_=1)
     row = connection.execute(
         select(t_point.c.state, t_point.c.losses, t_point.c.trial_id, trials.c.number)
@@ -78,7 +78,7 @@ def _point(connection: Connection, study_id: int, trial_id: int, encoding: Encod
 
 
 def _failures(retried: Any) -> list[FailureView]:
-    """Plain Optuna may have something else by the same name."""
+    """Skips other values, because plain Optuna may use the same attribute."""
     known = retried if isinstance(retried, list) else []
     return [
         {"cause": str(each["cause"]), "message": str(each.get("message", ""))}

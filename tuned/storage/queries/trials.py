@@ -1,6 +1,6 @@
-"""Trials as the control socket shows them, read for many at once: a page costs the same however long it is.
+"""Trials as the control socket shows them. A page costs the same number of statements, however long it is.
 
-Only reads. Callers bring the connection.
+This module only reads. Callers open the connection.
 """
 
 from __future__ import annotations
@@ -24,16 +24,13 @@ if TYPE_CHECKING:
     from tuned.protocol.fields import Params, TrialStateName
     from tuned.protocol.trials import TrialView
 
-
-#: Ids in one statement; databases bound the number of parameters.
+#: How many ids one statement has, because databases limit the number of parameters.
 BATCH = 1000
 
-
-#: Above every id: they are 32 bits wide.
+#: Above every id, because ids are signed 32-bit numbers.
 _NO_ID = 2**31
 
-
-#: The rows of trials that are duplicates: an outer join with them tells these from evaluated ones.
+#: The rows of duplicates. An outer join with them distinguishes duplicates from evaluated trials.
 duplicate = t_trial.alias("duplicate")
 
 is_duplicate: ColumnElement[bool] = (duplicate.c.trial_id == trials.c.trial_id) & duplicate.c.kind.in_(
@@ -43,7 +40,7 @@ is_duplicate: ColumnElement[bool] = (duplicate.c.trial_id == trials.c.trial_id) 
 _twin = trials.alias("twin")
 _twin_facts = t_trial.alias("twin_facts")
 
-#: A trial with what tuned knows of it and of its twin; of another program's trial nothing.
+#: A trial with our facts of it and of its twin. They are NULL if another program made the trial.
 _SHOWN = select(
     trials,
     t_trial.c.kind,
@@ -67,14 +64,14 @@ def page(
     if state is not None:
         query = query.where(trials.c.state == TrialState[state])
     if before is not None:
-        # The number says which, the id only where an index finds them.
+        # The number selects the trials. The id only lets an index find them.
         end = func.coalesce(_id_of(study_id, before), _NO_ID)
         query = query.where(trials.c.number < before, trials.c.trial_id < end)
     return _views(connection, connection.execute(query).all())
 
 
 def newest_failures(connection: Connection, study_id: int, limit: int) -> list[TrialView]:
-    """The newest trials that failed, without skipped ones."""
+    """The newest failed trials, without skipped ones."""
     is_skipped = t_trial.c.kind.is_not_distinct_from(TrialKind.SKIPPED)
     query = _newest(study_id, limit).where(trials.c.state == TrialState.FAIL, ~is_skipped)
     return _views(connection, connection.execute(query).all())
@@ -86,7 +83,7 @@ def one(connection: Connection, study_id: int, number: int) -> TrialView | None:
 
 
 def id_of(connection: Connection, study_id: int, number: int) -> int:
-    """The id of a trial that there is."""
+    """The id of an existing trial."""
     return int(connection.execute(select(_id_of(study_id, number))).scalar_one())
 
 
@@ -102,7 +99,7 @@ def by_id(connection: Connection, trial_ids: Sequence[int]) -> list[TrialView]:
 
 
 def _newest(study_id: int, limit: int) -> Select[Any]:
-    # Numbers are given in the order of ids.
+    # Numbers are in the order of ids.
     of_study = _SHOWN.where(trials.c.study_id == study_id)
     return of_study.order_by(trials.c.trial_id.desc()).limit(limit)
 
@@ -110,8 +107,8 @@ def _newest(study_id: int, limit: int) -> Select[Any]:
 def _id_of(study_id: int, number: int) -> ScalarSelect[int]:
     """The id of the trial with this number.
 
-    Ids grow at least as fast as numbers: the search begins at the first id plus the number, which is the
-    trial itself where no other study's trials lie between.
+    Ids grow at least as fast as numbers, so the search begins at the first id plus the number. If no other
+    study's trials lie between, that is the trial itself.
     """
     first = select(func.min(trials.c.trial_id)).where(trials.c.study_id == study_id).scalar_subquery()
     return (
@@ -135,7 +132,7 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
     failures = _grouped(
         connection, select(trial_user_attributes).where(trial_user_attributes.c.key == "FAILURE"), failed
     )
-    # Not kept for longer: distributions differ between studies, and studies come and go.
+    # A cache for this call only, because distributions differ between studies, and studies come and go.
     restored = cache(json_to_distribution)
     return [
         _view(
@@ -182,7 +179,7 @@ def _view(row: Row[Any], *, params: Params, values: list[float], message: str) -
 
 
 def _message(failures: Sequence[Row[Any]]) -> str:
-    """Written for people, so it stands in the attribute alone."""
+    """The message of a failure. Only the attribute has it, because it is for people."""
     failure = trial_rows.restored_attribute(failures[0].value_json) if failures else None
     return str(failure.get("message", "")) if isinstance(failure, dict) else ""
 

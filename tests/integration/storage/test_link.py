@@ -1,0 +1,66 @@
+"""The link calls the database in threads, and knows whether it is reachable."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.factories import linked
+from tests.postgres import PostgresServer
+from tuned.errors import DatabaseAway
+from tuned.events import Events
+from tuned.storage.database import Database
+from tuned.storage.hosts import hosts
+from tuned.storage.link import Link
+
+
+async def test_nothing_is_called_before_the_database_is_prepared(sqlite_url: str) -> None:
+    link = Link(Database(sqlite_url), Events("h1"), last_retry_seconds=1.0)
+    with pytest.raises(DatabaseAway, match="is being prepared"):
+        await link.call(hosts)
+    await link.prepare()
+    assert await link.call(hosts) == []
+    link.close()
+
+
+async def test_an_outage_is_known_until_the_server_is_back(postgres: PostgresServer) -> None:
+    async with linked(postgres.url()) as link, asyncio.timeout(60):
+        await asyncio.to_thread(postgres.stop)
+        with pytest.raises(DatabaseAway):
+            await link.call(hosts)
+        await link.lost()
+        assert link.message
+        await asyncio.to_thread(postgres.start)
+        await link.back()
+        assert await link.call(hosts) == []
+        assert not link.message
+
+
+async def test_a_draw_that_takes_long_delays_neither_call_nor_beat(sqlite_url: str) -> None:
+    may_end = threading.Event()
+    async with linked(sqlite_url) as link, asyncio.timeout(60):
+        draws = [asyncio.create_task(link.draw(may_end.wait, 60)) for _ in range(4)]
+        assert await link.call(hosts) == await link.beat(hosts) == []
+        may_end.set()
+        assert await asyncio.gather(*draws) == [True] * 4
+
+
+async def test_a_call_whose_caller_was_cancelled_still_lands(sqlite_url: str) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def call() -> bool:
+        began.set()
+        return may_end.wait(60)
+
+    async with linked(sqlite_url) as link, asyncio.timeout(60):
+        caller = asyncio.create_task(link.run(call))
+        await asyncio.to_thread(began.wait, 60)
+        caller.cancel()
+        landing = asyncio.create_task(link.landed(60))
+        await asyncio.sleep(0)
+        assert not landing.done()
+        may_end.set()
+        await landing
+        assert caller.cancelled()

@@ -1,0 +1,27 @@
+"""How an evaluation ended: with values, or with a failure."""
+
+from __future__ import annotations
+
+import pytest
+
+from tuned.domain.ending import Cause, Ending, Failure
+
+FAILURE = Failure(cause=Cause.EXIT, message="exit status 3", detail={"status": 3})
+
+
+def test_an_ending_has_values_or_a_failure_never_both_or_neither() -> None:
+    Ending(values=(1.0,))
+    Ending(failure=FAILURE)
+    with pytest.raises(ValueError, match="either values or a failure"):
+        Ending()
+    with pytest.raises(ValueError, match="either values or a failure"):
+        Ending(values=(1.0,), failure=FAILURE)
+
+
+def test_a_failure_becomes_one_attribute_with_its_facts() -> None:
+    assert FAILURE.attribute() == {"cause": "exit", "message": "exit status 3", "status": 3}
+
+
+def test_each_crash_before_the_end_was_an_attempt_too() -> None:
+    assert Ending(values=(1.0,)).attempts == 1
+    assert Ending(values=(1.0,), retried=(FAILURE, FAILURE)).attempts == 3
