@@ -109,18 +109,18 @@ class World:
     """A database with some hosts and experiments."""
 
     database: Database
-    holders: dict[str, Claimant] = field(default_factory=dict)
+    claimants: dict[str, Claimant] = field(default_factory=dict)
 
     def search(self, name: str = "exp", text: str = "", host: str = "h1") -> Searched:
         content = f'name = "{name}"\n{text}\n[objective]\ncommand = ["true"]\n{SPACE}'
         experiment = parse(content.encode(), f"{name}.toml")
         encoding = Encoding(experiment.space)
         status = open_study(self.database, experiment, encoding, is_new=True)
-        claimant = self.holders.get(host)
+        claimant = self.claimants.get(host)
         if claimant is None:
             incarnation = hosts.register(self.database, host, host, hosts.HostInfo())
             assert incarnation is not None
-            claimant = self.holders[host] = Claimant(host=host, incarnation=incarnation)
+            claimant = self.claimants[host] = Claimant(host=host, incarnation=incarnation)
         claims = Claims(
             self.database,
             status.study_id,
