@@ -34,9 +34,9 @@ from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
 from tuned.storage.history import History
 from tuned.storage.link import Link
-from tuned.storage.migrations import MIGRATION_TIMEOUT, migrate
-from tuned.storage.schema import t_host
 from tuned.storage.studies import open_study, study_statuses
+from tuned.storage.tables.migrations import MIGRATION_TIMEOUT, migrate
+from tuned.storage.tables.schema import t_host
 from tuned.storage.tells import tell
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState, StudyState
 from tuned.errors import NotFound
 from tuned.storage import trial_rows
-from tuned.storage.functions import affected, epoch, is_below
-from tuned.storage.schema import t_host, t_point, t_study, trials
+from tuned.storage.tables.functions import affected, epoch, is_below
+from tuned.storage.tables.schema import t_host, t_point, t_study, trials
 
 if TYPE_CHECKING:
     from tuned.storage.database import Database

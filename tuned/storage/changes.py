@@ -15,9 +15,9 @@ from tuned.experiment.differences import differ_in_budget_only, differences
 from tuned.experiment.experiment import Experiment
 from tuned.storage.budget import WITHIN_BUDGET
 from tuned.storage.database import Database
-from tuned.storage.functions import affected, is_below
-from tuned.storage.schema import studies, t_point, t_study, t_trial
-from tuned.storage.transitions import move_point, move_study
+from tuned.storage.tables.functions import affected, is_below
+from tuned.storage.tables.schema import studies, t_point, t_study, t_trial
+from tuned.storage.tables.transitions import move_point, move_study
 
 if TYPE_CHECKING:
     from tuned.domain.ending import Cause

@@ -27,11 +27,12 @@ from tuned.domain.claim import (
 )
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import statements, trial_facts, trial_rows
+from tuned.storage import trial_facts, trial_rows
 from tuned.storage.budget import Allowance, charge, charge_retry
 from tuned.storage.database import Database
-from tuned.storage.schema import studies, t_point, t_study, t_trial, trials
-from tuned.storage.transitions import move_point
+from tuned.storage.tables import statements
+from tuned.storage.tables.schema import studies, t_point, t_study, t_trial, trials
+from tuned.storage.tables.transitions import move_point
 from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
 
 if TYPE_CHECKING:

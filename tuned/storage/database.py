@@ -23,9 +23,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tuned.errors import Conflict, DatabaseAway, NotFound
-from tuned.storage import schema
 from tuned.storage.engine import LOCK_SECONDS, make_engine
-from tuned.storage.migrations import MIGRATION_TIMEOUT, migrate
+from tuned.storage.tables import schema
+from tuned.storage.tables.migrations import MIGRATION_TIMEOUT, migrate
 
 #: Key of the advisory lock under which tables are made and migrated.
 MIGRATION_LOCK = 0x74756E6564

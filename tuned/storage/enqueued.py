@@ -11,8 +11,9 @@ from sqlalchemy import select, update
 from tuned.domain.claim import Origin, TrialKind
 from tuned.domain.ending import Cause, Failure
 from tuned.errors import NotFound
-from tuned.storage import statements, trial_facts, trial_rows
-from tuned.storage.schema import t_study, trial_system_attributes, trials
+from tuned.storage import trial_facts, trial_rows
+from tuned.storage.tables import statements
+from tuned.storage.tables.schema import t_study, trial_system_attributes, trials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

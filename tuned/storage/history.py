@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, Select, Table, select
 
-from tuned.storage.schema import (
+from tuned.storage.tables.schema import (
     trial_intermediate_values,
     trial_params,
     trial_system_attributes,

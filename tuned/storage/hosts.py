@@ -15,8 +15,8 @@ from sqlalchemy import func, insert, select, update
 
 from tuned.domain.states import HostState, PointState
 from tuned.storage.database import Database
-from tuned.storage.functions import affected
-from tuned.storage.schema import t_host, t_point
+from tuned.storage.tables.functions import affected
+from tuned.storage.tables.schema import t_host, t_point
 
 #: Key of the advisory lock under which hosts register.
 REGISTER_LOCK = 0x74756E6565

@@ -22,8 +22,8 @@ from tuned.domain.states import PointState, StudyState
 from tuned.errors import Conflict
 from tuned.experiment.experiment import Experiment
 from tuned.storage.database import Database
-from tuned.storage.functions import affected
-from tuned.storage.schema import (
+from tuned.storage.tables.functions import affected
+from tuned.storage.tables.schema import (
     UID_ATTRIBUTE,
     studies,
     study_directions,

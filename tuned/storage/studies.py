@@ -20,10 +20,10 @@ from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
 from tuned.storage.budget import SECONDS_LEFT, WITHIN_BUDGET
 from tuned.storage.database import Database
-from tuned.storage.functions import affected
 from tuned.storage.joining import check_compatible, find_or_make, join, uid_of
-from tuned.storage.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
-from tuned.storage.transitions import move_study
+from tuned.storage.tables.functions import affected
+from tuned.storage.tables.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
+from tuned.storage.tables.transitions import move_study
 from tuned.storage.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:

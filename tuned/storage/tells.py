@@ -17,10 +17,11 @@ from tuned.domain.ending import Ending
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import statements, trial_facts, trial_rows
+from tuned.storage import trial_facts, trial_rows
 from tuned.storage.encoding import ParamRow
-from tuned.storage.functions import affected, is_below
-from tuned.storage.schema import (
+from tuned.storage.tables import statements
+from tuned.storage.tables.functions import affected, is_below
+from tuned.storage.tables.schema import (
     UID_ATTRIBUTE,
     studies,
     study_system_attributes,
@@ -29,7 +30,7 @@ from tuned.storage.schema import (
     trial_params,
     trials,
 )
-from tuned.storage.transitions import move_point
+from tuned.storage.tables.transitions import move_point
 from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
 
 if TYPE_CHECKING:

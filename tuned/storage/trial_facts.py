@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, update
 
 from tuned.domain.claim import TrialKind
-from tuned.storage.schema import t_trial
-from tuned.storage.statements import Statement, insertion
+from tuned.storage.tables.schema import t_trial
+from tuned.storage.tables.statements import Statement, insertion
 
 if TYPE_CHECKING:
     from tuned.domain.claim import Origin

@@ -28,8 +28,8 @@ from sqlalchemy import (
     update,
 )
 
-from tuned.storage.functions import next_trial_id
-from tuned.storage.schema import (
+from tuned.storage.tables.functions import next_trial_id
+from tuned.storage.tables.schema import (
     trial_intermediate_values,
     trial_params,
     trial_system_attributes,
@@ -37,7 +37,7 @@ from tuned.storage.schema import (
     trial_values,
     trials,
 )
-from tuned.storage.statements import Statement, insertion
+from tuned.storage.tables.statements import Statement, insertion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

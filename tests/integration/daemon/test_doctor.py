@@ -19,8 +19,8 @@ from tuned.events import Events
 from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.link import Link
-from tuned.storage.schema import t_point
 from tuned.storage.settling import settle_unheld, unheld_trials
+from tuned.storage.tables.schema import t_point
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.integration.search.drawing import evaluate, search, visible
 from tuned.domain.claim import Claimed
 from tuned.search.draft_storage import FIRST_DRAFT
 from tuned.storage.database import Database
-from tuned.storage.schema import trials
+from tuned.storage.tables.schema import trials
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 
 from tests.factories import MIXED, Member, join, make_experiment, opened, plain_optuna
-from tuned.storage import schema
 from tuned.storage.database import Database
 from tuned.storage.history import History
+from tuned.storage.tables import schema
 
 #: Of all kinds, with a stepped float that plain Optuna writes as 0.6000000000000001.
 POINT: dict[str, Any] = {"size": 3, "rate": 0.6, "kind": True}

@@ -14,7 +14,7 @@ from tests.integration.storage.steps import delete_by_optuna
 from tests.postgres import PostgresServer
 from tuned.errors import DatabaseAway, NotFound
 from tuned.storage.database import Database
-from tuned.storage.schema import studies, t_meta, t_study
+from tuned.storage.tables.schema import studies, t_meta, t_study
 
 
 def test_an_error_of_ours_rolls_back_and_does_not_mean_that_the_database_is_away(database: Database) -> None:

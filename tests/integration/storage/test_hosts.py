@@ -12,7 +12,7 @@ from tests.factories import at_once, opened
 from tuned.domain.states import HostState
 from tuned.storage import hosts
 from tuned.storage.database import Database
-from tuned.storage.schema import t_host
+from tuned.storage.tables.schema import t_host
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from tuned.protocol.experiments import Counts
 from tuned.storage.database import Database
 from tuned.storage.enqueued import fail_waiting
 from tuned.storage.queries import experiments
-from tuned.storage.schema import t_trial
 from tuned.storage.settling import give_back, settle_orphans
+from tuned.storage.tables.schema import t_trial
 
 SKIP = '[dedup]\non_running = "skip"'
 

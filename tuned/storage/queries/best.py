@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
 from tuned.storage.queries.trials import duplicate, is_duplicate
-from tuned.storage.schema import study_directions, trial_system_attributes, trial_values, trials
+from tuned.storage.tables.schema import study_directions, trial_system_attributes, trial_values, trials
 from tuned.storage.trial_rows import INFINITY, restored_attribute
 
 #: The numbers to minimize, one per objective.

@@ -18,14 +18,14 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, ScalarSelect, Select, case, func, select
 
 from tuned.errors import NotFound
-from tuned.storage import schema
 from tuned.storage.budget import SECONDS_LEFT
 from tuned.storage.database import Database
 from tuned.storage.queries import story as story_module
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.queries.best import best_ids
 from tuned.storage.queries.trials import duplicate, is_duplicate
-from tuned.storage.schema import (
+from tuned.storage.tables import schema
+from tuned.storage.tables.schema import (
     ENDED,
     UID_KEPT,
     studies,

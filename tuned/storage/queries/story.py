@@ -15,7 +15,7 @@ from tuned.experiment.experiment import defined
 from tuned.storage import trial_rows
 from tuned.storage.encoding import Encoding
 from tuned.storage.queries import trials as trials_module
-from tuned.storage.schema import t_point, t_study, t_trial, trials
+from tuned.storage.tables.schema import t_point, t_study, t_trial, trials
 
 if TYPE_CHECKING:
     from tuned.protocol.trials import FailureView, PointView, StoryView

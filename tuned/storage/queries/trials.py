@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, ScalarSelect,
 
 from tuned.domain.claim import TrialKind
 from tuned.storage import trial_rows
-from tuned.storage.schema import t_trial, trial_params, trial_user_attributes, trial_values, trials
+from tuned.storage.tables.schema import t_trial, trial_params, trial_user_attributes, trial_values, trials
 from tuned.storage.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from tuned.domain.states import StudyState
 from tuned.errors import NotFound
 from tuned.storage.database import Database
 from tuned.storage.queries import experiments
-from tuned.storage.schema import UID_ATTRIBUTE, study_system_attributes, t_study
 from tuned.storage.studies import set_state
+from tuned.storage.tables.schema import UID_ATTRIBUTE, study_system_attributes, t_study
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import sqlalchemy
 
 from tests.factories import at_once, join, make_experiment, opened
 from tests.fleet.hosts import Fleet, query
-from tuned.storage import migrations, schema
 from tuned.storage.database import Database
+from tuned.storage.tables import migrations, schema
 
 
 def test_tables_of_an_older_version_are_migrated_once_however_many_hosts_start(

@@ -10,8 +10,8 @@ from sqlalchemy import Integer, literal, select, update
 
 from tests.factories import join, make_experiment, plain_optuna
 from tuned.storage.database import Database
-from tuned.storage.functions import affected, epoch, is_below, next_trial_id
-from tuned.storage.schema import t_study
+from tuned.storage.tables.functions import affected, epoch, is_below, next_trial_id
+from tuned.storage.tables.schema import t_study
 
 
 def test_the_time_goes_on_within_a_transaction(database: Database) -> None:

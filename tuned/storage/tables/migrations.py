@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, func, select
 
 from tuned.errors import Conflict
-from tuned.storage import schema
+from tuned.storage.tables import schema
 
 #: Our transaction is idle while Optuna creates its tables, and that may take long on a busy server.
 MIGRATION_TIMEOUT = select(func.set_config("idle_in_transaction_session_timeout", "5min", True))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import literal, or_, update
 
 from tuned.domain.states import POINT_TRANSITIONS, STUDY_TRANSITIONS, PointState, StudyState, predecessors
-from tuned.storage.schema import t_point, t_study
+from tuned.storage.tables.schema import t_point, t_study
 
 if TYPE_CHECKING:
     from collections.abc import Collection
