@@ -84,7 +84,7 @@ def test_a_statement_that_hangs_ends_when_its_connection_is_cut(postgresql_url: 
         def hang() -> None:
             with database.reading() as connection:
                 began.set()
-                connection.execute(select(func.pg_sleep(1000)))
+                connection.execute(select(func.pg_sleep(60)))
 
         hanging = threads.submit(hang)
         assert began.wait(20)

@@ -12,6 +12,7 @@ from tests.postgres import PostgresServer
 from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.storage.database import Database
+from tuned.storage.engine import DRAW_THREADS
 from tuned.storage.hosts import hosts
 from tuned.storage.link import Link
 
@@ -39,9 +40,16 @@ async def test_an_outage_is_known_until_the_server_is_back(postgres: PostgresSer
 
 
 async def test_a_draw_that_takes_long_delays_neither_call_nor_beat(sqlite_url: str) -> None:
-    may_end = threading.Event()
-    async with linked(sqlite_url) as link, asyncio.timeout(60):
-        draws = [asyncio.create_task(link.draw(may_end.wait, 60)) for _ in range(4)]
+    began, may_end = threading.Semaphore(0), threading.Event()
+
+    def draw() -> bool:
+        began.release()
+        return may_end.wait(60)
+
+    async with linked(sqlite_url) as link, asyncio.timeout(30):
+        draws = [asyncio.create_task(link.draw(draw)) for _ in range(4)]
+        for _ in range(DRAW_THREADS):
+            assert await asyncio.to_thread(began.acquire, timeout=20)
         assert await link.call(hosts) == await link.beat(hosts) == []
         may_end.set()
         assert await asyncio.gather(*draws) == [True] * 4
