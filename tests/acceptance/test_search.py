@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tests.acceptance.daemon import Daemon, an_experiment, checked
 from tests.waiting import until
+from tuned.protocol.trials import StoryView
 
 GRID = '[sampler]\nname = "grid"\n'
 RANDOM = '[sampler]\nname = "random"\nseed = 1\n'
@@ -221,6 +222,11 @@ def test_wait_parks_a_duplicate_without_a_trial_until_its_twin_ends(shared: Daem
     assert {trial.state for trial in trials(shared, "wait")} == {TrialState.COMPLETE}
 
 
+def origin(daemon: Daemon, name: str, number: int) -> str | None:
+    story: StoryView = daemon.client.get(f"/v1/experiments/{name}/trials/{number}")
+    return story["origin"]
+
+
 def test_after_patience_duplicates_in_a_row_an_unvisited_point_is_drawn(shared: Daemon) -> None:
     more = RANDOM + "[dedup]\npatience = 2\n"
     shared.run("patience", "parallel = 1\n" + counted(shared, "patience", more, high=29))
@@ -228,7 +234,7 @@ def test_after_patience_duplicates_in_a_row_an_unvisited_point_is_drawn(shared: 
     runs = [len(list(group)) for alike, group in itertools.groupby(found, is_duplicate) if alike]
     # Each of the four slots counts its own.
     assert 0 < max(runs) <= 8
-    assert {trial.system_attrs["tuned:origin"] for trial in found} == {"sampler", "walk"}
+    assert {origin(shared, "patience", trial.number) for trial in found} == {"sampler", "walk"}
     assert shared.evaluations("patience") == once(30)
 
 

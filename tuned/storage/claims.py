@@ -33,7 +33,6 @@ from tuned.storage.database import Database
 from tuned.storage.tables import statements
 from tuned.storage.tables.schema import studies, t_point, t_study, t_trial, trials
 from tuned.storage.tables.transitions import move_point
-from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
 
 if TYPE_CHECKING:
     from tuned.domain.space import Point
@@ -232,7 +231,7 @@ class Claims:
     def _details(
         self, connection: Connection, trial_id: int, candidate: Candidate, host: dict[str, Any]
     ) -> tuple[statements.Statement | None, ...]:
-        user, system = {"HOST": host}, {**candidate.attributes, ORIGIN_ATTRIBUTE: candidate.origin.value}
+        user, system = {"HOST": host}, candidate.attributes
         if candidate.waiting_trial is not None:
             # The program that enqueued it may have written some of this already.
             trial_rows.delete_details(connection, trial_id, user_keys=user, system_keys=system)

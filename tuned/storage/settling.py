@@ -52,12 +52,12 @@ def settle_unheld(database: Database, name: str) -> list[int]:
         return []
     try:
         with database.locking(studies, study_id) as connection:
-            return _end_strays(connection, study_id)
+            return _end_unheld(connection, study_id)
     except NotFound:
         return []
 
 
-def _end_strays(connection: Connection, study_id: int) -> list[int]:
+def _end_unheld(connection: Connection, study_id: int) -> list[int]:
     failure = Failure(cause=Cause.LOST, message="no host held it any more")
     mine = t_study.c.study_id == study_id
     connection.execute(select(t_study.c.study_id).where(mine).with_for_update(key_share=True))

@@ -31,7 +31,6 @@ from tuned.storage.tables.schema import (
     trials,
 )
 from tuned.storage.tables.transitions import move_point
-from tuned.storage.trial_rows import ORIGIN_ATTRIBUTE
 
 if TYPE_CHECKING:
     from tuned.storage.database import Database
@@ -188,7 +187,6 @@ def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> Non
         trial_rows.user_attributes(
             given.trial_id, {"HOST": {"host": result.host}, "LATE_OF": late_of, **_attributes(result.ending)}
         ),
-        trial_rows.system_attributes(given.trial_id, {ORIGIN_ATTRIBUTE: Origin.LATE.value}),
         trial_facts.written(
             given.trial_id,
             TrialKind.LATE,

@@ -51,9 +51,6 @@ INFINITY = case(
     (trial_values.c.value_type == _Kind.INF_NEG, -1), (trial_values.c.value_type == _Kind.INF_POS, 1), else_=0
 )
 
-#: The trial system attribute that names the origin of a trial's point.
-ORIGIN_ATTRIBUTE = "tuned:origin"
-
 _last_number = (
     select(trials.c.number)
     .where(trials.c.study_id == bindparam("study"))
@@ -163,7 +160,8 @@ def delete_details(
 
 
 def _delete_attributes(connection: Connection, table: Table, trial_id: int, keys: Iterable[str]) -> None:
-    connection.execute(delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(list(keys))))
+    if names := list(keys):
+        connection.execute(delete(table).where(table.c.trial_id == trial_id, table.c.key.in_(names)))
 
 
 def values(trial_id: int, found: Sequence[float]) -> Statement | None:

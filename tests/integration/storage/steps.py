@@ -17,7 +17,7 @@ from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
 from tuned.storage.settling import settle_orphans, settle_own
 from tuned.storage.studies import open_study
-from tuned.storage.tables.schema import t_point
+from tuned.storage.tables.schema import t_point, t_trial
 
 
 def open_it(database: Database, experiment: Experiment, *, is_new: bool = True) -> StudyStatus:
@@ -32,6 +32,12 @@ def delete_by_optuna(database: Database, name: str = "exp") -> None:
 def keys(member: Member) -> set[str]:
     with member.database.reading() as connection:
         return set(connection.execute(select(t_point.c.key)).scalars())
+
+
+def origins(member: Member) -> list[str]:
+    """Of each trial of ours, in their order."""
+    with member.database.reading() as connection:
+        return list(connection.execute(select(t_trial.c.origin).order_by(t_trial.c.trial_id)).scalars())
 
 
 def numbers(trials: list[FrozenTrial]) -> list[int]:

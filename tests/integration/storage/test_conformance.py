@@ -62,7 +62,7 @@ def test_every_field_of_a_complete_trial_is_read_back(database: Database) -> Non
     assert (trial.params, trial.distributions) == (POINT, member.encoding.distributions)
     assert trial.intermediate_values == reports
     assert trial.user_attrs == {"HOST": {"host": "h1"}}
-    assert trial.system_attrs == {"nsga2:generation": 2, "tuned:origin": "sampler"}
+    assert trial.system_attrs == {"nsga2:generation": 2}
     assert trial.datetime_start is not None
     assert trial.datetime_complete is not None
     assert trial.datetime_start <= trial.datetime_complete

@@ -185,7 +185,7 @@ def test_a_late_value_of_a_free_point_becomes_a_trial_of_its_own(database: Datab
     assert (trial.params, trial.distributions) == (params, member.encoding.distributions)
     ours = {"HOST": {"host": "h1"}, "LATE_OF": 0, "RETRIED": [CRASH.attribute()]}
     assert trial.user_attrs == {**ours, "a": 1}
-    assert (trial.system_attrs, trial.intermediate_values) == ({"tuned:origin": "late"}, {3: 0.75})
+    assert (trial.system_attrs, trial.intermediate_values) == ({}, {3: 0.75})
     assert charged(member) == (1, 1, 1)
     assert member.claims.next_freed() is None
 
