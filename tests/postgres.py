@@ -195,7 +195,7 @@ def create_database(server: str) -> str:
 
 
 def drop_database(url: str) -> None:
-    """Drops the database of this URL, whoever is still connected to it."""
+    """Drops the database of this URL, even if somebody is connected to it."""
     name = url.partition("?")[0].rpartition("/")[2]
     with _session(_with_database(url, "postgres")) as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

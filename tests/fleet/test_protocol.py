@@ -41,7 +41,7 @@ def story(*kinds: str) -> str:
 
 
 def say(what: object) -> None:
-    print(f"\n{what}")  # noqa: T201 (pytest shows it to who asks)
+    print(f"\n{what}")  # noqa: T201 (``-s`` shows it)
 
 
 def without(statement: Update, word: str) -> Update:
