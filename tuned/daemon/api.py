@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tuned.daemon.fleet import Fleet
     from tuned.daemon.scheduler import Running, Scheduler
     from tuned.daemon.teller import Teller
-    from tuned.domain.resources import Resources
     from tuned.events import Events
+    from tuned.experiment.file import Resources
     from tuned.protocol.experiments import (
         AmendedView,
         ExperimentSummary,
@@ -275,7 +275,7 @@ def _resources(resources: Resources) -> ResourcesView:
         "memory": resources.memory,
         "cpus": resources.cpus,
         "pids": resources.pids,
-        "gpus": None if resources.gpus is None else float(resources.gpus),
+        "gpus": resources.gpus,
     }
 
 

@@ -125,7 +125,7 @@ class Scheduler:
 
     def _assess(self, search: Search) -> None:
         wanted = search.experiment.resources
-        missing, unenforced = self.gpus.missing(wanted.gpus), cgroup.unenforced(wanted, self._site.cgroups)
+        missing, unenforced = self.gpus.missing(wanted.cards), cgroup.unenforced(wanted, self._site.cgroups)
         search.assess(Shortfall(missing=missing, unenforced=unenforced))
 
     def running(self, name: str) -> list[Running]:
@@ -195,7 +195,7 @@ class Scheduler:
         ready = [search for search in self.searches.values() if search.may_start(len(self.slots))]
         is_queued = False
         for search in sorted(ready, key=lambda each: (each.busy, self._last_turn.get(each.name, 0))):
-            wanted = search.experiment.resources.gpus
+            wanted = search.experiment.resources.cards
             if wanted is not None and is_queued:
                 continue
             grant = self.gpus.grant(wanted)

@@ -6,8 +6,6 @@ It must never know the control groups that enforce the limits, or the pool that 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 SIZE_EXPECTED = 'bytes, or a number with K, M, G or T such as "4G", from 1M'
@@ -22,37 +20,23 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,9})?)([KMGT]?)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """The limits of one trial. None means no limit, and for GPUs that the trial gets none of its own."""
-
-    #: In bytes.
-    memory: int | None = None
-    #: The CPU time of so many CPUs, not certain CPUs.
-    cpus: float | None = None
-    #: Processes and threads at once.
-    pids: int | None = None
-    #: Whole cards, or the part of one card.
-    gpus: Fraction | None = None
-
-    @property
-    def limits(self) -> Mapping[str, str]:
-        """The limits that are set, by the key of the file, as a person would write them."""
-        found = {}
-        if self.memory is not None:
-            found["memory"] = format_size(self.memory)
-        if self.cpus is not None:
-            found["cpus"] = f"{self.cpus:g}"
-        if self.pids is not None:
-            found["pids"] = str(self.pids)
-        return found
-
-    def __str__(self) -> str:
-        gpus = {} if self.gpus is None else {"gpus": f"{float(self.gpus):g}"}
-        return ", ".join(f"{key} {text}" for key, text in {**self.limits, **gpus}.items())
+def limits(*, memory: int | None, cpus: float | None, pids: int | None) -> dict[str, str]:
+    """The limits that are set, by the key of the file, as a person would write them; memory is in bytes."""
+    found = {}
+    if memory is not None:
+        found["memory"] = format_size(memory)
+    if cpus is not None:
+        found["cpus"] = f"{cpus:g}"
+    if pids is not None:
+        found["pids"] = str(pids)
+    return found
 
 
-UNLIMITED = Resources()
+def described(*, memory: int | None, cpus: float | None, pids: int | None, gpus: float | None) -> str:
+    """The limits and the GPUs of each trial in one line; empty if there are none."""
+    cards = {} if gpus is None else {"gpus": f"{gpus:g}"}
+    each = {**limits(memory=memory, cpus=cpus, pids=pids), **cards}
+    return ", ".join(f"{key} {text}" for key, text in each.items())
 
 
 def parse_size(value: object) -> int:

@@ -16,10 +16,9 @@ from pydantic import BaseModel
 
 from tuned.config.toml import Problems, describe, load_toml, refuse_file
 from tuned.domain.names import NAME, NAME_EXPECTED
-from tuned.domain.resources import Resources
 from tuned.domain.space import Point, Space, Value, document
 from tuned.experiment.checks import Draft, check, substitute
-from tuned.experiment.file import LOCAL, Budget, Dedup, File, Objective, Retry
+from tuned.experiment.file import LOCAL, Budget, Dedup, File, Objective, Resources, Retry
 from tuned.experiment.samplers import Sampler
 
 __all__ = ["Budget", "Dedup", "Experiment", "Objective", "Retry", "Sampler", "defined", "parse", "text"]
@@ -114,7 +113,7 @@ def _build(document: dict[str, Any], file: str) -> Experiment:
         budget=tables.budget,
         dedup=tables.dedup,
         retry=tables.retry,
-        resources=tables.resources.resources(),
+        resources=tables.resources,
         points=tuple(map(space.point, tables.points)),
     )
 

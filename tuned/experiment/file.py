@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -28,7 +29,7 @@ from pydantic import (
 from tuned.config.fields import AbsolutePath, Cards, Count, Name, Size, Span
 from tuned.config.locations import Choice
 from tuned.config.toml import Table, describe, refuse, refuse_keys
-from tuned.domain.resources import Resources, parse_gpus
+from tuned.domain.resources import described, limits, parse_gpus
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
 from tuned.experiment import samplers
 
@@ -302,7 +303,7 @@ class Retry(Table):
     )
 
 
-class ResourcesTable(Table):
+class Resources(Table):
     """Limits of each trial."""
 
     memory: Size | None = Field(
@@ -323,9 +324,21 @@ class ResourcesTable(Table):
         "as it is.",
     )
 
-    def resources(self) -> Resources:
-        cards = None if self.gpus is None else parse_gpus(self.gpus)
-        return Resources(memory=self.memory, cpus=self.cpus, pids=self.pids, gpus=cards)
+    @property
+    def cards(self) -> Fraction | None:
+        """The GPUs, exactly: whole cards, or the part of one card. None if a trial gets none of its own."""
+        return None if self.gpus is None else parse_gpus(self.gpus)
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """The limits that are set, by the key of the file, as a person would write them."""
+        return limits(memory=self.memory, cpus=self.cpus, pids=self.pids)
+
+    def __str__(self) -> str:
+        return described(memory=self.memory, cpus=self.cpus, pids=self.pids, gpus=self.gpus)
+
+
+UNLIMITED = Resources()
 
 
 class File(Table):
@@ -350,7 +363,7 @@ class File(Table):
     budget: Budget = Field(default_factory=Budget)
     dedup: Dedup = Field(default_factory=Dedup)
     retry: Retry = Field(default_factory=Retry)
-    resources: Annotated[ResourcesTable, LOCAL] = Field(default_factory=ResourcesTable)
+    resources: Annotated[Resources, LOCAL] = Field(default_factory=Resources)
     points: Annotated[
         tuple[Mapping[str, Any], ...],
         BeforeValidator(_tables),

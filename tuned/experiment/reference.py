@@ -64,7 +64,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "budget": tables.Budget,
     "dedup": tables.Dedup,
     "retry": tables.Retry,
-    "resources": tables.ResourcesTable,
+    "resources": tables.Resources,
 }
 
 

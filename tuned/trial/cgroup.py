@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import structlog
 from asyncinotify import Inotify, Mask
 
-from tuned.domain.resources import UNLIMITED, Resources
+from tuned.experiment.file import UNLIMITED, Resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from tuned.domain.resources import UNLIMITED
+from tuned.experiment.file import UNLIMITED
 from tuned.trial import launch as launch_module
 from tuned.trial.preforks import ServerProcess, create_group, new_mark
 from tuned.trial.tree import Tree, completely

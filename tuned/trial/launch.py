@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuned.config import gpus
-from tuned.domain.resources import UNLIMITED, Resources
 from tuned.experiment.experiment import Experiment, text
+from tuned.experiment.file import UNLIMITED, Resources
 from tuned.trial.tree import Tree
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from uuid import uuid4
 import structlog
 
 from tuned.disk.files import open_memory
-from tuned.domain.resources import Resources
+from tuned.experiment.file import Resources
 from tuned.trial.tree import Adopted, Tree, completely
 from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, TRIALS, Order
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from fractions import Fraction
 from pathlib import Path
 from unittest.mock import AsyncMock
 
@@ -15,8 +14,8 @@ from tests.integration.trial.made_up import MadeUp
 from tuned.disk.state import StateDirectory
 from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.domain.ending import Cause, Ending
-from tuned.domain.resources import Resources
 from tuned.experiment.experiment import parse
+from tuned.experiment.file import Resources
 from tuned.trial import cgroup
 from tuned.trial.cgroup import Cgroup, Root
 from tuned.trial.evaluation import Evaluation, Site, evaluate
@@ -26,7 +25,7 @@ from tuned.worker.forkserver import TRIALS
 pytestmark = pytest.mark.usefixtures("_subreaper")
 
 ALL = ("memory", "cpu", "pids", "io")
-LIMITED = Resources(memory=2**32, cpus=1.5, pids=512, gpus=Fraction(1))
+LIMITED = Resources(memory=2**32, cpus=1.5, pids=512, gpus=1.0)
 
 
 @pytest.fixture
@@ -144,7 +143,7 @@ def test_a_place_that_was_made_anew_has_its_controllers_again(made_up: MadeUp) -
 def test_what_is_kept_is_not_spoken_of() -> None:
     root = Root(Path("/nowhere"), frozenset({"memory", "cpu", "pids"}))
     assert cgroup.unenforced(LIMITED, root) == ""
-    assert cgroup.unenforced(Resources(gpus=Fraction(1)), None) == ""
+    assert cgroup.unenforced(Resources(gpus=1.0), None) == ""
 
 
 def test_each_limit_that_is_not_kept_is_told_with_its_reason() -> None:

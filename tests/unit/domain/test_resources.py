@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuned.domain.resources import Resources, format_size, parse_gpus, parse_size
+from tuned.domain.resources import described, format_size, limits, parse_gpus, parse_size
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_a_part_of_several_cards_is_refused(written: float) -> None:
 
 
 def test_what_is_not_set_is_not_said() -> None:
-    assert str(Resources()) == ""
-    assert str(Resources(memory=2**30, gpus=Fraction(1, 2))) == "memory 1G, gpus 0.5"
-    assert Resources(cpus=0.5, pids=64, gpus=Fraction(1)).limits == {"cpus": "0.5", "pids": "64"}
+    assert described(memory=None, cpus=None, pids=None, gpus=None) == ""
+    assert described(memory=2**30, cpus=None, pids=None, gpus=0.5) == "memory 1G, gpus 0.5"
+    assert limits(memory=None, cpus=0.5, pids=64) == {"cpus": "0.5", "pids": "64"}

@@ -22,7 +22,7 @@ from tests.unit.experiment.sources import (
     told,
     with_parts,
 )
-from tuned.domain.resources import Resources
+from tuned.experiment.file import Resources
 
 
 def test_a_file_means_what_it_says() -> None:
@@ -40,7 +40,8 @@ def test_a_file_means_what_it_says() -> None:
     )
     assert (experiment.dedup.on_complete, experiment.dedup.on_running) == ("resample", "wait")
     assert (experiment.dedup.patience, experiment.retry.attempts) == (5, 1)
-    assert experiment.resources == Resources(memory=3 * 2**29, cpus=2, pids=512, gpus=Fraction(1, 10))
+    assert experiment.resources == Resources(memory=3 * 2**29, cpus=2, pids=512, gpus=0.1)
+    assert experiment.resources.cards == Fraction(1, 10)
     assert experiment.points[0].values == {"size": 16, "lr": 1e-3, "optimizer": "adam"}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.factories import MIXED
-from tuned.domain.resources import UNLIMITED
 from tuned.experiment.experiment import Experiment, parse
+from tuned.experiment.file import UNLIMITED
 from tuned.trial import launch as launch_module
 from tuned.trial.launch import Launch, command, launch_problem
 

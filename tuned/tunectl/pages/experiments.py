@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tuned.domain.resources import Resources, parse_gpus
+from tuned.domain.resources import described
 from tuned.tunectl.pages.words import (
     STATE_COLOURS,
     budget_text,
@@ -148,8 +148,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
 def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]:
     if view is None:
         return []
-    gpus = None if view["gpus"] is None else parse_gpus(view["gpus"])
-    each = str(Resources(memory=view["memory"], cpus=view["cpus"], pids=view["pids"], gpus=gpus))
+    each = described(**view)
     return [("  Each trial", each)] if each else []
 
 
