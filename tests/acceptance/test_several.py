@@ -37,10 +37,11 @@ def cancel(daemon: Daemon, *names: str) -> None:
 
 
 def test_two_experiments_get_as_many_slots_each_while_both_run(shared: Daemon) -> None:
-    shared.drop("left", counted(shared, "left", "sleep 0.05", high=9999))
+    # Long enough that the pause between two trials of a slot, which varies, does not decide the shares.
+    shared.drop("left", counted(shared, "left", "sleep 0.3", high=9999))
     until(lambda: shared.evaluations("left").total() >= 4, what="one experiment to have all slots")
     stream = shared.watching()
-    shared.drop("right", counted(shared, "right", "sleep 0.05", high=9999))
+    shared.drop("right", counted(shared, "right", "sleep 0.3", high=9999))
     started = (event["experiment"] for event in stream if event["event"] == "trial-started")
     # Starts count from the first one of the second experiment on.
     assert any(name == "right" for name in started)
