@@ -68,8 +68,8 @@ class TrialLog:
         self._began = 0.0
 
     def open(self) -> None:
-        """For a thread, before the first write."""
-        self._file.open()
+        """Before the first write. Returns at once."""
+        self._submit(self._file.open)
 
     def has_room(self) -> bool:
         """False: the disk does not keep up. True again at the latest after STALL_SECONDS."""
@@ -130,20 +130,16 @@ class TrialLog:
 
 
 class _File:
-    """The file itself. Belongs to the writer's thread once it is open."""
+    """The file itself. Belongs to the writer's thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
         self._size = 0
-        self._is_over = False
 
     def open(self) -> None:
         with self._survived():
             self._open()
-        if self._is_over:
-            # The disk hung, and its trial was cancelled meanwhile.
-            self._close()
 
     def write(self, output: bytes) -> None:
         left = memoryview(output)
@@ -158,7 +154,6 @@ class _File:
                     self._open()
 
     def end(self, output: bytes, remove: Sequence[Path]) -> None:
-        self._is_over = True
         self.write(output)
         self._close()
         for directory in remove:

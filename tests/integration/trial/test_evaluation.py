@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from unittest.mock import AsyncMock
@@ -15,12 +13,10 @@ from structlog.testing import capture_logs
 from tests.factories import line
 from tests.integration.trial.starting import serving
 from tests.integration.trial.trees import cgroup_root
-from tests.waiting import PATIENCE_SECONDS
 from tuned.disk.state import StateDirectory
-from tuned.disk.trial_log import TrialLog
 from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.experiment.experiment import parse
-from tuned.trial import cgroup, process
+from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate
 from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.launch import Launch, Start
@@ -86,23 +82,6 @@ async def test_directories_are_made_private_and_the_empty_ones_are_gone_at_the_e
     assert seen == [0o700] * 5
     assert [path.name for path in trial.files.directory.iterdir()] == ["output.log"]
     assert not trial.point_directory.exists()
-
-
-async def test_the_loop_goes_on_while_the_disk_makes_directories(
-    trial: Evaluation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    goes_on = threading.Event()
-    prepare = process._prepare
-
-    def slowly(launch: Launch, kept: TrialLog) -> str | None:
-        loop.call_soon_threadsafe(goes_on.set)
-        assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
-        return prepare(launch, kept)
-
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(process, "_prepare", slowly)
-    assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
-    assert goes_on.is_set()
 
 
 async def test_a_disk_without_room_is_this_hosts_trouble(trial: Evaluation) -> None:

@@ -41,7 +41,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 async def write(log: Path, *chunks: bytes) -> None:
     file = TrialLog(log)
-    await asyncio.to_thread(file.open)
+    file.open()
     for chunk in chunks:
         file.write(chunk)
     await file.close()
@@ -140,7 +140,7 @@ async def test_what_waits_for_a_slow_disk_is_bounded_and_the_newest_is_kept(
 ) -> None:
     monkeypatch.setattr(trial_log, "WAITING_BYTES", 40)
     file = TrialLog(tmp_path / "output.log")
-    await asyncio.to_thread(file.open)
+    file.open()
     file.write(b"first\n")
     await until_async(lambda: file._writing is not None, what="the first write to begin")
     for number in range(10):
@@ -187,16 +187,9 @@ async def test_a_reader_does_not_hold_up_the_loop(tmp_path: Path, monkeypatch: p
     assert [chunk async for chunk in trial_log.read(tmp_path / "output.log", None)] == [b"one\n"]
 
 
-async def test_a_log_that_opens_after_its_end_is_closed(tmp_path: Path) -> None:
-    file = TrialLog(tmp_path / "output.log")
-    await file.close()
-    await asyncio.to_thread(file.open)
-    assert file._file._descriptor is None
-
-
 async def test_directories_are_removed_at_the_end_if_they_are_empty(tmp_path: Path) -> None:
     file = TrialLog(tmp_path / "output.log")
-    await asyncio.to_thread(file.open)
+    file.open()
     for name in ("empty", "full", "full/file"):
         (tmp_path / name).mkdir()
     await file.close([tmp_path / "empty", tmp_path / "full", tmp_path / "none"])
