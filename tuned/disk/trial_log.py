@@ -1,7 +1,7 @@
 """The file of a trial's output: written while the trial prints, and read, also while it still prints.
 
-It must never hurt the trial, and never hold up the event loop, whatever the disk does: one thread writes for
-all trials, and the end of a trial waits for it within bounds.
+It must never hurt the trial, and never hold up the event loop or the trial's end, whatever the disk does: one
+thread writes for all trials, and a reader waits for it within bounds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import os
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -20,7 +21,7 @@ from asyncinotify import Inotify, Mask
 from tuned.disk.layout import older_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -41,8 +42,8 @@ GATHER_SECONDS = 0.02
 #: A write that takes longer does not hold up the trial: the oldest output that waits is left out.
 STALL_SECONDS = 2.0
 
-#: How long the end of a trial waits until its output is in the file.
-CLOSE_SECONDS = 5.0
+#: How long a reader waits until the output of a trial that has ended is in the file.
+WRITTEN_SECONDS = 5.0
 
 CHUNK_BYTES = 64 * 1024
 
@@ -86,17 +87,11 @@ class TrialLog:
         if self._timer is None:
             self._timer = self._loop.call_later(GATHER_SECONDS, self._hand_over)
 
-    async def close(self, remove: Sequence[Path] = ()) -> None:
-        """Returns once all of the output is in the file and these directories are removed if they are empty.
-
-        A disk that hangs is waited for CLOSE_SECONDS. Must not be cancelled.
-        """
+    def close(self) -> None:
+        """After the last write. Returns at once: ``read`` waits until all of the output is in the file."""
         if self._timer is not None:
             self._timer.cancel()
-        closed = self._submit(self._file.end, self._take_waiting(), remove)
-        await asyncio.wait([closed], timeout=CLOSE_SECONDS)
-        if not closed.done():
-            _log.warning("output not kept", file=str(self._path), error="the disk is too slow")
+        self._submit(self._file.end, self._take_waiting())
 
     def _is_stalled(self) -> bool:
         return self._writing is not None and self._loop.time() - self._began > STALL_SECONDS
@@ -153,12 +148,9 @@ class _File:
                     self._path.replace(older_part(self._path))
                     self._open()
 
-    def end(self, output: bytes, remove: Sequence[Path]) -> None:
+    def end(self, output: bytes) -> None:
         self.write(output)
         self._close()
-        for directory in remove:
-            with contextlib.suppress(OSError):
-                directory.rmdir()
 
     def _open(self) -> None:
         # A trial may have put a link or a FIFO in its place.
@@ -184,11 +176,19 @@ class _File:
 _GROWS = Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO
 
 
+async def all_written() -> None:
+    """Waits until the output of all trials that have ended is in their files; not long if the disk hangs."""
+    # The thread takes one piece of work after the other: once it takes this one, it has done those before.
+    reached = asyncio.get_running_loop().run_in_executor(_writer, threading.get_ident)
+    await asyncio.wait([reached], timeout=WRITTEN_SECONDS)
+
+
 async def read(log: Path, running: asyncio.Task[Any] | None) -> AsyncGenerator[bytes, None]:
     """The log from its beginning; with ``running``, also the output that is added until that task ends.
 
     Raises FileNotFoundError at the first chunk if nothing was ever printed to it.
     """
+    await all_written()
     with contextlib.suppress(FileNotFoundError), await _in_thread(_open_to_read, older_part(log)) as old:
         while chunk := await _in_thread(old.read, CHUNK_BYTES):
             yield chunk
@@ -200,6 +200,8 @@ async def read(log: Path, running: asyncio.Task[Any] | None) -> AsyncGenerator[b
             while True:
                 # Looked at before the read: output from before the trial's end is read after its end.
                 is_over = running is None or running.done()
+                if is_over:
+                    await all_written()
                 while chunk := await _in_thread(file.read, CHUNK_BYTES):
                     yield chunk
                 if await _in_thread(_was_rotated, file, log):

@@ -8,6 +8,7 @@ output.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 
@@ -39,7 +40,10 @@ async def run(
             return _failed(Cause.EXIT, problem)
         return await _watch(launch, start, reports, kept, on_line)
     finally:
-        await completely(kept.close(launch.removed_if_empty))
+        kept.close()
+        for directory in launch.removed_if_empty:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
 
 def _prepare(launch: Launch, kept: TrialLog) -> str | None:

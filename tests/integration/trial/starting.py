@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tuned.disk import trial_log
 from tuned.domain.ending import Ending
 from tuned.trial import process
 from tuned.trial.fork_servers import ForkServer, ServerProgram
-from tuned.trial.launch import Launch
-from tuned.trial.process import OnReport
+from tuned.trial.launch import Launch, Start
+from tuned.trial.process import OnLine, OnReport
 
 
 @asynccontextmanager
@@ -23,4 +24,13 @@ async def serving(program: ServerProgram) -> AsyncIterator[ForkServer]:
 
 async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
     async with serving(ServerProgram.of_commands()) as server:
-        return await process.run(launch, server.start, on_report)
+        return await run_with(launch, server.start, on_report)
+
+
+async def run_with(
+    launch: Launch, start: Start, on_report: OnReport | None = None, on_line: OnLine | None = None
+) -> Ending:
+    """Runs it, and waits until its output is in the log."""
+    ending = await process.run(launch, start, on_report, on_line)
+    await trial_log.all_written()
+    return ending

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from tests.factories import line
 from tests.integration.trial.starting import serving
 from tests.integration.trial.trees import cgroup_root
+from tuned.disk import trial_log
 from tuned.disk.state import StateDirectory
 from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.experiment.experiment import parse
@@ -79,6 +80,7 @@ async def test_directories_are_made_private_and_the_empty_ones_are_gone_at_the_e
 
     begin, trial.start = trial.start, start
     assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
+    await trial_log.all_written()
     assert seen == [0o700] * 5
     assert [path.name for path in trial.files.directory.iterdir()] == ["output.log"]
     assert not trial.point_directory.exists()

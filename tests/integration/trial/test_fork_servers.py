@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from tests.acceptance.daemon import all_processes, environment_of, is_alive
+from tests.integration.trial.starting import run_with
 from tests.integration.trial.trees import cgroup_root, double_fork, pid_in
 from tests.waiting import until_async
 from tuned.disk.files import make_directory
@@ -24,7 +25,6 @@ from tuned.disk.state import StateDirectory
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import parse
 from tuned.trial import launch as launch_module
-from tuned.trial import process
 from tuned.trial.cgroup import Root
 from tuned.trial.evaluation import Site
 from tuned.trial.fork_servers import ForkServer, ServerProgram
@@ -83,7 +83,7 @@ class Host:
         return self.directory / f"{x}.log"
 
     async def run(self, x: int = 0, timeout_seconds: float | None = 60) -> Ending:
-        return await process.run(self.launch(x, timeout_seconds), self.server.start)
+        return await run_with(self.launch(x, timeout_seconds), self.server.start)
 
     async def value(self, x: int = 0) -> float:
         ending = await self.run(x)
@@ -163,7 +163,7 @@ async def test_a_trial_has_its_own_environment_and_directory_and_no_input(host: 
     host.env = 'OURS = "set"'
     await host.value(3)
     launch = host.launch(7)
-    ending = await process.run(launch, host.server.start)
+    ending = await run_with(launch, host.server.start)
     assert ending.values == (14.0,), host.log(7).read_text()
     found = json.loads(host.log(7).read_text().splitlines()[0])
     assert found == {**launch.environment, "TUNED_MARK": launch.mark}
@@ -467,7 +467,7 @@ async def test_what_cannot_be_forked_is_this_hosts_trouble_and_says_what_to_do(
 async def test_a_mark_of_another_length_lets_no_trial_begin(host: Host) -> None:
     host.write("def objective(trial): return 1")
     launch = replace(host.launch(), mark="short")
-    ending = await process.run(launch, host.server.start)
+    ending = await run_with(launch, host.server.start)
     assert ending.failure is not None
     assert ending.failure.message == (
         "exit status 125: tuned: cannot begin the trial: the mark short is not as long as the server's"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.factories import line
 from tests.integration.trial.made_up import MadeUp
+from tuned.disk import trial_log
 from tuned.disk.state import StateDirectory
 from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.domain.ending import Cause, Ending
@@ -181,6 +182,7 @@ async def _evaluated(tmp_path: Path, objective: str) -> Ending:
             return await evaluate(evaluation, AsyncMock(return_value=False))
         finally:
             await servers.close()
+            await trial_log.all_written()
 
 
 def printed(tmp_path: Path) -> str:

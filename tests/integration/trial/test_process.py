@@ -17,13 +17,13 @@ import pytest
 
 from tests.acceptance.daemon import all_processes, is_alive, resident_megabytes
 from tests.factories import MIXED
-from tests.integration.trial.starting import run, serving
+from tests.integration.trial.starting import run, run_with, serving
 from tests.integration.trial.trees import cgroup_root, double_fork, pid_in, staying
 from tests.waiting import PATIENCE_SECONDS, until, until_async
 from tuned.disk import trial_log
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import parse
-from tuned.trial import cgroup, process
+from tuned.trial import cgroup
 from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.launch import Launch
 
@@ -151,7 +151,7 @@ async def test_a_slow_disk_holds_up_neither_the_loop_nor_the_end(
         write(file, output)
 
     monkeypatch.setattr(trial_log._File, "write", slow_write)
-    monkeypatch.setattr(trial_log, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(trial_log, "WRITTEN_SECONDS", 0.05)
     assert (await sh(bare, "echo 0.5")).values == (0.5,)
     assert bare.log.read_text() == ""
     goes_on.set()
@@ -162,7 +162,7 @@ async def test_a_last_line_without_its_end_is_told_as_a_line(bare: Launch) -> No
     seen: list[bytes] = []
     async with serving(ServerProgram.of_commands()) as server:
         launch = replace(bare, argv=("printf", "1\\n2"))
-        await process.run(launch, server.start, on_line=seen.append)
+        await run_with(launch, server.start, on_line=seen.append)
     assert seen == [b"1", b"2"]
 
 
@@ -250,7 +250,7 @@ async def test_what_an_experiment_sets_is_for_its_program_and_not_for_what_begin
     argv = ("sh", "-c", "test $PYTHONHOME = /no/where && echo 1")
     begun = replace(launch, argv=argv, environment={**launch.environment, **setting})
     async with serving(program) as server:
-        assert (await process.run(begun, server.start)).values == (1.0,)
+        assert (await run_with(begun, server.start)).values == (1.0,)
 
 
 async def test_it_runs_in_its_working_directory(launch: Launch, tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ async def test_what_is_still_giving_back_its_memory_is_waited_for(launch: Launch
     leave = shlex.join(["setsid", "--fork", sys.executable, "-S", "-c", program])
     script = f"{leave}; until [ -e {file} ]; do sleep 0.01; done; echo 1"
     async with serving(ServerProgram.of_commands()) as server:
-        ending = await process.run(replace(launch, argv=("sh", "-c", script)), server.start)
+        ending = await run_with(replace(launch, argv=("sh", "-c", script)), server.start)
         assert not is_alive(pid_in(file))
     assert ending.values == (1.0,)
 
@@ -462,3 +462,11 @@ async def test_a_run_that_is_cancelled_in_the_grace_of_its_timeout_kills_its_tre
     pid = await asyncio.to_thread(pid_in, file)
     await cancel(running)
     assert not is_alive(pid)
+
+
+async def test_directories_that_a_trial_leaves_empty_are_removed(launch: Launch, tmp_path: Path) -> None:
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    made = replace(launch, directories=(empty, full), removed_if_empty=(empty, full))
+    await sh(made, f"touch {full}/kept; echo 1")
+    assert not empty.exists()
+    assert (full / "kept").exists()
