@@ -6,34 +6,18 @@ import datetime as dt
 import itertools
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import event, update
+from sqlalchemy import update
 
+from tests.factories import statements
 from tests.integration.storage.queries.worlds import World, a_bit_of_everything, trial_of
 from tuned.domain.states import StudyState
 from tuned.errors import NotFound
-from tuned.storage.database import Database
 from tuned.storage.queries import experiments
 from tuned.storage.studies import set_state
 from tuned.storage.tables.schema import UID_ATTRIBUTE, study_system_attributes, t_study
-
-
-@contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    event.listen(database.engine, "before_cursor_execute", listen)
-    yield seen
-    event.remove(database.engine, "before_cursor_execute", listen)
-
 
 # Counts
 

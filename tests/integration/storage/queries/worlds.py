@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, create_trial
 
+from tests.factories import MIXED
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import Result, TellOutcome
@@ -30,24 +31,6 @@ Direction = Literal["minimize", "maximize"]
 
 
 INFINITY = float("inf")
-
-
-SPACE = """
-[space.size]
-type = "int"
-low = 1
-high = 9
-
-[space.rate]
-type = "float"
-low = 0.0
-high = 1.0
-step = 0.2
-
-[space.kind]
-type = "categorical"
-choices = ["a", "b", true]
-"""
 
 
 DISTRIBUTIONS = {
@@ -112,7 +95,7 @@ class World:
     claimants: dict[str, Claimant] = field(default_factory=dict)
 
     def search(self, name: str = "exp", text: str = "", host: str = "h1") -> Searched:
-        content = f'name = "{name}"\n{text}\n[objective]\ncommand = ["true"]\n{SPACE}'
+        content = f'name = "{name}"\n{text}\n[objective]\ncommand = ["true"]\n{MIXED}'
         experiment = parse(content.encode(), f"{name}.toml")
         encoding = Encoding(experiment.space)
         status = open_study(self.database, experiment, encoding, is_new=True)
