@@ -34,6 +34,21 @@ _ENDLESS_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){200}""")
 
 _LARGEST_INTEGER = 2**63
 
+#: Values as other languages write them, and what to write in a TOML file.
+_FOREIGN_WORDS = {
+    **dict.fromkeys(
+        ("null", "Null", "NULL", "None", "nil"),
+        'a TOML value: TOML has no null, so leave the key out, or use a string such as "none"',
+    ),
+    **dict.fromkeys(("True", "TRUE"), "true"),
+    **dict.fromkeys(("False", "FALSE"), "false"),
+    **dict.fromkeys(("NaN", "NAN", "Infinity", "Inf"), "a finite number"),
+}
+
+_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+_WORD = re.compile(r"[-+]?(\w+)")
+
 _EXPECTED = {
     "int_type": "an integer",
     "float_type": "a number",
@@ -132,6 +147,11 @@ class Problems:
             self.add(key, describe(raw), "a table" if choice.default else f"a table with a {choice.key}")
             return
         chosen = raw.get(choice.key)
+        inner = next((name for name, value in raw.items() if isinstance(value, dict)), None)
+        if chosen is None and inner is not None:
+            beside = dotted(inner, prefix=key.rpartition(".")[0])
+            self.add(dotted(inner, prefix=key), "a table", f"{choice.key} in {key}, or [{beside}] beside it")
+            return
         if choice.default is None:
             expected = alternatives(f'"{tag}"' for tag in place.tags)
         else:
@@ -154,11 +174,21 @@ def load_toml(content: bytes, file: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         if text.startswith("\ufeff"):
             refuse_file(file, "a byte order mark", "a TOML file in UTF-8 without one")
+        _refuse_foreign_word(text, str(error), file)
         refuse_file(file, f"a mistake in the TOML: {printable(str(error))}", "a TOML file")
     except (ValueError, RecursionError):
         refuse_file(file, "a number of over 4300 digits or very deep nesting", "a TOML file of plain values")
     _refuse_unfit_values(document, file)
     return document
+
+
+def _refuse_foreign_word(text: str, mistake: str, file: str) -> None:
+    if place := _PLACE.search(mistake):
+        # tomllib takes \\r\\n for \\n, and stops where the value begins.
+        line = text.split("\n")[int(place[1]) - 1]
+        word = _WORD.match(line, int(place[2]) - 1)
+        if word is not None and (expected := _FOREIGN_WORDS.get(word[1])):
+            refuse_file(file, f"{word[1]} in line {place[1]}, column {place[2]}", expected)
 
 
 def refuse_file(file: str, found: str, expected: str) -> Never:

@@ -36,6 +36,28 @@ def test_what_is_no_toml_is_told_with_its_place(content: bytes, told: str) -> No
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("null", 'TOML has no null, so leave the key out, or use a string such as "none"'),
+        ("None", "TOML has no null"),
+        ("True", "expected true"),
+        ("False", "expected false"),
+        ("-Infinity", "expected a finite number"),
+    ],
+)
+@pytest.mark.parametrize("line", ["choices = [1, {}]", "name = {}", "a = {{ b = {} }}"])
+def test_a_word_of_another_language_is_told_with_what_to_write(value: str, expected: str, line: str) -> None:
+    text = f"# a comment\r\n{line.format(value)}"
+    with pytest.raises(InvalidInput) as caught:
+        parse(text.encode(), "x.toml")
+    column = line.format("?").index("?") + 1
+    assert str(caught.value).startswith(
+        f"x.toml: found {value.strip('-')} in line 2, column {column}, expected "
+    )
+    assert expected in str(caught.value)
+
+
 def test_only_the_first_hundred_mistakes_are_listed() -> None:
     lines = told("\n".join(f"k{number} = 1" for number in range(500)) + MINIMAL)
     assert len(lines) == 101

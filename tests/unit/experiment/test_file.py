@@ -181,6 +181,10 @@ _REFUSED = {
         with_parts(space="[space.lr]\nlow = 1"),
         'space.lr.type: found nothing, expected "int", "float" or "categorical"',
     ),
+    "a parameter inside of another": (
+        with_parts(space=f"[space.a]\nlow = 1\n[space.a.lr]\nlow = 1\n{LR}"),
+        "space.a.lr: found a table, expected type in space.a, or [space.lr] beside it",
+    ),
     "type": (
         with_parts(space='[space.lr]\ntype = "real"'),
         'space.lr.type: found "real", expected "int", "float" or "categorical"',
