@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuned.config import gpus
+from tuned.config.toml import printable
 from tuned.experiment.experiment import Experiment, text
 from tuned.experiment.file import UNLIMITED, Resources
 from tuned.trial.tree import Tree
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _WITHHELD = frozenset({"CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "INVOCATION_ID"})
 
 _WITHHELD_PREFIXES = ("LISTEN_", "PG", "TUNED_", "WATCHDOG_")
+
+
+#: The kernel reads no more of a script's first line.
+_LONGEST_FIRST_LINE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +131,34 @@ def launch_problem(launch: Launch) -> str | None:
             return f"cannot run {program!r}: there is no such file (working directory {launch.workdir})"
         if not os.access(path, os.X_OK) or path.is_dir():
             return f"cannot run {program!r}: it is not executable"
-        return None
+        return (
+            None if (problem := interpreter_problem(path)) is None else f"cannot run {program!r}: {problem}"
+        )
     search = launch.environment.get("PATH", os.defpath)
     return (
         None
         if shutil.which(program, path=search)
         else f"cannot run {program!r}: not found in PATH ({search})"
     )
+
+
+def interpreter_problem(script: Path) -> str | None:
+    """Why the interpreter that a script names in its first line cannot run it; None for other files too."""
+    try:
+        with script.open("rb") as file:
+            line = file.readline(_LONGEST_FIRST_LINE)
+    except OSError:
+        return None
+    words = line[2:].split(maxsplit=1) if line.startswith(b"#!") else []
+    # A space ends the interpreter's name for the kernel, and a carriage return does not.
+    name = line[2:].strip(b" \t\n").split(b" ")[0] if words else b""
+    interpreter = Path(os.fsdecode(name))
+    if not words or interpreter.exists():
+        return None
+    shown = printable(os.fsdecode(name))
+    if name.endswith(b"\r"):
+        return (
+            f"its first line names the interpreter {shown}, because the lines of {script} end as on "
+            "Windows: convert it, such as with sed -i 's/\\r$//'"
+        )
+    return f"its first line names the interpreter {shown}, and there is no such file"
