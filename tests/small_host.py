@@ -104,6 +104,7 @@ def a_status(**changes: object) -> Status:
         state="running",
         version="0.1.0",
         pid=4711,
+        is_service=True,
         uptime_seconds=7384.0,
         isolation="cgroup",
         limits=["memory", "cpus", "pids"],

@@ -32,7 +32,7 @@ class Paths:
 
 def default_paths(environ: Mapping[str, str], user_id: int | None = None) -> Paths:
     is_root = (os.geteuid() if user_id is None else user_id) == 0
-    if is_root or any(environ.get(name) for name in _SYSTEMD):
+    if is_root or is_service(environ):
         return Paths(
             config=Path("/etc/tuned/tuned.toml"),
             spool=Path("/var/spool/tuned"),
@@ -46,6 +46,11 @@ def default_paths(environ: Mapping[str, str], user_id: int | None = None) -> Pat
         state_dir=state_dir,
         socket=_user_socket(environ),
     )
+
+
+def is_service(environ: Mapping[str, str]) -> bool:
+    """Whether systemd began this process from a unit of ours."""
+    return any(environ.get(name) for name in _SYSTEMD)
 
 
 def socket_candidates(environ: Mapping[str, str]) -> list[Path]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tuned import __version__
+from tuned.config.paths import is_service
 from tuned.config.settings import Settings, redacted
 from tuned.daemon import doctor
 from tuned.disk import trial_log
@@ -77,6 +78,7 @@ class Api:
             "state": self.state().value,
             "version": __version__,
             "pid": os.getpid(),
+            "is_service": is_service(os.environ),
             "uptime_seconds": time.monotonic() - self._began,
             "isolation": self._isolation(),
             "limits": cgroup.kept(self.site.cgroups),

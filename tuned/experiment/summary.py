@@ -14,7 +14,7 @@ from tuned.experiment.experiment import Experiment
 _LONGEST_SHOWN_ARGV = 200
 
 
-def summary(experiment: Experiment, slots: int | None = None) -> list[str]:
+def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
     """The experiment in short lines for people."""
     budget = experiment.budget
     limits = [
@@ -24,19 +24,26 @@ def summary(experiment: Experiment, slots: int | None = None) -> list[str]:
     ]
     seed = "" if experiment.sampler.seed is None else f", seed {experiment.sampler.seed}"
     lines = [
-        f"study: {experiment.name}, {' and '.join(experiment.directions)}",
+        f"study: {experiment.name}, {' and '.join(experiment.directions)}"
+        + ("" if has_direction else " (the default)"),
         f"runs: {_example(experiment)}",
         f"space: {_size(experiment.space)}",
         f"sampler: {experiment.sampler.name}{seed}{_sampler_note(experiment)}",
-        f"budget: {', '.join(filter(None, limits)) or 'none, it ends when the space is exhausted'}",
+        f"budget: {', '.join(filter(None, limits)) or _endless(experiment.space)}",
     ]
-    if (parallel := experiment.parallel or slots) is not None:
-        lines.append(f"at once: {min(parallel, slots or parallel)} on this host")
+    if experiment.parallel is not None:
+        lines.append(f"at once: {experiment.parallel} on this host")
     if each := str(experiment.resources):
         lines.append(f"each trial: {each}")
     if count := len(experiment.points):
         lines.append(f"first: {count} given point{'' if count == 1 else 's'}")
     return lines
+
+
+def _endless(space: Space) -> str:
+    return (
+        "none, it runs until cancelled" if space.size is None else "none, it ends when the space is exhausted"
+    )
 
 
 def _example(experiment: Experiment) -> str:

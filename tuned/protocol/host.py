@@ -50,6 +50,8 @@ class Status(TypedDict):
     state: HostStateName
     version: str
     pid: int
+    #: Whether systemd runs it as a service, with a private /tmp and without homes.
+    is_service: bool
     uptime_seconds: float
     isolation: Literal["cgroup", "best-effort"]
     #: The limits that this host can keep: of memory, cpus and pids.

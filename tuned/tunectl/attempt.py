@@ -1,6 +1,6 @@
 """One evaluation here and now, as a trial would be, and what would be different at the daemon.
 
-It asks no daemon and writes nothing to a database, because a newcomer meets their first mistake here.
+It needs no daemon and writes nothing to a database, because a newcomer meets their first mistake here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,19 +23,25 @@ from tuned.disk.layout import TrialFiles
 from tuned.trial import launch as launch_module
 from tuned.trial import process, process_table
 from tuned.trial.fork_servers import ForkServer, ServerProgram
-from tuned.tunectl.hints import hints
+from tuned.tunectl.advice import advice
+from tuned.tunectl.hints import hints, surroundings
 from tuned.tunectl.submit import example_point, load, point_text
-from tuned.tunectl.text import Colour, number
+from tuned.tunectl.text import Colour, number, printable
 
 if TYPE_CHECKING:
     from tuned.domain.ending import Ending
     from tuned.domain.space import Point
     from tuned.experiment.experiment import Experiment
+    from tuned.tunectl.session import Session
     from tuned.tunectl.text import Canvas
 
 
-def run(canvas: Canvas, file: str, *, is_random: bool) -> int:
-    parsed, _ = load(file)
+#: More of the end of the output than its last line.
+_LAST_BYTES = 4096
+
+
+def run(session: Session, file: str, *, is_random: bool) -> int:
+    parsed, content = load(file)
     point = parsed.space.uniform(random.SystemRandom()) if is_random else example_point(parsed)
     click.echo(f"{parsed.name}: {point_text(point)}", err=True)
     with tempfile.TemporaryDirectory(prefix="tunectl-try-") as scratch:
@@ -42,9 +49,16 @@ def run(canvas: Canvas, file: str, *, is_random: bool) -> int:
             ending = asyncio.run(_evaluate(parsed, point, Path(scratch)))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
+        last_line = _last_line(TrialFiles(Path(scratch)).log)
+    canvas = session.canvas
     click.echo(_outcome(canvas, ending), err=True)
-    for hint in hints(parsed, point, ending):
-        click.echo(f"{canvas.paint('hint:', Colour.YELLOW)} {hint}", err=True)
+    document = tomllib.loads(content.decode())
+    found = [
+        *hints(parsed, point, ending, daemon=surroundings(session.client), last_line=last_line),
+        *(text for _, text in advice(parsed, document, last_line)),
+    ]
+    for hint in dict.fromkeys(found):
+        click.echo(f"{canvas.paint('hint:', Colour.YELLOW)} {printable(hint)}", err=True)
     return 0 if ending.failure is None else 1
 
 
@@ -92,6 +106,12 @@ def _launch(parsed: Experiment, point: Point, scratch: Path) -> launch_module.La
 
 def _tell_report(step: int, value: float) -> None:
     click.echo(f"intermediate value at step {step}: {number(value)}", err=True)
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+        return (file.read().strip().splitlines() or [b""])[-1].decode(errors="replace")
 
 
 def _outcome(canvas: Canvas, ending: Ending) -> str:

@@ -5,14 +5,17 @@ They look at the file's own words and at this host's files, and never run anythi
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
 import shutil
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuned.errors import TunedError
 from tuned.tunectl.text import span
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from tuned.domain.ending import Ending, Failure
     from tuned.domain.space import Point
     from tuned.experiment.experiment import Experiment
+    from tuned.tunectl.client import Client
 
 
 #: The service's user, and the PATH that systemd gives to a service.
@@ -34,19 +38,68 @@ SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 _HIDDEN = tuple(Path(each) for each in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
 
 
+#: Where a package or an administrator puts the unit.
+_UNITS = [
+    Path(each, "tuned.service")
+    for each in (
+        "/etc/systemd/system",
+        "/run/systemd/system",
+        "/usr/lib/systemd/system",
+        "/lib/systemd/system",
+    )
+]
+
+_LAST_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?(?!.*\d)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The daemon that would run the trial: the one that answers, or the one that is installed."""
+
+    is_service: bool
+    #: Its PATH, if that is known.
+    path: str | None
+
+
+def surroundings(client: Client) -> Surroundings:
+    try:
+        status = client.get("/v1/status")
+    except TunedError:
+        is_service = any(unit.exists() for unit in _UNITS)
+        return Surroundings(is_service=is_service, path=SERVICE_PATH if is_service else None)
+    is_service = status["is_service"]
+    return Surroundings(
+        is_service=is_service, path=_path_of(status["pid"]) or (SERVICE_PATH if is_service else None)
+    )
+
+
+def _path_of(pid: int) -> str | None:
+    """A process's PATH; None if this user may not read it."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return next((os.fsdecode(each[5:]) for each in variables if each.startswith(b"PATH=")), None)
+
+
 #: A shell would have understood these.
 _SHELL_SYNTAX = re.compile(r"\d?[<>|&;]+.*|~/.*|\$\w.*|\$\{.*")
 
 
-def hints(parsed: Experiment, point: Point, ending: Ending) -> Iterator[str]:
-    """Sentences for a person, the most likely mistake first."""
+def hints(
+    parsed: Experiment, point: Point, ending: Ending, *, daemon: Surroundings, last_line: str
+) -> Iterator[str]:
+    """Sentences for a person, the most likely mistake first.
+
+    ``last_line`` is the last one of the trial's output.
+    """
     objective = parsed.objective
     argv = [] if objective.python is not None else list(parsed.argv(point))
     if objective.workdir is None:
         # A program without a slash is looked for in PATH.
         yield from _relative_files(argv if argv and "/" in argv[0] else argv[1:])
     if argv:
-        yield from _program(argv[0], objective.env.get("PATH"))
+        yield from _program(argv[0], objective.env.get("PATH") or daemon.path)
         yield from _shell_syntax(argv)
     if objective.python is not None and objective.workdir is None and objective.path is None:
         yield from _module(objective.python.partition(":")[0])
@@ -54,11 +107,11 @@ def hints(parsed: Experiment, point: Point, ending: Ending) -> Iterator[str]:
         Path(each) for each in (*argv, objective.workdir, objective.path) if each and each.startswith("/")
     ]
     for place in dict.fromkeys(places):
-        yield from _out_of_reach(place)
+        yield from _out_of_reach(place, daemon)
     if each := str(parsed.resources):
         yield f"this ran without [resources] ({each}): no limits, and the GPUs that you see"
     if ending.failure is not None:
-        yield from _value(parsed, ending.failure)
+        yield from _value(parsed, ending.failure, last_line)
         if "Exec format error" in ending.failure.message:
             yield "the first line of a script says what runs it, such as #!/bin/sh"
     elif objective.timeout is None:
@@ -86,19 +139,27 @@ def _module(module: str) -> Iterator[str]:
 
 
 def _program(program: str, path: str | None) -> Iterator[str]:
-    if " " in program:
-        words = ", ".join(f'"{word}"' for word in program.split())
-        yield f"command is an array of arguments, not a line: [{words}]"
+    if "/" in program or " " in program:
         return
-    if "/" in program:
-        return
-    here, there = shutil.which(program), shutil.which(program, path=path or SERVICE_PATH)
+    here = shutil.which(program)
+    there = here if path is None else shutil.which(program, path=path)
     if here is None and there is None:
         yield f"there is no program {program} in PATH; is it installed?"
     elif there is None:
-        yield f"the daemon would not find {program}: its PATH is {path or SERVICE_PATH}; write {here}"
-    elif here is not None and not Path(here).samefile(there):
+        yield f"the daemon would not find {program}: its PATH is {path}; write {here}"
+    elif here is not None and not _is_same(Path(here), Path(there)):
         yield f"{program} is {here} here, but {there} at the daemon: write the one that is meant"
+
+
+def _is_same(here: Path, there: Path) -> bool:
+    """Whether both names run the same. A virtual environment's Python is a link, and yet another Python."""
+    return here.samefile(there) and _environment(here) == _environment(there)
+
+
+def _environment(program: Path) -> Path | None:
+    """The virtual environment of a program that stands in one."""
+    directory = program.parent.resolve().parent
+    return directory if (directory / "pyvenv.cfg").exists() else None
 
 
 def _shell_syntax(argv: Sequence[str]) -> Iterator[str]:
@@ -109,7 +170,7 @@ def _shell_syntax(argv: Sequence[str]) -> Iterator[str]:
             yield f'there is no shell, {argument} is an argument like others; with one: ["sh", "-c", "..."]'
 
 
-def _value(parsed: Experiment, failure: Failure) -> Iterator[str]:
+def _value(parsed: Experiment, failure: Failure, last_line: str) -> Iterator[str]:
     if failure.cause != "no-value" or "NaN" in failure.message:
         return
     if parsed.objective.pattern is not None:
@@ -117,6 +178,8 @@ def _value(parsed: Experiment, failure: Failure) -> Iterator[str]:
     elif len(parsed.directions) > 1:
         example = ", ".join(f"{place}.5" for place, _ in enumerate(parsed.directions))
         yield f'print a line such as {{"values": [{example}]}} on standard output'
+    elif parsed.objective.command and (pattern := _pattern(last_line)):
+        yield f"the pattern for the line {last_line.strip()}: [objective] metric.pattern = {pattern}"
     else:
         yield (
             "print the value as the last line of standard output, such as 0.97, "
@@ -124,9 +187,19 @@ def _value(parsed: Experiment, failure: Failure) -> Iterator[str]:
         )
 
 
-def _out_of_reach(place: Path) -> Iterator[str]:
-    if not place.exists():
-        yield f"there is no {place} on this host"
+def _pattern(line: str) -> str | None:
+    """A pattern, as TOML, that finds the last number of a line by the words before it."""
+    found = _LAST_NUMBER.search(line)
+    words = re.findall(r"[^\d\s,;|]+\s*$", line[: found.start()]) if found else []
+    if not words or not words[0].strip():
+        return None
+    # A literal string of TOML, which needs no escapes but cannot hold an apostrophe.
+    pattern = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", words[0]) + r"(?P<value>[-+.\w]+)"
+    return f"'{pattern}'" if "'" not in pattern else json.dumps(pattern)
+
+
+def _out_of_reach(place: Path, daemon: Surroundings) -> Iterator[str]:
+    if not place.exists() or not daemon.is_service:
         return
     if any(place.is_relative_to(hidden) for hidden in _HIDDEN):
         yield f"{place} is hidden from the service (ProtectHome, PrivateTmp): move it, such as below /srv"

@@ -20,9 +20,10 @@ from tuned.config import settings
 from tuned.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem, TunedError, Unreachable
 from tuned.experiment import experiment, summary
 from tuned.protocol.limits import MOST_FILE_BYTES
+from tuned.tunectl.advice import advice
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import fleet
-from tuned.tunectl.text import cut, number, printable
+from tuned.tunectl.text import Colour, cut, number, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -53,10 +54,16 @@ def load(file: str) -> tuple[Experiment, bytes]:
 
 def check(canvas: Canvas, files: Sequence[str]) -> int:
     def describe(file: str) -> None:
-        parsed, _ = load(file)
+        parsed, content = load(file)
         click.echo(f"{file}: ok")
-        for line in summary.summary(parsed):
+        document = tomllib.loads(content.decode())
+        has_direction = "direction" in document or "directions" in document
+        for line in summary.summary(parsed, has_direction=has_direction):
             click.echo(f"  {cut(printable(line), canvas.width - 2)}")
+        for is_warning, text in advice(parsed, document):
+            click.echo(
+                f"  {canvas.paint('warning:' if is_warning else 'hint:', Colour.YELLOW)} {printable(text)}"
+            )
 
     return _each(files, describe)
 

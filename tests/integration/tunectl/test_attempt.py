@@ -86,6 +86,26 @@ def test_a_script_without_its_first_line(reader: Reader) -> None:
     assert "the first line of a script says what runs it, such as #!/bin/sh" in done.stderr
 
 
+def test_a_script_with_the_line_ends_of_another_system(reader: Reader) -> None:
+    script = reader.here / "train.sh"
+    script.write_bytes(b"#!/bin/sh\r\necho 1\r\n")
+    script.chmod(0o755)
+    done = reader.tries(str(script))
+    assert done.returncode == 1
+    assert f"cannot run '{script}': its first line names the interpreter /bin/sh\\r" in done.stderr
+    assert "convert it, such as with sed -i 's/\\r$//'" in done.stderr
+
+
+def test_a_number_among_words_gets_its_pattern(reader: Reader) -> None:
+    done = reader.tries("echo", "accuracy: 0.{x}")
+    assert "metric.pattern = 'accuracy: (?P<value>[-+.\\w]+)'" in done.stderr
+    assert "accuracy is usually maximized" in done.stderr
+    again = reader.tries(
+        "echo", "accuracy: 0.{x}", objective="metric.pattern = 'accuracy: (?P<value>[-+.\\w]+)'"
+    )
+    assert "COMPLETE value 0.3" in again.stderr
+
+
 def test_a_timeout(reader: Reader) -> None:
     done = reader.tries("sleep", "600", objective='timeout = "200ms"')
     assert done.returncode == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,19 @@ from tuned.tunectl import hints as hints_module
 
 DONE = Ending(values=(1.0,))
 
+SERVICE = hints_module.Surroundings(is_service=True, path=hints_module.SERVICE_PATH)
+
+#: A daemon that the reader began in this terminal.
+OWN = hints_module.Surroundings(is_service=False, path=None)
+
 
 def hints(
     *command: str,
     ending: Ending = DONE,
     head: str = "",
     search: Path | None = None,
+    daemon: hints_module.Surroundings = SERVICE,
+    last_line: str = "",
     metric: dict[str, str] | None = None,
     **objective: object,
 ) -> str:
@@ -30,7 +38,8 @@ def hints(
     text = "\n".join(f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None)
     content = f'{head}\n[objective]\n{text}\n[space.x]\ntype = "int"\nlow = 1\nhigh = 3\n'
     parsed = experiment.parse(content.encode(), "minima.toml")
-    return "\n".join(hints_module.hints(parsed, parsed.space.at(0), ending))
+    point = parsed.space.at(0)
+    return "\n".join(hints_module.hints(parsed, point, ending, daemon=daemon, last_line=last_line))
 
 
 def _toml(value: object) -> str:
@@ -81,8 +90,23 @@ def test_a_place_that_services_do_not_see(here: Path, monkeypatch: pytest.Monkey
     assert "is hidden from the service" in hints("sh", f"{here}/train.py")
 
 
-def test_a_path_that_is_not_there() -> None:
-    assert "there is no /no/such/file" in hints("sh", "/no/such/file")
+def test_nothing_is_hidden_from_a_daemon_that_is_no_service(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hints_module, "_HIDDEN", (here,))
+    assert not hints("sh", f"{here}/train.py", daemon=OWN)
+
+
+def test_the_python_of_a_virtual_environment_is_another_one(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = here / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (here / "venv" / "pyvenv.cfg").touch()
+    (programs / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    assert f"sh is {programs}/sh here, but " in hints("sh")
+    assert not hints("sh", daemon=replace(SERVICE, path=f"{programs}:/usr/bin"))
 
 
 def test_a_place_that_the_daemons_user_may_not_enter(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +129,22 @@ def test_how_a_value_is_given() -> None:
     assert not hints("sh", ending=silent("the value is NaN"))
 
 
+@pytest.mark.parametrize(
+    ("line", "pattern"),
+    [
+        ("accuracy: 0.97", "'accuracy: (?P<value>[-+.\\w]+)'"),
+        ("epoch 3, val_loss=1e-05 (best)", "'val_loss=(?P<value>[-+.\\w]+)'"),
+        ("score (test) | -7", "'| (?P<value>"),
+        ("it's: 7", '"it\'s: (?P<value>[-+.\\\\w]+)"'),
+    ],
+)
+def test_a_number_among_words_gets_the_pattern_that_finds_it(line: str, pattern: str) -> None:
+    if pattern.startswith("'|"):
+        assert "print the value as the last line" in hints("sh", ending=silent(), last_line=line)
+    else:
+        assert f"metric.pattern = {pattern}" in hints("sh", ending=silent(), last_line=line)
+
+
 def test_how_several_values_are_given() -> None:
     found = hints("sh", ending=silent(), head='directions = ["minimize", "maximize"]')
     assert '{"values": [0.5, 1.5]}' in found
@@ -117,10 +157,6 @@ def test_where_a_pattern_is_looked_for() -> None:
 
 def test_a_program_beside_the_reader_is_not_beside_the_trial(here: Path) -> None:
     assert f"write {here}/train.py" in hints("./train.py")
-
-
-def test_a_command_is_no_line() -> None:
-    assert hints("sh train.py") == 'command is an array of arguments, not a line: ["sh", "train.py"]'
 
 
 @pytest.mark.parametrize("argument", ["|", ">out.txt", "2>&1", "&&", ";", "~/data", "$HOME/data"])

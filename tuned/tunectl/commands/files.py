@@ -34,7 +34,8 @@ def submit(session: Session, files: tuple[str, ...], *, is_replacing: bool) -> i
 def check(session: Session, files: tuple[str, ...]) -> int:
     """Say what is wrong with files, or what they run.
 
-    Lists all problems, not the first only. Needs no daemon.
+    Lists all problems, not the first only, and warns of programs and directories that are not on
+    this host. Needs no daemon.
     """
     from tuned.tunectl import submit
 
@@ -53,7 +54,7 @@ def try_file(session: Session, file: str, *, is_random: bool) -> int:
     """
     from tuned.tunectl import attempt
 
-    return attempt.run(session.canvas, file, is_random=is_random)
+    return attempt.run(session, file, is_random=is_random)
 
 
 COMMANDS: tuple[click.Command, ...] = (submit, check, try_file)

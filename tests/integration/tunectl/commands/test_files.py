@@ -25,3 +25,14 @@ async def test_check_lists_all_problems_of_all_files(files: Path, path: Path) ->
     assert (status, "right.toml: ok" in out) == (1, True)
     assert "space.size" in err
     assert len(err.splitlines()) >= 2
+
+
+async def test_check_warns_of_what_is_missing_on_this_host_and_gives_hints(files: Path, path: Path) -> None:
+    file = files / "accuracy.toml"
+    file.write_text(EXPERIMENT.replace('"true"', '"/no/such/train.py"'))
+    status, out, err = await tunectl(path, "check", str(file))
+    assert (status, err) == (0, "")
+    assert "study: accuracy, minimize (the default)" in out
+    assert "warning: objective.command: there is no /no/such/train.py on this host" in out
+    assert "hint: no argument names size" in out
+    assert "hint: accuracy is usually maximized" in out
