@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
+
+import pytest
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import an_experiment
@@ -42,11 +46,99 @@ def serving(config: Path) -> Iterator[str]:
             assert process.wait(60) == 0
 
 
-def ask(address: str, path: str, method: str = "GET") -> Any:
-    headers = {"Content-Type": "application/json"}
-    with urlopen(Request(f"{address}{path}", method=method, headers=headers), timeout=60) as answer:
+def ask(
+    address: str,
+    path: str,
+    method: str = "GET",
+    *,
+    content: object = None,
+    headers: dict[str, str] | None = None,
+) -> Any:
+    sent = None if content is None else json.dumps(content).encode()
+    every = {"Content-Type": "application/json", **(headers or {})}
+    with urlopen(Request(f"{address}{path}", sent, every, method=method), timeout=60) as answer:
         body = answer.read()
     return json.loads(body) if body else None
+
+
+def status_of(address: str, method: str, headers: dict[str, str]) -> int:
+    """Of a harmless request to read, or of one to change a study that there is not."""
+    path = "/api/studies" if method == "GET" else "/api/studies/99999"
+    try:
+        ask(address, path, method, headers=headers)
+    except HTTPError as error:
+        with error:
+            return error.code
+    return 200
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A dashboard on an empty database."""
+    home = tmp_path_factory.mktemp("page")
+    (home / "tuned.toml").write_text(f'storage = "sqlite:///{home}/tuned.db"\n')
+    with serving(home / "tuned.toml") as address:
+        yield address
+
+
+OURS = [
+    "127.0.0.1",
+    "127.0.0.1:{port}",
+    "localhost:{port}",
+    "LOCALHOST",
+    "127.0.0.2:1",
+    "[::1]",
+    "[::1]:9000",
+]
+FOREIGN = [
+    "evil.example", "evil.example:{port}", "localhost.evil.example:{port}", "127.0.0.1.evil.example", "0.0.0.0",
+    "127.1", "192.168.0.7:{port}", "[::2]:{port}", "[::1", "[127.0.0.1]", "::1", "localhost:{port}:80",
+    "localhost:", "user@localhost", "localhost, evil.example", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", OURS)
+def test_a_browser_of_this_host_may_read_and_change(page: str, host: str) -> None:
+    named = host.format(port=urlsplit(page).port)
+    assert status_of(page, "GET", {"Host": named}) == 200
+    # There is no such study: the request came as far as the dashboard.
+    headers = {"Host": named, "Origin": f"http://{named}", "Sec-Fetch-Site": "same-origin"}
+    assert status_of(page, "DELETE", headers) != 403
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_a_name_that_is_not_this_hosts_is_not_answered(page: str, host: str) -> None:
+    named = host.format(port=urlsplit(page).port)
+    for method in ("GET", "DELETE"):
+        assert status_of(page, method, {"Host": named, "Origin": f"http://{named}"}) == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        # Another program's page on this host.
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://localhost:{port}"},
+        {"Origin": "https://127.0.0.1:{port}"},
+        {"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_a_page_of_another_origin_changes_nothing(page: str, method: str, headers: dict[str, str]) -> None:
+    port = urlsplit(page).port
+    assert status_of(page, method, {name: text.format(port=port) for name, text in headers.items()}) == 403
+
+
+def test_a_program_that_names_no_origin_may_change(page: str) -> None:
+    made = ask(page, "/api/studies", "POST", content={"study_name": "made", "directions": ["minimize"]})
+    ask(page, f"/api/studies/{made['study_summary']['study_id']}", "DELETE")
+    assert ask(page, "/api/studies")["study_summaries"] == []
 
 
 def test_a_study_of_the_daemon_is_shown_and_can_be_deleted(make: MakeDaemon, database_url: str) -> None:
@@ -88,3 +180,8 @@ def test_settings_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> No
     assert done.returncode == 1
     assert done.stderr.startswith(f"tuned-dashboard: {config}: storage: found 5, expected ")
     assert "Traceback" not in done.stderr
+
+
+def test_no_other_page_may_show_the_dashboard_in_a_frame(page: str) -> None:
+    with urlopen(f"{page}/dashboard", timeout=60) as answer:
+        assert answer.headers["X-Frame-Options"] == "DENY"
