@@ -91,9 +91,9 @@ OURS = [
     "[::1]:9000",
 ]
 FOREIGN = [
-    "evil.example", "evil.example:{port}", "localhost.evil.example:{port}", "127.0.0.1.evil.example", "0.0.0.0",
-    "127.1", "192.168.0.7:{port}", "[::2]:{port}", "[::1", "[127.0.0.1]", "::1", "localhost:{port}:80",
-    "localhost:", "user@localhost", "localhost, evil.example", "",
+    "evil.example", "evil.example:{port}", "localhost.evil.example:{port}", "127.0.0.1.evil.example",
+    "0.0.0.0", "127.1", "192.168.0.7:{port}", "[::2]:{port}", "[::1", "[127.0.0.1]", "::1",
+    "localhost:{port}:80", "localhost:", "user@localhost", "localhost, evil.example", "",
 ]  # fmt: skip
 
 
