@@ -49,6 +49,11 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
     def load() -> Settings:
         return settings_module.load(config_file, os.environ, **overrides)
 
+    def reload() -> Settings:
+        found = load()
+        credentials.take_password_file(os.environ)
+        return found
+
     with _exit_on_user_errors():
         settings = load()
         if check_config:
@@ -61,7 +66,7 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
             structlog.get_logger().warning("configuration", warning=warning)
         credentials.drop_ambient_capabilities()
         credentials.take_password_file(os.environ)
-        asyncio.run(_settle(settings) if is_settling else _run(settings, load))
+        asyncio.run(_settle(settings) if is_settling else _run(settings, reload))
     # Everything is closed. An orderly end of the interpreter would take longer than the whole stop, and would
     # wait for a sampler that still draws.
     _leave()

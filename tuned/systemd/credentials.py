@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PASSWORD_FILE = "pgpass"  # noqa: S105 (a file's name)
 
+_OUR_FILES = "/proc/self/fd/"
+
 _PR_CAP_AMBIENT = 47
 
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -37,17 +39,24 @@ def drop_ambient_capabilities() -> None:
 def take_password_file(environ: MutableMapping[str, str]) -> None:
     """Lets libpq use the credential ``pgpass``, unless PGPASSFILE names another file or it is empty.
 
+    Called again, it takes the credential as systemd gives it by then; libpq reads it for each connection.
+
     libpq refuses a file whose group may read it, and a credential is one if systemd shows it by an access
     list; so libpq gets a copy in memory that nobody else can open.
     """
     directory = environ.get("CREDENTIALS_DIRECTORY")
     credential = Path(directory, PASSWORD_FILE) if directory else None
-    if credential is None or "PGPASSFILE" in environ or not credential.exists():
+    named = environ.get("PGPASSFILE")
+    is_ours = named is not None and named.startswith(_OUR_FILES)
+    if credential is None or (named is not None and not is_ours) or not credential.exists():
         return
     content = credential.read_bytes()
     if not any(line.strip() and not line.startswith(b"#") for line in content.splitlines()):
         return
     with open_memory(content) as file:
-        descriptor = os.dup(file.fileno())
-    os.fchmod(descriptor, 0o600)
-    environ["PGPASSFILE"] = f"/proc/self/fd/{descriptor}"
+        os.fchmod(file.fileno(), 0o600)
+        if named is not None:
+            # In one step: a connection that is being made finds the old content or the new one.
+            os.dup2(file.fileno(), int(named.removeprefix(_OUR_FILES)), inheritable=False)
+        else:
+            environ["PGPASSFILE"] = f"{_OUR_FILES}{os.dup(file.fileno())}"

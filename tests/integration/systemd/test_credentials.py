@@ -31,6 +31,17 @@ def test_libpq_gets_a_password_file_that_it_accepts(tmp_path: Path) -> None:
     os.close(int(file.name))
 
 
+def test_a_credential_that_systemd_gave_anew_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    environ = with_credential(tmp_path, LINE)
+    file = Path(environ["PGPASSFILE"])
+    (tmp_path / "pgpass").write_text(LINE.replace("sesame", "open"))
+    take_password_file(environ)
+    assert (environ["PGPASSFILE"], file.read_text()) == (str(file), LINE.replace("sesame", "open"))
+    assert file.stat().st_mode & 0o077 == 0
+    assert not os.get_inheritable(int(file.name))
+    os.close(int(file.name))
+
+
 @pytest.mark.parametrize("content", ["", "#", "# none yet\n\n"])
 def test_an_empty_credential_is_none(tmp_path: Path, content: str) -> None:
     assert "PGPASSFILE" not in with_credential(tmp_path, content)
