@@ -130,6 +130,12 @@ class PostgresServer:
         """The SQLAlchemy URL of a database of this server."""
         return server_url(str(self.socket_dir) if over == "socket" else "127.0.0.1", self.port, database)
 
+    def require_password(self) -> None:
+        """Of everybody who connects over TCP from now on."""
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"host all all 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self.restart()
+
     def create_database(self) -> str:
         """Makes an empty database; returns its URL."""
         return create_database(self.url())

@@ -132,6 +132,7 @@ def a_status(**changes: object) -> Status:
 
 def a_finding(**changes: object) -> FindingView:
     finding = FindingView(
+        kind="fault",
         code="unheld-trials",
         what="trials of minima are RUNNING and no host holds them: 3, 7",
         why="they never end by themselves",
@@ -216,6 +217,11 @@ class SmallHost:
 
     async def hosts(self) -> Sequence[HostView]:
         return [a_host(), a_host("beta", state="stopped", slots=8, running=0)]
+
+    async def forget(self, name: str) -> Sequence[HostView]:
+        if name == "alpha":
+            raise Conflict(f"cannot forget host {name}: it is alive")
+        return [a_host()]
 
     async def drain(self) -> HostStateName:
         self.host_state = "draining"

@@ -55,6 +55,9 @@ class Host(Protocol):
     async def hosts(self) -> Sequence[HostView]:
         """The fleet."""
 
+    async def forget(self, name: str) -> Sequence[HostView]:
+        """Removes a host of the fleet that is dead or stopped. Raises NotFound, Conflict, DatabaseAway."""
+
     async def drain(self) -> HostStateName:
         """Accepts, and returns the state that follows; does not wait for the end."""
 

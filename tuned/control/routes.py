@@ -100,6 +100,10 @@ async def _hosts(call: Call) -> HostsView:
     return HostsView(hosts=list(await call.host.hosts()))
 
 
+async def _forget(call: Call) -> HostsView:
+    return HostsView(hosts=list(await _done(call.host.forget(call.name))))
+
+
 async def _events(call: Call) -> EventLines:
     return EventLines(_following(call.host))
 
@@ -176,6 +180,7 @@ ROUTES = (
     Route("GET", "/metrics", Access.ANYONE, _metrics),
     Route("GET", "/v1/doctor", Access.ANYONE, _doctor),
     Route("POST", "/v1/doctor/fix", Access.TRUSTED, _fix),
+    Route("POST", "/v1/hosts/{name}/forget", Access.TRUSTED, _forget),
     Route("POST", "/v1/drain", Access.TRUSTED, _drain),
     Route("POST", "/v1/abort", Access.TRUSTED, _abort),
     Route("POST", "/v1/experiments/{name}/cancel", Access.TRUSTED, _cancel),

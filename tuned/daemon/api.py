@@ -21,7 +21,7 @@ from tuned.disk.arrivals import active_path
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, StudyState
 from tuned.errors import DatabaseAway, NotFound
-from tuned.storage.hosts import HostRow, held, hosts
+from tuned.storage.hosts import HostRow, forget, held, hosts
 from tuned.storage.queries import experiments
 from tuned.storage.studies import study_statuses
 from tuned.trial import cgroup
@@ -145,6 +145,10 @@ class Api:
             }
             for row in rows
         ]
+
+    async def forget(self, name: str) -> Sequence[HostView]:
+        await self.link.call(forget, name)
+        return await self.hosts()
 
     async def drain(self) -> HostStateName:
         return self.request_drain().value

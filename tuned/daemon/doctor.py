@@ -23,12 +23,22 @@ if TYPE_CHECKING:
 
 
 _NOT_JOINED: FindingView = {
+    "kind": "fault",
     "code": "not-joined",
     "what": "this host has not joined the fleet yet",
     "why": "it evaluates nothing until then",
     "remedy": "wait a moment; tunectl status says if it waits for something",
     "is_fixable": False,
 }
+
+
+_WAIT = "see that the database runs and that this host reaches it; the daemon goes on by itself"
+
+#: systemd hands the file over at the start, so a daemon that runs does not see a change.
+_AUTHENTICATE = (
+    "put the password into /etc/tuned/pgpass, then: systemctl restart tuned; "
+    "without the service, into the file that PGPASSFILE names"
+)
 
 
 _VERSIONS: tuple[tuple[str, Callable[[HostInfo], str]], ...] = (
@@ -76,10 +86,11 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
 
 def _away(reason: str) -> FindingView:
     return {
+        "kind": "fault",
         "code": "database-away",
         "what": reason,
         "why": "nothing new starts; what runs goes on, and its results wait on this host's disk",
-        "remedy": "see that the database runs and that this host reaches it; the daemon goes on by itself",
+        "remedy": _AUTHENTICATE if "password" in reason else _WAIT,
         "is_fixable": False,
     }
 
@@ -95,6 +106,7 @@ def _mixed(rows: Sequence[HostRow]) -> Iterator[FindingView]:
                 f"{version} on {', '.join(names)}" for version, names in sorted(by_version.items())
             )
             yield {
+                "kind": "fault",
                 "code": "mixed-versions",
                 "what": f"the hosts have different versions of {program}: {listed}",
                 "why": "they share tables whose meaning may differ between versions",
@@ -110,6 +122,7 @@ def _orphans(rows: Sequence[HostRow], holding: Mapping[str, int]) -> Iterator[Fi
         if incarnation not in living:
             who = names.get(incarnation, "an earlier daemon")
             yield {
+                "kind": "fault",
                 "code": "unsettled-trials",
                 "what": f"{count} trials of {who}, which is dead, are RUNNING in the database",
                 "why": "their points are not evaluated by anybody, and their experiments cannot end",
@@ -121,6 +134,7 @@ def _orphans(rows: Sequence[HostRow], holding: Mapping[str, int]) -> Iterator[Fi
 def _unheld(left: Mapping[str, Sequence[int]]) -> Iterator[FindingView]:
     for name, numbers in left.items():
         yield {
+            "kind": "fault",
             "code": "unheld-trials",
             "what": f"trials of {name} are RUNNING and no host holds them: {', '.join(map(str, numbers))}",
             "why": "they never end by themselves; a hand in the database, or a fault, left them so",

@@ -51,6 +51,7 @@ def close_directories(settings: Settings) -> list[str]:
 def _warnings(settings: Settings) -> Iterator[FindingView]:
     for warning in settings.warnings:
         yield {
+            "kind": "fault",
             "code": "setting",
             "what": warning,
             "why": "a point may be evaluated twice at once, or be given up while it still runs",
@@ -62,6 +63,7 @@ def _warnings(settings: Settings) -> Iterator[FindingView]:
 def _open_directories(settings: Settings) -> Iterator[FindingView]:
     for path, mode, closed_to in _too_open(settings):
         yield {
+            "kind": "fault",
             "code": "permissions",
             "what": f"{path} has mode {mode:04o}: others may write to it",
             "why": "who may write there runs code as the daemon's user, and the daemon refuses to start",
@@ -88,6 +90,7 @@ def _outbox(directory: Path) -> Iterator[FindingView]:
     names = _names(directory)
     if corrupt := [name for name in names if name.endswith(".corrupt")]:
         yield {
+            "kind": "fault",
             "code": "corrupt-results",
             "what": f"results set aside that cannot be read: {_some(corrupt)} in {directory}",
             "why": "what these evaluations found is not in the database; their points are evaluated again",
@@ -98,6 +101,7 @@ def _outbox(directory: Path) -> Iterator[FindingView]:
         name for name in names if name.endswith(".json") and _age(directory / name) > WAITING_SECONDS
     ]:
         yield {
+            "kind": "fault",
             "code": "waiting-results",
             "what": f"results that wait to be told to the database: {_some(waiting)} in {directory}",
             "why": "they are safe on this disk, but no other host knows them, and their trials are RUNNING",

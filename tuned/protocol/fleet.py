@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from tuned.protocol.fields import HostStateName
 
@@ -24,8 +24,10 @@ class HostView(TypedDict):
 
 
 class FindingView(TypedDict):
-    """One thing that is wrong, as ``doctor`` tells it."""
+    """One thing to look at, as ``doctor`` tells it."""
 
+    #: A fault is wrong and should be mended. A note is worth to know, and may stay as it is.
+    kind: Literal["fault", "note"]
     #: A word that does not change with versions; docs/reference/protocol.md has all.
     code: str
     what: str
@@ -44,7 +46,7 @@ class DoctorView(TypedDict):
 class FixedView(TypedDict):
     #: Everything that was done, one sentence each.
     fixed: list[str]
-    #: Everything that is still wrong.
+    #: Everything that is left to look at.
     findings: list[FindingView]
 
 

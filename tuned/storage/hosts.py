@@ -11,9 +11,10 @@ import uuid
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from tuned.domain.states import HostState, PointState
+from tuned.errors import Conflict, NotFound
 from tuned.storage.database import Database
 from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import t_host, t_point
@@ -139,6 +140,21 @@ def leave(database: Database, incarnation: str, info: HostInfo) -> None:
         connection.execute(
             update(t_host).where(t_host.c.incarnation == incarnation).values(dead=True, info=stopped)
         )
+
+
+def forget(database: Database, name: str) -> None:
+    """Removes a host that is dead or has stopped. Its trials stay; those that nobody settled stay orphans.
+
+    Raises NotFound, Conflict if it lives, DatabaseAway.
+    """
+    with database.transaction() as connection:
+        row = connection.execute(select(t_host.c.dead).where(t_host.c.name == name).with_for_update()).first()
+        if row is None:
+            raise NotFound(f"cannot forget host {name}: there is none of this name")
+        if not row.dead:
+            remedy = "stop its daemon first, or wait until the others find it dead: tunectl hosts"
+            raise Conflict(f"cannot forget host {name}: it is alive; {remedy}")
+        connection.execute(delete(t_host).where(t_host.c.name == name))
 
 
 def _text(info: HostInfo) -> str:

@@ -59,6 +59,7 @@ class Site:
             return []
         return [
             {
+                "kind": "note",
                 "code": "no-control-groups",
                 "what": f"trials run without control groups: {self.no_cgroups}",
                 "why": "limits of [resources] are not kept, and a process may outlive its trial",

@@ -50,6 +50,10 @@ def experiment_path(name: str, *rest: str) -> str:
     return "/".join(["/v1/experiments", quote(name, safe=""), *rest])
 
 
+def host_path(name: str, *rest: str) -> str:
+    return "/".join(["/v1/hosts", quote(name, safe=""), *rest])
+
+
 class Client:
     """Asks the first daemon that can be reached on one of the sockets."""
 

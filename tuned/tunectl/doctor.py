@@ -29,6 +29,7 @@ def examine(client: Client, *, is_fixing: bool) -> FixedView:
 
 def _without_daemon(error: Unreachable, *, is_fixing: bool) -> FixedView:
     unreachable: FindingView = {
+        "kind": "fault",
         "code": "unreachable",
         "what": str(error),
         "why": "this host evaluates nothing; the database and the other hosts were not looked at",
@@ -45,6 +46,7 @@ def _without_daemon(error: Unreachable, *, is_fixing: bool) -> FixedView:
 
 def _misconfigured(problems: InvalidInput) -> FindingView:
     return {
+        "kind": "fault",
         "code": "configuration",
         "what": str(problems),
         "why": "the daemon does not start with it",

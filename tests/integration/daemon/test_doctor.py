@@ -15,6 +15,7 @@ from tests.factories import Member, join, kill, make_experiment, opened, plain_o
 from tests.postgres import PostgresServer
 from tuned.config.settings import Settings
 from tuned.daemon import doctor
+from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.storage import hosts
 from tuned.storage.database import Database
@@ -38,9 +39,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @asynccontextmanager
-async def linked(url: str) -> AsyncIterator[Link]:
+async def linked(url: str, *, is_prepared: bool = True) -> AsyncIterator[Link]:
     link = Link(Database(url), Events("h1"), last_retry_seconds=1.0)
-    await link.prepare()
+    if is_prepared:
+        await link.prepare()
     yield link
     link.close()
 
@@ -121,3 +123,16 @@ async def test_before_a_host_has_joined_the_database_is_not_looked_at(
         [finding] = await doctor.examine(settings, link, is_member=False)
         assert await doctor.fix(settings, link, is_member=False) == []
     assert finding["code"] == "not-joined"
+
+
+async def test_a_password_that_is_missing_is_not_waited_for_but_asked_for(
+    postgres: PostgresServer, settings: Settings
+) -> None:
+    postgres.require_password()
+    async with linked(postgres.url(), is_prepared=False) as link:
+        with pytest.raises(DatabaseAway, match="no password supplied"):
+            await link.prepare()
+        [finding] = await doctor.examine(settings, link, is_member=False)
+    assert finding["code"] == "database-away"
+    assert "systemctl restart tuned" in finding["remedy"]
+    assert "by itself" not in finding["remedy"]

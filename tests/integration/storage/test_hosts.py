@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import update
 
-from tests.factories import at_once, opened
+from tests.factories import at_once, join, kill, make_experiment, opened
 from tuned.domain.states import HostState
+from tuned.errors import Conflict, NotFound
 from tuned.storage import hosts
 from tuned.storage.database import Database
+from tuned.storage.settling import orphaned_studies
 from tuned.storage.tables.schema import t_host
 
 
@@ -167,3 +169,27 @@ def test_an_odd_word_of_a_host_is_as_if_it_had_not_said_it(
     with database.transaction() as connection:
         connection.execute(update(t_host).values(info=text))
     assert row(database).info == info
+
+
+def test_only_a_host_that_is_dead_or_stopped_is_forgotten(database: Database) -> None:
+    register(database)
+    stopped = register(database, "h2", "two")
+    with pytest.raises(Conflict, match="cannot forget host h1: it is alive"):
+        hosts.forget(database, "h1")
+    bury(database)
+    hosts.leave(database, stopped, hosts.HostInfo())
+    for name in ("h1", "h2"):
+        hosts.forget(database, name)
+    assert hosts.hosts(database) == []
+    with pytest.raises(NotFound, match="there is none of this name"):
+        hosts.forget(database, "h1")
+
+
+def test_a_forgotten_host_may_come_back_and_its_trials_stay(database: Database) -> None:
+    member = join(database, make_experiment())
+    member.take(1)
+    kill(database, member.claimant)
+    hosts.forget(database, member.claimant.host)
+    assert orphaned_studies(database) == [member.status.study_id]
+    assert len(member.trials()) == 1
+    register(database, member.claimant.host)

@@ -8,20 +8,25 @@ from __future__ import annotations
 import click
 
 from tuned.domain.ending import Cause
-from tuned.tunectl.client import experiment_path
+from tuned.tunectl.client import experiment_path, host_path
 from tuned.tunectl.pages import fleet, trials
 from tuned.tunectl.session import Session, as_json_option, name_argument, print_view
 
 
 @click.command()
+@click.option("--forget", "forgotten", metavar="NAME", help="Remove a dead or stopped host from the list.")
 @as_json_option
 @click.pass_obj
-def hosts(session: Session, *, as_json: bool) -> None:
+def hosts(session: Session, *, forgotten: str | None, as_json: bool) -> None:
     """List the hosts of the fleet.
 
-    All that ever joined this database, the stopped and the dead ones too.
+    All that ever joined this database, the stopped and the dead ones too, until
+    they are forgotten. What the trials of a forgotten host found stays.
     """
-    view = session.client.get("/v1/hosts")
+    if forgotten is None:
+        view = session.client.get("/v1/hosts")
+    else:
+        view = session.client.post(host_path(forgotten, "forget"))
     print_view(as_json, view, lambda: fleet.hosts(session.canvas, view["hosts"]))
 
 
@@ -66,13 +71,14 @@ def retry(session: Session, name: str, *, is_for_failed: bool, cause: str | None
 def doctor(session: Session, *, is_fixing: bool, as_json: bool) -> int:
     """Say what is wrong with this host and the fleet.
 
-    Each fault is shown with its reason and its remedy. Exits 1 if something is wrong.
+    Each finding is shown with its reason and its remedy. Exits 1 if one of them
+    is a fault; a note (!) is worth to know and may stay as it is.
     """
     from tuned.tunectl import doctor
 
     view = doctor.examine(session.client, is_fixing=is_fixing)
     print_view(as_json, view, lambda: fleet.diagnosis(session.canvas, view))
-    return 1 if view["findings"] else 0
+    return 1 if any(finding["kind"] == "fault" for finding in view["findings"]) else 0
 
 
 COMMANDS: tuple[click.Command, ...] = (hosts, explain, retry, doctor)

@@ -72,7 +72,10 @@ def diagnosis(canvas: Canvas, view: FixedView) -> list[str]:
     lines = [canvas.paint("fixed", Colour.GREEN) + f"  {printable(each)}" for each in view["fixed"]]
     for finding in view["findings"]:
         first, *more = finding["what"].splitlines()
-        lines.append(canvas.paint("✗", Colour.RED) + f" {printable(first)}")
+        mark = (
+            canvas.paint("✗", Colour.RED) if finding["kind"] == "fault" else canvas.paint("!", Colour.YELLOW)
+        )
+        lines.append(f"{mark} {printable(first)}")
         lines += [f"  {printable(each)}" for each in more]
         remedies = [finding["remedy"], *(["tunectl doctor --fix"] if finding["is_fixable"] else [])]
         lines += canvas.facts([("  Why", finding["why"]), ("  Do", "; or ".join(remedies))])

@@ -43,7 +43,8 @@ def test_a_retry_says_when_nothing_can_start() -> None:
 
 def test_what_is_wrong_as_a_person_sees_it() -> None:
     away = a_finding(what="the database does not answer:\nrefused", remedy="start it", is_fixable=False)
-    view = FixedView(fixed=["spool: mode 0750, was 0777"], findings=[a_finding(), away])
+    note = a_finding(kind="note", what="no limits here", remedy="run it as a service", is_fixable=False)
+    view = FixedView(fixed=["spool: mode 0750, was 0777"], findings=[a_finding(), away, note])
     assert (
         text(fleet.diagnosis(PLAIN, view))
         == """
@@ -55,5 +56,8 @@ fixed  spool: mode 0750, was 0777
   refused
   Why  they never end by themselves
   Do   start it
+! no limits here
+  Why  they never end by themselves
+  Do   run it as a service
 """
     )
