@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
 from tuned.control import host as host_module
-from tuned.control import routes
+from tuned.control import metrics, routes
+from tuned.control.metrics import Endings, Local, Peer
 from tuned.control.server import Limits
+from tuned.disk.checkup import Space
 from tuned.domain.ending import Cause
 from tuned.errors import Conflict, NotFound
 from tuned.events import Events
@@ -130,6 +132,15 @@ def a_status(**changes: object) -> Status:
     return status
 
 
+def a_local() -> Local:
+    peers = [
+        Peer(name="beta", is_alive=True, age_seconds=3.0),
+        Peer(name="gamma", is_alive=False, age_seconds=99.0),
+    ]
+    space = Space(free_bytes=2**30, size_bytes=2**40)
+    return Local(experiment_states={"minima": "working"}, space=space, peers=peers)
+
+
 def a_finding(**changes: object) -> FindingView:
     finding = FindingView(
         kind="fault",
@@ -165,6 +176,9 @@ class SmallHost:
         if self.bug:
             raise self.bug
         return a_status(state=self.host_state, experiments=[self.summary], spool=self.spool)
+
+    async def metrics(self) -> bytes:
+        return metrics.render(await self.status(), a_local(), Endings())
 
     async def experiments(self) -> Sequence[ExperimentSummary]:
         return [self.summary]

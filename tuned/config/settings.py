@@ -19,7 +19,7 @@ from tuned.config.fields import Count, Name, Span, SpanOrZero
 from tuned.config.gpus import VARIABLE
 from tuned.config.gpus import find as find_gpus
 from tuned.config.paths import Paths, default_paths
-from tuned.config.settings_file import Directory, Gpus, Key, LogFormat, Mode, Storage, given_keys
+from tuned.config.settings_file import Address, Directory, Gpus, Key, LogFormat, Mode, Storage, given_keys
 from tuned.config.spans import format_span
 from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.config.toml import Problems, load_toml, refuse_file
@@ -128,6 +128,14 @@ class Settings:
             "case.",
         ),
     ] = 0o666
+    metrics_listen: Annotated[
+        Address,
+        Key(
+            name="metrics.listen",
+            description="Prometheus can read `/metrics` there over TCP, and nothing else; so can "
+            "anybody who reaches the port. Empty: nowhere.",
+        ),
+    ] = ""
     log_format: Annotated[
         LogFormat, Key(name="log.format", description="The form of log records.", is_reloaded=True)
     ] = "auto"

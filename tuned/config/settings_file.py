@@ -5,6 +5,7 @@ It must never know a setting: the keys stand in ``settings.Settings``.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ _GPUS_EXPECTED = '"auto", a number of GPUs or an array of their ids such as ["0"
 _GPU_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:/_.-]{0,99}")
 
 LogFormat = Literal["auto", "journal", "console", "json"]
+
+#: An address in brackets, or a name or address without a colon; then the port.
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*)):([0-9]{1,5})")
+
+_ADDRESS_EXPECTED = 'an address and a port, such as "127.0.0.1:9464" or "[::1]:9464"'
 
 _PERMISSIONS = 'permissions that let the owner in, such as "0660"'
 
@@ -90,6 +96,27 @@ def _gpus(value: object) -> Wanted:
     return refuse(_GPUS_EXPECTED)
 
 
+def split_address(address: str) -> tuple[str, int]:
+    """The address without brackets, and the port. Raises ValueError."""
+    parts = _ADDRESS.fullmatch(address)
+    if parts is None or not 0 < int(parts[3]) < 2**16:
+        raise ValueError(_ADDRESS_EXPECTED)
+    if parts[1] is not None:
+        ipaddress.IPv6Address(parts[1])
+    elif parts[2].replace(".", "").isdecimal():
+        ipaddress.IPv4Address(parts[2])
+    return parts[1] or parts[2], int(parts[3])
+
+
+def _address_or_none(value: str) -> str:
+    if value:
+        try:
+            split_address(value)
+        except ValueError:
+            refuse(_ADDRESS_EXPECTED)
+    return value
+
+
 def _directory(value: object) -> Path:
     if not isinstance(value, str | Path):
         refuse("a string")
@@ -100,6 +127,9 @@ def _directory(value: object) -> Path:
 Storage = Annotated[str, AfterValidator(_storage)]
 
 Directory = Annotated[Path, BeforeValidator(_directory), WithJsonSchema({"title": "an absolute path"})]
+
+#: Of a listener; empty for none.
+Address = Annotated[str, AfterValidator(_address_or_none), WithJsonSchema({"title": _ADDRESS_EXPECTED})]
 
 Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"title": "permissions"})]
 

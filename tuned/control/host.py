@@ -29,6 +29,9 @@ class Host(Protocol):
     async def status(self) -> Status:
         """Never raises DatabaseAway: answers with the last known figures."""
 
+    async def metrics(self) -> bytes:
+        """The status and more in Prometheus' text format. Never raises DatabaseAway."""
+
     async def experiments(self) -> Sequence[ExperimentSummary]:
         """All that tuned has in the database, the ended ones too; the newest last."""
 

@@ -118,7 +118,7 @@ async def _following(host: Host) -> AsyncGenerator[Event, None]:
 
 
 async def _metrics(call: Call) -> Text:
-    return Text(metrics.render(await call.host.status()), metrics.CONTENT_TYPE)
+    return Text(await call.host.metrics(), metrics.CONTENT_TYPE)
 
 
 async def _doctor(call: Call) -> DoctorView:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Literal
 from tuned import __version__
 from tuned.config.paths import is_service
 from tuned.config.settings import Settings, redacted
+from tuned.control import metrics
+from tuned.control.exporter import Exporter
 from tuned.daemon import doctor
-from tuned.disk import trial_log
+from tuned.disk import checkup, trial_log
 from tuned.disk.arrivals import active_path
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, StudyState
@@ -69,6 +71,7 @@ class Api:
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
+        self.exporter = Exporter(self, self.settings.metrics_listen)
         self._last_summaries: list[ExperimentSummary] = []
         self._fresh_until = 0.0
 
@@ -89,6 +92,20 @@ class Api:
             "experiments": await self._active_summaries(),
             "warnings": self._warnings(),
         }
+
+    async def metrics(self) -> bytes:
+        space = await asyncio.to_thread(checkup.space, self.settings.state_dir)
+        searches = self.local_experiments.searches.values()
+        local = metrics.Local(
+            experiment_states={search.name: search.state.value for search in searches},
+            space=space,
+            peers=[
+                metrics.Peer(name=each.row.name, is_alive=not each.row.dead, age_seconds=each.age_seconds())
+                for each in self.fleet.sightings
+                if not each.row.dead or each.row.info.state is not HostState.STOPPED
+            ],
+        )
+        return metrics.render(await self.status(), local, self.scheduler.endings)
 
     async def experiments(self) -> Sequence[ExperimentSummary]:
         found = await self.link.call(experiments.summaries, None)
@@ -245,6 +262,8 @@ class Api:
             found.append(f"waiting for the database to open: {', '.join(waiting)}")
         if self.local_experiments.spool_problem:
             found.append(self.local_experiments.spool_problem)
+        if self.exporter.problem:
+            found.append(self.exporter.problem)
         if self.fleet.waits_for_name:
             found.append(
                 f"another daemon has the name {self.settings.host}: waiting to see whether it is alive"

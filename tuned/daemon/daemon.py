@@ -117,7 +117,9 @@ class Daemon:
                 routes.serve(self._api, self._settings.socket, mode=control_mode),
                 asyncio.TaskGroup() as group,
             ):
-                loops = (self._link.watch(), self._notify_systemd(), self._reloads.run())
+                loops = (
+                    self._link.watch(), self._notify_systemd(), self._reloads.run(), self._api.exporter.run(),
+                )  # fmt: skip
                 services = [group.create_task(loop) for loop in loops]
                 await self._main(group)
                 for service in services:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from tuned.control.metrics import Endings
 from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Ending
@@ -68,6 +69,7 @@ class Scheduler:
         self.searches: dict[str, Search] = {}
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots
+        self.endings = Endings()
         #: None until it is equipped.
         self.gpus = Gpus(())
         #: How many slots there are to be; a busy slot above this ends when its trial has.
@@ -239,7 +241,9 @@ class Scheduler:
                 self.slots[slot] = None
                 if task.cancelled():
                     _log.warning("trial aborted", attempt=evaluation.attempt)
+                    self.endings.count_aborted(running.seconds)
             if ending is not None:
+                self.endings.count(ending, running.seconds)
                 search.note_ended(claimed, running.seconds)
                 self._teller.put(self._result(search, claimed, ending))
                 _log_ending(ending, evaluation.attempt)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuned.disk.arrivals import Folder
@@ -27,6 +28,23 @@ WAITING_SECONDS = 30.0
 _OTHERS = stat.S_IWOTH
 
 _GROUP_AND_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """The room on a file system."""
+
+    free_bytes: int
+    size_bytes: int
+
+
+def space(directory: Path) -> Space | None:
+    """Of a directory's file system, for a user without special rights; None if it does not say."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return None
+    return Space(free_bytes=found.f_bavail * found.f_frsize, size_bytes=found.f_blocks * found.f_frsize)
 
 
 def check_host(settings: Settings) -> list[FindingView]:

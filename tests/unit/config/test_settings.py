@@ -12,6 +12,7 @@ from tuned.config.settings import Settings, describe, load
 from tuned.errors import InvalidInput
 
 _MODE = 'permissions that let the owner in, such as "0660"'
+_LISTEN = 'an address and a port, such as "127.0.0.1:9464" or "[::1]:9464"'
 _GPUS = '"auto", a number of GPUs or an array of their ids such as ["0", "1"]'
 _PASSWORD_URL = "postgresql://tuned:secret@db/tuned"
 
@@ -64,6 +65,7 @@ def test_a_file_says_everything(config: Path) -> None:
         heartbeat = { interval = "5s", expire = "2min" }
         stop.grace = 1.5
         control = { socket = "/r/t.sock", mode = "0660" }
+        metrics.listen = "[::1]:9464"
         log.format = "json"
         """,
     )
@@ -77,6 +79,7 @@ def test_a_file_says_everything(config: Path) -> None:
     assert (settings.interval_seconds, settings.expire_seconds, settings.grace_seconds) == (5, 120, 1.5)
     assert settings.gpus == ("0", "GPU-8932f937-d72c")
     assert settings.control_mode == 0o660
+    assert settings.metrics_listen == "[::1]:9464"
     assert settings.files == (config,)
 
 
@@ -109,7 +112,7 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
     [
         ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, gpus, "
             "host, heartbeat, "
-            "stop, control or log (did you mean slots?)")),
+            "stop, control, metrics or log (did you mean slots?)")),
         ("slots = 0", "slots: found 0, expected at least 1"),
         ('slots = "4"', 'slots: found "4", expected an integer'),
         ('spool = "s"', 'spool: found "s", expected an absolute path, such as "/srv/minima"'),
@@ -128,6 +131,11 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
         ("stop.grace = 90", "stop.grace: found 1min 30s, expected less than heartbeat.expire (1min 30s)"),
         ('control.mode = "0066"', f'control.mode: found "0066", expected {_MODE}'),
         ("control.mode = 666", f"control.mode: found 666, expected {_MODE}"),
+        ("metrics.listen = 9464", "metrics.listen: found 9464, expected a string"),
+        *((f'metrics.listen = "{text}"', f'metrics.listen: found "{text}", expected {_LISTEN}') for text in (
+            "9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "1.2.3:9464",
+            "::1:9464", "[::1]", "[::g]:9464", "http://127.0.0.1:9464", "a b:9464", "-a:9464",
+        )),
         ('log.format = "xml"', 'log.format: found "xml", expected "auto", "journal", "console" or "json"'),
         (f'control.socket = "/{"x" * 107}"',
             "control.socket: found a path of 108 bytes, expected at most 107, the kernel's limit"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tuned.config.settings import Settings
-from tuned.disk.checkup import check_host, close_directories
+from tuned.disk.checkup import check_host, close_directories, space
 
 
 @pytest.fixture
@@ -70,3 +70,10 @@ def test_a_setting_that_is_not_wise_is_a_finding(settings: Settings) -> None:
         slots=1, host="alpha", warnings=("heartbeat.expire is 1s",),
     )  # fmt: skip
     assert codes(unwise) == ["setting"]
+
+
+def test_the_room_on_a_disk_is_told_or_left_open(tmp_path: Path) -> None:
+    found = space(tmp_path)
+    assert found is not None
+    assert 0 <= found.free_bytes <= found.size_bytes
+    assert space(tmp_path / "none") is None
