@@ -18,7 +18,7 @@ DESTDIR ?=
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tuned/__init__.py)
 DEB := build/deb/tuned-hpo_$(VERSION)_$(shell dpkg --print-architecture 2>/dev/null).deb
 #: The package is made of these files.
-SOURCES := $(shell find tuned packaging systemd docs requirements -type f ! -path '*/__pycache__/*') \
+SOURCES := $(shell find tuned packaging systemd docs examples requirements -type f ! -path '*/__pycache__/*') \
 	pyproject.toml README.md CHANGELOG.md LICENSE
 
 .DEFAULT_GOAL := help

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.documents import PAGES, ROOT, Block, all_blocks, check_usage, prose, steps
@@ -19,7 +20,7 @@ from tuned.systemd.journald import MESSAGE_IDS
 from tuned.tunectl.main import commands as tunectl
 
 #: A page of each language has a test here or in tests/acceptance; text and "" are no language.
-LANGUAGES = {"", "console", "ini", "json", "python", "sh", "sql", "text", "toml"}
+LANGUAGES = {"", "console", "ini", "json", "python", "sh", "sql", "text", "toml", "yaml"}
 EXPERIMENT = json.loads((ROOT / "tuned" / "experiment" / "schema.json").read_text())["properties"].keys()
 #: Tables that a part of an experiment file needs to be a whole one.
 OBJECTIVE = '[objective]\ncommand = ["true"]\n'
@@ -94,6 +95,11 @@ def test_a_command_that_is_not_there_would_be_found(command: str) -> None:
 @of("json")
 def test_a_json_block_is_json(block: Block) -> None:
     json.loads(block.text)
+
+
+@of("yaml")
+def test_a_yaml_block_is_yaml(block: Block) -> None:
+    assert yaml.safe_load(block.text)
 
 
 @of("ini")

@@ -1,0 +1,71 @@
+"""Files of the package that are for other programs name only what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.small_host import a_local, a_status
+from tuned.control import metrics
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "packaging" / "monitoring" / "tuned.rules.yml"
+DASHBOARD = ROOT / "packaging" / "monitoring" / "grafana-dashboard.json"
+MONITOR = ROOT / "docs" / "how-to" / "monitor.md"
+
+
+def samples() -> set[str]:
+    """The names of all samples that a host can have."""
+    text = metrics.render(a_status(), a_local(), metrics.Endings()).decode()
+    return {each.name for family in text_string_to_metric_families(text) for each in family.samples}
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+
+
+def expressions(node: Any) -> Iterator[str]:
+    """All queries of a dashboard, wherever they stand."""
+    if isinstance(node, dict):
+        yield from (
+            value for key, value in node.items() if key in {"expr", "query"} and isinstance(value, str)
+        )
+        for value in node.values():
+            yield from expressions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from expressions(value)
+
+
+def named(*queries: str) -> set[str]:
+    return {name for query in queries for name in re.findall(r"\btuned_\w+", query)}
+
+
+def test_every_metric_of_an_alert_is_one_of_the_daemons() -> None:
+    found = named(*(rule["expr"] for rule in rules()))
+    assert len(found) > 5
+    assert found - samples() == set()
+
+
+def test_every_metric_of_the_dashboard_is_one_of_the_daemons() -> None:
+    found = named(*expressions(json.loads(DASHBOARD.read_text())))
+    assert len(found) > 10
+    assert found - samples() == set()
+
+
+def test_a_metric_of_the_fleet_is_never_added_up_over_hosts() -> None:
+    queries = [*(rule["expr"] for rule in rules()), *expressions(json.loads(DASHBOARD.read_text()))]
+    for query in queries:
+        for part in re.findall(r"(\w+(?: by \([^)]*\))? ?\()tuned_fleet_", query):
+            assert part.startswith(("max by", "min by", "label_values")), query
+
+
+def test_the_how_to_has_every_alert() -> None:
+    documented = re.findall(r"^\| `(Tuned\w+)` \|", MONITOR.read_text(), re.MULTILINE)
+    assert documented == [rule["alert"] for rule in rules()]
