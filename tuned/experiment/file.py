@@ -137,7 +137,8 @@ class Metric(Table):
     pattern: str = Field(
         title="a regular expression",
         description="Searched in each line of the output, in RE2's syntax, with a group `value` and maybe a "
-        "group `step`; e.g. 'accuracy=(?P<value>[0-9.]+)'. JSON lines are then not looked for.",
+        "group `step`; e.g. 'accuracy=(?P<value>[-+.\\w]+)', whose group reads every float. JSON lines are "
+        "then not looked for.",
     )
 
 

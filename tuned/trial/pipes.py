@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from tuned.trial.reports import Lines
+from tuned.trial.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ class Pipe:
 
 
 class LineReader:
-    """Hands on the lines of one stream as they come, and at the block's end a last one that nothing ended."""
+    """Hands on the lines of one stream as they end, and at the block's end a last one that nothing ended."""
 
     def __init__(self, on_line: Callable[[bytes], object] | None) -> None:
         self._lines = Lines()
@@ -104,12 +104,13 @@ class LineReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._on_line is not None and (line := self._lines.rest()):
-            self._on_line(line)
+        if self._on_line is not None:
+            for line in self._lines.rest().lines:
+                self._on_line(line)
 
     def feed(self, chunk: bytes) -> None:
         if self._on_line is not None:
-            for line in self._lines.feed(chunk):
+            for line in self._lines.feed(chunk).lines:
                 self._on_line(line)
 
 

@@ -1,25 +1,24 @@
 """The reports of a trial on standard output: its value, intermediate values and user attributes.
 
-It takes bytes as they come. However much a trial prints, it must never take more than bounded memory; a
-pattern is matched by RE2, in linear time, so that none can hang the daemon.
+It takes bytes as they come. However much a trial prints, it must never take more than bounded memory.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import re2
 import structlog
 
-from tuned.domain.attributes import LINE_BYTES, attribute_problem
+from tuned.domain.attributes import attribute_problem
 from tuned.domain.ending import Cause, Failure
+from tuned.trial.lines import Lines, Shown
+from tuned.trial.pattern import NUMBER, Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -30,25 +29,6 @@ MOST_STEPS = 10_000
 
 #: Further user attributes are not kept.
 MOST_ATTRIBUTES = 256
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
-
-
-class Lines:
-    """Cuts a stream into lines without their ends; a line longer than ``LINE_BYTES`` loses its rest."""
-
-    def __init__(self) -> None:
-        self._partial = b""
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        *lines, rest = (self._partial + chunk).split(b"\n")
-        self._partial = rest[:LINE_BYTES]
-        return [line[:LINE_BYTES] for line in lines]
-
-    def rest(self) -> bytes:
-        """The last line, if nothing ended it."""
-        rest, self._partial = self._partial, b""
-        return rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +46,7 @@ class Reports:
         self, objectives: int, pattern: str | None, on_report: Callable[[int, float], object] | None = None
     ) -> None:
         self._objectives = objectives
-        self._pattern: Any = None if pattern is None else re2.compile(pattern)
+        self._pattern = None if pattern is None else Pattern(pattern)
         self._on_report = on_report
         self._lines = Lines()
         self._result: _Report | None = None
@@ -83,7 +63,7 @@ class Reports:
 
     def finish(self) -> tuple[float, ...] | Failure:
         """The trial's values, once all of its output was fed."""
-        self._read([self._lines.rest()])
+        self._read(self._lines.rest())
         result = self._bare_number() or self._result or self._last_step
         if result is None:
             return self._no_value("no value on standard output")
@@ -93,29 +73,18 @@ class Reports:
             return self._no_value("the value is NaN")
         return result.values
 
-    def _read(self, lines: Sequence[bytes]) -> None:
-        self._last_line = next(filter(None, map(bytes.strip, reversed(lines))), self._last_line)
+    def _read(self, shown: Shown) -> None:
+        self._last_line = next(filter(None, map(bytes.strip, reversed(shown.lines))), self._last_line)
         if self._pattern is not None:
-            for line in lines:
-                self._match(line.decode("utf-8", "replace"))
+            for line in shown.states:
+                for match in self._pattern.matches(line.decode("utf-8", "replace")):
+                    values = () if match.value is None else (match.value,)
+                    self._note(_Report(values=values, problem=match.problem), match.step)
             return
-        for line in lines:
+        for line in shown.states:
             # In a flood of short lines there is time for one look into each.
             if b'"value' in line or b'"user_attrs"' in line:
                 self._parse(line)
-
-    def _match(self, line: str) -> None:
-        for found in self._pattern.finditer(line):
-            groups = found.groupdict()
-            value = groups.get("value") or ""
-            text = value.strip()
-            report = (
-                _Report(values=(float(text),))
-                if _NUMBER.fullmatch(text)
-                else _Report(problem=f"the pattern found {value!r}, expected a number")
-            )
-            step = groups.get("step")
-            self._note(report, None if step is None else step.strip())
 
     def _parse(self, line: bytes) -> None:
         try:
@@ -179,7 +148,7 @@ class Reports:
         if self._pattern is not None or self._objectives != 1 or len(self._last_line) > 64:
             return None
         text = self._last_line.decode("utf-8", "replace")
-        return _Report(values=(float(text),)) if _NUMBER.fullmatch(text) else None
+        return _Report(values=(float(text),)) if NUMBER.fullmatch(text) else None
 
     def _no_value(self, problem: str) -> Failure:
         if self._last_line:

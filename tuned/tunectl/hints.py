@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuned.errors import TunedError
+from tuned.trial import pattern
 from tuned.tunectl.text import span
 
 if TYPE_CHECKING:
@@ -173,18 +174,25 @@ def _shell_syntax(argv: Sequence[str]) -> Iterator[str]:
 def _value(parsed: Experiment, failure: Failure, last_line: str) -> Iterator[str]:
     if failure.cause != "no-value" or "NaN" in failure.message:
         return
-    if parsed.objective.pattern is not None:
+    if parsed.objective.pattern is not None and pattern.CUT in failure.message:
+        yield f"write pattern = {_toml(pattern.reading_floats(parsed.objective.pattern))}"
+    elif parsed.objective.pattern is not None:
         yield f"on standard output, the pattern is searched for in each line: {parsed.objective.pattern}"
     elif len(parsed.directions) > 1:
         example = ", ".join(f"{place}.5" for place, _ in enumerate(parsed.directions))
         yield f'print a line such as {{"values": [{example}]}} on standard output'
-    elif parsed.objective.command and (pattern := _pattern(last_line)):
-        yield f"the pattern for the line {last_line.strip()}: [objective] metric.pattern = {pattern}"
+    elif parsed.objective.command and (proposed := _pattern(last_line)):
+        yield f"the pattern for the line {last_line.strip()}: [objective] metric.pattern = {proposed}"
     else:
         yield (
             "print the value as the last line of standard output, such as 0.97, "
             'or a line such as {"value": 0.97}'
         )
+
+
+def _toml(text: str) -> str:
+    """As a string of a file: without escapes if that is possible."""
+    return json.dumps(text) if "'" in text else f"'{text}'"
 
 
 def _pattern(line: str) -> str | None:
@@ -193,9 +201,7 @@ def _pattern(line: str) -> str | None:
     words = re.findall(r"[^\d\s,;|]+\s*$", line[: found.start()]) if found else []
     if not words or not words[0].strip():
         return None
-    # A literal string of TOML, which needs no escapes but cannot hold an apostrophe.
-    pattern = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", words[0]) + r"(?P<value>[-+.\w]+)"
-    return f"'{pattern}'" if "'" not in pattern else json.dumps(pattern)
+    return _toml(re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", words[0]) + rf"(?P<value>{pattern.FLOAT})")
 
 
 def _out_of_reach(place: Path, daemon: Surroundings) -> Iterator[str]:

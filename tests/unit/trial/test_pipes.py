@@ -59,6 +59,13 @@ def test_an_end_of_line_at_the_end_makes_no_empty_line() -> None:
     assert seen == [b"one"]
 
 
+def test_a_line_that_is_redrawn_is_told_once_as_it_was_in_the_end() -> None:
+    seen: list[bytes] = []
+    with LineReader(seen.append) as lines:
+        lines.feed(b"\r10%\r50%\r100%\n\r 5%\r 9%")
+    assert seen == [b"100%", b" 9%"]
+
+
 def test_the_tail_is_the_last_line_that_is_not_blank_and_bounded() -> None:
     tail = Tail()
     assert tail.after("killed") == "killed"

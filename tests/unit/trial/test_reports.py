@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tuned.domain.attributes import LINE_BYTES
 from tuned.domain.ending import Cause, Failure
-from tuned.trial.reports import MOST_ATTRIBUTES, MOST_STEPS, Lines, Reports
+from tuned.trial.reports import MOST_ATTRIBUTES, MOST_STEPS, Reports
 
 RESULT = '{"value": 7}'
 
@@ -203,6 +203,17 @@ def test_what_a_pattern_finds_must_be_a_number() -> None:
     assert "the pattern found 'high', expected a number" in problem("loss: high", pattern=LOSS)
 
 
+def test_a_match_that_is_nan_is_the_last_match_whether_the_pattern_reads_it_or_not() -> None:
+    assert problem("loss: 1", "loss: nan", pattern=LOSS).startswith("the value is NaN")
+    assert problem("loss: 1", "loss: nan", pattern="loss: (?P<value>[0-9.]+)").startswith("the value is NaN")
+
+
+def test_a_part_of_a_number_is_no_value() -> None:
+    expected = "the pattern 'acc=(?P<value>[0-9.]+)' found 9.9, which is only a part of the number 9.9e-01"
+    assert problem("acc=9.9e-01", pattern="acc=(?P<value>[0-9.]+)").startswith(expected)
+    assert read("acc=9.9e-01", "acc=0.5", pattern="acc=(?P<value>[0-9.]+)") == (0.5,)
+
+
 def test_a_pattern_reads_lines_that_are_no_utf8() -> None:
     reports = Reports(1, LOSS)
     reports.feed(b"\xff\xfe loss: 2 \xff\n")
@@ -216,18 +227,36 @@ def test_a_pattern_that_would_hang_others_is_linear() -> None:
 # Lines and chunks
 
 
-def test_a_line_is_cut_at_64_kib() -> None:
-    assert LINE_BYTES == 64 * 1024
-    lines = Lines()
-    cut, next_line = lines.feed(b"x" * (3 * LINE_BYTES) + b"\nshort\n")
-    assert (len(cut), next_line) == (LINE_BYTES, b"short")
+BAR = "".join(f"\r{step:6} loss={5 - step * 0.002:.4f} lr=1e-03 it/s" for step in range(2000))
 
 
-def test_a_line_without_end_is_not_kept_whole() -> None:
-    lines = Lines()
-    for _ in range(100):
-        assert not list(lines.feed(b"x" * LINE_BYTES))
-    assert len(lines.rest()) == LINE_BYTES
+def test_of_a_line_that_is_redrawn_the_last_state_counts_however_long_the_line_is() -> None:
+    assert len(BAR) > LINE_BYTES
+    assert read(BAR, pattern="loss=(?P<value>[0-9.]+)") == (1.002,)
+    assert read(f"{BAR}\r0.5") == (0.5,)
+
+
+def test_each_state_of_a_line_that_is_redrawn_may_be_an_intermediate_value() -> None:
+    reports = Reports(1, r"^ *(?P<step>\d+) loss=(?P<value>\S+) .*it/s$")
+    reports.feed(BAR.encode())
+    assert len(reports.intermediate) == 1999, "all that were redrawn"
+
+
+def test_a_bar_on_the_same_line_hides_no_report() -> None:
+    wiped = "\r 50%|##  |\r" + " " * 20 + "\r"
+    assert read(f"{wiped}0.5") == (0.5,)
+    assert read(f"0.5\n{wiped}") == (0.5,)
+    assert read(f'{wiped}{{"step": 1, "value": 4}}', f'{wiped}{{"step": 2, "value": 3}}') == (3.0,)
+    assert read(f"{wiped}loss: 2", pattern="^loss: (?P<value>.*)$") == (2.0,)
+
+
+def test_a_number_that_was_drawn_over_is_not_the_last_line() -> None:
+    assert problem("0.5\rdone").startswith("no value on standard output; the last line was 'done'")
+
+
+def test_lines_of_another_system_end_before_their_return() -> None:
+    assert read("loss: 2\r", "0.5\r", pattern="^loss: (?P<value>.*)$") == (2.0,)
+    assert read("epoch 1\r", "0.5\r") == (0.5,)
 
 
 def test_a_report_that_is_longer_than_a_line_is_no_report() -> None:
@@ -238,7 +267,17 @@ def test_a_report_that_is_longer_than_a_line_is_no_report() -> None:
 
 PIECES = st.lists(
     st.sampled_from(
-        [b"\n", b"\r\n", b" ", b"0.5", b"nan", b"x" * 70_000, b'{"value": 1}', b'{"step": 3, "value": 2}']
+        [
+            b"\n",
+            b"\r\n",
+            b"\r",
+            b" ",
+            b"0.5",
+            b"nan",
+            b"x" * 70_000,
+            b'{"value": 1}',
+            b'{"step": 3, "value": 2}',
+        ]
     )
     | st.binary(max_size=8),
     max_size=12,

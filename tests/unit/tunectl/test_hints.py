@@ -12,6 +12,7 @@ import pytest
 
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment import experiment
+from tuned.trial.reports import Reports
 from tuned.tunectl import hints as hints_module
 
 DONE = Ending(values=(1.0,))
@@ -148,6 +149,15 @@ def test_a_number_among_words_gets_the_pattern_that_finds_it(line: str, pattern:
 def test_how_several_values_are_given() -> None:
     found = hints("sh", ending=silent(), head='directions = ["minimize", "maximize"]')
     assert '{"values": [0.5, 1.5]}' in found
+
+
+def test_the_pattern_to_write_is_shown_if_it_found_a_part_of_a_number() -> None:
+    reports = Reports(1, metric := "acc=(?P<value>[0-9.]+)")
+    reports.feed(b"acc=9.9e-01\n")
+    failure = reports.finish()
+    assert isinstance(failure, Failure)
+    found = hints("sh", ending=Ending(failure=failure), metric={"pattern": metric})
+    assert found == r"write pattern = 'acc=(?P<value>[-+.\w]+)'"
 
 
 def test_where_a_pattern_is_looked_for() -> None:
