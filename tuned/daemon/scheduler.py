@@ -65,7 +65,7 @@ class Scheduler:
         self._link = link
         self._teller = teller
         self._site = site
-        self._servers = ForkServers(site.host, site.state.trials)
+        self._servers = ForkServers(site.host, site.state.trials, slots)
         self.searches: dict[str, Search] = {}
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots
@@ -83,7 +83,7 @@ class Scheduler:
 
     def wake(self) -> None:
         """Lets idle slots look again, and ends the fork servers that no slot needs."""
-        self._servers.keep({s.status.uid for s in self.searches.values() if s.is_at_work})
+        self._servers.keep({s.status.uid: s.experiment for s in self.searches.values() if s.is_at_work})
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -103,6 +103,7 @@ class Scheduler:
     def resize(self, slots: int) -> None:
         """Changes the number of slots; a trial in a surplus slot finishes first."""
         self._wanted = slots
+        self._servers.resize(slots)
         self.slots.extend([None] * (slots - len(self.slots)))
         self._trim()
         if self._group is not None:

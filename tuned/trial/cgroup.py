@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 import structlog
 from asyncinotify import Inotify, Mask
 
-from tuned.experiment.file import UNLIMITED, Resources
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from structlog.typing import FilteringBoundLogger
+
+    from tuned.experiment.file import Resources
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -128,17 +128,8 @@ class Root:
     #: Those of ``CONTROLLERS`` that trials' groups have.
     controllers: frozenset[str] = frozenset()
 
-    def create(self, name: str, resources: Resources = UNLIMITED) -> Cgroup:
-        """Raises OSError if the system gives no more groups, or refuses a limit."""
-        group = self._create(name)
-        try:
-            group.limit(resources, self.controllers)
-        except OSError:
-            group.remove()
-            raise
-        return group
-
-    def _create(self, name: str) -> Cgroup:
+    def create(self, name: str) -> Cgroup:
+        """A group without limits. Raises OSError if the system gives no more groups."""
         path = self.path / name
         for _ in range(CREATE_TRIES):
             try:

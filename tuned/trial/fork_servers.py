@@ -1,8 +1,9 @@
-"""Warm processes, one for each experiment that needs it, from which trials are forked: the daemon's side.
+"""Warm processes from which trials are forked, one pool for a host: the daemon's side.
 
-One process of ``tuned.worker.command`` or ``tuned.worker.warm_objective`` serves an experiment that has
-trials to begin here. A trial is a child of the daemon, not of its server: it does not notice the end of that,
-and a server that is gone is made anew for the next trial. A server must never outlive the need for it.
+One process of ``tuned.worker.command`` serves all commands, and one of ``tuned.worker.warm_objective`` each
+of the Python objectives that were used last, at most as many as slots. A trial is a child of the daemon, not
+of its server: it does not notice the end of that, and a server that is gone is made anew for the next trial.
+A server must never outlive the need for it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from tuned.experiment.file import UNLIMITED
 from tuned.trial import launch as launch_module
-from tuned.trial.preforks import ServerProcess, create_group, new_mark
+from tuned.trial.preforks import LimitRefused, ServerProcess, create_group, new_mark
 from tuned.trial.tree import Tree, completely
-from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, READY
+from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, READY, TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tuned.experiment.experiment import Experiment
@@ -54,7 +54,7 @@ class ServerProgram:
     def of(cls, experiment: Experiment, host: str, workdir: Path) -> Self:
         """For trials of an experiment; ``workdir`` is for an import that has no directory of its own."""
         objective = experiment.objective
-        if objective.python is None or not objective.fork:
+        if not _imports(experiment):
             return cls.of_commands()
         return cls(
             argv=(sys.executable, "-m", "tuned.worker.warm_objective", *experiment.worker_arguments),
@@ -65,9 +65,13 @@ class ServerProgram:
 
 
 class ForkServer:
-    """Forks the trials of one experiment, from a process that is made when a trial needs one."""
+    """Forks trials of one program, from a process that is made when a trial needs one."""
 
-    def __init__(self, program: ServerProgram) -> None:
+    def __init__(self, program: ServerProgram, ahead: int = TRIALS) -> None:
+        #: So many trials are forked in advance.
+        self.ahead = ahead
+        #: So many trials are just being begun.
+        self.beginning = 0
         self._program = program
         self._process: ServerProcess | None = None
         #: One at a time asks for a trial; the others would wait for the same import anyway.
@@ -78,7 +82,16 @@ class ForkServer:
 
         Raises OSError if the module cannot be forked, or this host has no more processes.
         """
+        self.beginning += 1
+        try:
+            return await self._start(launch, stdout, stderr)
+        finally:
+            self.beginning -= 1
+
+    async def _start(self, launch: Launch, stdout: int, stderr: int) -> Tree:
         async with self._lock:
+            if self._process is not None:
+                self._process.ahead = self.ahead
             try:
                 if self._process is not None and (tree := await self._process.start(launch, stdout, stderr)):
                     return tree
@@ -88,6 +101,8 @@ class ForkServer:
                 assert self._process is not None
                 if tree := await self._process.start(launch, stdout, stderr):
                     return tree
+            except LimitRefused:
+                raise
             except BaseException:
                 # Its answer may come later, when nobody waits for it: the next trial gets another one.
                 await completely(self._end(0))
@@ -120,7 +135,7 @@ class ForkServer:
             except BaseException:
                 ours.close()
                 raise
-        self._process = ServerProcess(tree=tree, socket=ours)
+        self._process = ServerProcess(tree=tree, socket=ours, ahead=self.ahead)
         answer = await asyncio.get_running_loop().sock_recv(ours, MESSAGE_BYTES)
         if answer == READY:
             return None
@@ -134,7 +149,7 @@ class ForkServer:
 
     def _spawn(self, launch: Launch, theirs: socket.socket, stdout: int, stderr: int | None) -> Tree:
         mark = new_mark(launch)
-        group = create_group(launch, mark, UNLIMITED)
+        group = create_group(launch, mark)
         place = "" if group is None else str(group.path)
         try:
             main = subprocess.Popen(
@@ -155,33 +170,69 @@ class ForkServer:
 
 
 class ForkServers:
-    """The servers of one host, by the studies' uids. Belongs to the event loop's thread."""
+    """The servers of one host. Belongs to the event loop's thread."""
 
-    def __init__(self, host: str, workdir: Path) -> None:
+    def __init__(self, host: str, workdir: Path, slots: int) -> None:
         self._host = host
         self._workdir = workdir
-        self._servers: dict[str, ForkServer] = {}
+        self._slots = slots
+        #: By the study's uid, or None for all commands; the one that was used last comes last.
+        self._servers: dict[str | None, ForkServer] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     def start_of(self, experiment: Experiment, uid: str) -> Start:
         """How a trial of this experiment begins."""
 
         async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
-            if uid not in self._servers:
-                self._servers[uid] = ForkServer(ServerProgram.of(experiment, self._host, self._workdir))
-            return await self._servers[uid].start(launch, stdout, stderr)
+            return await self._server(experiment, uid).start(launch, stdout, stderr)
 
         return start
 
-    def keep(self, uids: Collection[str]) -> None:
-        """Ends the servers of all other studies."""
-        for uid in self._servers.keys() - uids:
-            # A trial that waits for it just now comes before its end, and a later one makes another server.
-            task = asyncio.create_task(self._servers.pop(uid).end())
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+    def keep(self, experiments: Mapping[str, Experiment]) -> None:
+        """Ends the servers that none of these, by their studies' uids, needs."""
+        needed = {_key(experiment, uid) for uid, experiment in experiments.items()}
+        for key in self._servers.keys() - needed:
+            self._retire(key)
+
+    def resize(self, slots: int) -> None:
+        self._slots = slots
+        self._trim()
 
     async def close(self) -> None:
         """Kills all of them, once no trial is started any more."""
         servers, self._servers = self._servers, {}
         await asyncio.gather(*self._ending, *(server.end(0) for server in servers.values()))
+
+    def _server(self, experiment: Experiment, uid: str) -> ForkServer:
+        key = _key(experiment, uid)
+        server = self._servers.pop(key, None)
+        if server is None:
+            server = ForkServer(ServerProgram.of(experiment, self._host, self._workdir))
+        server.ahead = min(TRIALS, self._slots)
+        # It is not used yet, and so not counted: the others make room for it.
+        self._trim(coming=key is not None)
+        self._servers[key] = server
+        return server
+
+    def _trim(self, *, coming: bool = False) -> None:
+        """Ends the Python objectives' servers beyond the slots, the one that was used longest ago first."""
+        imported = [key for key in self._servers if key is not None]
+        surplus = len(imported) + coming - self._slots
+        idle = [key for key in imported if not self._servers[key].beginning]
+        for key in idle[: max(0, surplus)]:
+            self._retire(key)
+
+    def _retire(self, key: str | None) -> None:
+        # A trial that waits for it just now comes before its end, and a later one makes another server.
+        task = asyncio.create_task(self._servers.pop(key).end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+def _imports(experiment: Experiment) -> bool:
+    """Whether its trials are forked from a process that has imported its objective."""
+    return experiment.objective.python is not None and experiment.objective.fork
+
+
+def _key(experiment: Experiment, uid: str) -> str | None:
+    return uid if _imports(experiment) else None

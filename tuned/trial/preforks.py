@@ -17,7 +17,6 @@ from uuid import uuid4
 import structlog
 
 from tuned.disk.files import open_memory
-from tuned.experiment.file import Resources
 from tuned.trial.tree import Adopted, Tree, completely
 from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, TRIALS, Order
 
@@ -32,11 +31,16 @@ if TYPE_CHECKING:
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
+class LimitRefused(OSError):
+    """The kernel refused a limit of a trial's group; the server goes on for other trials."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefork:
     """A trial that was forked already, in a group of its own, and waits at its socket for its order.
 
-    The kernel takes some 10 ms to let a process join a group, and a slot would wait for that.
+    The kernel takes some 10 ms to let a process join a group, and a slot would wait for that. The group has
+    no limits before there is a trial: any trial of the server may be the next one.
     """
 
     tree: Tree
@@ -49,12 +53,15 @@ class ServerProcess:
 
     tree: Tree
     socket: socket.socket
+    #: So many are forked at a time.
+    ahead: int
     preforks: list[Prefork] = field(default_factory=list)
 
     async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
         """A trial that has begun; None if the process is gone. Raises OSError if it can have no group."""
         while self.preforks or await self._fork(launch):
             prefork = self.preforks.pop()
+            await _limit(prefork, launch)
             if not _give(prefork, launch, stdout, stderr):
                 await completely(prefork.tree.kill())
                 continue
@@ -79,11 +86,11 @@ class ServerProcess:
         await asyncio.gather(self.tree.kill(), *(prefork.tree.kill() for prefork in self.preforks))
 
     async def _fork(self, launch: Launch) -> bool:
-        """Has it fork some trials such as this one. False if it is gone."""
+        """Has it fork some trials. False if it is gone."""
         groups: list[Cgroup | None] = []
         try:
-            while len(groups) < TRIALS:
-                groups.append(create_group(launch, new_mark(launch), launch.resources))
+            while len(groups) < min(self.ahead, TRIALS):
+                groups.append(create_group(launch, new_mark(launch)))
             return await self._ask_for(groups)
         finally:
             # Those for which no trial was forked.
@@ -111,6 +118,19 @@ class ServerProcess:
         return bool(answer)
 
 
+async def _limit(prefork: Prefork, launch: Launch) -> None:
+    """Gives the limits of a trial to its group. Raises LimitRefused, and then it is gone."""
+    group = prefork.tree.group
+    if group is None or launch.cgroups is None:
+        return
+    try:
+        group.limit(launch.resources, launch.cgroups.controllers)
+    except OSError as error:
+        prefork.socket.close()
+        await completely(prefork.tree.kill())
+        raise LimitRefused(error.errno, error.strerror, error.filename) from None
+
+
 def _give(prefork: Prefork, launch: Launch, stdout: int, stderr: int) -> bool:
     """Gives a trial its order, which it then carries out; False if it was gone."""
     prefork.tree.mark = launch.mark
@@ -122,10 +142,10 @@ def _give(prefork: Prefork, launch: Launch, stdout: int, stderr: int) -> bool:
     return True
 
 
-def create_group(launch: Launch, mark: str, resources: Resources) -> Cgroup | None:
+def create_group(launch: Launch, mark: str) -> Cgroup | None:
     """A control group for the processes with this mark; None if there are no groups. Raises OSError."""
     name = mark.replace("/", "-")
-    return None if launch.cgroups is None else launch.cgroups.create(name, resources)
+    return None if launch.cgroups is None else launch.cgroups.create(name)
 
 
 async def _clear(groups: Sequence[Cgroup]) -> None:

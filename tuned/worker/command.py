@@ -1,7 +1,7 @@
-"""The process from which an experiment's commands begin: a fork of it waits, and becomes the program.
+"""The process from which all commands begin: a fork of it waits, and becomes the program.
 
 ``python -m tuned.worker.command DESCRIPTOR GROUP``, as told in ``forkserver``. It must never import anything
-slow: it is there before the first trial of each experiment.
+slow: the first trial waits for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Python objectives that are forked from a process which imported them once, as the daemon starts them."""
+"""Python objectives that are forked from a process which imported them once, and the pool of such ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.waiting import until_async
 from tuned.disk.files import make_directory
 from tuned.disk.state import StateDirectory
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.experiment.experiment import parse
+from tuned.experiment.experiment import Experiment, parse
 from tuned.trial import launch as launch_module
 from tuned.trial.cgroup import Root
 from tuned.trial.evaluation import Site
-from tuned.trial.fork_servers import ForkServer, ServerProgram
+from tuned.trial.fork_servers import ForkServer, ForkServers, ServerProgram
 from tuned.trial.launch import Launch
 from tuned.worker.forkserver import TRIALS
 
@@ -410,6 +410,106 @@ async def test_a_server_that_is_not_needed_ends_as_programs_do(host: Host) -> No
     assert not file.exists()
     await host.server.end()
     assert file.exists()
+
+
+# One pool for a host
+
+COMMAND = '[objective]\ncommand = ["sh", "-c", "echo 0.5"]\n'
+
+
+class Pool:
+    """The servers of a host with so many slots."""
+
+    def __init__(self, host: Host, slots: int) -> None:
+        self.host = host
+        self.servers = ForkServers(host.site.host, host.site.state.trials, slots)
+        self.experiments: dict[str, Experiment] = {}
+
+    def add(self, name: str, objective: str) -> None:
+        text = f'name = "{name}"\n{objective}{SPACE}'
+        self.experiments[name] = parse(text.encode(), f"{name}.toml")
+
+    def add_python(self, name: str, body: str = "return os.getppid()") -> None:
+        """It notes each import in a file of its name."""
+        imported = f"import os\nprint(os.getpid(), file=open({str(self.host.directory / name)!r}, 'a'))\n"
+        module = f"{imported}def objective(trial): {body}\n"
+        (self.host.directory / f"{name}_module.py").write_text(module)
+        self.add(name, f'[objective]\npython = "{name}_module:objective"\npath = "{self.host.directory}"\n')
+
+    async def run(self, name: str) -> Ending:
+        experiment = self.experiments[name]
+        launch = replace(
+            self.host.launch(), argv=launch_module.command(experiment, experiment.space.at(0)),
+            environment={**os.environ, "TUNED_PARAMS": '{"x": 0}', "TUNED_TRIAL": "0"},
+        )  # fmt: skip
+        return await run_with(launch, self.servers.start_of(experiment, name))
+
+    def imports(self, name: str) -> list[int]:
+        return [int(pid) for pid in (self.host.directory / name).read_text().split()]
+
+    def is_warm(self, name: str) -> bool:
+        return is_alive(self.imports(name)[-1])
+
+    async def until_left(self, *names: str) -> None:
+        """Until these are the modules that a process has imported."""
+        known = [each for each in self.experiments if (self.host.directory / each).exists()]
+        await until_async(
+            lambda: [e for e in known if self.is_warm(e)] == [*names], what=f"{names} to be warm"
+        )
+
+
+@pytest_asyncio.fixture
+async def pool(host: Host) -> AsyncIterator[Pool]:
+    pool = Pool(host, slots=2)
+    yield pool
+    await pool.servers.close()
+
+
+async def test_all_commands_have_one_process_and_as_many_copies_as_slots(pool: Pool) -> None:
+    for number in range(20):
+        pool.add(f"command{number}", COMMAND)
+    endings = await asyncio.gather(*map(pool.run, pool.experiments))
+    assert [ending.values for ending in endings] == [(0.5,)] * 20
+    assert len(left(pool.host.site.state.installation_id)) <= 1 + 2
+    pool.servers.keep({})
+    await until_async(lambda: not left(pool.host.site.state.installation_id), what="them to end")
+
+
+async def test_there_are_as_many_warm_objectives_as_slots_and_the_one_used_longest_ago_goes(
+    pool: Pool,
+) -> None:
+    for name in ("one", "two", "three"):
+        pool.add_python(name)
+    for name in ("one", "two", "one", "three"):
+        assert (await pool.run(name)).failure is None
+    await pool.until_left("one", "three")
+    assert [len(pool.imports(name)) for name in ("one", "two", "three")] == [1, 1, 1]
+    assert (await pool.run("two")).failure is None
+    await pool.until_left("two", "three")
+    pool.servers.resize(1)
+    await pool.until_left("two")
+    pool.servers.keep({"two": pool.experiments["two"]})
+    assert (await pool.run("two")).failure is None
+    assert len(pool.imports("two")) == 2
+
+
+async def test_a_process_with_a_trial_that_is_being_begun_does_not_go(pool: Pool) -> None:
+    go = pool.host.directory / "go"
+    pool.add_python("slow")
+    module = pool.host.directory / "slow_module.py"
+    module.write_text(
+        f"import os, time\n{module.read_text()}while not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+    )
+    for name in ("one", "two", "three"):
+        pool.add_python(name)
+    slow = asyncio.create_task(pool.run("slow"))
+    await until_async((pool.host.directory / "slow").exists, what="the import to begin")
+    for name in ("one", "two", "three"):
+        assert (await pool.run(name)).failure is None
+    await pool.until_left("slow", "three")
+    go.touch()
+    assert (await slow).failure is None
+    assert len(pool.imports("slow")) == 1
 
 
 # When the import fails

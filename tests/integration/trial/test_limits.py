@@ -82,6 +82,12 @@ def test_a_daemon_that_starts_again_finds_the_same(made_up: MadeUp) -> None:
 # Limits
 
 
+def limited(root: Root, limits: Resources = LIMITED) -> Cgroup:
+    group = root.create("one")
+    group.limit(limits, root.controllers)
+    return group
+
+
 def contents(group: Cgroup) -> dict[str, str]:
     files = ("memory.max", "memory.swap.max", "cpu.max", "pids.max")
     return {name: (group.path / name).read_text() for name in files if (group.path / name).exists()}
@@ -89,7 +95,7 @@ def contents(group: Cgroup) -> dict[str, str]:
 
 @pytest.mark.usefixtures("made_up")
 def test_limits_are_written_as_the_kernel_takes_them() -> None:
-    assert contents(found().create("one", LIMITED)) == {
+    assert contents(limited(found())) == {
         "memory.max": "4294967296",
         "memory.swap.max": "0",
         "cpu.max": "150000 100000",
@@ -119,22 +125,20 @@ def test_a_kernel_without_swap_accounting_does_as_well(made_up: MadeUp) -> None:
 
 def test_a_limit_without_its_controller_is_left_out(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     MadeUp(own, "pids", monkeypatch=monkeypatch)
-    assert contents(found().create("one", LIMITED)) == {"pids.max": "512"}
+    assert contents(limited(found())) == {"pids.max": "512"}
 
 
-def test_a_limit_that_the_kernel_refuses_is_told_and_leaves_no_group(made_up: MadeUp) -> None:
-    root = found()
+def test_a_limit_that_the_kernel_refuses_is_told(made_up: MadeUp) -> None:
     made_up.refused.add("512")
     with pytest.raises(OSError, match=r"Invalid argument: '.*/trials/one/pids\.max'"):
-        root.create("one", LIMITED)
-    assert not (root.path / "one").exists()
+        limited(found())
 
 
 def test_a_place_that_was_made_anew_has_its_controllers_again(made_up: MadeUp) -> None:
     root = found()
     root.remove()
     assert not root.path.exists()
-    assert contents(root.create("one", LIMITED))["pids.max"] == "512"
+    assert contents(limited(root))["pids.max"] == "512"
     assert made_up.words("trials", "cgroup.subtree_control") == {"memory", "cpu", "pids"}
 
 
@@ -173,7 +177,7 @@ async def _evaluated(tmp_path: Path, objective: str) -> Ending:
     claimed = Claimed(study_id=1, trial_id=1, number=0, replica=0, candidate=candidate, incarnation="i")
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h1", state=state, cgroups=found(), grace_seconds=0)
-        servers = ForkServers(site.host, site.state.trials)
+        servers = ForkServers(site.host, site.state.trials, slots=TRIALS)
         start = servers.start_of(experiment, "u")
         evaluation = Evaluation(
             experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=start
@@ -201,17 +205,17 @@ async def test_a_trial_begins_within_its_limits_and_leaves_no_group(made_up: Mad
     assert groups(made_up) == []
 
 
-async def test_what_is_forked_for_a_python_objective_has_its_limits_and_the_import_has_none(
+async def test_a_trial_of_a_python_objective_has_its_limits_and_the_import_and_the_waiting_have_none(
     made_up: MadeUp, tmp_path: Path
 ) -> None:
     (tmp_path / "train.py").write_text(f"""
 from pathlib import Path
 def objective(trial):
     limits = [file.read_text().strip() for file in Path({str(tmp_path)!r}).glob("own/trials/*/pids.max")]
-    return limits.count("9") + limits.count("max") / 10
+    return limits.count("9") + limits.count("max") / 10  # the import, and those that still wait
 """)
     ending = await _evaluated(tmp_path, f'python = "train:objective"\npath = "{tmp_path}"')
-    assert ending.values == (TRIALS + 0.1,)
+    assert ending.values == (1 + TRIALS / 10,)
     assert groups(made_up) == []
 
 
