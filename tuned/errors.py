@@ -70,6 +70,11 @@ class DatabaseAway(TunedError):
     code = "database-away"
     status = 503
 
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        #: A person can do this; empty if the database is only slow to come.
+        self.remedy = remedy
+
 
 class Unreachable(TunedError):
     """The daemon's control socket cannot be reached."""

@@ -11,19 +11,23 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import warnings
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import Connection, Select, Table, bindparam, event, exists, func, select, true
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Select, Table, bindparam, event, exists, func, select, true, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tuned.errors import Conflict, DatabaseAway, NotFound
+from tuned.storage import faults
 from tuned.storage.engine import LOCK_SECONDS, make_engine
+from tuned.storage.sqlite_file import DatabaseFile
 from tuned.storage.tables import schema
 from tuned.storage.tables.migrations import MIGRATION_TIMEOUT, migrate
 
@@ -40,15 +44,23 @@ class Database:
         self.is_postgresql = self.engine.dialect.name == "postgresql"
         #: Connections to a server. Some of them may be closed.
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._remembering = threading.Lock()
+        #: The file of an embedded database on a disk.
+        self._file: DatabaseFile | None = None
+        self._has_tables = False
         if self.is_postgresql:
             event.listen(self.engine, "connect", self._remember)
+        elif path := self.engine.url.database:
+            self._file = DatabaseFile(self.engine, Path(path))
 
     def close(self) -> None:
         self.engine.dispose()
 
     def cut(self) -> None:
         """Shuts down all connections to a server, so that no thread keeps waiting for one that hangs."""
-        for connection in [each for each in self._connections if not each.closed]:
+        with self._remembering:
+            known = list(self._connections)
+        for connection in [each for each in known if not each.closed]:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
                 line.shutdown(socket.SHUT_RDWR)
 
@@ -59,7 +71,7 @@ class Database:
         Raises DatabaseAway if the database cannot be reached, is shutting down, or does not grant a lock or a
         connection in time. The outcome of a commit may be unknown then.
         """
-        with _away(), self.engine.begin() as connection:
+        with self._access(), self.engine.begin() as connection:
             if self.is_postgresql:
                 connection.execute(_LOCAL_TIMEOUTS)
             yield connection
@@ -70,7 +82,7 @@ class Database:
 
         Raises NotFound if there is no such row, or if a deleted study with this id left ours behind.
         """
-        with _away(), self.engine.begin() as connection:
+        with self._access(), self.engine.begin() as connection:
             lock = _LOCKS[table.name, self.is_postgresql]
             if connection.execute(lock, {"study_id": study_id}).first() is None:
                 raise NotFound("the study is no longer in the database")
@@ -78,16 +90,34 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads. On SQLite it waits for no other transaction. Raises DatabaseAway."""
-        with _away(), self.engine.connect() as connection:
+        """For statements that only read. On SQLite they wait for no other transaction. Raises DatabaseAway.
+
+        On PostgreSQL each statement is a transaction of its own. In one transaction each would see the tables
+        at another moment too, and its begin and its end would cost two round trips more.
+        """
+        with self._access(), self.engine.connect() as connection:
+            if self.is_postgresql:
+                with _autocommit(connection):
+                    yield connection
+                return
             reader = connection.execution_options(tuned_reads=True)
             with reader.begin():
                 yield reader
 
     def ping(self) -> None:
-        """Raises DatabaseAway if the database does not answer."""
-        with self.reading() as connection:
-            connection.execute(select(1))
+        """Raises DatabaseAway if the database does not answer, or takes no writes.
+
+        Only a write shows that. It sets a value to itself, so that nothing is changed.
+        """
+        if not self._has_tables:
+            with self.reading() as connection:
+                connection.execute(select(1))
+            return
+        try:
+            with self.transaction() as connection:
+                connection.execute(update(schema.t_meta).values(value=schema.t_meta.c.value))
+        except DBAPIError as error:
+            raise DatabaseAway(f"the database cannot be used: {error.orig}".strip()) from error
 
     def prepare(self) -> None:
         """Creates missing tables and migrates ours to this version.
@@ -105,13 +135,35 @@ class Database:
                 migrate(connection)
         if not self.is_postgresql:
             # SQLite has one writer, so Optuna's transactions cannot run inside of ours.
-            with _away():
+            with self._access():
                 self._prepare_optuna()
             with self.transaction() as connection:
                 migrate(connection)
+        self._has_tables = True
+
+    @contextlib.contextmanager
+    def _access(self) -> Iterator[None]:
+        """Raises DatabaseAway if the database's file is not there, and for each error that is its own."""
+        if self._file is not None:
+            self._file.check()
+        try:
+            yield
+        except PoolTimeout:
+            raise DatabaseAway("all connections to the database are in use") from None
+        except DBAPIError as error:
+            if (away := faults.away(error)) is None:
+                raise
+            raise away from error
+        except optuna.exceptions.StorageInternalError as error:
+            cause = error.__cause__
+            away = faults.away(cause) if isinstance(cause, DBAPIError) else None
+            if away is None:
+                raise
+            raise away from error
 
     def _remember(self, connection: Any, _record: Any) -> None:
-        self._connections.add(connection)
+        with self._remembering:
+            self._connections.add(connection)
 
     def _prepare_optuna(self) -> None:
         try:
@@ -123,6 +175,18 @@ class Database:
             raise Conflict(
                 f"cannot use the database: its tables are not those of Optuna {optuna.__version__}: {error}"
             ) from None
+
+
+@contextlib.contextmanager
+def _autocommit(connection: Connection) -> Iterator[None]:
+    """By the driver's own switch, because SQLAlchemy's asks the server to change the session."""
+    line: Any = connection.connection.dbapi_connection
+    line.autocommit = True
+    try:
+        yield
+    finally:
+        if not line.closed:
+            line.autocommit = False
 
 
 _LOCAL_TIMEOUTS = select(
@@ -150,37 +214,3 @@ _LOCKS = {
     for table in (schema.studies, schema.t_study)
     for is_postgresql in (True, False)
 }
-
-
-#: SQLSTATE classes of transient errors: connection lost, insufficient resources, operator intervention,
-#: deadlock and serialization, lock not available, idle transaction ended, read-only after a failover.
-_PASSING = ("08", "53", "57", "40", "55P03", "25P03", "25006")
-
-
-@contextlib.contextmanager
-def _away() -> Iterator[None]:
-    try:
-        yield
-    except PoolTimeout:
-        raise DatabaseAway("all connections to the database are in use") from None
-    except DBAPIError as error:
-        if not _passes(error):
-            raise
-        raise DatabaseAway(_reason(error)) from error
-    except optuna.exceptions.StorageInternalError as error:
-        raise DatabaseAway(f"the database does not answer: {error.__cause__ or error}") from error
-
-
-def _passes(error: DBAPIError) -> bool:
-    if error.connection_invalidated:
-        return True
-    state = getattr(error.orig, "pgcode", None)
-    if state is not None:
-        return str(state).startswith(_PASSING)
-    # Without a SQLSTATE the server cannot be reached. On SQLite: locked, disk full, I/O error.
-    return isinstance(error, OperationalError)
-
-
-def _reason(error: DBAPIError) -> str:
-    lines = str(error.orig).strip().splitlines()
-    return f"the database does not answer: {lines[0] if lines else type(error.orig).__name__}"

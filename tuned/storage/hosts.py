@@ -11,7 +11,8 @@ import uuid
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, type_coerce, update
+from sqlalchemy.types import NullType
 
 from tuned.domain.states import HostState, PointState
 from tuned.errors import Conflict, NotFound
@@ -44,6 +45,8 @@ class HostRow:
     beat: int
     dead: bool
     info: HostInfo = HostInfo()
+    #: Which columns of the row cannot be read, for people; empty if all can.
+    unreadable: str = ""
 
 
 def held(database: Database) -> dict[str, int]:
@@ -58,18 +61,33 @@ def held(database: Database) -> dict[str, int]:
 
 
 def hosts(database: Database) -> list[HostRow]:
+    """All rows. One that cannot be read is among them, with a word on it."""
     with database.reading() as connection:
-        return [
-            HostRow(
-                name=row.name,
-                installation_id=row.installation_id,
-                incarnation=row.incarnation,
-                beat=row.beat,
-                dead=row.dead,
-                info=_parsed(row.info),
-            )
-            for row in connection.execute(select(t_host).order_by(t_host.c.name))
-        ]
+        return [_host_row(row) for row in connection.execute(_ROWS)]
+
+
+#: Without SQLAlchemy's conversions, which fail for all rows if they fail for one.
+_ROWS = select(*(type_coerce(column, NullType()).label(column.name) for column in t_host.c)).order_by(
+    t_host.c.name
+)
+
+
+def _host_row(row: Any) -> HostRow:
+    info = _parsed(row.info)
+    readable = {
+        "beat": isinstance(row.beat, int),
+        "dead": row.dead in (True, False),
+        "info": info is not None,
+    }
+    return HostRow(
+        name=str(row.name),
+        installation_id=str(row.installation_id),
+        incarnation=str(row.incarnation),
+        beat=row.beat if readable["beat"] else 0,
+        dead=bool(row.dead) if readable["dead"] else False,
+        info=info or HostInfo(),
+        unreadable=", ".join(column for column, is_readable in readable.items() if not is_readable),
+    )
 
 
 def register(database: Database, name: str, installation_id: str, info: HostInfo) -> str | None:
@@ -161,14 +179,14 @@ def _text(info: HostInfo) -> str:
     return json.dumps(asdict(info))
 
 
-def _parsed(text: str) -> HostInfo:
-    """Replaces a missing or odd field by its default, because another version may have written it."""
+def _parsed(text: object) -> HostInfo | None:
+    """None if it is no JSON object. A missing or odd field has its default: another version may write it."""
     try:
-        said = json.loads(text)
-    except ValueError:
-        return HostInfo()
+        said = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(said, dict):
-        return HostInfo()
+        return None
     known = {field.name: _value(said.get(field.name), field.default) for field in fields(HostInfo)}
     return HostInfo(**known)
 

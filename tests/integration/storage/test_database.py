@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
-from sqlalchemy import Table, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Table, func, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tests.factories import join, make_experiment, opened
+from tests.fleet.hosts import query
 from tests.integration.storage.steps import delete_by_optuna
 from tests.postgres import PostgresServer
+from tests.waiting import until
 from tuned.errors import DatabaseAway, NotFound
 from tuned.storage.database import Database
 from tuned.storage.tables.schema import studies, t_meta, t_study
@@ -91,3 +94,58 @@ def test_a_statement_that_hangs_ends_when_its_connection_is_cut(postgresql_url: 
         database.cut()
         with pytest.raises(DatabaseAway):
             hanging.result(20)
+
+
+#: Raised by the server itself, as a trigger or a broken disk makes it do.
+RAISED = "DO $$ BEGIN RAISE EXCEPTION 'as told' USING ERRCODE = '{code}'; END $$"
+
+
+def test_errors_of_the_database_are_waited_for_and_those_of_a_call_are_raised_through(
+    postgresql_url: str,
+) -> None:
+    databases = ["08006", "25006", "25P03", "28P01", "40001", "42501", "53100", "55P03", "57014", "58030"]
+    calls = ["0A000", "22003", "23505", "42P01", "42883", "54001", "P0001"]
+    with opened(postgresql_url) as database:
+        for code in (*databases, "XX001", *calls):
+            expected: type[Exception] = DBAPIError if code in calls else DatabaseAway
+            with pytest.raises(expected, match="as told"), database.transaction() as connection:
+                connection.execute(text(RAISED.format(code=code)))
+
+
+def test_a_server_that_takes_no_writes_is_away_in_its_own_words(postgres: PostgresServer) -> None:
+    with closing(Database(postgres.create_database())) as database:
+        database.prepare()
+        query(database.url, "ALTER SYSTEM SET default_transaction_read_only = on")
+        query(database.url, "SELECT pg_reload_conf()")
+        until(lambda: query(database.url, "SHOW transaction_read_only") == [("on",)], what="the reload")
+        with pytest.raises(DatabaseAway, match=r"takes no writes: .*read-only transaction"):
+            database.ping()
+        with database.reading() as connection:
+            assert connection.execute(select(t_meta.c.name)).scalars().all() == ["version"]
+
+
+def test_a_database_whose_tables_are_gone_is_away(sqlite_url: str) -> None:
+    with closing(Database(sqlite_url)) as database:
+        database.prepare()
+        database.ping()
+        with database.transaction() as connection:
+            connection.execute(text("DROP TABLE t_meta"))
+        with pytest.raises(DatabaseAway, match="no such table"):
+            database.ping()
+
+
+def write_in_vain(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute(update(t_meta).values(value="9"))
+        raise ZeroDivisionError
+
+
+def test_a_read_leaves_its_connection_as_it_was(postgresql_url: str) -> None:
+    with opened(postgresql_url) as database:
+        for _ in range(2):
+            with database.reading() as connection:
+                connection.execute(select(t_meta.c.name))
+            with pytest.raises(ZeroDivisionError):
+                write_in_vain(database)
+        with database.reading() as connection:
+            assert connection.execute(select(t_meta.c.value)).scalar_one() == "1"

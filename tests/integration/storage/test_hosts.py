@@ -193,3 +193,23 @@ def test_a_forgotten_host_may_come_back_and_its_trials_stay(database: Database) 
     assert orphaned_studies(database) == [member.status.study_id]
     assert len(member.trials()) == 1
     register(database, member.claimant.host)
+
+
+@pytest.mark.parametrize("text", ["no JSON", '["slots"]', "[" * 100_000])
+def test_a_row_that_cannot_be_read_is_named_and_hurts_no_other(database: Database, text: str) -> None:
+    register(database)
+    register(database, "h2", "two")
+    with database.transaction() as connection:
+        connection.execute(update(t_host).where(t_host.c.name == "h1").values(info=text))
+    assert row(database).unreadable == "info"
+    assert (row(database, "h2").unreadable, row(database, "h2").info.slots) == ("", 2)
+
+
+def test_a_column_of_another_type_hurts_no_other_row(sqlite_url: str) -> None:
+    with opened(sqlite_url) as database:
+        register(database)
+        register(database, "h2", "two")
+        with database.transaction() as connection:
+            connection.exec_driver_sql("UPDATE t_host SET beat = 'x', dead = 'y' WHERE name = 'h1'")
+        assert row(database).unreadable == "beat, dead"
+        assert row(database, "h2").unreadable == ""
