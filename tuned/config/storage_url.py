@@ -21,6 +21,11 @@ _DRIVERS = {
 # As SQLAlchemy reads it: a password ends at an @, and may have a slash in it. To be safe, at the last @.
 _USER_INFO = re.compile(r"(?<=://)([^:/@?]*):(.*)@", re.DOTALL)
 
+# Without an @ in it, a password stands in the place of the port.
+_ODD_PORT = re.compile(r"(?<=://)([^:/@?]*):(?![0-9]*(?:[/?]|$))[^@]*")
+
+_MOST_PORT = 65535
+
 _QUERY = re.compile(r"(?<=[?&])((?:ssl)?password)=([^&]*)", re.IGNORECASE)
 
 
@@ -32,7 +37,19 @@ def normalised(url: str) -> str:
         raise ValueError(EXPECTED)
     if driver == "sqlite" and not (rest.startswith("//") and rest.strip("/").partition("?")[0]):
         raise ValueError(f"{EXPECTED}: an embedded database has an absolute path, after four slashes")
+    if driver != "sqlite":
+        _check_location(rest.partition("?")[0])
     return f"{driver}://{rest}"
+
+
+def _check_location(location: str) -> None:
+    """Before the query: ``user:password@host:port/database``."""
+    if location.count("@") > 1:
+        raise ValueError("one @, before the host; in a user, a password or a name it is written %40")
+    host = location.rpartition("@")[2].partition("/")[0]
+    _, colon, port = host.rpartition("]")[2].partition(":")
+    if colon and not (port.isdecimal() and 0 < int(port) <= _MOST_PORT):
+        raise ValueError(f"a port from 1 to {_MOST_PORT} after the host, or user:password@ before it")
 
 
 def has_password(url: str) -> bool:
@@ -42,4 +59,5 @@ def has_password(url: str) -> bool:
 
 def redacted(url: str) -> str:
     """The URL as it may be shown and logged."""
-    return _QUERY.sub(r"\1=***", _USER_INFO.sub(r"\1:***@", url))
+    without = url if "@" in url.partition("?")[0] else _ODD_PORT.sub(r"\1:***", url)
+    return _QUERY.sub(r"\1=***", _USER_INFO.sub(r"\1:***@", without))

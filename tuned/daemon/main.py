@@ -20,7 +20,8 @@ from tuned.daemon.daemon import Daemon
 from tuned.daemon.settle import settle
 from tuned.disk.spool import Spool
 from tuned.disk.state import StateDirectory
-from tuned.errors import TunedError
+from tuned.errors import InvalidInput, Problem, TunedError
+from tuned.storage.engine import expected_of
 from tuned.systemd import credentials, log
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
 
     with _exit_on_user_errors():
         settings = load()
+        _require_database(settings)
         if check_config:
             click.echo(settings_module.describe(settings), nl=False)
             return
@@ -70,6 +72,13 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
     # Everything is closed. An orderly end of the interpreter would take longer than the whole stop, and would
     # wait for a sampler that still draws.
     _leave()
+
+
+def _require_database(settings: Settings) -> None:
+    """Raises InvalidInput if the URL of the database cannot be right."""
+    if expected := expected_of(settings.storage, settings.state_dir):
+        found = settings_module.describe_value("storage", settings.storage)
+        raise InvalidInput(Problem(file="settings", key="storage", found=found, expected=expected))
 
 
 async def _settle(settings: Settings) -> None:

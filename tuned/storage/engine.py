@@ -1,4 +1,4 @@
-"""The engine of one database: the number and the timeouts of its connections, and how SQLite begins.
+"""The engine of one database: its URL, the number and the timeouts of its connections, how SQLite begins.
 
 Owns the settings of an engine and of a connection. It must never run a statement of ours, or set anything on
 a server's session, because a pooler in transaction mode may stand in between.
@@ -6,9 +6,13 @@ a server's session, because a pooler in transaction mode may stand in between.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+import psycopg2
+from psycopg2.extensions import make_dsn
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 
 #: Threads that call the database, each with one connection, by their purpose: a slow sampler must not delay a
 #: tell, and nothing must delay the beat.
@@ -31,6 +35,46 @@ _LIBPQ = {
     "tcp_user_timeout": 10_000,
     "application_name": "tuned",
 }
+
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+def expected_of(url: str, state_dir: Path) -> str:
+    """What a URL lacks that no database can have without it, in words; empty if nothing is seen from here.
+
+    It connects nowhere. The state directory need not exist yet.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return "a URL of the form user@host:port/database"
+    if parsed.get_backend_name() == "sqlite":
+        return _expected_of_file(Path(parsed.database or ""), state_dir)
+    return _expected_of_options(parsed)
+
+
+def _expected_of_file(path: Path, state_dir: Path) -> str:
+    if not path.parent.is_dir():
+        return "" if path.parent == state_dir else f"a directory that is there: {path.parent}"
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_SQLITE_MAGIC))
+    except IsADirectoryError:
+        return "a file, not a directory"
+    except OSError:
+        # It is to be made, or only the daemon's user may read it.
+        return ""
+    return "" if begin in (b"", _SQLITE_MAGIC) else "an SQLite database: this file is something else"
+
+
+def _expected_of_options(url: URL) -> str:
+    _, options = url.get_dialect()().create_connect_args(url)
+    try:
+        make_dsn(**options)
+    except psycopg2.ProgrammingError as error:
+        return f"options that libpq knows: {str(error).strip().removeprefix('invalid dsn: ')}"
+    return ""
 
 
 def make_engine(url: str) -> Engine:

@@ -11,7 +11,7 @@ from tests.fleet.hosts import Fleet, query
 from tests.fleet.ledger import Ledger
 from tests.pgbouncer import PROGRAM, SERVER_CONNECTIONS, pgbouncer
 from tests.waiting import until
-from tuned.storage.engine import MOST_CONNECTIONS
+from tuned.storage.engine import MOST_CONNECTIONS, expected_of
 
 GRID = '[space.x]\ntype = "int"\nlow = 0\nhigh = 39\n[sampler]\nname = "grid"\n'
 
@@ -54,3 +54,22 @@ def test_hosts_share_the_connections_of_a_pooler_in_transaction_mode(
         assert query(postgresql_url, CLIENTS)[0][0] <= SERVER_CONNECTIONS
         fleet.until_done("exp")
     assert sorted(e.x for e in ledger.evaluations("exp")) == list(range(40))
+
+
+@pytest.mark.parametrize("query", ["", "?sslmode=require&target_session_attrs=read-write", "?service=tuned"])
+def test_options_that_the_driver_knows_are_taken(tmp_path: Path, query: str) -> None:
+    assert expected_of(f"postgresql+psycopg2://u@h/d{query}", tmp_path) == ""
+
+
+def test_an_option_that_the_driver_does_not_know_is_named(tmp_path: Path) -> None:
+    assert "sslmod" in expected_of("postgresql+psycopg2://h/d?sslmod=require", tmp_path)
+
+
+def test_a_file_that_can_be_no_database_is_told_and_one_that_is_to_be_made_is_not(tmp_path: Path) -> None:
+    other = tmp_path / "notes"
+    other.write_text("these are notes and no database")
+    assert "something else" in expected_of(f"sqlite:///{other}", tmp_path)
+    assert "not a directory" in expected_of(f"sqlite:///{tmp_path}", tmp_path)
+    assert str(tmp_path / "gone") in expected_of(f"sqlite:///{tmp_path}/gone/tuned.db", tmp_path)
+    assert expected_of(f"sqlite:///{tmp_path}/state/tuned.db", tmp_path / "state") == ""
+    assert expected_of(f"sqlite:///{tmp_path}/tuned.db", tmp_path / "state") == ""

@@ -26,6 +26,35 @@ def test_a_password_is_found_and_hidden_wherever_a_url_may_have_it(url: str) -> 
 
 
 @pytest.mark.parametrize(
+    "url", ["postgresql://u:secret", "postgresql://u:secret/d", "postgresql://u:1secret/d"]
+)
+def test_a_password_without_a_host_is_hidden_too(url: str) -> None:
+    assert redacted(url).startswith("postgresql://u:***")
+    assert "secret" not in redacted(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:horse@staple@h/d", "%40"),
+        ("postgresql://u@h:54x32/d", "a port from 1 to 65535"),
+        ("postgresql://u@h:/d", "a port"),
+        ("postgresql://u@[::1]:0/d", "a port"),
+        ("postgresql://u:secret", "user:password@"),
+    ],
+)
+def test_a_url_that_cannot_be_right_says_what_is_expected(url: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected) as caught:
+        normalised(url)
+    assert not any(part in str(caught.value) for part in ("horse", "staple", "secret"))
+
+
+@pytest.mark.parametrize("host", ["h:5432", "[::1]", "[::1]:5432", "h1,h2:5432", ""])
+def test_a_port_may_be_given_or_not(host: str) -> None:
+    assert normalised(f"postgresql://u@{host}/d").endswith(f"u@{host}/d")
+
+
+@pytest.mark.parametrize(
     "url",
     ["postgresql://u@h:5432/d", "postgresql:///d?service=x", "sqlite:////a/b.db", "postgresql://h1,h2/d"],
 )

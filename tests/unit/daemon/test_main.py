@@ -38,6 +38,19 @@ def test_every_form_of_the_log_that_a_file_may_name_is_an_option_too(config: Pat
     assert f'[log]\nformat = "{form}"' in check(config, "--log-format", form)[1]
 
 
+def test_a_database_that_cannot_be_right_is_told_in_one_line(config: Path) -> None:
+    for url in (
+        "postgresql://u:horse@staple@h/d",
+        "postgresql://h/d?sslmod=require",
+        "sqlite:////etc/passwd",
+    ):
+        config.write_text(f'storage = "{url}"\n')
+        status, shown = check(config)
+        assert (status, len(shown.splitlines())) == (1, 1)
+        assert "storage: found" in shown
+        assert not any(part in shown for part in ("horse", "staple", "Traceback"))
+
+
 def test_a_wrong_setting_ends_it_with_one_message_and_no_traceback(config: Path) -> None:
     config.write_text("slots = 0\n")
     status, shown = check(config)
