@@ -56,6 +56,14 @@ def postgresql_url() -> Iterator[str]:
     drop_database(url)
 
 
+@pytest.fixture(params=["SQL_ASCII", "LATIN1"])
+def narrow_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty PostgreSQL database whose encoding lacks most characters."""
+    url = create_database(os.environ[POSTGRES_URL], request.param)
+    yield url
+    drop_database(url)
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """An SQLite database that does not exist yet, in the test's own directory."""

@@ -192,11 +192,11 @@ def server_url(host: str, port: int, database: str) -> str:
     return f"postgresql+psycopg2://postgres@{host}:{port}/{database}"
 
 
-def create_database(server: str) -> str:
+def create_database(server: str, encoding: str = "UTF8") -> str:
     """Makes an empty database on the server of this URL; returns the new database's URL."""
     name = f"t_{uuid.uuid4().hex}"
     with _session(server) as cursor:
-        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template1")
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
     return _with_database(server, name)
 
 

@@ -66,6 +66,12 @@ AbsolutePath = Annotated[str, AfterValidator(_absolute), Field(title="an absolut
 
 Count = Annotated[int, Field(ge=1)]
 
+#: The largest number in a column of 32 bits, in which the database counts.
+LARGEST_STORED = 2**31 - 1
+
+#: A count that the database keeps.
+StoredCount = Annotated[int, Field(ge=1, le=LARGEST_STORED)]
+
 #: In bytes.
 Size = Annotated[
     int,

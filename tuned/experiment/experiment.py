@@ -45,9 +45,11 @@ class Experiment:
     def definition(self) -> str:
         """JSON of the keys that the whole fleet shares: the file's own, without the local ones.
 
-        The order of the parameters is part of it, because the walk goes by it.
+        The order of the parameters is part of it, because the walk goes by it, and so is the order of a
+        parameter's choices, because Optuna stores a choice by its place. Without other characters than ASCII,
+        because a database may have an encoding that cannot hold them.
         """
-        return json.dumps(_document(self), separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(_document(self), separators=(",", ":"))
 
     def adopt(self, definition: str) -> Experiment:
         """The definition, with the local keys of this file. Raises InvalidInput if it cannot be read."""

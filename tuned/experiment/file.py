@@ -26,7 +26,16 @@ from pydantic import (
     model_validator,
 )
 
-from tuned.config.fields import AbsolutePath, Cards, Count, Name, Size, Span
+from tuned.config.fields import (
+    LARGEST_STORED,
+    AbsolutePath,
+    Cards,
+    Count,
+    Name,
+    Size,
+    Span,
+    StoredCount,
+)
 from tuned.config.locations import Choice
 from tuned.config.toml import Table, describe, refuse, refuse_keys
 from tuned.domain.resources import described, limits, parse_gpus
@@ -265,12 +274,12 @@ _AnyParameter = Annotated[
 class Budget(Table):
     """The end of the experiment, over the whole fleet."""
 
-    trials: Count | None = Field(
+    trials: StoredCount | None = Field(
         default=None,
         description="So many trials: evaluated, reused, skipped and failed ones count, aborted and lost "
         "ones do not.",
     )
-    evaluations: Count | None = Field(
+    evaluations: StoredCount | None = Field(
         default=None, description="So many processes that ended by themselves, each retry counted."
     )
     time: Span | None = Field(
@@ -299,7 +308,7 @@ class Dedup(Table):
 class Retry(Table):
     """Further tries of an evaluation that crashed."""
 
-    attempts: Annotated[int, Field(ge=0)] = Field(
+    attempts: Annotated[int, Field(ge=0, le=LARGEST_STORED - 1)] = Field(
         default=0, description="Further tries, with the same parameters in the same trial."
     )
 

@@ -56,6 +56,17 @@ def test_a_continuous_space_has_no_size_and_is_never_exhausted(database: Databas
     assert (status.size, status.is_exhausted) == (None, False)
 
 
+def test_a_database_of_any_encoding_holds_any_definition(narrow_url: str) -> None:
+    kind = '[space.kind]\ntype = "categorical"\nchoices = ["größer", "小さい", "🎲"]'
+    experiment = make_experiment(space=kind)
+    with opened(narrow_url) as database:
+        definition = open_it(database, experiment).definition
+        member = join(database, experiment)
+        member.tell(member.take(kind="🎲"), 0.5)
+        assert member.trial(0).params == {"kind": "🎲"}
+    assert make_experiment(space=kind).adopt(definition) == experiment
+
+
 @pytest.mark.parametrize("is_new", [True, False])
 def test_the_same_definition_again_is_the_same_study_and_changes_nothing(
     database: Database, is_new: bool

@@ -291,6 +291,18 @@ _REFUSED = {
         with_parts(budget="[budget]\nevaluations = 1.5"),
         "budget.evaluations: found 1.5, expected an integer",
     ),
+    "more trials than a column holds": (
+        with_parts(budget="[budget]\ntrials = 9_999_999_999"),
+        "budget.trials: found 9999999999, expected at most 2147483647",
+    ),
+    "more evaluations than a column holds": (
+        with_parts(budget="[budget]\nevaluations = 2147483648"),
+        "budget.evaluations: found 2147483648, expected at most 2147483647",
+    ),
+    "more attempts than a column holds": (
+        with_parts(retry="[retry]\nattempts = 2147483647"),
+        "retry.attempts: found 2147483647, expected at most 2147483646",
+    ),
     "time": (with_parts(budget='[budget]\ntime = "-1h"'), f'budget.time: found "-1h", expected {_SPAN}'),
     "budget": (with_parts(top="budget = 3"), "budget: found 3, expected a table"),
     "on_complete": (
