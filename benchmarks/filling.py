@@ -37,8 +37,8 @@ SELECT trial_id, 'HOST', '{{"host": "filler"}}' FROM trials WHERE study_id = :st
 """
 
 _POINT = """
-INSERT INTO t_point (study_id, key, replica, trial_id, incarnation, claim_id, state)
-SELECT :study, {key}, 0, trial_id, '', {key}, :verdict FROM trials
+INSERT INTO t_point (study_id, key, replica, trial_id, incarnation, state)
+SELECT :study, {key}, 0, trial_id, '', :verdict FROM trials
 WHERE study_id = :study AND number >= :first
 """
 

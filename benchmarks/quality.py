@@ -30,6 +30,7 @@ from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.encoding import Encoding
 from tuned.storage.link import Link
+from tuned.storage.tells import tell
 
 SEEDS = 24
 #: That share the seeds; a search has nothing to do with it.
@@ -206,8 +207,9 @@ async def _search_tuned(link: Link, function: Function, seed: int, seconds: floa
             slot, claimed = clock.end()
             values.append(function.value(claimed.point.values))
             search.note_ended(claimed, seconds)
-            await link.run(member.tell, claimed, values[-1])
-            search.note_told(claimed.trial_id)
+            result = member.result(claimed, values[-1])
+            await link.call(tell, result)
+            search.note_told(result)
         if begun < TRIALS:
             clock.begin(slot, await _claim(search, slot))
     return min(values)

@@ -273,7 +273,7 @@ class _Host:
         self._observed.told += 1
         for search in self._scheduler.searches.values():
             if search.status.study_id == result.study_id:
-                search.note_told(result.trial_id)
+                search.note_told(result)
         self._scheduler.wake()
 
     async def _follow(self) -> None:

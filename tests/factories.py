@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -16,12 +17,12 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import event, insert, inspect, text, update
+from sqlalchemy import delete, event, insert, inspect, select, text, update
 
 from tests.transitions import guard
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin, Outcome
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Result, TellOutcome
+from tuned.domain.result import Beginning, Result, TellOutcome
 from tuned.domain.space import Point, Value
 from tuned.domain.study_status import StudyStatus
 from tuned.domain.walk import Walk
@@ -36,7 +37,14 @@ from tuned.storage.history import History
 from tuned.storage.link import Link
 from tuned.storage.studies import open_study, study_statuses
 from tuned.storage.tables.migrations import MIGRATION_TIMEOUT, migrate
-from tuned.storage.tables.schema import t_host
+from tuned.storage.tables.schema import (
+    t_host,
+    trial_params,
+    trial_system_attributes,
+    trial_user_attributes,
+    trial_values,
+    trials,
+)
 from tuned.storage.tells import tell
 
 T = TypeVar("T")
@@ -139,6 +147,16 @@ def kill(database: Database, claimant: Claimant) -> None:
         connection.execute(dead)
 
 
+def began(claimed: Claimed, encoding: Encoding) -> Beginning:
+    return Beginning(
+        claim_id=claimed.claim_id,
+        origin=claimed.candidate.origin,
+        started=claimed.claimed_at,
+        params=tuple(encoding.rows(claimed.point)),
+        attributes={name: json.dumps(value) for name, value in claimed.candidate.attributes.items()},
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One host at work on one study."""
@@ -196,6 +214,7 @@ class Member:
             number=claimed.number,
             key=claimed.point.key,
             host=self.claimant.host,
+            beginning=began(claimed, self.encoding),
             ending=Ending(values=values or None, failure=None if values else CRASH, **ending),
         )
 
@@ -209,6 +228,14 @@ class Member:
         history = History(self.database, self.status.study_id)
         history.sync()
         return history.trials
+
+    def delete_trial(self, number: int) -> None:
+        """With SQL, as a person may do it."""
+        with self.database.transaction() as connection:
+            which = (trials.c.study_id == self.status.study_id) & (trials.c.number == number)
+            trial_id = connection.execute(select(trials.c.trial_id).where(which)).scalar_one()
+            for table in (trial_values, trial_params, trial_user_attributes, trial_system_attributes, trials):
+                connection.execute(delete(table).where(table.c.trial_id == trial_id))
 
     def trial(self, number: int) -> FrozenTrial:
         return self.trials()[number]
@@ -233,6 +260,7 @@ def join(
         encoding=encoding,
         dedup=experiment.dedup,
         walk=None if status.size is None else Walk(status.size, status.seed),
+        objectives=len(experiment.directions),
     )
     return Member(
         database=database,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tests.fleet.steps import Rules, Step, at_once, find, put, transaction
 from tests.fleet.store import Store, host_row
-from tests.fleet.world import Host, HostLine, Running, Seen, World
+from tests.fleet.world import Host, HostLine, Running, Seen, Tables, World
 from tuned.daemon.failure_detector import FailureDetector, Sighting
 
 INTERVAL = 1 / 3
@@ -78,8 +78,9 @@ class Beats:
             case _ if host.is_away:
                 yield Step(host.host, "finds the database away", put(world, blinked))
             case "beaten":
-                rows = host._replace(beat="seen", rows=world.tables.hosts)
-                yield Step(host.host, "reads all hosts", put(world, rows))
+                # Nobody asks another host's row how far it has told.
+                rows = tuple(line._replace(told=0) for line in world.tables.hosts)
+                yield Step(host.host, "reads all hosts", put(world, host._replace(beat="seen", rows=rows)))
             case "seen":
                 yield Step(host.host, "looks at them", put(world, self._looked(host)))
             case "marking":
@@ -160,8 +161,13 @@ def quieted(world: World) -> World:
     if not is_quiet(world):
         return world
     first, second = world.hosts
-    tables = world.tables._replace(hosts=tuple(line._replace(beat=0) for line in world.tables.hosts))
-    return world._replace(tables=tables, hosts=(fresh(first, second), fresh(second, first)))
+    hosts = (fresh(first, second), fresh(second, first))
+    past = None if world.past is None else _beaten(world.past, -1)
+    return world._replace(tables=_beaten(world.tables, 0), hosts=hosts, past=past)
+
+
+def _beaten(tables: Tables, beat: int) -> Tables:
+    return tables._replace(hosts=tuple(line._replace(beat=beat) for line in tables.hosts))
 
 
 def fresh(host: Host, other: Host) -> Host:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from tests.factories import _prepare
 from tests.fleet.beats import fresh, quieted
-from tests.fleet.program import Program, is_end
+from tests.fleet.program import Program, is_end, remember
 from tests.fleet.steps import Rules, Step
 from tests.fleet.store import SteppedDatabase, Store, Violation
 from tests.fleet.world import Host, Running, World, canonical
@@ -98,7 +98,8 @@ def _search(explored: Explored, store: Store, program: Program, rules: Rules) ->
             explored.transactions = store.transactions
             if step.world == explored.worlds[now]:
                 continue
-            world, is_swapped = canonical(quieted(step.world))
+            after = remember(explored.worlds[now], step.world, rules)
+            world, is_swapped = canonical(quieted(after))
             number = numbers.get(world)
             if number is None:
                 if wrong := _wrong(world, store, rules):
@@ -129,7 +130,7 @@ def _steps(explored: Explored, program: Program, now: int) -> Iterator[Step]:
 def _wrong(world: World, store: Store, rules: Rules) -> str | None:
     """The first broken promise of a state, in words; None if all are kept."""
     return (
-        _overlap(world)
+        _overlap(world, rules)
         or _lost_value(world)
         or _overrun(world, store)
         or _killed(world, rules)
@@ -137,34 +138,38 @@ def _wrong(world: World, store: Store, rules: Rules) -> str | None:
     )
 
 
-def _overlap(world: World) -> str | None:
+def _overlap(world: World, rules: Rules) -> str | None:
     """Two evaluate a point, and none of them is dead to the fleet without knowing it."""
     running = [host.slot for host in world.hosts if isinstance(host.slot, Running)]
     if len(running) < 2 or running[0].x != running[1].x:
         return None
     living = {line.incarnation for line in world.tables.hosts if not line.dead}
+    claims = {row.claim for row in world.tables.trials if row.state == "RUNNING"}
     for host, slot in zip(world.hosts, running, strict=True):
         knows = host.claimant != slot.incarnation or host.life != "running"
         if slot.incarnation not in living and not knows:
+            return None
+        if "forget" in rules.kinds and slot.claim not in claims:
+            # The database has forgotten it, and nobody can know.
             return None
     return f"both hosts evaluate point {running[0].x}"
 
 
 def _lost_value(world: World) -> str | None:
     kept = {row.x for row in world.tables.trials if row.value is not None}
-    kept.update(pending.x for host in world.hosts for pending in host.outbox if pending.has_value)
+    kept.update(p.x for host in world.hosts for p in (*host.outbox, *host.kept) if p.has_value)
     lost = world.finished - kept
     return f"the value of point {min(lost)} is lost" if lost else None
 
 
 def _overrun(world: World, store: Store) -> str | None:
     study, budget = world.tables.study, store.budget
-    attempts = {row.trial: row.retried + 1 for row in world.tables.trials if row.is_counted}
+    attempts = {row.claim or f"{row.trial}": row.retried + 1 for row in world.tables.trials if row.is_counted}
     for host in world.hosts:
-        underway = [pending for pending in host.outbox if pending.trial in attempts]
-        attempts.update({pending.trial: pending.attempt for pending in underway})
-        if isinstance(host.slot, Running) and host.slot.trial in attempts:
-            attempts[host.slot.trial] = host.slot.attempt
+        underway = [pending for pending in host.outbox if pending.claim in attempts]
+        attempts.update({pending.claim: pending.attempt for pending in underway})
+        if isinstance(host.slot, Running) and host.slot.claim in attempts:
+            attempts[host.slot.claim] = host.slot.attempt
     if budget.trials is not None and max(study.trials, len(attempts)) > budget.trials:
         return f"{len(attempts)} trials, {study.trials} charged, of {budget.trials}"
     # A duplicate that was skipped or reused is a trial without an evaluation.

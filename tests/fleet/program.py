@@ -10,7 +10,8 @@ It stands for the tasks of a daemon, which take turns with each other in any ord
   points) is left out: a slot may ask at any moment, which is more than it does.
 - ``_tell``: ``Teller.run``; the second transaction of ``tell`` is a step of its own.
 - ``_look``: ``Experiments.follow`` and ``Search.refresh``, then ``Experiments._end`` with
-  ``Scheduler.interrupt``.
+  ``Scheduler.interrupt``; an experiment that is over may be open again.
+- ``_reconcile``: ``Reconciliation.look``.
 
 Work of a host that waits for nothing (the transactions of one beat; to draw, claim and hear of it; to
 tell and forget) is one step, unless it freezes in the middle: then all others take any steps before it goes
@@ -24,8 +25,9 @@ from typing import Any
 
 from tests.fleet.beats import Beats
 from tests.fleet.steps import Rules, Step, at_once, disturbed, find, put, transaction
-from tests.fleet.store import Store
-from tests.fleet.world import Drawn, Granted, Host, PendingResult, Running, World
+from tests.fleet.store import Given, Store, claim_of
+from tests.fleet.world import Drawn, Granted, Host, PendingResult, Running, Tables, World
+from tuned.domain.result import TellOutcome
 
 
 class Program:
@@ -37,9 +39,13 @@ class Program:
         self._beats = Beats(store, rules)
 
     def steps(self, world: World) -> Iterator[Step]:
+        yield from self._forget(world)
         if is_end(world):
             return
-        tasks = (self._join, self._beats.go_on, self._beats.settle, self._slots, self._tell, self._look)
+        tasks = (
+            self._join, self._beats.go_on, self._beats.settle, self._slots, self._tell, self._look,
+            self._reconcile,
+        )  # fmt: skip
         for host in world.hosts:
             if host.moves:
                 for task in tasks:
@@ -75,6 +81,12 @@ class Program:
             first, second = world.hosts
             dark = less._replace(hosts=(first._replace(is_away=True), second._replace(is_away=True)))
             yield Step(None, "the database goes away", dark, is_disturbance=True)
+
+    def _forget(self, world: World) -> Iterator[Step]:
+        less = disturbed(world, self._rules, "forget")
+        if less is not None and world.past is not None:
+            forgotten = less._replace(tables=world.past, past=None)
+            yield Step(None, "the database forgets the last step", forgotten, is_disturbance=True)
 
     # Join, and rejoin
 
@@ -122,7 +134,7 @@ class Program:
         yield from transaction(
             world, host, self._rules, "looks for the claim whose outcome is unknown",
             lambda tables: self._store.find(tables, host.claimant, claim),
-            lambda found: _given(looked, found, host.claimant), host,
+            lambda found: _given(looked, found, claim, host.claimant), host,
         )  # fmt: skip
 
     def _draw(self, world: World, host: Host) -> Iterator[Step]:
@@ -147,13 +159,13 @@ class Program:
             lambda tables: self._store.claim(
                 tables, drawn.incarnation, drawn.claim, drawn.x, drawn.origin
             ),
-            lambda outcome: _given(free, outcome, drawn.incarnation),
+            lambda outcome: _given(free, outcome, drawn.claim, drawn.incarnation),
             free._replace(unknown=(*host.unknown, *lost)),
         )  # fmt: skip
 
     def _hear(self, world: World, host: Host, granted: Granted) -> Step:
         if self.is_ours(host, granted):
-            begun = host._replace(slot=Running(granted.x, granted.trial, granted.incarnation))
+            begun = host._replace(slot=Running(granted.x, granted.claim, granted.incarnation))
             return Step(host.host, f"begins with point {granted.x}", put(world, begun))
         late = put(world, host._replace(slot=None))
         return Step(host.host, f"hears too late that it was given point {granted.x}", late)
@@ -168,38 +180,102 @@ class Program:
             again = running._replace(attempt=running.attempt + 1, has_crashed=False)
             yield from transaction(
                 world, host, self._rules, f"charges another try of point {x}",
-                lambda tables: self._store.charge_retry(tables, running.trial, x),
-                lambda may: host._replace(slot=again) if may else _ended(host, running, has_value=False),
+                lambda tables: self._store.charge_retry(tables, running.claim, x),
+                lambda may: (
+                    host._replace(slot=again)
+                    if may
+                    else self._ended(world, host, running, has_value=False)
+                ),
                 host,
             )  # fmt: skip
             return
         finished = world._replace(finished=world.finished | {x})
-        ended = put(finished, _ended(host, running, has_value=True))
+        ended = put(finished, self._ended(world, host, running, has_value=True))
         yield Step(host.host, f"has evaluated point {x}: the value is in its outbox", ended)
         if self._rules.retries is not None:
-            failed = _ended(host, running, has_value=False)
+            failed = self._ended(world, host, running, has_value=False)
             if running.attempt <= self._rules.retries:
                 failed = host._replace(slot=running._replace(has_crashed=True))
             yield Step(host.host, f"fails to evaluate point {x}", put(world, failed))
+
+    def _ended(self, world: World, host: Host, running: Running, *, has_value: bool) -> Host:
+        number = self._next_number(world, host) if "forget" in self._rules.kinds else 0
+        pending = PendingResult(running.x, running.claim, has_value, running.attempt, number)
+        return host._replace(slot=None, outbox=(*host.outbox, pending))
+
+    @staticmethod
+    def _next_number(world: World, host: Host) -> int:
+        """``Outbox.new_name``: above all that this host ever used."""
+        moments = (world.tables,) if world.past is None else (world.tables, world.past)
+        told = (line.told for tables in moments for line in tables.hosts if line.host == host.host)
+        return 1 + max(*told, *(pending.number for pending in (*host.outbox, *host.kept)), 0)
 
     # Tell
 
     def _tell(self, world: World, host: Host) -> Iterator[Step]:
         if not host.outbox:
             return
-        pending, *rest = host.outbox
-        told = host._replace(is_late=False, outbox=tuple(rest))
+        pending = host.outbox[0]
+        after = max((each.number for each in host.kept), default=0)
         for step in transaction(
             world, host, self._rules, f"tells of point {pending.x}",
-            lambda tables: self._store.tell(tables, pending, is_late=host.is_late),
-            lambda became: host._replace(is_late=True) if became is None else told,
+            lambda tables: self._store.tell(
+                tables, host.host, pending, after=after, is_late=host.is_late
+            ),
+            lambda became: self._told(host, pending, became),
             host._replace(is_late=False),
         ):  # fmt: skip
             yield step
             less = disturbed(step.world, self._rules, "crash")
-            if less is not None and find(less, host.host) == told:
+            if less is not None and len(find(less, host.host).outbox) < len(host.outbox):
                 dead = put(less, crashed(host))
                 yield step.then(Step(host.host, "crashes before it forgets", dead, is_disturbance=True))
+
+    def _told(self, host: Host, pending: PendingResult, became: TellOutcome | None) -> Host:
+        """``Teller._put_away``: a dropped record is not kept."""
+        if became is None:
+            return host._replace(is_late=True)
+        kept = (pending,) if pending.number and became is not TellOutcome.DROPPED else ()
+        return host._replace(is_late=False, outbox=host.outbox[1:], kept=(*host.kept, *kept))
+
+    # Reconcile
+
+    def _reconcile(self, world: World, host: Host) -> Iterator[Step]:
+        """``Reconciliation.look``, each of its transactions at any moment."""
+        told = next(line.told for line in world.tables.hosts if line.host == host.host)
+        if host.is_away:
+            return
+        if host.life in ("telling", "running") and (back := tuple(p for p in host.kept if p.number > told)):
+            kept = tuple(pending for pending in host.kept if pending.number <= told)
+            again = host._replace(outbox=(*back, *host.outbox), kept=kept, is_late=False)
+            yield Step(host.host, "finds its results forgotten", put(world, again))
+        elif host.life == "running" and not back:
+            yield from self._claim_again(world, host)
+            yield from self._settle(world, host)
+
+    def _claim_again(self, world: World, host: Host) -> Iterator[Step]:
+        running = host.slot
+        if not isinstance(running, Running) or running.incarnation != host.claimant:
+            return
+        if running.claim not in held_claims(world.tables, host.claimant):
+            yield from transaction(
+                world, host, self._rules, f"claims point {running.x} again",
+                lambda tables: self._store.claim_again(
+                    tables, host.claimant, running.claim, running.x, running.attempt
+                ),
+                lambda may: host if may else host._replace(slot=None), host,
+            )  # fmt: skip
+
+    def _settle(self, world: World, host: Host) -> Iterator[Step]:
+        known = {*host.unknown, *(pending.claim for pending in host.outbox)}
+        if host.slot is not None:
+            known.add(host.slot.claim)
+        if not_run := held_claims(world.tables, host.claimant) - known:
+            yield from transaction(
+                world, host, self._rules, "settles what it does not run",
+                lambda tables: self._store.settle_claims(tables, host.claimant, not_run),
+                lambda _: host, host,
+            )  # fmt: skip
 
     # Look
 
@@ -215,8 +291,11 @@ class Program:
                 now = host._replace(search="ending", slot=None if is_running else host.slot)
             seen = put(world._replace(tables=answer.tables), now)
             yield Step(host.host, f"sees that the study is {answer.value}", seen)
+        elif host.search == "over" and world.tables.study.state == "open":
+            again = put(world, host._replace(search="active"))
+            yield Step(host.host, "sees that the study is open again", again)
         elif host.search == "ending" and host.slot is None:
-            kept = frozenset(pending.trial for pending in host.outbox)
+            kept = frozenset(pending.claim for pending in host.outbox)
             yield from transaction(
                 world, host, self._rules, "settles what it killed",
                 lambda tables: self._store.settle_own(tables, host.claimant, kept),
@@ -226,28 +305,47 @@ class Program:
 
 def is_end(world: World) -> bool:
     """The study is done, and nobody has anything in hand."""
+    told = {line.host: line.told for line in world.tables.hosts}
     return world.tables.study.state == "done" and all(
-        host.slot is None and not host.outbox and not host.is_frozen for host in world.hosts
+        host.slot is None
+        and not host.outbox
+        and not host.is_frozen
+        and all(pending.number <= told[host.host] for pending in host.kept)
+        for host in world.hosts
     )
+
+
+def held_claims(tables: Tables, incarnation: str) -> frozenset[str]:
+    """The claims that an incarnation holds, as ``remembered`` has them."""
+    held = {p.trial for p in tables.points if p.state == "held" and p.incarnation == incarnation}
+    return frozenset(claim_of(row) for row in tables.trials if row.trial in held)
+
+
+def remember(before: World, after: World, rules: Rules) -> World:
+    """Takes note of the tables that the database may fall back to, and of the results that it may forget."""
+    if "forget" not in rules.kinds:
+        return after
+    past = before.past if after.tables == before.tables else before.tables
+    past = past if after.disturbances else None
+    moments = (after.tables,) if past is None else (after.tables, past)
+    hosts = []
+    for host in after.hosts:
+        least = min(line.told for tables in moments for line in tables.hosts if line.host == host.host)
+        hosts.append(host._replace(kept=tuple(p for p in host.kept if p.number > least)))
+    return after._replace(past=past, hosts=(hosts[0], hosts[1]))
 
 
 def crashed(host: Host) -> Host:
     """Only its disk remains. An experiment that was not yet put away is active again after a restart."""
     search = "over" if host.search == "over" else "active"
-    return Host(host.host, outbox=host.outbox, is_away=host.is_away, search=search)
+    return Host(host.host, outbox=host.outbox, kept=host.kept, is_away=host.is_away, search=search)
 
 
 def _is_claiming(host: Host) -> bool:
     return isinstance(host.slot, Drawn | Granted)
 
 
-def _given(host: Host, outcome: Any, incarnation: str) -> Host:
-    if not isinstance(outcome, tuple):
+def _given(host: Host, outcome: Any, claim: str, incarnation: str) -> Host:
+    if not isinstance(outcome, Given):
         return host
-    x, trial = outcome
-    return host._replace(slot=Granted(x, trial, incarnation))
-
-
-def _ended(host: Host, running: Running, *, has_value: bool) -> Host:
-    pending = PendingResult(running.x, running.trial, has_value, running.attempt)
-    return host._replace(slot=None, outbox=(*host.outbox, pending))
+    return host._replace(slot=Granted(outcome.x, claim, incarnation))

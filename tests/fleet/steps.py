@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tests.fleet.store import Answer, Violation
+from tests.fleet.store import Answer, Given, Violation
 from tests.fleet.world import Host, Tables, World
 from tuned.domain.result import TellOutcome
 
 #: The disturbances: a process ends; it stands still; one host or all lose the database; a commit's
 #: outcome is unknown.
 KINDS = frozenset({"crash", "freeze", "outage", "blackout", "unknown"})
+
+#: And the database forgets what the last step changed. It makes more states than the others.
+ALL_KINDS = KINDS | {"forget"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,7 @@ def transaction(  # noqa: PLR0917 (what, then by what and into what)
 
 def _word(value: Any) -> str:
     match value:
-        case (int(x), int(_)):
+        case Given(x):
             return f": point {x} is given"
         case None | False:
             return ": no"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Table
 
-from tests.factories import join
+from tests.factories import began, join
 from tests.fleet.world import HostLine, PendingResult, PointRow, StudyRow, Tables, TrialRow
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin, Outcome
 from tuned.domain.ending import Cause, Ending, Failure
@@ -25,9 +25,9 @@ from tuned.experiment.experiment import Budget, Experiment
 from tuned.storage import hosts
 from tuned.storage.claims import Claims
 from tuned.storage.database import Database
-from tuned.storage.settling import orphaned_studies, settle_orphans, settle_own
+from tuned.storage.settling import orphaned_studies, settle_claims, settle_orphans, settle_own
 from tuned.storage.studies import close_if_over, study_statuses
-from tuned.storage.tells import tell
+from tuned.storage.tells import Receipt, tell
 
 CRASH = Failure(cause=Cause.EXIT, message="exit status 1")
 
@@ -37,6 +37,12 @@ class Violation(AssertionError):
 
     #: The step in which it came about, if that is known.
     last: tuple[tuple[int | None, str], ...] = ()
+
+
+class Given(NamedTuple):
+    """A claim that was granted."""
+
+    x: int
 
 
 class Answer(NamedTuple):
@@ -132,27 +138,28 @@ class Store:
 
         return self._ask(tables, ("next freed",), call)
 
-    def charge_retry(self, tables: Tables, trial: int, x: int) -> Answer:
-        claimed = Claimed(
-            study_id=self._study_id, trial_id=trial, number=trial - 1, replica=0, incarnation="",
-            candidate=Candidate(point=self._points[x], origin=Origin.WALK),
-        )  # fmt: skip
-        return self._ask(tables, ("retry", trial), lambda: self._claims("").charge_retry(claimed))
+    def charge_retry(self, tables: Tables, claim: str, x: int) -> Answer:
+        claimed = self._claimed(claim, x)
+        return self._ask(tables, ("retry", claim), lambda: self._claims("").charge_retry(claimed))
 
-    def tell(self, tables: Tables, pending: PendingResult, *, is_late: bool) -> Answer:
+    def tell(self, tables: Tables, host: int, pending: PendingResult, *, after: int, is_late: bool) -> Answer:
         """The outcome; None: the trial had ended, and what becomes of the value is the next transaction's."""
+
+        # Only a numbered record is written down in its host's row.
+        teller = f"h{host}" if pending.number else "h"
+        receipt = Receipt(record=pending.number, after=after) if pending.number else None
 
         def call() -> TellOutcome | None:
             # The first transaction of a late tell finds out again what it found out before.
             self._database.most_transactions = None if is_late else 1
             try:
-                return tell(self._database, self._result(pending))
+                return tell(self._database, self._result(pending, teller), receipt)
             except _Paused:
                 return None
             finally:
                 self._database.most_transactions = None
 
-        return self._ask(tables, ("tell", pending, is_late), call)
+        return self._ask(tables, ("tell", teller, pending, after, is_late), call)
 
     def register(self, tables: Tables, host: int) -> Answer:
         name = f"h{host}"
@@ -180,11 +187,24 @@ class Store:
 
         return self._ask(tables, ("settle orphans",), call)
 
-    def settle_own(self, tables: Tables, incarnation: str, but_not: frozenset[int]) -> Answer:
+    def settle_own(self, tables: Tables, incarnation: str, but_not: frozenset[str]) -> Answer:
         def call() -> list[int]:
             return settle_own(self._database, self._study_id, incarnation, but_not=but_not)
 
         return self._ask(tables, ("settle own", incarnation, but_not), call)
+
+    def claim_again(self, tables: Tables, incarnation: str, claim: str, x: int, attempts: int) -> Answer:
+        def call() -> bool:
+            claims = self._claims(incarnation)
+            return claims.claim_again(self._claimed(claim, x), attempts=attempts) is not None
+
+        return self._ask(tables, ("again", incarnation, claim, x, attempts), call)
+
+    def settle_claims(self, tables: Tables, incarnation: str, claims: frozenset[str]) -> Answer:
+        def call() -> list[int]:
+            return settle_claims(self._database, self._study_id, incarnation, claims)
+
+        return self._ask(tables, ("settle claims", incarnation, claims), call)
 
     def look(self, tables: Tables) -> Answer:
         """The study's state; closes it if it is over, which is looked at again under the study's lock."""
@@ -204,8 +224,11 @@ class Store:
         answer = self._run(still, question, call)
         if answer.tables is still:
             return answer._replace(tables=tables)
-        assert answer.tables.hosts == still.hosts
-        return answer._replace(tables=answer.tables._replace(hosts=tables.hosts))
+        # A tell notes how far its host has told, and nothing else of the hosts.
+        told = (line.told for line in answer.tables.hosts)
+        hosts_now = tuple(line._replace(told=each) for line, each in zip(tables.hosts, told, strict=True))
+        assert answer.tables.hosts == tuple(line._replace(beat=0) for line in hosts_now)
+        return answer._replace(tables=answer.tables._replace(hosts=hosts_now))
 
     def _ask_of_hosts(self, tables: Tables, question: tuple[Any, ...], call: Callable[[], Any]) -> Answer:
         """A question that is about nothing but the hosts."""
@@ -235,25 +258,35 @@ class Store:
             encoding=self._encoding,
             dedup=self._experiment.dedup,
             walk=self._walk,
+            objectives=1,
         )
 
     def _outcome(self, outcome: Outcome) -> Any:
         match outcome:
             case Claimed():
-                return self._xs[outcome.point.key], outcome.trial_id
+                return Given(self._xs[outcome.point.key])
             case Duplicate():
                 return outcome.action.value
             case _:
                 return type(outcome).__name__.lower()
 
-    def _result(self, pending: PendingResult) -> Result:
+    def _claimed(self, claim: str, x: int) -> Claimed:
+        candidate = Candidate(point=self._points[x], origin=Origin.WALK, claim_id=claim)
+        return Claimed(
+            study_id=self._study_id, trial_id=0, number=0, replica=0, incarnation="", candidate=candidate,
+            claimed_at=0.0,
+        )  # fmt: skip
+
+    def _result(self, pending: PendingResult, teller: str) -> Result:
         return Result(
             study_id=self._study_id,
             study_uid=self._standing.uid,
-            trial_id=pending.trial,
-            number=pending.trial - 1,
+            # Of the claim; nobody asks for them.
+            trial_id=0,
+            number=0,
             key=self._points[pending.x].key,
-            host="h",
+            host=teller,
+            beginning=began(self._claimed(pending.claim, pending.x), self._encoding),
             ending=Ending(
                 values=(float(pending.x),) if pending.has_value else None,
                 failure=None if pending.has_value else CRASH,
@@ -270,7 +303,9 @@ class Store:
             run(f"DELETE FROM {table}")
         ended = [sum(row.state == state for row in rows) for state in ("COMPLETE", "FAIL")]
         run(_STUDY, (*tables.study, *ended))
-        many(_HOST, [(f"h{h.host}", f"h{h.host}", h.incarnation, h.beat, h.dead) for h in tables.hosts])
+        many(
+            _HOST, [(f"h{h.host}", f"h{h.host}", h.incarnation, h.beat, h.dead, h.told) for h in tables.hosts]
+        )
         many(_POINT, [(study, self._points[p.x].key, *_point_columns(p)) for p in tables.points])
         many(_TRIAL, [(row.trial, row.trial - 1, study, row.state) for row in rows])
         many(_FACTS, [_facts(row) for row in rows])
@@ -289,8 +324,8 @@ class Store:
     def _dump(self) -> Tables:
         run = self._sqlite.execute
         [(*study, completed, failed, pruned)] = run(_STUDIES)
-        lines = run("SELECT name, incarnation, beat, dead FROM t_host ORDER BY name")
-        points = run("SELECT key, replica, trial_id, incarnation, claim_id, state, losses FROM t_point")
+        lines = run("SELECT name, incarnation, beat, dead, told FROM t_host ORDER BY name")
+        points = run("SELECT key, replica, trial_id, incarnation, state, losses FROM t_point")
         trials = tuple(_trial_row(*row) for row in run(_TRIALS))
         ended = [sum(row.state == state for row in trials) for state in ("COMPLETE", "FAIL")]
         if [completed, failed, pruned] != [*ended, 0]:
@@ -298,7 +333,8 @@ class Store:
         return Tables(
             StudyRow(*study),
             tuple(
-                HostLine(int(name[1:]), claimant, beat, bool(dead)) for name, claimant, beat, dead in lines
+                HostLine(int(name[1:]), claimant, beat, bool(dead), told)
+                for name, claimant, beat, dead, told in lines
             ),
             tuple(sorted(PointRow(self._xs[key], *rest) for key, *rest in points)),
             trials,
@@ -315,6 +351,11 @@ def host_row(line: HostLine) -> hosts.HostRow:
         name=f"h{line.host}", installation_id=f"h{line.host}", incarnation=line.incarnation, beat=line.beat,
         dead=line.dead,
     )  # fmt: skip
+
+
+def claim_of(row: TrialRow) -> str:
+    """The claim of a trial, also if no host refers to it."""
+    return row.claim or f"?{row.trial}"
 
 
 def check_change(before: Tables, after: Tables) -> None:
@@ -347,15 +388,15 @@ _STUDY = """
 UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?,
   complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0
 """
-_HOST = "INSERT INTO t_host (name, installation_id, incarnation, beat, dead) VALUES (?, ?, ?, ?, ?)"
+_HOST = "INSERT INTO t_host (name, installation_id, incarnation, beat, dead, told) VALUES (?, ?, ?, ?, ?, ?)"
 _POINT = """
-INSERT INTO t_point (study_id, key, replica, trial_id, incarnation, claim_id, state, losses)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO t_point (study_id, key, replica, trial_id, incarnation, state, losses)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _TRIAL = "INSERT INTO trials (trial_id, number, study_id, state) VALUES (?, ?, ?, ?)"
 _FACTS = """
-INSERT INTO t_trial (trial_id, kind, twin_id, cause, attempts, origin, host)
-VALUES (?, ?, ?, ?, ?, 'walk', 'h')
+INSERT INTO t_trial (trial_id, kind, twin_id, cause, attempts, claim_id, origin, host)
+VALUES (?, ?, ?, ?, ?, ?, 'walk', 'h')
 """
 _PARAM = """
 INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)
@@ -366,7 +407,8 @@ _STUDIES = """
 SELECT state, trials, evaluations, visited, cursor, complete + reused, failed + skipped, pruned FROM t_study
 """
 _TRIALS = """
-SELECT trial_id, state, CAST(param_value AS INTEGER), value, coalesce(cause, ''), kind = 'late', attempts - 1
+SELECT trial_id, state, CAST(param_value AS INTEGER), value, coalesce(cause, ''), kind = 'late', attempts - 1,
+  coalesce(claim_id, '')
 FROM trials JOIN trial_params USING (trial_id) JOIN t_trial USING (trial_id)
   LEFT JOIN trial_values USING (trial_id) ORDER BY trial_id
 """
@@ -385,18 +427,18 @@ SELECT * FROM (
 
 
 def _point_columns(point: PointRow) -> tuple[Any, ...]:
-    claim = point.claim or f"{point.x}/{point.replica}"
-    return point.replica, point.trial, point.incarnation, claim, point.state, point.losses
+    return point.replica, point.trial, point.incarnation, point.state, point.losses
 
 
 def _trial_row(trial: int, state: str, x: int, value: float | None, *rest: Any) -> TrialRow:
-    cause, is_late, retried = rest
-    return TrialRow(trial, state, x, value, cause, bool(is_late), retried)
+    cause, is_late, retried, claim = rest
+    known = "" if claim.startswith("?") else claim
+    return TrialRow(trial, state, x, value, cause, bool(is_late), retried, known)
 
 
 def _facts(row: TrialRow) -> tuple[Any, ...]:
     kind, twin = ("late", 0) if row.is_late else ("evaluated", None)
-    return row.trial, kind, twin, row.cause or None, 1 + row.retried
+    return row.trial, kind, twin, row.cause or None, 1 + row.retried, claim_of(row)
 
 
 def _attributes(row: TrialRow) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sqlalchemy import Update, bindparam
 from tests.factories import line, make_experiment
 from tests.fleet.model import Explored, explore
 from tests.fleet.program import Program
-from tests.fleet.steps import KINDS, Rules
+from tests.fleet.steps import ALL_KINDS, KINDS, Rules
 from tests.fleet.store import Violation
 from tuned.daemon.failure_detector import FailureDetector
 from tuned.storage import budget, settling, tells
@@ -55,7 +55,7 @@ def without(statement: Update, word: str) -> Update:
 # Promises
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(ALL_KINDS))
 def test_two_points_and_one_disturbance(kind: str) -> None:
     assert len(run(2, kinds=frozenset({kind})).worlds) > 100
 
@@ -110,8 +110,8 @@ def test_without_a_new_watch_after_a_gap_an_outage_kills(monkeypatch: pytest.Mon
 def test_without_the_look_whether_the_claimant_lives_a_dead_host_is_given_points(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unasked = without(budget._CHARGE, "t_host.dead").where(bindparam("claimant") != "")
-    monkeypatch.setattr(budget, "_CHARGE", unasked)
+    unasked = without(budget._CHARGE_NEW, "t_host.dead").where(bindparam("claimant") != "")
+    monkeypatch.setattr(budget, "_CHARGE_NEW", unasked)
     assert "is given to an incarnation that is dead" in story("freeze")
 
 

@@ -7,7 +7,7 @@ among the beats that somebody remembers, times are ages, and a lost trial that n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 #: Causes of failures that are refunded: the trial counts for nothing.
@@ -27,6 +27,8 @@ class HostLine(NamedTuple):
     incarnation: str
     beat: int
     dead: bool
+    #: The number of the newest record of its outbox that was told.
+    told: int = 0
 
 
 class PointRow(NamedTuple):
@@ -34,7 +36,6 @@ class PointRow(NamedTuple):
     replica: int
     trial: int
     incarnation: str
-    claim: str
     state: str
     losses: int
 
@@ -48,6 +49,8 @@ class TrialRow(NamedTuple):
     cause: str
     is_late: bool
     retried: int
+    #: Empty if no host refers to it.
+    claim: str
 
     @property
     def is_counted(self) -> bool:
@@ -75,7 +78,7 @@ class Granted(NamedTuple):
     """The database gave a point, and the slot does not know yet."""
 
     x: int
-    trial: int
+    claim: str
     incarnation: str
 
 
@@ -83,7 +86,7 @@ class Running(NamedTuple):
     """A slot evaluates."""
 
     x: int
-    trial: int
+    claim: str
     incarnation: str
     attempt: int = 1
     has_crashed: bool = False
@@ -96,9 +99,11 @@ class PendingResult(NamedTuple):
     """A finished evaluation in the outbox."""
 
     x: int
-    trial: int
+    claim: str
     has_value: bool
     attempt: int = 1
+    #: Of its record; 0 if the database forgets nothing.
+    number: int = 0
 
 
 class Seen(NamedTuple):
@@ -127,6 +132,8 @@ class Host(NamedTuple):
     slot: Slot | None = None
     unknown: tuple[str, ...] = ()
     outbox: tuple[PendingResult, ...] = ()
+    #: Told results, oldest first, as long as the database may forget them.
+    kept: tuple[PendingResult, ...] = ()
     #: The trial of the outbox's first result had ended otherwise: its value is to be kept as one of its own.
     is_late: bool = False
     #: active, ending, over.
@@ -150,6 +157,8 @@ class World(NamedTuple):
     disturbances: int
     #: Points of which an evaluation was finished with a value.
     finished: frozenset[int] = frozenset()
+    #: The tables before the last step that changed them, if the database may still forget that step.
+    past: Tables | None = None
 
 
 def canonical(world: World) -> tuple[World, bool]:
@@ -159,19 +168,11 @@ def canonical(world: World) -> tuple[World, bool]:
     if is_swapped:
         first, second = second, first
     numbers = {first.host: 0, second.host: 1}
-    tables = world.tables
-    names = _Names(tables, (first, second), numbers)
-    lines = sorted(tables.hosts, key=lambda line: numbers[line.host])
-    kept = Tables(
-        _canonical_study(tables.study),
-        tuple(names.line(line) for line in lines),
-        tuple(names.point(point) for point in tables.points),
-        tuple(
-            row._replace(trial=names.trials[row.trial]) for row in tables.trials if row.trial in names.trials
-        ),
-    )
+    moments = (world.tables,) if world.past is None else (world.tables, world.past)
+    names = _Names(moments, (first, second), numbers)
+    tables, *past = (names.tables(each) for each in moments)
     hosts = (names.local(first), names.local(second))
-    return World(kept, hosts, world.disturbances, world.finished), is_swapped
+    return World(tables, hosts, world.disturbances, world.finished, past[0] if past else None), is_swapped
 
 
 def _canonical_study(study: StudyRow) -> StudyRow:
@@ -191,10 +192,10 @@ def _shape(host: Host) -> tuple[object, ...]:
 class _Names:
     """The new names of everything in one state."""
 
-    def __init__(self, tables: Tables, hosts: tuple[Host, Host], numbers: dict[int, int]) -> None:
+    def __init__(self, moments: Sequence[Tables], hosts: tuple[Host, Host], numbers: dict[int, int]) -> None:
         self._hosts = numbers
         self._incarnations: dict[str, str] = {"": ""}
-        for line in sorted(tables.hosts, key=lambda line: numbers[line.host]):
+        for line in (line for tables in moments for line in self._lines(tables)):
             self._incarnation(line.incarnation)
         for host in hosts:
             for line in host.rows:
@@ -203,19 +204,25 @@ class _Names:
         for incarnation in _incarnations(hosts):
             self._incarnation(incarnation)
         self._claims: dict[str, str] = {}
-        for host in hosts:
-            for claim in host.unknown:
-                self._claim(claim)
-            if isinstance(host.slot, Drawn):
-                self._claim(host.slot.claim)
-        self._beats = _beat_ranks(tables, hosts)
-        self.trials = _kept_trials(tables, hosts)
+        for claim in _claims(hosts):
+            self._claims.setdefault(claim, f"c{len(self._claims)}")
+        self._beats = _beat_ranks(moments, hosts)
+        self._records = {host.host: _record_ranks(moments, host) for host in hosts}
+
+    def tables(self, tables: Tables) -> Tables:
+        trials = _kept_trials(tables, self._claims)
+        return Tables(
+            _canonical_study(tables.study),
+            tuple(self.line(line) for line in self._lines(tables)),
+            tuple(self._point(point, trials) for point in tables.points),
+            tuple(self._trial(row, trials) for row in tables.trials if row.trial in trials),
+        )
+
+    def _lines(self, tables: Tables) -> list[HostLine]:
+        return sorted(tables.hosts, key=lambda line: self._hosts[line.host])
 
     def _incarnation(self, name: str) -> str:
         return self._incarnations.setdefault(name, f"i{len(self._incarnations)}")
-
-    def _claim(self, name: str) -> str:
-        return self._claims.setdefault(name, f"c{len(self._claims)}")
 
     def line(self, line: HostLine) -> HostLine:
         return HostLine(
@@ -223,15 +230,18 @@ class _Names:
             self._incarnations[line.incarnation],
             self._beats[line.incarnation, line.beat],
             line.dead,
+            self._records[line.host][line.told],
         )
 
-    def point(self, point: PointRow) -> PointRow:
+    def _point(self, point: PointRow, trials: Mapping[int, int]) -> PointRow:
         is_held = point.state == "held"
         return point._replace(
-            trial=self.trials[point.trial],
+            trial=trials[point.trial],
             incarnation=self._incarnation(point.incarnation) if is_held else "",
-            claim=self._claim(point.claim) if is_held or point.claim in self._claims else "",
         )
+
+    def _trial(self, row: TrialRow, trials: Mapping[int, int]) -> TrialRow:
+        return row._replace(trial=trials[row.trial], claim=self._claims.get(row.claim, ""))
 
     def local(self, host: Host) -> Host:
         return host._replace(
@@ -249,21 +259,18 @@ class _Names:
             ),
             slot=self._slot(host.slot),
             unknown=tuple(self._claims[claim] for claim in host.unknown),
-            outbox=tuple(pending._replace(trial=self.trials[pending.trial]) for pending in host.outbox),
+            outbox=tuple(self._pending(host, pending) for pending in host.outbox),
+            kept=tuple(self._pending(host, pending) for pending in host.kept),
         )
 
+    def _pending(self, host: Host, pending: PendingResult) -> PendingResult:
+        number = self._records[host.host][pending.number] if pending.number else 0
+        return pending._replace(claim=self._claims[pending.claim], number=number)
+
     def _slot(self, slot: Slot | None) -> Slot | None:
-        match slot:
-            case None:
-                return None
-            case Drawn():
-                return slot._replace(
-                    claim=self._claims[slot.claim], incarnation=self._incarnations[slot.incarnation]
-                )
-            case _:
-                return slot._replace(
-                    trial=self.trials[slot.trial], incarnation=self._incarnations[slot.incarnation]
-                )
+        if slot is None:
+            return None
+        return slot._replace(claim=self._claims[slot.claim], incarnation=self._incarnations[slot.incarnation])
 
 
 def _incarnations(hosts: tuple[Host, Host]) -> Iterator[str]:
@@ -274,9 +281,25 @@ def _incarnations(hosts: tuple[Host, Host]) -> Iterator[str]:
             yield host.slot.incarnation
 
 
-def _beat_ranks(tables: Tables, hosts: tuple[Host, Host]) -> dict[tuple[str, int], int]:
+def _claims(hosts: tuple[Host, Host]) -> Iterator[str]:
+    """All that a host refers to."""
+    for host in hosts:
+        yield from host.unknown
+        if host.slot is not None:
+            yield host.slot.claim
+        yield from (pending.claim for pending in (*host.outbox, *host.kept))
+
+
+def _record_ranks(moments: Sequence[Tables], host: Host) -> dict[int, int]:
+    told = {line.told for tables in moments for line in tables.hosts if line.host == host.host}
+    numbers = told | {pending.number for pending in (*host.outbox, *host.kept)} | {0}
+    return {number: rank for rank, number in enumerate(sorted(numbers))}
+
+
+def _beat_ranks(moments: Sequence[Tables], hosts: tuple[Host, Host]) -> dict[tuple[str, int], int]:
     known: dict[str, set[int]] = {}
-    for line in (*tables.hosts, *hosts[0].rows, *hosts[1].rows):
+    lines = [line for tables in moments for line in tables.hosts]
+    for line in (*lines, *hosts[0].rows, *hosts[1].rows):
         known.setdefault(line.incarnation, set()).add(line.beat)
     for seen in (*hosts[0].sightings, *hosts[1].sightings):
         known.setdefault(seen.incarnation, set()).add(seen.beat)
@@ -287,11 +310,12 @@ def _beat_ranks(tables: Tables, hosts: tuple[Host, Host]) -> dict[tuple[str, int
     }
 
 
-def _kept_trials(tables: Tables, hosts: tuple[Host, Host]) -> dict[int, int]:
+def _kept_trials(tables: Tables, claims: Collection[str]) -> dict[int, int]:
+    """New numbers of the trials, but for those that are settled, and that no point and no host refers to."""
     referred = {point.trial for point in tables.points}
-    for host in hosts:
-        referred.update(pending.trial for pending in host.outbox)
-        if isinstance(host.slot, Granted | Running):
-            referred.add(host.slot.trial)
-    kept = [row.trial for row in tables.trials if row.cause not in REFUNDED or row.trial in referred]
+    kept = [
+        row.trial
+        for row in tables.trials
+        if row.cause not in REFUNDED or row.trial in referred or row.claim in claims
+    ]
     return {trial: new for new, trial in enumerate(kept, 1)}

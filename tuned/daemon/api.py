@@ -140,9 +140,7 @@ class Api:
         files = self.site.state.trial(uid, number)
         if not await asyncio.to_thread(files.has_output):
             raise await self._log_not_here(name, number)
-        running = next(
-            (r for r in self.scheduler.running(name) if r.evaluation.claimed.number == number), None
-        )
+        running = next((r for r in self.scheduler.running(name) if r.claimed.number == number), None)
         return trial_log.read(files.log, running.task if running is not None and follow else None)
 
     async def hosts(self) -> Sequence[HostView]:
@@ -311,7 +309,7 @@ def _slot(number: int, running: Running | None) -> SlotView:
         "slot": number,
         "running": {
             "experiment": running.search.name,
-            "trial": running.evaluation.claimed.number,
+            "trial": running.claimed.number,
             "attempt": running.evaluation.attempt,
             "seconds": running.seconds,
             "gpus": list(running.evaluation.cards),

@@ -20,6 +20,7 @@ from tuned.control import routes
 from tuned.daemon.api import Api
 from tuned.daemon.experiments import Experiments
 from tuned.daemon.fleet import Fleet
+from tuned.daemon.reconciliation import Reconciliation
 from tuned.daemon.reloads import Reloads
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
@@ -89,19 +90,10 @@ class Daemon:
             expire_seconds=settings.expire_seconds,
             describe=self._describe,
         )
-        self._api = Api(
-            settings=settings,
-            events=self._events,
-            link=self._link,
-            site=self._site,
-            teller=self._teller,
-            scheduler=self._scheduler,
-            local_experiments=self._experiments,
-            fleet=self._fleet,
-            state=lambda: self._state,
-            request_drain=self.request_drain,
-            request_abort=self.request_abort,
+        self._reconciliation = Reconciliation(
+            self._link, self._teller, self._scheduler, claimant=lambda: self._fleet.claimant
         )
+        self._api = self._wired_api()
         #: The slots' task, once this host has joined the fleet.
         self._work: asyncio.Task[None] | None = None
         #: Tasks that serve the slots, and are needed until the slots are empty.
@@ -128,6 +120,21 @@ class Daemon:
         if self._site.cgroups is not None:
             self._site.cgroups.remove()
         self._enter(HostState.STOPPED)
+
+    def _wired_api(self) -> Api:
+        return Api(
+            settings=self._settings,
+            events=self._events,
+            link=self._link,
+            site=self._site,
+            teller=self._teller,
+            scheduler=self._scheduler,
+            local_experiments=self._experiments,
+            fleet=self._fleet,
+            state=lambda: self._state,
+            request_drain=self.request_drain,
+            request_abort=self.request_abort,
+        )
 
     def request_drain(self) -> HostState:
         """Lets the running trials finish, then stops."""
@@ -156,8 +163,9 @@ class Daemon:
 
     async def _join(self, group: asyncio.TaskGroup) -> None:
         """Joins the fleet as soon as the database is there, and starts the slots."""
-        await self._prepare()
         await self._teller.restore()
+        await self._prepare()
+        await self._reconciliation.recall(self._settings.host)
         self._background.append(group.create_task(self._teller.run(self._experiments.on_told)))
         # Results that an earlier daemon could not tell come before its trials are settled as lost.
         await self._teller.emptied()
@@ -165,6 +173,7 @@ class Daemon:
         await self._experiments.hold(await self._fleet.join())
         self._background.append(group.create_task(self._fleet.beat(self._rejoin)))
         self._background.append(group.create_task(self._experiments.follow(self._settings.interval_seconds)))
+        self._background.append(group.create_task(self._reconciliation.run(self._settings.interval_seconds)))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tuned.disk.checkup import check_host, close_directories
 from tuned.errors import DatabaseAway
+from tuned.storage.astray import astray_points, forget_astray
 from tuned.storage.hosts import HostInfo, HostRow, held, hosts
 from tuned.storage.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
 
@@ -61,9 +62,10 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
         rows = await link.call(hosts)
         holding = await link.call(held)
         left = await link.call(unheld_trials)
+        astray = await link.call(astray_points)
     except DatabaseAway as error:
         return [_away(str(error)), *found]
-    return [*_mixed(rows), *_orphans(rows, holding), *_unheld(left), *found]
+    return [*_mixed(rows), *_orphans(rows, holding), *_unheld(left), *_astray(astray), *found]
 
 
 async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
@@ -78,6 +80,9 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
         for name in await link.call(unheld_trials):
             for number in await link.call(settle_unheld, name):
                 done.append(f"trial {number} of {name}: ended as lost")
+        for name in await link.call(astray_points):
+            count = await link.call(forget_astray, name)
+            done.append(f"{count} points of {name} without a trial: forgotten")
     except DatabaseAway:
         # The next examination reports it first.
         return done
@@ -139,5 +144,16 @@ def _unheld(left: Mapping[str, Sequence[int]]) -> Iterator[FindingView]:
             "what": f"trials of {name} are RUNNING and no host holds them: {', '.join(map(str, numbers))}",
             "why": "they never end by themselves; a hand in the database, or a fault, left them so",
             "remedy": "end them in the database",
+            "is_fixable": True,
+        }
+
+
+def _astray(points: Mapping[str, int]) -> Iterator[FindingView]:
+    for name, count in points.items():
+        yield {
+            "code": "points-without-trial",
+            "what": f"{count} points of {name} count as visited or free, and their trials are gone",
+            "why": "somebody deleted the trials with SQL; the walk does not come to these points again",
+            "remedy": "forget the points, so that they may be evaluated again",
             "is_fixable": True,
         }

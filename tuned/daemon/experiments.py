@@ -160,7 +160,7 @@ class Experiments:
         search.announce.ended(result)
         if outcome is not TellOutcome.TOLD:
             search.log.warning("result came late", trial=result.number, became=outcome.value)
-        search.note_told(result.trial_id)
+        search.note_told(result)
         if search.state is not SearchState.WORKING or search.status.is_full or search.status.is_exhausted:
             await self._look_at(search)
         self._scheduler.wake()

@@ -21,7 +21,6 @@ from tuned.control.metrics import Endings
 from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Ending
-from tuned.domain.result import Result
 from tuned.errors import DatabaseAway
 from tuned.search.search import Shortfall
 from tuned.storage.settling import give_back, settle_own
@@ -49,6 +48,8 @@ class Running:
     """The evaluation of a busy slot."""
 
     search: Search
+    #: As the database has it now; the evaluation keeps the claim that it began with.
+    claimed: Claimed
     evaluation: Evaluation
     task: asyncio.Task[Ending]
     began: float = field(default_factory=time.monotonic)
@@ -148,7 +149,7 @@ class Scheduler:
         Raises DatabaseAway.
         """
         study_id = search.status.study_id
-        kept = self._teller.trial_ids(study_id)
+        kept = self._teller.claims.keys()
         search.announce.aborted(await self._link.call(settle_own, study_id, incarnation, but_not=kept))
 
     async def over(self, seconds: float) -> None:
@@ -232,7 +233,9 @@ class Scheduler:
             )
             search.announce.started(claimed, slot)
             task = asyncio.create_task(evaluate(evaluation, lambda: self._charge_retry(search, claimed)))
-            running = self.slots[slot] = Running(search=search, evaluation=evaluation, task=task)
+            running = self.slots[slot] = Running(
+                search=search, claimed=claimed, evaluation=evaluation, task=task
+            )
             try:
                 ending = await _outcome(task)
             except OSError as error:
@@ -246,7 +249,7 @@ class Scheduler:
             if ending is not None:
                 self.endings.count(ending, running.seconds)
                 search.note_ended(claimed, running.seconds)
-                self._teller.put(self._result(search, claimed, ending))
+                self._teller.put(search.result(running.claimed, self._site.host, ending))
                 _log_ending(ending, evaluation.attempt)
                 search.count_ending(ending)
 
@@ -254,7 +257,7 @@ class Scheduler:
         """This host cannot evaluate: frees the point, and pauses the search here until a person looks."""
         search.pause(reason)
         study_id = claimed.study_id
-        await self._insist(lambda: self._link.call(give_back, study_id, claimed.trial_id, reason))
+        await self._insist(lambda: self._link.call(give_back, study_id, claimed.claim_id, reason))
 
     async def _charge_retry(self, search: Search, claimed: Claimed) -> bool:
         return await self._insist(lambda: search.charge_retry(claimed))
@@ -265,17 +268,6 @@ class Scheduler:
                 return await call()
             except DatabaseAway:
                 await self._link.back()
-
-    def _result(self, search: Search, claimed: Claimed, ending: Ending) -> Result:
-        return Result(
-            study_id=claimed.study_id,
-            study_uid=search.status.uid,
-            trial_id=claimed.trial_id,
-            number=claimed.number,
-            key=claimed.point.key,
-            host=self._site.host,
-            ending=ending,
-        )
 
 
 async def _outcome(task: asyncio.Task[Ending]) -> Ending | None:

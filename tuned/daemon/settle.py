@@ -21,6 +21,7 @@ from tuned.events import Events
 from tuned.storage.database import Database
 from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
+from tuned.storage.remembered import told_by
 from tuned.trial import process_table
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ async def _settle(settings: Settings, state: StateDirectory, link: Link) -> None
     await link.prepare()
     teller = Teller(link, Outbox(state.outbox))
     await teller.restore()
+    await teller.recall(await link.call(told_by, settings.host))
     telling = asyncio.create_task(teller.run(_on_told))
     await teller.emptied()
     telling.cancel()

@@ -1,7 +1,8 @@
-"""The outbox: results on this host's disk until the database has them.
+"""The outbox: results on this host's disk until the database has them, and the newest of them for longer.
 
-It owns one directory of the state directory. A record is durable when ``put`` returns, and only ``discard``
-forgets it. It must never change or drop a record, or stop at one that it cannot read.
+It owns one directory of the state directory. A record is durable when ``put`` returns. ``keep`` puts a told
+record away into ``told/``, in case the database forgets it, and only ``discard`` and newer told records
+remove one. It must never change a record, or stop at one that it cannot read.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import re
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from tuned.disk import files
 from tuned.domain.result import Result
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
     from structlog.typing import FilteringBoundLogger
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -29,8 +34,14 @@ _log: FilteringBoundLogger = structlog.get_logger()
 #: Far more than a result with all its intermediate values.
 MOST_BYTES = 256 * 2**20
 
+#: How many told records are kept.
+MOST_TOLD = 1000
+
 #: The database's integers are no larger.
 _LARGEST_INTEGER = 2**63
+
+#: How many problems of a record a person is told.
+_MOST_PROBLEMS = 3
 
 _RECORD = re.compile(r"[0-9]{12}\.json")
 
@@ -43,11 +54,17 @@ class Outbox:
     def __init__(self, directory: Path) -> None:
         """The caller holds the state directory's lock: nobody else writes here."""
         self._directory = directory
-        files.make_directory(directory, 0o700)
-        files.remove_temporaries(directory)
+        self._told_directory = directory / "told"
+        for each in (directory, self._told_directory):
+            files.make_directory(each, 0o700)
+            files.remove_temporaries(each)
+        told = (path.name for path in self._told_directory.iterdir() if _RECORD.fullmatch(path.name))
+        #: The names of told records, oldest first.
+        self._told = deque(sorted(told))
+        self._telling = threading.Lock()
         # Records that were set aside count too, so that no later one takes their number.
-        numbers = [int(match[0]) for path in directory.iterdir() if (match := _NUMBERED.match(path.name))]
-        self._numbers = itertools.count(max(numbers, default=0) + 1)
+        numbers = [number_of(path.name) for path in directory.iterdir() if _NUMBERED.match(path.name)]
+        self._numbers = itertools.count(max([*numbers, self.newest_told]) + 1)
 
     def new_name(self) -> str:
         """For the next record."""
@@ -62,34 +79,72 @@ class Outbox:
         """The records that were put and not yet discarded, oldest first; any other file is set aside."""
         records = []
         for path in sorted(self._directory.iterdir()):
-            if path.name.startswith(".") or path.name.endswith(".corrupt"):
+            is_ours = path == self._told_directory or path.name.endswith(".corrupt")
+            if is_ours or path.name.startswith("."):
                 continue
-            try:
-                record = _read(path)
-            except FileNotFoundError:
-                continue  # Discarded by another thread since the directory was read.
-            except OSError as error:
-                # The disk may give it back later: it stays in its place.
-                _log.error("result cannot be read", file=str(path), error=str(error))
-                continue
-            except (files.Unfit, ValueError, RecursionError) as error:
-                self._set_aside(path, str(error))
-                continue
-            records.append((path.name, record))
+            record = self._readable(path)
+            if record is not None:
+                records.append((path.name, record))
         return records
 
-    def discard(self, name: str) -> None:
-        """Forgets a record that the database has; not an error if it is gone already.
+    def keep(self, name: str) -> None:
+        """Puts a told record away, and forgets the oldest of more than ``MOST_TOLD``.
 
         Not made durable: a record that a power cut brings back is told again, which changes nothing.
         """
+        with self._telling:
+            with contextlib.suppress(FileNotFoundError):
+                (self._directory / name).replace(self._told_directory / name)
+                self._told.append(name)
+            while len(self._told) > MOST_TOLD:
+                (self._told_directory / self._told.popleft()).unlink(missing_ok=True)
+
+    @property
+    def newest_told(self) -> int:
+        """The number of the newest told record; 0 without one."""
+        return number_of(max(self._told)) if self._told else 0
+
+    def take_back(self, after: int) -> list[tuple[str, dict[str, Any]]]:
+        """Makes the told records with higher numbers pending again, and returns them, oldest first."""
+        with self._telling:
+            forgotten = [name for name in sorted(self._told) if number_of(name) > after]
+            for name in forgotten:
+                with contextlib.suppress(FileNotFoundError):
+                    (self._told_directory / name).replace(self._directory / name)
+                self._told.remove(name)
+        records = ((name, self._readable(self._directory / name)) for name in forgotten)
+        return [(name, record) for name, record in records if record is not None]
+
+    def discard(self, name: str) -> None:
+        """Forgets a record that nobody needs. Not an error if it is gone already, and not made durable."""
         (self._directory / name).unlink(missing_ok=True)
 
-    def _set_aside(self, path: Path, reason: str) -> None:
-        aside = path.with_name(f"{path.name}.corrupt")
+    def set_aside(self, name: str, reason: str) -> None:
+        """Gives a record that cannot be told another name, so that nobody reads it again but a person."""
+        path = self._directory / name
+        aside = path.with_name(f"{name}.corrupt")
         _log.error("result set aside", file=str(aside), reason=reason)
         with contextlib.suppress(OSError):
             path.replace(aside)
+
+    def _readable(self, path: Path) -> dict[str, Any] | None:
+        """The content of a record; None if it cannot be read."""
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            return None  # Removed by another thread since the directory was read.
+        except OSError as error:
+            # The disk may give it back later: it stays in its place.
+            _log.error("result cannot be read", file=str(path), error=str(error))
+            return None
+        except (files.Unfit, ValueError, RecursionError) as error:
+            self.set_aside(path.name, str(error))
+            return None
+
+
+def number_of(name: str) -> int:
+    """The number of a record with this name."""
+    return int(name[:12])
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -115,15 +170,28 @@ def decode(record: Mapping[str, Any]) -> Result:
         text = json.dumps(dict(record), ensure_ascii=False).encode(errors="replace")
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    # As JSON, in which lists are tuples and words are enums, but nothing else is converted.
-    return _RESULT.validate_json(text, strict=True)
+    try:
+        # As JSON, in which lists are tuples and words are enums, but nothing else is converted.
+        return _RESULT.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_problem, error.errors(include_url=False)[:_MOST_PROBLEMS]))) from None
 
 
-def _in_64_bits(result: Result) -> Result:
+def _problem(found: ErrorDetails) -> str:
+    place = ".".join(map(str, found["loc"]))
+    return f"{place}: {found['msg']}" if place else found["msg"]
+
+
+def _tellable(result: Result) -> Result:
     for number in (result.study_id, result.trial_id, result.number, *result.ending.intermediate):
         if not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER:
             raise ValueError("a number of over 64 bits")
+    values = result.ending.values
+    if values is not None and (not values or any(map(math.isnan, values))):
+        raise ValueError("values that are no numbers")
+    for text in (*result.ending.user_attrs.values(), *result.beginning.attributes.values()):
+        json.loads(text)
     return result
 
 
-_RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, AfterValidator(_in_64_bits)])
+_RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, AfterValidator(_tellable)])

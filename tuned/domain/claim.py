@@ -5,6 +5,7 @@ Owns values only; it must never draw a point or ask the database.
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -96,6 +97,12 @@ class Claimed:
     candidate: Candidate
     #: The incarnation that holds it. Once that is dead, other hosts may take the point.
     incarnation: str
+    #: Seconds since 1970, by this host's clock.
+    claimed_at: float = field(default_factory=time.time, compare=False)
+
+    @property
+    def claim_id(self) -> str:
+        return self.candidate.claim_id
 
     @property
     def point(self) -> Point:

@@ -5,10 +5,33 @@ Owns all that a tell needs. The outbox keeps it on disk, so a later run of the d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tuned.domain.claim import Origin
 from tuned.domain.ending import Ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamRow:
+    """One parameter of one trial, as Optuna stores it."""
+
+    param_name: str
+    param_value: float
+    distribution_json: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """How a trial began: all that is needed to write it again if the database has forgotten it."""
+
+    claim_id: str
+    origin: Origin
+    #: Seconds since 1970, by this host's clock.
+    started: float
+    params: tuple[ParamRow, ...]
+    #: The system attributes that the sampler wrote, by name, as JSON.
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +40,17 @@ class Result:
 
     study_id: int
     study_uid: str
+    #: As of the claim. The database gives both again if it forgot its last transactions.
     trial_id: int
     number: int
     key: str
     host: str
+    beginning: Beginning
     ending: Ending
+
+    @property
+    def claim_id(self) -> str:
+        return self.beginning.claim_id
 
 
 class TellOutcome(StrEnum):
@@ -30,5 +59,7 @@ class TellOutcome(StrEnum):
     TOLD = "told"
     #: The trial had ended otherwise, and the value became a trial of its own.
     LATE = "late"
+    #: The database had forgotten the trial, so it was written again.
+    RENEWED = "renewed"
     #: It was told before, its study is gone, or its point has a value already.
     DROPPED = "dropped"

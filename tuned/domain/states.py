@@ -99,7 +99,8 @@ class PointState(StrEnum):
 VISITED = frozenset({PointState.DONE, PointState.FAILED})
 
 POINT_TRANSITIONS: dict[PointState, frozenset[PointState]] = {
-    PointState.FREE: frozenset({PointState.HELD, PointState.DONE}),
+    # Done or failed at once by a result whose claim was settled, or whose claim the database has forgotten.
+    PointState.FREE: frozenset({PointState.HELD, PointState.DONE, PointState.FAILED}),
     PointState.HELD: frozenset({PointState.FREE, PointState.DONE, PointState.FAILED}),
     # A value came late, after the trial was declared lost, or a person wants it evaluated again.
     PointState.FAILED: frozenset({PointState.DONE, PointState.FREE}),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.domain.result import Result
     from tuned.domain.space import Point
     from tuned.domain.study_status import StudyStatus
     from tuned.experiment.experiment import Experiment
@@ -88,10 +89,13 @@ class Claiming:
             encoding=encoding,
             dedup=experiment.dedup,
             walk=None if status.size is None else Walk(status.size, status.seed),
+            objectives=len(experiment.directions),
         )
         self._prefetch = Prefetch(link, source, backlog.unconfirmed)
         #: Claims whose commit had an unknown outcome.
         self._unknown: deque[tuple[str, Origin]] = deque()
+        #: Claims that have no answer yet.
+        self._flying: set[str] = set()
         self._is_given_up = False
 
     def give_up(self) -> None:
@@ -117,15 +121,27 @@ class Claiming:
         """Charges one more evaluation; False if the budget does not allow it. Raises DatabaseAway."""
         return await self._link.run(self._claims.charge_retry, claimed)
 
+    async def claim_again(self, claimed: Claimed, attempts: int) -> Claimed | None:
+        """Writes the trial of a claim again if the database has forgotten it; None if it must not go on.
+
+        Raises DatabaseAway.
+        """
+        return await self._link.run(self._claims.claim_again, claimed, attempts=attempts)
+
+    @property
+    def under_way(self) -> set[str]:
+        """The claims that may be granted without this host knowing it yet, by id."""
+        return {*self._flying, *(claim_id for claim_id, _ in self._unknown)}
+
     def note_ended(self, claimed: Claimed, seconds: float) -> None:
         """Takes note that a trial has ended after so long, and that the database will be told."""
-        self._backlog.unconfirmed.add(claimed.trial_id, claimed.point.key)
+        self._backlog.unconfirmed.add(claimed.claim_id, claimed.point.key)
         self._prefetch.note_evaluated(seconds)
 
-    def note_told(self, trial_id: int) -> None:
+    def note_told(self, result: Result) -> None:
         """Takes note that the database has the result of a trial."""
-        self._backlog.unconfirmed.settle(trial_id)
-        self._backlog.parked.release(trial_id)
+        self._backlog.unconfirmed.settle(result.claim_id)
+        self._backlog.parked.release(result.trial_id)
         if self._study.busy:
             self._prefetch.draw_ahead(self._study.busy)
 
@@ -235,8 +251,11 @@ class Claiming:
         return outcome
 
     async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[R]) -> R:
+        self._flying.add(claim_id)
         try:
             return await claim
         except DatabaseAway:
             self._unknown.append((claim_id, origin))
             raise
+        finally:
+            self._flying.discard(claim_id)

@@ -7,6 +7,7 @@ finds out how it stands now. ``claiming`` draws and claims.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -15,6 +16,7 @@ import structlog
 
 from tuned.domain.claim import Claimant, Claimed, Closed, Idle, Outcome
 from tuned.domain.ending import Ending
+from tuned.domain.result import Beginning, Result
 from tuned.domain.states import SEARCH_TRANSITIONS, SearchState, StudyState, advance
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import DatabaseAway, InvalidInput
@@ -236,6 +238,18 @@ class Search:
             await self._rest()
         return outcome
 
+    async def claim_again(self, claimed: Claimed, attempts: int) -> Claimed | None:
+        """Writes the trial of a claim again if the database has forgotten it; None if it must not go on.
+
+        Raises DatabaseAway.
+        """
+        return await self._claiming.claim_again(claimed, attempts)
+
+    @property
+    def claims_under_way(self) -> set[str]:
+        """The claims that may be granted without this host knowing it yet, by id."""
+        return self._claiming.under_way
+
     async def charge_retry(self, claimed: Claimed) -> bool:
         """Charges one more evaluation; False if the budget does not allow it. Raises DatabaseAway."""
         return await self._claiming.charge_retry(claimed)
@@ -253,9 +267,30 @@ class Search:
         """Takes note that a trial has ended after so long, and that the database will be told."""
         self._claiming.note_ended(claimed, seconds)
 
-    def note_told(self, trial_id: int) -> None:
+    def note_told(self, result: Result) -> None:
         """Takes note that the database has the result of a trial."""
-        self._claiming.note_told(trial_id)
+        self._claiming.note_told(result)
+
+    def result(self, claimed: Claimed, host: str, ending: Ending) -> Result:
+        """All that a tell needs, even after a restart, or if the database has forgotten the trial."""
+        candidate = claimed.candidate
+        beginning = Beginning(
+            claim_id=claimed.claim_id,
+            origin=candidate.origin,
+            started=claimed.claimed_at,
+            params=tuple(self._encoding.rows(claimed.point)),
+            attributes={name: json.dumps(value) for name, value in candidate.attributes.items()},
+        )
+        return Result(
+            study_id=claimed.study_id,
+            study_uid=self.status.uid,
+            trial_id=claimed.trial_id,
+            number=claimed.number,
+            key=claimed.point.key,
+            host=host,
+            beginning=beginning,
+            ending=ending,
+        )
 
     def _enter(self, state: SearchState, reason: str = "") -> bool:
         """The only place that advances the state; False if it may not follow."""

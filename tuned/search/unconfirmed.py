@@ -17,8 +17,8 @@ class Unconfirmed:
     """Ended trials of one search whose results are on their way. Belongs to the event loop's thread."""
 
     def __init__(self) -> None:
-        #: Of the points, by trial.
-        self._keys: dict[int, str] = {}
+        #: Of the points, by claim.
+        self._keys: dict[str, str] = {}
         self._was_told = asyncio.Event()
         #: How many results have arrived.
         self.told = 0
@@ -26,13 +26,13 @@ class Unconfirmed:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def add(self, trial_id: int, key: str) -> None:
-        self._keys[trial_id] = key
+    def add(self, claim_id: str, key: str) -> None:
+        self._keys[claim_id] = key
 
-    def settle(self, trial_id: int) -> None:
-        """The database has the result of a trial, also of one that ended before this daemon began."""
+    def settle(self, claim_id: str) -> None:
+        """The database has the result of a claim, also of one that ended before this daemon began."""
         self.told += 1
-        self._keys.pop(trial_id, None)
+        self._keys.pop(claim_id, None)
         self._was_told.set()
         self._was_told = asyncio.Event()
 

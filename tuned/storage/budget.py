@@ -6,17 +6,17 @@ Callers hold the study's lock, so if one host is refused, all hosts are refused 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, update
 
 from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState, StudyState
 from tuned.errors import NotFound
 from tuned.storage import trial_rows
 from tuned.storage.tables.functions import affected, epoch, is_below
-from tuned.storage.tables.schema import t_host, t_point, t_study, trials
+from tuned.storage.tables.schema import t_host, t_point, t_study, t_trial, trials
 
 if TYPE_CHECKING:
     from tuned.storage.database import Database
@@ -52,18 +52,28 @@ _OF_POINT = (
 
 _CHARGE = (
     update(t_study)
-    .where(t_study.c.study_id == bindparam("study"), t_study.c.state == StudyState.OPEN)
-    .where(WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
+    .where(t_study.c.study_id == bindparam("study"))
     .where(exists().where(t_host.c.incarnation == bindparam("claimant"), t_host.c.dead.is_(False)))
     .where(~exists().where(*_OF_POINT, t_point.c.state != PointState.FREE))
     .values(
         trials=t_study.c.trials + 1,
-        evaluations=t_study.c.evaluations + bindparam("is_evaluated"),
+        evaluations=t_study.c.evaluations + bindparam("its_evaluations"),
         reused=t_study.c.reused + bindparam("is_reused"),
         skipped=t_study.c.skipped + bindparam("is_skipped"),
         first_claim=func.coalesce(t_study.c.first_claim, epoch()),
     )
     .returning(*trial_rows.NEXT_TRIAL, exists().where(*_OF_POINT).label("is_known"))
+)
+
+_CHARGE_NEW = _CHARGE.where(t_study.c.state == StudyState.OPEN, WITHIN_BUDGET).where(
+    is_below(t_study.c.visited, t_study.c.size)
+)
+
+#: For an evaluation that has begun already: time and a pause do not stop it.
+_CHARGE_AGAIN = _CHARGE.where(
+    t_study.c.state.in_([StudyState.OPEN, StudyState.PAUSED]),
+    is_below(t_study.c.trials, t_study.c.trials_limit),
+    is_below(t_study.c.evaluations + bindparam("its_evaluations") - 1, t_study.c.evaluations_limit),
 )
 
 
@@ -75,23 +85,50 @@ def charge(
     Returns None if the point is taken, the study is closed or full, or the host was declared dead.
     """
     row = connection.execute(
-        _CHARGE,
+        _CHARGE_NEW,
         {
             "study": study_id,
             "point": key,
             "its_replica": replica,
-            "is_evaluated": int(kind is TrialKind.EVALUATED),
+            "its_evaluations": int(kind is TrialKind.EVALUATED),
             "is_reused": int(kind is TrialKind.REUSED),
             "is_skipped": int(kind is TrialKind.SKIPPED),
             "claimant": incarnation,
         },
     ).first()
+    return _allowance(row)
+
+
+def charge_again(
+    connection: Connection, study_id: int, *, key: str, replica: int, attempts: int, incarnation: str
+) -> Allowance | None:
+    """Charges a trial that runs already, with so many attempts, because the database has forgotten its claim.
+
+    Returns None as ``charge`` does.
+    """
+    row = connection.execute(
+        _CHARGE_AGAIN,
+        {
+            "study": study_id,
+            "point": key,
+            "its_replica": replica,
+            "its_evaluations": attempts,
+            "is_reused": 0,
+            "is_skipped": 0,
+            "claimant": incarnation,
+        },
+    ).first()
+    return _allowance(row)
+
+
+def _allowance(row: Row[Any] | None) -> Allowance | None:
     return None if row is None else Allowance(trial_id=row.trial_id, number=row.number, is_known=row.is_known)
 
 
-def charge_retry(database: Database, study_id: int, trial_id: int) -> bool:
-    """Charges one more evaluation to a trial. Returns False if the budget is full or the trial has ended."""
-    running = exists().where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
+def charge_retry(database: Database, study_id: int, claim_id: str) -> bool:
+    """Charges one more evaluation to a claim's trial. Returns False if the budget is full or it has ended."""
+    of_claim = (t_trial.c.claim_id == claim_id) & (t_trial.c.trial_id == trials.c.trial_id)
+    running = exists().where(of_claim, trials.c.state == TrialState.RUNNING)
     try:
         # A host that settles the trial takes this lock first.
         with database.locking(t_study, study_id) as connection:

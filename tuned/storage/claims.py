@@ -7,10 +7,11 @@ draw a point or start a process.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from tuned.domain.claim import (
     Action,
@@ -27,8 +28,8 @@ from tuned.domain.claim import (
 )
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import trial_facts, trial_rows
-from tuned.storage.budget import Allowance, charge, charge_retry
+from tuned.storage import astray, trial_facts, trial_rows
+from tuned.storage.budget import Allowance, charge, charge_again, charge_retry
 from tuned.storage.database import Database
 from tuned.storage.tables import statements
 from tuned.storage.tables.schema import studies, t_point, t_study, t_trial, trials
@@ -43,10 +44,13 @@ if TYPE_CHECKING:
 #: How many places of the walk one statement checks.
 WALK_STRIDE = 256
 
+#: How many free points are looked at for one that can be evaluated again. Usually the first can.
+FREED_STRIDE = 100
+
 _HOLD_AGAIN = (
     move_point(PointState.HELD)
     .where(*(t_point.c[name] == bindparam(f"of_{name}") for name in ("study_id", "key", "replica")))
-    .values({name: bindparam(name) for name in ("trial_id", "incarnation", "claim_id")})
+    .values({name: bindparam(name) for name in ("trial_id", "incarnation")})
 )
 
 
@@ -66,6 +70,7 @@ class Claims:
         encoding: Encoding,
         dedup: Dedup,
         walk: Walk | None,
+        objectives: int,
     ) -> None:
         self._database = database
         self._study_id = study_id
@@ -73,6 +78,7 @@ class Claims:
         self._encoding = encoding
         self._dedup = dedup
         self._walk = walk
+        self._objectives = objectives
 
     def claim(self, candidate: Candidate) -> Outcome:
         """Claims the candidate's point, or returns the trial that has it. Raises DatabaseAway."""
@@ -82,7 +88,11 @@ class Claims:
                 if given is not None:
                     return self._take(connection, candidate, given, replica=0)
                 twin = self._twin(connection, candidate.point.key)
-                if twin is None or twin.state is PointState.FREE:
+                if twin is None:
+                    # Its trial may have been deleted: then the point is free now.
+                    given = self._must_charge(connection, candidate, replica=0)
+                    return self._take(connection, candidate, given, replica=0)
+                if twin.state is PointState.FREE:
                     return Closed()
                 return self._duplicate(connection, candidate, twin)
         except (_Refused, NotFound):
@@ -105,17 +115,22 @@ class Claims:
         """Finds a claim whose commit had an unknown outcome; None if it was not committed."""
         with self._database.reading() as connection:
             row = connection.execute(
-                select(t_point.c.trial_id, t_point.c.replica, trials.c.number)
+                select(t_point.c.trial_id, t_point.c.key, t_point.c.replica, trials.c.number)
                 .join(trials, trials.c.trial_id == t_point.c.trial_id)
+                .join(t_trial, t_trial.c.trial_id == t_point.c.trial_id)
                 .where(
-                    t_point.c.claim_id == claim_id,
+                    t_trial.c.claim_id == claim_id,
                     t_point.c.state == PointState.HELD,
                     t_point.c.incarnation == self._claimant.incarnation,
                 )
             ).first()
-            if row is None:
-                return None
-            point = self._encoding.point_of_rows(trial_rows.read_params(connection, row.trial_id))
+            point = (
+                None
+                if row is None
+                else astray.stored_point(connection, self._encoding, row.trial_id, row.key)
+            )
+        if row is None or point is None:
+            return None
         return Claimed(
             study_id=self._study_id,
             trial_id=row.trial_id,
@@ -128,25 +143,70 @@ class Claims:
     def next_freed(self) -> Candidate | None:
         """A point that was aborted or lost. The host evaluates it before it draws a new one."""
         with self._database.reading() as connection:
-            trial_id = connection.execute(
-                select(t_point.c.trial_id)
+            found = connection.execute(
+                select(t_point.c.trial_id, t_point.c.key)
                 .where(t_point.c.study_id == self._study_id, t_point.c.state == PointState.FREE)
                 .order_by(t_point.c.trial_id)
-                .limit(1)
-            ).scalar()
-            if trial_id is None:
-                return None
-            point = self._encoding.point_of_rows(trial_rows.read_params(connection, trial_id))
-        return Candidate(point=point, origin=Origin.FREED)
+                .limit(FREED_STRIDE)
+            ).all()
+            for row in found:
+                point = astray.stored_point(connection, self._encoding, row.trial_id, row.key)
+                if point is not None:
+                    return Candidate(point=point, origin=Origin.FREED)
+        if found:
+            astray.forget_free(self._database, self._study_id, [row.key for row in found])
+        return None
+
+    def claim_again(self, claimed: Claimed, *, attempts: int) -> Claimed | None:
+        """Writes the trial of a claim again, which runs here, if the database has forgotten it.
+
+        Returns the claim with the trial that it has now; None if another claim has the point, or if the
+        budget or the study's state allows no trial. Raises DatabaseAway.
+        """
+        candidate = claimed.candidate
+        try:
+            with self._database.locking(studies, self._study_id) as connection:
+                if (known := self._known(connection, claimed.claim_id)) is not None:
+                    return replace(claimed, trial_id=known.trial_id, number=known.number)
+                # Frees the point if its trial was deleted.
+                self._twin(connection, candidate.point.key)
+                replica = self._next_replica(connection, candidate.point.key) if claimed.replica else 0
+                given = charge_again(
+                    connection,
+                    self._study_id,
+                    key=candidate.point.key,
+                    replica=replica,
+                    attempts=attempts,
+                    incarnation=self._claimant.incarnation,
+                )
+                if given is None:
+                    return None
+                again = self._take(connection, candidate, given, replica=replica)
+                return replace(again, claimed_at=claimed.claimed_at)
+        except (_Refused, NotFound):
+            return None
 
     def charge_retry(self, claimed: Claimed) -> bool:
         """Charges one more evaluation to a trial of this host.
 
         Returns False if the budget is full or the trial has ended.
         """
-        return charge_retry(self._database, self._study_id, claimed.trial_id)
+        return charge_retry(self._database, self._study_id, claimed.claim_id)
+
+    def _known(self, connection: Connection, claim_id: str) -> Row[Any, Any] | None:
+        """The trial of a claim."""
+        return connection.execute(
+            select(trials.c.trial_id, trials.c.number)
+            .join(t_trial, t_trial.c.trial_id == trials.c.trial_id)
+            .where(t_trial.c.claim_id == claim_id)
+        ).first()
+
+    def _forget(self, connection: Connection, key: str, *, visits: int) -> None:
+        of_point = (t_point.c.key == key) & (t_point.c.replica == 0)
+        astray.forget(connection, self._study_id, of_point, visits=visits)
 
     def _twin(self, connection: Connection, key: str) -> Twin | None:
+        """The trial that has a point. If a person deleted that, its point is forgotten, and it is None."""
         row = connection.execute(
             select(t_point.c.trial_id, t_point.c.state, trials.c.number, t_trial.c.host)
             .join(trials, trials.c.trial_id == t_point.c.trial_id, isouter=True)
@@ -155,7 +215,11 @@ class Claims:
         ).first()
         if row is None:
             return None
-        return Twin(trial_id=row.trial_id, number=row.number, host=row.host, state=PointState(row.state))
+        state = PointState(row.state)
+        if row.number is None:
+            self._forget(connection, key, visits=int(state.is_visited))
+            return None
+        return Twin(trial_id=row.trial_id, number=row.number, host=row.host, state=state)
 
     def _charge(
         self,
@@ -193,11 +257,7 @@ class Claims:
     ) -> Claimed:
         trial_id, number, begun = self._begin(connection, candidate, given, TrialState.RUNNING)
         place = {"study_id": self._study_id, "key": candidate.point.key, "replica": replica}
-        held = {
-            "trial_id": trial_id,
-            "incarnation": self._claimant.incarnation,
-            "claim_id": candidate.claim_id,
-        }
+        held = {"trial_id": trial_id, "incarnation": self._claimant.incarnation}
         if given.is_known:
             of_place = {f"of_{name}": value for name, value in place.items()}
             hold: statements.Statement | None = statements.Statement(_HOLD_AGAIN, {**of_place, **held})
@@ -249,6 +309,7 @@ class Claims:
             kind,
             origin=candidate.origin,
             host=self._claimant.host,
+            claim_id=candidate.claim_id if kind is TrialKind.EVALUATED else None,
             twin_id=twin_id,
         )
 
@@ -260,8 +321,13 @@ class Claims:
             return self._take(connection, candidate, given, replica=replica)
         if action in (Action.RESAMPLE, Action.WAIT):
             return Duplicate(twin=twin, action=action, candidate=candidate)
-        replica = self._next_replica(connection, candidate.point.key)
         reuses = action is Action.REUSE
+        values = self._values(connection, twin) if reuses else ()
+        if values is None:
+            self._forget(connection, candidate.point.key, visits=1)
+            given = self._must_charge(connection, candidate, replica=0)
+            return self._take(connection, candidate, given, replica=0)
+        replica = self._next_replica(connection, candidate.point.key)
         kind = TrialKind.REUSED if reuses else TrialKind.SKIPPED
         given = self._must_charge(connection, candidate, replica=replica, kind=kind)
         state = TrialState.COMPLETE if reuses else TrialState.FAIL
@@ -272,11 +338,15 @@ class Claims:
             "number": twin.number,
             "HOST_s": twin.host,
         }
-        values = trial_rows.read_values(connection, twin.trial_id) if reuses else None
         details = self._details(connection, trial_id, candidate, attribute)
         facts = self._facts(trial_id, candidate, kind, twin_id=twin.trial_id)
-        statements.run(connection, begun, facts, *details, trial_rows.values(trial_id, values or ()))
-        return Duplicate(twin=twin, action=action, candidate=candidate, number=number, values=values)
+        statements.run(connection, begun, facts, *details, trial_rows.values(trial_id, values))
+        return Duplicate(twin=twin, action=action, candidate=candidate, number=number, values=values or None)
+
+    def _values(self, connection: Connection, twin: Twin) -> tuple[float, ...] | None:
+        """The values to reuse; None if a person deleted some of them."""
+        values = trial_rows.read_values(connection, twin.trial_id)
+        return values if len(values) == self._objectives else None
 
     def _policy(self, candidate: Candidate, twin: Twin) -> Action | None:
         """The action that ``[dedup]`` sets for this twin; None to evaluate the point again."""
@@ -298,7 +368,8 @@ class Claims:
         last = select(func.max(t_point.c.replica)).where(
             t_point.c.study_id == self._study_id, t_point.c.key == key
         )
-        return int(connection.execute(last).scalar_one()) + 1
+        found: int | None = connection.execute(last).scalar()
+        return 0 if found is None else found + 1
 
     def _next_of_walk(self, connection: Connection) -> Point | None:
         walk = self._walk

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna.distributions import (
@@ -13,6 +12,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from tuned.domain.result import ParamRow
 from tuned.domain.space import (
     CategoricalParameter,
     FloatParameter,
@@ -25,15 +25,6 @@ from tuned.domain.space import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParamRow:
-    """One parameter of one trial, as Optuna stores it."""
-
-    param_name: str
-    param_value: float
-    distribution_json: str
 
 
 class Encoding:

@@ -143,7 +143,6 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
             "replica": 0,
             "trial_id": trial_id,
             "incarnation": "",
-            "claim_id": uuid.uuid4().hex,
             "state": PointState.DONE,
         }
         for key, trial_id in points.items()

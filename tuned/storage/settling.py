@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, case, exists, select, update
+from sqlalchemy import Connection, Row, case, exists, select, update
 
 from tuned.domain.ending import Cause, Failure
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import trial_facts, trial_rows
+from tuned.storage import astray, trial_facts, trial_rows
 from tuned.storage.tables import statements
 from tuned.storage.tables.schema import studies, t_host, t_point, t_study, t_trial, trials
 from tuned.storage.tables.transitions import move_point
@@ -109,17 +109,32 @@ def settle_orphans(database: Database, study_id: int) -> list[int]:
     return _settle(database, study_id, failure, _is_orphan())
 
 
-def settle_own(database: Database, study_id: int, incarnation: str, *, but_not: Collection[int]) -> list[int]:
-    """Ends the trials that we hold in a study as ``aborted``, except these, and returns their numbers."""
+def settle_own(database: Database, study_id: int, incarnation: str, *, but_not: Collection[str]) -> list[int]:
+    """Ends the trials that we hold in a study as ``aborted``, except those of these claims.
+
+    Returns their numbers.
+    """
     failure = Failure(cause=Cause.ABORTED, message="stopped before it ended")
-    mine = (t_point.c.incarnation == incarnation) & t_point.c.trial_id.not_in(but_not)
-    return _settle(database, study_id, failure, mine)
+    of_others = t_trial.c.claim_id.is_(None) | t_trial.c.claim_id.not_in(but_not)
+    return _settle(database, study_id, failure, (t_point.c.incarnation == incarnation) & of_others)
 
 
-def give_back(database: Database, study_id: int, trial_id: int, reason: str) -> None:
-    """Ends a trial that this host could not begin as ``aborted``, and frees its point."""
+def settle_claims(
+    database: Database, study_id: int, incarnation: str, claim_ids: Collection[str]
+) -> list[int]:
+    """Ends trials that the database calls ours and that we do not run, and returns their numbers.
+
+    Their results were told, and a database that lost its last transactions has forgotten them.
+    """
+    failure = Failure(cause=Cause.ABORTED, message="its host does not run it any more")
+    ours = (t_point.c.incarnation == incarnation) & t_trial.c.claim_id.in_(claim_ids)
+    return _settle(database, study_id, failure, ours)
+
+
+def give_back(database: Database, study_id: int, claim_id: str, reason: str) -> None:
+    """Ends a claim's trial that this host could not begin as ``aborted``, and frees its point."""
     failure = Failure(cause=Cause.ABORTED, message=reason)
-    _settle(database, study_id, failure, t_point.c.trial_id == trial_id)
+    _settle(database, study_id, failure, t_trial.c.claim_id == claim_id)
 
 
 def _is_orphan() -> Any:
@@ -141,12 +156,16 @@ def _settle_held(connection: Connection, study_id: int, failure: Failure, whose:
         select(t_study.c.study_id).where(t_study.c.study_id == study_id).with_for_update(key_share=True)
     )
     held = connection.execute(
-        select(t_point, trials.c.number)
-        .join(trials, trials.c.trial_id == t_point.c.trial_id)
+        select(t_point, trials.c.number, trials.c.state.label("trial_state"))
+        .join(trials, trials.c.trial_id == t_point.c.trial_id, isouter=True)
+        .join(t_trial, t_trial.c.trial_id == t_point.c.trial_id, isouter=True)
         .where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD, whose)
     ).all()
     if not held:
         return []
+    for row in held:
+        if row.trial_state is not TrialState.RUNNING:
+            _let_go(connection, row)
     ended = set(trial_rows.finish_trials(connection, [row.trial_id for row in held], TrialState.FAIL))
     settled = [row for row in held if row.trial_id in ended]
     if not settled:
@@ -167,6 +186,23 @@ def _settle_held(connection: Connection, study_id: int, failure: Failure, whose:
     for trial_id in ids:
         _write_failure(connection, trial_id, failure)
     return [row.number for row in settled]
+
+
+def _let_go(connection: Connection, held: Row[Any]) -> None:
+    """Ends the hold on a point whose trial another program has ended, or a person has deleted.
+
+    The budget is not refunded, because the trial was counted or is gone.
+    """
+    of_study = t_study.c.study_id == held.study_id
+    of_point = (t_point.c.study_id == held.study_id) & (t_point.c.key == held.key)
+    of_point &= t_point.c.replica == held.replica
+    if held.trial_state is None or held.replica > 0:
+        astray.forget(connection, held.study_id, of_point)
+    elif held.trial_state is TrialState.COMPLETE:
+        connection.execute(update(t_study).where(of_study).values(visited=t_study.c.visited + 1))
+        connection.execute(move_point(PointState.DONE, since=PointState.HELD).where(of_point))
+    else:
+        connection.execute(move_point(PointState.FREE, since=PointState.HELD).where(of_point))
 
 
 def _release(

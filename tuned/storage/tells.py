@@ -1,16 +1,17 @@
 """TELL: writes the result of an evaluation, and so ends its trial.
 
-The trial's own row is the fence: only a RUNNING trial can end, and a tell never changes a finished one. If a
-value comes too late for its trial, the tell keeps it as a trial of its own.
+The claim is the fence: only the RUNNING trial of the result's own claim can end, and a tell never changes a
+finished one. A value that comes too late for its trial becomes a trial of its own, and a result whose trial
+the database has forgotten becomes that trial again.
 """
 
 from __future__ import annotations
 
-import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, bindparam, case, exists, func, insert, select, update
+from sqlalchemy import Connection, Integer, Row, bindparam, case, exists, func, insert, or_, select, update
 
 from tuned.domain.claim import Origin, TrialKind
 from tuned.domain.ending import Ending
@@ -18,16 +19,17 @@ from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
 from tuned.storage import trial_facts, trial_rows
-from tuned.storage.encoding import ParamRow
 from tuned.storage.tables import statements
 from tuned.storage.tables.functions import affected, is_below
 from tuned.storage.tables.schema import (
     UID_ATTRIBUTE,
     studies,
+    study_directions,
     study_system_attributes,
+    t_host,
     t_point,
     t_study,
-    trial_params,
+    t_trial,
     trials,
 )
 from tuned.storage.tables.transitions import move_point
@@ -37,33 +39,53 @@ if TYPE_CHECKING:
 
 
 class _Late(Exception):
-    """Rolls the transaction back: the trial is no longer RUNNING."""
+    """Rolls the transaction back: the claim has no RUNNING trial."""
 
 
-def tell(database: Database, result: Result) -> TellOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The place of a result in the outbox, which our row of its host keeps."""
+
+    record: int
+    #: The newest record that the database has confirmed. If it does not know that one any more, it must not
+    #: say that it knows this one: it has forgotten some in between.
+    after: int
+
+
+def tell(database: Database, result: Result, receipt: Receipt | None = None) -> TellOutcome:
     """Ends a trial whose evaluation ended by itself, with its values or its failure.
 
-    Callers may repeat it at will, and settle an interrupted trial instead. Raises DatabaseAway.
+    Callers may repeat it at will, and settle an interrupted trial instead. Raises DatabaseAway, ValueError if
+    the study has another number of objectives than the result.
     """
+    outcome = None
+    try:
+        # The database may learn of the claim again between the two transactions.
+        while outcome is None:
+            outcome = _tell_in_time(database, result, receipt) or _tell_late(database, result, receipt)
+    except NotFound:
+        return TellOutcome.DROPPED
+    return outcome
+
+
+def _tell_in_time(database: Database, result: Result, receipt: Receipt | None) -> TellOutcome | None:
     try:
         # Our study's row comes before the trial's, because all transactions lock in one order.
         with database.locking(t_study, result.study_id) as connection:
-            _end(connection, result)
+            _end(connection, result, receipt)
             return TellOutcome.TOLD
-    except NotFound:
-        return TellOutcome.DROPPED
     except _Late:
-        pass
-    try:
-        return _tell_late(database, result)
-    except NotFound:
-        return TellOutcome.DROPPED
+        return None
 
 
-#: The fence: a trial can end only while it is RUNNING, and in the study in which a host claimed it.
+_trial_of_claim = select(t_trial.c.trial_id).where(t_trial.c.claim_id == bindparam("claim")).scalar_subquery()
+
+_objectives = select(func.count()).where(study_directions.c.study_id == trials.c.study_id).scalar_subquery()
+
+#: The fence: only the trial of the claim can end, while it is RUNNING, in the study in which it was claimed.
 _FINISH = (
     update(trials)
-    .where(trials.c.trial_id == bindparam("trial"), trials.c.state == TrialState.RUNNING)
+    .where(trials.c.trial_id == _trial_of_claim, trials.c.state == TrialState.RUNNING)
     .where(
         exists().where(
             study_system_attributes.c.study_id == trials.c.study_id,
@@ -72,21 +94,24 @@ _FINISH = (
         )
     )
     .values(state=bindparam("ended"), datetime_complete=bindparam("now"))
+    .returning(trials.c.trial_id, _objectives.label("objectives"))
 )
 
-#: By its trial, because a late value may have moved our claim to another replica.
+#: The held point of the bound trial in the bound study.
 _MINE = (
     t_point.c.study_id == bindparam("study"),
     t_point.c.trial_id == bindparam("trial"),
     t_point.c.state == PointState.HELD,
 )
 
+#: A repetition is no visit.
+_is_visit = case((exists().where(*_MINE, t_point.c.replica == 0), 1), else_=0)
+
 _COUNT = (
     update(t_study)
     .where(t_study.c.study_id == bindparam("study"))
     .values(
-        # A repetition is no visit.
-        visited=t_study.c.visited + case((exists().where(*_MINE, t_point.c.replica == 0), 1), else_=0),
+        visited=t_study.c.visited + _is_visit,
         complete=t_study.c.complete + bindparam("has_value"),
         failed=t_study.c.failed + bindparam("has_none"),
     )
@@ -97,36 +122,65 @@ _VISIT = {
     for verdict in (PointState.DONE, PointState.FAILED)
 }
 
+#: A point that a trial gets for good, whoever has it.
+_TAKE = {verdict: move_point(verdict) for verdict in (PointState.DONE, PointState.FAILED)}
 
-def _end(connection: Connection, result: Result) -> None:
+_NOTE = (
+    update(t_host)
+    .where(t_host.c.name == bindparam("teller"), t_host.c.told >= bindparam("after"))
+    .values(told=bindparam("record"))
+)
+
+
+def _end(connection: Connection, result: Result, receipt: Receipt | None) -> None:
     ending = result.ending
     state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
     fence = {
-        "trial": result.trial_id,
+        "claim": result.claim_id,
         "uid": trial_rows.stored_attribute(result.study_uid),
         "ended": state,
         "now": trial_rows.utc_now(),
     }
-    if affected(connection.execute(_FINISH, fence)) == 0:
+    finished = connection.execute(_FINISH, fence).first()
+    if finished is None:
         raise _Late
-    mine = {"study": result.study_id, "trial": result.trial_id}
+    _check_objectives(ending, finished.objectives)
+    trial_id = finished.trial_id
+    mine = {"study": result.study_id, "trial": trial_id}
     failed = ending.failure is not None
-    verdict = PointState.FAILED if failed else PointState.DONE
     statements.run(
         connection,
         # Count before the verdict, because the verdict ends our hold on the point.
         statements.Statement(_COUNT, {**mine, "has_value": int(not failed), "has_none": int(failed)}),
-        statements.Statement(_VISIT[verdict], mine),
-        trial_rows.values(result.trial_id, ending.values or ()),
-        trial_rows.user_attributes(result.trial_id, _attributes(ending)),
+        statements.Statement(_VISIT[_verdict(ending)], mine),
+        trial_rows.values(trial_id, ending.values or ()),
+        trial_rows.user_attributes(trial_id, _attributes(ending)),
         trial_facts.ended(
-            result.trial_id,
+            trial_id,
             None if ending.failure is None else ending.failure.cause,
             attempts=ending.attempts,
         ),
+        _noted(result, receipt),
     )
-    trial_rows.insert_intermediate(connection, result.trial_id, ending.intermediate)
-    trial_rows.set_user_attributes(connection, result.trial_id, ending.user_attrs)
+    trial_rows.insert_intermediate(connection, trial_id, ending.intermediate)
+    trial_rows.set_user_attributes(connection, trial_id, ending.user_attrs)
+
+
+def _check_objectives(ending: Ending, objectives: int) -> None:
+    if ending.values is not None and len(ending.values) != objectives:
+        raise ValueError(f"it has {len(ending.values)} values, and the study {objectives} objectives")
+
+
+def _verdict(ending: Ending) -> PointState:
+    return PointState.DONE if ending.failure is None else PointState.FAILED
+
+
+def _noted(result: Result, receipt: Receipt | None) -> statements.Statement | None:
+    """Writes down how far this host has told its outbox."""
+    if receipt is None:
+        return None
+    values = {"teller": result.host, "record": receipt.record, "after": receipt.after}
+    return statements.Statement(_NOTE, values)
 
 
 def _is_same_study(connection: Connection, result: Result) -> bool:
@@ -146,91 +200,137 @@ def _attributes(ending: Ending) -> dict[str, Any]:
     return attributes
 
 
-def _tell_late(database: Database, result: Result) -> TellOutcome:
-    """Keeps a value whose trial has already ended, unless its point has a value."""
-    if result.ending.values is None:
-        return TellOutcome.DROPPED
+def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> TellOutcome | None:
+    """Keeps a result whose claim has no RUNNING trial; None if it has one after all."""
     with database.locking(studies, result.study_id) as connection:
-        ended = connection.execute(
-            select(trials.c.state).where(trials.c.trial_id == result.trial_id)
-        ).scalar()
-        point = connection.execute(
-            select(t_point).where(
-                t_point.c.study_id == result.study_id, t_point.c.key == result.key, t_point.c.replica == 0
-            )
-        ).first()
-        if ended is not TrialState.FAIL or point is None or point.state == PointState.DONE:
-            return TellOutcome.DROPPED
         if not _is_same_study(connection, result):
             return TellOutcome.DROPPED
-        _insert_late(connection, result, point)
-    return TellOutcome.LATE
+        own = connection.execute(
+            select(trials.c.trial_id, trials.c.number, trials.c.state)
+            .join(t_trial, t_trial.c.trial_id == trials.c.trial_id)
+            .where(t_trial.c.claim_id == result.claim_id)
+        ).first()
+        if own is not None and own.state is TrialState.RUNNING:
+            return None
+        statements.run(connection, _noted(result, receipt))
+        if own is not None:
+            _let_go(connection, result, own)
+        point = _point(connection, result)
+        if not _is_wanted(result, own, point):
+            return TellOutcome.DROPPED
+        objectives = select(func.count()).where(study_directions.c.study_id == result.study_id)
+        _check_objectives(result.ending, connection.execute(objectives).scalar_one())
+        _write(connection, result, own, point)
+    return TellOutcome.RENEWED if own is None else TellOutcome.LATE
 
 
-def _insert_late(connection: Connection, result: Result, point: Row[Any]) -> None:
-    given = _charge_late(connection, result, point)
-    if point.state == PointState.HELD:
+def _let_go(connection: Connection, result: Result, own: Row[Any, Any, Any]) -> None:
+    """Ends our hold on the point if another program ended our trial."""
+    mine = {"study": result.study_id, "trial": own.trial_id}
+    verdict = PointState.DONE if own.state is TrialState.COMPLETE else PointState.FAILED
+    connection.execute(_COUNT, {**mine, "has_value": 0, "has_none": 0})
+    connection.execute(_VISIT[verdict], mine)
+
+
+def _point(connection: Connection, result: Result) -> Row[Any] | None:
+    """The point of a result, and the state of the trial that has it; that is None if it was deleted."""
+    return connection.execute(
+        select(t_point, trials.c.state.label("trial_state"))
+        .join(trials, trials.c.trial_id == t_point.c.trial_id, isouter=True)
+        .where(t_point.c.study_id == result.study_id, t_point.c.key == result.key, t_point.c.replica == 0)
+    ).first()
+
+
+def _is_wanted(result: Result, own: Row[Any, Any, Any] | None, point: Row[Any] | None) -> bool:
+    """A value is wanted by each point that has none, a failure only by a point that nobody cares for."""
+    if result.ending.values is None:
+        return own is None and (point is None or point.state == PointState.FREE)
+    is_complete = own is not None and own.state is TrialState.COMPLETE
+    return not is_complete and (point is None or point.state != PointState.DONE)
+
+
+def _write(
+    connection: Connection, result: Result, own: Row[Any, Any, Any] | None, point: Row[Any] | None
+) -> None:
+    """Writes a trial that has ended: that of the claim itself if the database has forgotten it."""
+    ending, beginning = result.ending, result.beginning
+    given = _charge_ended(connection, result, point, evaluations=ending.attempts if own is None else 1)
+    if point is not None and point.state == PointState.HELD and point.trial_state is TrialState.RUNNING:
         # Another host evaluates it again meanwhile, and keeps its claim as a repetition.
-        _make_repetition(connection, point)
-    _mark_done(connection, point, given.trial_id)
-    late_of = connection.execute(select(trials.c.number).where(trials.c.trial_id == result.trial_id)).scalar()
-    lost = connection.execute(select(trial_params).where(trial_params.c.trial_id == result.trial_id))
-    params = [
-        ParamRow(param_name=p.param_name, param_value=p.param_value, distribution_json=p.distribution_json)
-        for p in lost
-    ]
+        _make_repetition(connection, result)
+    _give_point(connection, result, given.trial_id)
+    state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
+    attributes = {"HOST": {"host": result.host}, **_attributes(ending)}
+    if own is not None:
+        attributes["LATE_OF"] = own.number
+    is_renewed = own is None
     statements.run(
         connection,
-        trial_rows.trial(result.study_id, given.trial_id, given.number, TrialState.COMPLETE),
-        trial_rows.params(given.trial_id, params),
-        trial_rows.values(given.trial_id, result.ending.values or ()),
-        trial_rows.user_attributes(
-            given.trial_id, {"HOST": {"host": result.host}, "LATE_OF": late_of, **_attributes(result.ending)}
+        trial_rows.trial(
+            result.study_id, given.trial_id, given.number, state,
+            started=beginning.started if is_renewed else None,
+        ),
+        trial_rows.params(given.trial_id, beginning.params),
+        trial_rows.values(given.trial_id, ending.values or ()),
+        trial_rows.user_attributes(given.trial_id, attributes),
+        trial_rows.system_attributes(
+            given.trial_id, trial_rows.restored_attributes(beginning.attributes) if is_renewed else {}
         ),
         trial_facts.written(
             given.trial_id,
-            TrialKind.LATE,
-            origin=Origin.LATE,
+            TrialKind.EVALUATED if is_renewed else TrialKind.LATE,
+            origin=beginning.origin if is_renewed else Origin.LATE,
             host=result.host,
-            twin_id=result.trial_id,
-            attempts=result.ending.attempts,
+            claim_id=result.claim_id if is_renewed else None,
+            twin_id=None if own is None else own.trial_id,
+            cause=None if ending.failure is None else ending.failure.cause,
+            attempts=ending.attempts,
         ),
-    )
-    trial_rows.insert_intermediate(connection, given.trial_id, result.ending.intermediate)
-    trial_rows.set_user_attributes(connection, given.trial_id, result.ending.user_attrs)
+    )  # fmt: skip
+    trial_rows.insert_intermediate(connection, given.trial_id, ending.intermediate)
+    trial_rows.set_user_attributes(connection, given.trial_id, ending.user_attrs)
 
 
-def _charge_late(connection: Connection, result: Result, point: Row[Any]) -> Row[Any]:
-    """Charges the evaluation that was refunded, but never beyond the budget. Returns ``NEXT_TRIAL``."""
-    newly_visited = 0 if PointState(point.state).is_visited else 1
+def _charge_ended(
+    connection: Connection, result: Result, point: Row[Any] | None, *, evaluations: int
+) -> Row[Any]:
+    """Charges what was refunded or forgotten, but never beyond the budget. Returns ``NEXT_TRIAL``."""
+    newly_visited = 0 if point is not None and PointState(point.state).is_visited else 1
+    has_value = int(result.ending.values is not None)
     study = t_study.c
+    count = bindparam("evaluations", type_=Integer)
+    is_within = or_(study.evaluations_limit.is_(None), study.evaluations + count <= study.evaluations_limit)
+    is_beyond = study.evaluations >= study.evaluations_limit
     return connection.execute(
         update(t_study)
         .where(study.study_id == bindparam("study"))
         .values(
             visited=study.visited + newly_visited,
-            complete=study.complete + 1,
+            complete=study.complete + has_value,
+            failed=study.failed + 1 - has_value,
             trials=case((is_below(study.trials, study.trials_limit), study.trials + 1), else_=study.trials),
             evaluations=case(
-                (is_below(study.evaluations, study.evaluations_limit), study.evaluations + 1),
-                else_=study.evaluations,
+                (is_within, study.evaluations + count),
+                (is_beyond, study.evaluations),
+                else_=study.evaluations_limit,
             ),
         )
         .returning(*trial_rows.NEXT_TRIAL),
-        {"study": result.study_id},
+        {"study": result.study_id, "evaluations": evaluations},
     ).one()
 
 
-def _mark_done(connection: Connection, point: Row[Any], trial_id: int) -> None:
+def _give_point(connection: Connection, result: Result, trial_id: int) -> None:
     """Gives the point to this trial, which no host holds."""
-    done = {"trial_id": trial_id, "claim_id": uuid.uuid4().hex, "incarnation": ""}
-    place = {"study_id": point.study_id, "key": point.key, "replica": 0}
+    ended = {"trial_id": trial_id, "incarnation": ""}
+    place = {"study_id": result.study_id, "key": result.key, "replica": 0}
     here = [t_point.c[name] == value for name, value in place.items()]
-    if affected(connection.execute(move_point(PointState.DONE).where(*here).values(**done))) == 0:
-        connection.execute(insert(t_point).values(**place, **done, state=PointState.DONE))
+    verdict = _verdict(result.ending)
+    if affected(connection.execute(_TAKE[verdict].where(*here).values(**ended))) == 0:
+        connection.execute(insert(t_point).values(**place, **ended, state=verdict))
 
 
-def _make_repetition(connection: Connection, point: Row[Any]) -> None:
-    of_point = (t_point.c.study_id == point.study_id) & (t_point.c.key == point.key)
+def _make_repetition(connection: Connection, result: Result) -> None:
+    of_point = (t_point.c.study_id == result.study_id) & (t_point.c.key == result.key)
     last = connection.execute(select(func.max(t_point.c.replica)).where(of_point)).scalar_one()
     connection.execute(update(t_point).where(of_point, t_point.c.replica == 0).values(replica=last + 1))

@@ -42,7 +42,7 @@ from tuned.storage.tables.statements import Statement, insertion
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tuned.storage.encoding import ParamRow
+    from tuned.domain.result import ParamRow
 
 _Kind = TrialValueModel.TrialValueType
 
@@ -96,15 +96,21 @@ def stored_attribute(value: Any) -> str:
     return json.dumps(value)
 
 
-def trial(study_id: int, trial_id: int, number: int, state: TrialState) -> Statement | None:
-    """Adds a trial, with the id and the number from ``NEXT_TRIAL``."""
+def trial(
+    study_id: int, trial_id: int, number: int, state: TrialState, *, started: float | None = None
+) -> Statement | None:
+    """Adds a trial, with the id and the number from ``NEXT_TRIAL``; it starts now unless ``started`` says so.
+
+    ``started`` is in seconds since 1970.
+    """
     now = utc_now()
+    began = now if started is None else dt.datetime.fromtimestamp(started, dt.UTC).replace(tzinfo=None)
     row = {
         "trial_id": trial_id,
         "study_id": study_id,
         "number": number,
         "state": state,
-        "datetime_start": now,
+        "datetime_start": began,
         "datetime_complete": now if state.is_finished() else None,
     }
     return insertion(trials, [row])
@@ -199,6 +205,10 @@ def set_user_attributes(connection: Connection, trial_id: int, attributes: Mappi
 
 def user_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
     return insertion(trial_user_attributes, _attributes(trial_id, attributes))
+
+
+def restored_attributes(stored: Mapping[str, str]) -> dict[str, Any]:
+    return {key: restored_attribute(value) for key, value in stored.items()}
 
 
 def system_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:

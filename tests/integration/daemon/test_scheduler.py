@@ -41,7 +41,7 @@ async def serving(
             rooms.scheduler.admit(search)
 
             async def note(result: Result, _told: TellOutcome) -> None:
-                search.note_told(result.trial_id)
+                search.note_told(result)
                 await search.refresh()
                 rooms.scheduler.wake()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ async def test_a_result_is_on_disk_until_the_database_has_it(database_url: str, 
         teller.put(result)
         await teller.written()
         assert [record for _, record in outbox.pending()] == [encode(result)]
-        assert teller.trial_ids(member.status.study_id) == {result.trial_id}
+        assert teller.claims == {result.claim_id: result.study_id}
         assert await tell_all(teller) == [(0, TellOutcome.TOLD)]
         assert (outbox.pending(), len(teller)) == ([], 0)
         assert member.trial(0).state is TrialState.COMPLETE
@@ -56,13 +57,15 @@ async def test_results_of_an_earlier_daemon_are_told_before_new_ones(sqlite_url:
         assert await tell_all(teller) == [(0, TellOutcome.TOLD), (1, TellOutcome.TOLD)]
 
 
-async def test_a_record_that_is_no_result_stays_in_the_outbox(sqlite_url: str, tmp_path: Path) -> None:
+async def test_a_record_that_is_no_result_is_set_aside(sqlite_url: str, tmp_path: Path) -> None:
     async with telling(sqlite_url, tmp_path) as (teller, outbox, member):
         outbox.put(outbox.new_name(), {"trial_id": "many"})
         await teller.restore()
         teller.put(member.result(member.take(1), 0.5))
         assert await tell_all(teller) == [(0, TellOutcome.TOLD)]
-        assert [record for _, record in outbox.pending()] == [{"trial_id": "many"}]
+        assert outbox.pending() == []
+        [aside] = (tmp_path / "outbox").glob("*.corrupt")
+        assert json.loads(aside.read_text()) == {"trial_id": "many"}
 
 
 async def test_a_result_that_the_disk_does_not_take_is_told_from_memory(

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuned.disk.outbox import Outbox, decode, encode
+from tuned.domain.claim import Origin
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Result
+from tuned.domain.result import Beginning, ParamRow, Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +27,26 @@ if TYPE_CHECKING:
 _CRASH = Failure(cause=Cause.EXIT, message="status 1", detail={"status": 1, "log": ["a", {"b": None}]})
 
 
+_BEGINNING = Beginning(
+    claim_id="c",
+    origin=Origin.SAMPLER,
+    started=1e9 + 0.5,
+    params=(ParamRow(param_name="x", param_value=0.1, distribution_json="{}"),),
+    attributes={"generation": "1"},
+)
+
+
 def _result(ending: Ending) -> Result:
-    return Result(study_id=1, study_uid="u", trial_id=2, number=0, key="k", host="h1", ending=ending)
+    return Result(
+        study_id=1,
+        study_uid="u",
+        trial_id=2,
+        number=0,
+        key="k",
+        host="h1",
+        beginning=_BEGINNING,
+        ending=ending,
+    )
 
 
 _VALUED = _result(
@@ -54,6 +73,10 @@ def put(outbox: Outbox, record: dict[str, Any]) -> str:
 
 def records(outbox: Outbox) -> list[dict[str, Any]]:
     return [record for _, record in outbox.pending()]
+
+
+def files(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir() if path.is_file() or path.is_fifo()}
 
 
 @pytest.fixture
@@ -136,7 +159,7 @@ def test_what_does_not_belong_is_set_aside(directory: Path) -> None:
     (directory / "notes.txt").write_text("mine")
     os.mkfifo(directory / "000000000007.json")
     assert outbox.pending() == []
-    assert {path.name for path in directory.iterdir()} == {"notes.txt.corrupt", "000000000007.json.corrupt"}
+    assert files(directory) == {"notes.txt.corrupt", "000000000007.json.corrupt"}
 
 
 def test_no_record_takes_the_number_of_one_that_was_set_aside(directory: Path) -> None:
@@ -155,7 +178,7 @@ def test_a_full_disk_is_told_to_the_caller_and_leaves_nothing(directory: Path) -
             put(outbox, {"intermediate": list(range(10_000))})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(directory.iterdir()) == []
+    assert files(directory) == set()
     assert records(Outbox(directory)) == []
 
 

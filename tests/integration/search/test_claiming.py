@@ -77,7 +77,7 @@ async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_
         assert not await asyncio.to_thread(is_asked.wait, 0.3)
         told = await asyncio.to_thread(member.tell, claimed, 0.5)
         assert told is TellOutcome.TOLD
-        search.note_told(claimed.trial_id)
+        search.note_told(member.result(claimed, 0.5))
         outcome = await claiming
         assert isinstance(outcome, Duplicate)
         assert outcome.action is Action.REUSE

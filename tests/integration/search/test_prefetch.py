@@ -49,11 +49,11 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_patient")
 async def test_a_point_for_long_evaluations_is_drawn_when_all_that_was_found_is_known(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", LONG) as bench:
-        bench.unconfirmed.add(1, "a")
+        bench.unconfirmed.add("c1", "a")
         call = asyncio.create_task(bench.prefetch.next(SLOTS))
         finished, _ = await asyncio.wait([call], timeout=0.2)
         assert not finished
-        bench.unconfirmed.settle(1)
+        bench.unconfirmed.settle("c1")
         bench.prefetch.draw_ahead(SLOTS)
         draft = await asyncio.wait_for(call, 20)
         assert not draft.candidate.is_ahead
@@ -63,21 +63,21 @@ async def test_a_point_for_long_evaluations_is_drawn_when_all_that_was_found_is_
 @pytest.mark.usefixtures("_patient")
 async def test_a_result_is_not_waited_for_longer_than_its_share_of_an_evaluation(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", 100.0) as bench:
-        bench.unconfirmed.add(1, "a")
+        bench.unconfirmed.add("c1", "a")
         draft = await asyncio.wait_for(bench.prefetch.next(SLOTS), 20)
         assert not draft.candidate.is_ahead
 
 
 async def test_a_result_that_cannot_be_told_is_not_waited_for_long(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", 1000 * LONG) as bench:
-        bench.unconfirmed.add(1, "a")
+        bench.unconfirmed.add("c1", "a")
         await asyncio.wait_for(bench.prefetch.next(SLOTS), 20)
 
 
 @pytest.mark.usefixtures("_patient")
 async def test_a_sampler_that_does_not_learn_waits_for_no_result(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "random", 1000 * LONG) as bench:
-        bench.unconfirmed.add(1, "a")
+        bench.unconfirmed.add("c1", "a")
         await asyncio.wait_for(bench.prefetch.next(SLOTS), 60)
 
 
@@ -96,13 +96,13 @@ async def test_a_point_for_short_evaluations_is_at_hand_when_a_slot_asks(
 async def test_points_are_drawn_ahead_only_once_a_result_on_its_way_is_known(tmp_path: Path) -> None:
     async with drafts_of(tmp_path, "tpe", SHORT) as bench:
         bench.prefetch.draw_ahead(SLOTS)
-        bench.unconfirmed.add(1, "a")
+        bench.unconfirmed.add("c1", "a")
         for _ in range(SLOTS):
             assert (await bench.prefetch.next(SLOTS)).candidate.is_ahead
             bench.prefetch.note_claimed(SLOTS)
         # None was begun: a slot that asks now has one drawn, with all that is known.
         assert not (await bench.prefetch.next(SLOTS)).candidate.is_ahead
-        bench.unconfirmed.settle(1)
+        bench.unconfirmed.settle("c1")
         bench.prefetch.draw_ahead(SLOTS)
         assert (await bench.prefetch.next(SLOTS)).candidate.is_ahead
 

@@ -52,7 +52,7 @@ AGAIN = '[dedup]\non_complete = "evaluate"\non_running = "evaluate"'
 
 
 def abort(member: Member, *but_not: Claimed) -> list[int]:
-    ids = [claimed.trial_id for claimed in but_not]
+    ids = [claimed.claim_id for claimed in but_not]
     return settle_own(member.database, member.status.study_id, member.claimant.incarnation, but_not=ids)
 
 

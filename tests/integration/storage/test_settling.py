@@ -57,8 +57,8 @@ def test_an_abort_is_no_loss(member: Member) -> None:
 
 def test_a_trial_that_could_not_begin_is_given_back_with_the_reason(member: Member) -> None:
     claimed, other = member.take(5), member.take(6)
-    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
-    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
+    give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
+    give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
     assert member.trial(0).user_attrs["FAILURE"] == {"cause": "aborted", "message": "disk full"}
     assert (charged(member), member.now().free) == ((1, 1, 0), 1)
     assert member.tell(other, 0.5) is TellOutcome.TOLD
@@ -127,5 +127,5 @@ def test_nothing_is_settled_in_a_study_that_was_deleted(member: Member) -> None:
     claimed = member.take(5)
     delete_by_optuna(member.database)
     assert abort(member) == settle_orphans(member.database, claimed.study_id) == []
-    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
+    give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
     assert orphaned_studies(member.database) == []

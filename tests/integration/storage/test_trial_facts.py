@@ -63,7 +63,7 @@ def end_all_ways(member: Member) -> None:
     settle_orphans(member.database, lost.study_id)
     other.tell(lost, 0.25)
     aborted = member.take(3)
-    give_back(member.database, aborted.study_id, aborted.trial_id, "disk full")
+    give_back(member.database, aborted.study_id, aborted.claim_id, "disk full")
     member.take(4)
 
 

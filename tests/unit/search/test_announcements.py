@@ -8,7 +8,7 @@ import pytest
 
 from tuned.domain.claim import Action, Candidate, Claimed, Duplicate, Origin, Twin
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Result
+from tuned.domain.result import Beginning, Result
 from tuned.domain.space import Point
 from tuned.domain.states import PointState, StudyState
 from tuned.events import Events
@@ -17,6 +17,8 @@ from tuned.search.announcements import Announcements
 CANDIDATE = Candidate(point=Point(key="a", values={"x": 1}), origin=Origin.SAMPLER)
 TWIN = Twin(trial_id=3, number=4, host="h2", state=PointState.DONE)
 FAILURE = Failure(cause=Cause.EXIT, message="exit status 3", detail={"status": 3})
+
+BEGINNING = Beginning(claim_id=CANDIDATE.claim_id, origin=Origin.SAMPLER, started=0.0, params=())
 
 
 async def told(**calls: Any) -> list[dict[str, Any]]:
@@ -33,7 +35,16 @@ async def told(**calls: Any) -> list[dict[str, Any]]:
 
 
 def result(ending: Ending) -> Result:
-    return Result(study_id=1, study_uid="u", trial_id=2, number=7, key="a", host="h1", ending=ending)
+    return Result(
+        study_id=1,
+        study_uid="u",
+        trial_id=2,
+        number=7,
+        key="a",
+        host="h1",
+        beginning=BEGINNING,
+        ending=ending,
+    )
 
 
 async def test_the_state_of_an_experiment_comes_with_its_note() -> None:

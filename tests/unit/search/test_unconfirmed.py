@@ -18,14 +18,14 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_patient")
 async def test_a_point_is_waited_for_until_its_own_result_has_arrived() -> None:
     results = Unconfirmed()
-    results.add(1, "a")
-    results.add(2, "b")
+    results.add("c1", "a")
+    results.add("c2", "b")
     waiting = asyncio.create_task(results.arrival_of("a"))
     await asyncio.sleep(0)
-    results.settle(2)
+    results.settle("c2")
     await asyncio.sleep(0)
     assert not waiting.done()
-    results.settle(1)
+    results.settle("c1")
     await asyncio.wait_for(waiting, 20)
     assert (len(results), results.told) == (0, 2)
 
@@ -33,11 +33,11 @@ async def test_a_point_is_waited_for_until_its_own_result_has_arrived() -> None:
 @pytest.mark.usefixtures("_patient")
 async def test_results_that_came_after_the_wait_began_are_not_waited_for() -> None:
     results = Unconfirmed()
-    results.add(1, "a")
+    results.add("c1", "a")
     waiting = asyncio.create_task(results.arrival(3600.0))
     await asyncio.sleep(0)
-    results.add(2, "b")
-    results.settle(1)
+    results.add("c2", "b")
+    results.settle("c1")
     await asyncio.wait_for(waiting, 20)
     assert len(results) == 1
 
@@ -48,13 +48,13 @@ async def test_a_wait_ends_by_its_own_bound_and_by_that_of_all(
 ) -> None:
     monkeypatch.setattr(unconfirmed, "MOST_SECONDS", most)
     results = Unconfirmed()
-    results.add(1, "a")
+    results.add("c1", "a")
     await asyncio.wait_for(results.arrival(0.01 if most > 1 else 3600.0), 20)
     assert len(results) == 1
 
 
 async def test_a_result_of_an_earlier_daemon_counts_as_told_too() -> None:
     results = Unconfirmed()
-    results.settle(9)
+    results.settle("c9")
     assert results.told == 1
     await asyncio.wait_for(results.arrival_of("a"), 20)

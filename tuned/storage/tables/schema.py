@@ -112,6 +112,9 @@ t_host = Table(
     Column("incarnation", String(32), nullable=False, unique=True),
     Column("beat", BigInteger, nullable=False, server_default="0"),
     Column("dead", Boolean, nullable=False, server_default=false()),
+    # The number of the newest record of its outbox that was told. If it is lower than the host knows, the
+    # database has forgotten its last transactions.
+    Column("told", BigInteger, nullable=False, server_default="0"),
     # The facts that the host reports, as JSON: slots, versions, state.
     Column("info", Text, nullable=False, server_default="{}"),
 )
@@ -126,7 +129,6 @@ t_point = Table(
     # The trial that holds the point, or that held it last.
     Column("trial_id", Integer, nullable=False),
     Column("incarnation", String(32), nullable=False),
-    Column("claim_id", String(32), nullable=False, unique=True),
     Column("state", String(8), nullable=False),
     Column("losses", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("study_id", "key", "replica"),
@@ -153,6 +155,9 @@ t_trial = Table(
     # Values of TrialKind and Origin.
     Column("kind", String(16), nullable=False),
     Column("origin", String(16), nullable=False),
+    # The claim that the trial came from, if any. A database that forgot its last transactions gives ids of
+    # trials again, but nobody gives the id of a claim again.
+    Column("claim_id", String(32), unique=True),
     # Null if no host ever had it.
     Column("host", String(100)),
     # The trial that has the point of a duplicate, or for which a value came too late.
@@ -163,10 +168,12 @@ t_trial = Table(
     Column("attempts", Integer, nullable=False, server_default="1"),
 )
 
-#: Plain Optuna enforces no foreign keys on SQLite when it deletes a study, and SQLite reuses ids.
+#: Plain Optuna enforces no foreign keys on SQLite when it deletes a study, and SQLite reuses ids. A point
+#: whose trial was deleted belongs to trial 0, which never exists.
 SQLITE_TRIGGER = text(
     "CREATE TRIGGER IF NOT EXISTS t_trial_deleted AFTER DELETE ON trials"
-    " BEGIN DELETE FROM t_trial WHERE trial_id = OLD.trial_id; END"
+    " BEGIN DELETE FROM t_trial WHERE trial_id = OLD.trial_id;"
+    " UPDATE t_point SET trial_id = 0 WHERE trial_id = OLD.trial_id; END"
 )
 
 #: Our indexes on Optuna's table. They find the last number of a study, and its trials that have not ended.

@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, create_trial
 
-from tests.factories import MIXED
+from tests.factories import MIXED, began
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import Result, TellOutcome
@@ -77,6 +77,7 @@ class Searched:
             number=claimed.number,
             key=claimed.point.key,
             host=self.claimant.host,
+            beginning=began(claimed, self.encoding),
             ending=Ending(
                 values=values or None, failure=None if values else exit_1(message), retried=tuple(retried)
             ),
@@ -111,6 +112,7 @@ class World:
             encoding=encoding,
             dedup=experiment.dedup,
             walk=None,
+            objectives=len(experiment.directions),
         )
         return Searched(
             database=self.database,
@@ -156,6 +158,6 @@ def a_bit_of_everything(world: World) -> Searched:
     search.evaluate(4, -INFINITY)
     search.draw(5)
     assert isinstance(running, Claimed)
-    settle_own(world.database, search.study_id, search.claimant.incarnation, but_not=[running.trial_id])
+    settle_own(world.database, search.study_id, search.claimant.incarnation, but_not=[running.claim_id])
     search.end(search.draw(6), 2.0, retried=[exit_1(), exit_1()])
     return search

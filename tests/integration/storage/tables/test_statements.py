@@ -44,7 +44,7 @@ def test_intermediate_values_are_one_statement_more(member: Member) -> None:
 
 def test_the_point_of_a_trial_that_was_aborted_costs_no_more(member: Member) -> None:
     claimed = member.take(**point(0))
-    give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
+    give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
     with statements(member.database) as seen:
         member.take(**point(0))
     assert len(seen) == 3

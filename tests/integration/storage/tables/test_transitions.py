@@ -39,7 +39,7 @@ def put_point(member: Member, state: PointState) -> Claimed:
     """A point in this state, with the trial that holds or held it."""
     claimed = member.take(0)
     if state is PointState.FREE:
-        give_back(member.database, claimed.study_id, claimed.trial_id, "disk full")
+        give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
     elif state is not PointState.HELD:
         member.tell(claimed, *([0.5] if state is PointState.DONE else []))
     return claimed
