@@ -91,11 +91,11 @@ def make_experiment(extra: str = "", *, space: str = line(9), name: str = "exp")
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Database]:
-    """A database with all its tables."""
+def opened(url: str, *, is_guarded: bool = True) -> Iterator[Database]:
+    """A database with all its tables; unless it is guarded, anybody may set any state."""
     database = Database(url)
     try:
-        _prepare(database)
+        _prepare(database, is_guarded=is_guarded)
         yield database
     finally:
         database.close()

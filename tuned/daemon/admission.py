@@ -6,11 +6,16 @@ This room owns the files that were taken and are not open yet. It must never ope
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from tuned.errors import Conflict, DatabaseAway, InvalidInput, NotFound, Problem, TunedError
+from tuned.experiment.differences import differ_in_budget_only, differences, explained
 from tuned.experiment.experiment import Experiment, parse
 from tuned.experiment.samplers import missing_packages
+from tuned.search.fault import Fault, fault_after
 from tuned.search.search import Search
 from tuned.storage.encoding import Encoding
 from tuned.storage.studies import open_study
@@ -18,12 +23,35 @@ from tuned.storage.studies import open_study
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from structlog.typing import FilteringBoundLogger
+
     from tuned.daemon.scheduler import Scheduler
     from tuned.disk.arrivals import Taken
     from tuned.disk.spool import Spool
     from tuned.domain.claim import Claimant
+    from tuned.domain.study_status import StudyStatus
     from tuned.events import Events
     from tuned.storage.link import Link
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Unopened:
+    """A file in ``active/`` that is not open yet."""
+
+    taken: Taken
+    #: A person submitted it just now.
+    is_new: bool
+    #: Why it could not be opened; None if that was not tried, or the database is away.
+    fault: Fault | None = None
+    #: The names of its experiment and of its study, as far as they are known.
+    experiment: str = ""
+    study_id: int | None = None
+
+
+class _Unfit(Conflict):
+    """The file and the study do not fit. A person may change either, so the file stays where it is."""
 
 
 class Admission:
@@ -47,22 +75,27 @@ class Admission:
         self._on_open = on_open
         #: The incarnation that claims, once this host has joined the fleet.
         self.claimant: Claimant | None = None
-        #: Taken, but not opened yet; and whether a person submitted them just now.
-        self._unopened: dict[str, tuple[Taken, bool]] = {}
+        #: By the name of the file.
+        self._unopened: dict[str, Unopened] = {}
         self._one_at_a_time = asyncio.Lock()
 
     @property
     def waiting(self) -> list[str]:
         """Files that wait for the database, by name."""
-        return sorted(self._unopened)
+        return sorted(name for name, unopened in self._unopened.items() if unopened.fault is None)
+
+    @property
+    def resting(self) -> list[Unopened]:
+        """Files that cannot be opened for now, each with its fault."""
+        return [unopened for unopened in self._unopened.values() if unopened.fault is not None]
 
     def add_new(self, taken: Taken) -> None:
         """Queues a file that a person submitted just now."""
-        self._unopened[taken.name] = (taken, True)
+        self._unopened[taken.name] = Unopened(taken=taken, is_new=True)
 
     def add(self, taken: Taken) -> None:
         """Queues a file that was in ``active/`` before; one that is queued as new stays new."""
-        self._unopened.setdefault(taken.name, (taken, False))
+        self._unopened.setdefault(taken.name, Unopened(taken=taken, is_new=False))
 
     async def hold(self, claimant: Claimant) -> None:
         """Makes every search claim for this incarnation of the host from now on."""
@@ -70,7 +103,12 @@ class Admission:
         async with self._one_at_a_time:
             self.claimant = claimant
             for search in list(self._scheduler.searches.values()):
-                await search.hold(claimant)
+                try:
+                    await search.hold(claimant)
+                except DatabaseAway:
+                    raise
+                except Exception as error:  # noqa: BLE001 (one experiment must not keep the host from joining)
+                    await self._begin_anew(search, error)
         await self.open()
 
     async def open(self) -> None:
@@ -78,14 +116,16 @@ class Admission:
         async with self._one_at_a_time:
             if self.claimant is None:
                 return
-            for name, (taken, is_new) in list(self._unopened.items()):
+            for name, unopened in list(self._unopened.items()):
+                if unopened.fault is not None and not unopened.fault.is_due:
+                    continue
                 try:
-                    search = await self._open(taken, self.claimant, is_new=is_new)
+                    search = await self._open_or_reject(unopened, self.claimant)
                 except DatabaseAway:
                     return
-                except TunedError as error:
-                    search = None
-                    await self._reject(taken, str(error))
+                except Exception as error:  # noqa: BLE001 (a loop's edge)
+                    self._rest(unopened, error)
+                    continue
                 # Before the next await: a second opening would reject it as a second file for its study.
                 del self._unopened[name]
                 if search is not None:
@@ -95,25 +135,41 @@ class Admission:
         """Tells the readers of events that a file went to ``rejected/``, before or after it was taken."""
         self._events.publish("experiment-rejected", file=file, message=problems)
 
-    async def _open(self, taken: Taken, claimant: Claimant, *, is_new: bool) -> Search | None:
+    async def _open_or_reject(self, unopened: Unopened, claimant: Claimant) -> Search | None:
+        if unopened.fault is not None:
+            # A person may have mended it.
+            found = await asyncio.to_thread(self._spool.active_file, unopened.taken.name)
+            unopened.taken = unopened.taken if found is None else found
+        try:
+            return await self._open(unopened, claimant)
+        except (DatabaseAway, _Unfit):
+            raise
+        except TunedError as error:
+            await self._reject(unopened.taken, str(error))
+            return None
+
+    async def _open(self, unopened: Unopened, claimant: Claimant) -> Search | None:
         """Opens the study of a file and begins its search; None if the file has gone meanwhile."""
+        taken = unopened.taken
         if not await asyncio.to_thread(self._spool.is_active, taken.name):
             return None
         experiment = await asyncio.to_thread(parse, taken.content, taken.file)
+        unopened.experiment = experiment.name
         if missing := await asyncio.to_thread(missing_packages, experiment.sampler.name):
             raise Conflict(f"{taken.file}: sampler.name: {missing}")
         if experiment.name in self._scheduler.searches:
             other = self._scheduler.searches[experiment.name].file
             raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")
-        encoding = Encoding(experiment.space)
-        status = await self._link.call(open_study, experiment, encoding, is_new=is_new)
-        experiment = experiment.adopt(status.definition)
+        status = await self._open_study(experiment, is_new=unopened.is_new)
+        unopened.study_id = status.study_id
+        experiment = _adopted(experiment, status)
         try:
             search = await Search.begin(
                 self._link,
                 self._events,
                 experiment,
-                encoding=encoding,
+                # Of the study, not of the file: all hosts and their claims have one space.
+                encoding=Encoding(experiment.space),
                 status=status,
                 claimant=claimant,
                 file=taken.name,
@@ -125,12 +181,56 @@ class Admission:
         self._scheduler.admit(search)
         return search
 
+    async def _open_study(self, experiment: Experiment, *, is_new: bool) -> StudyStatus:
+        try:
+            return await self._link.call(open_study, experiment, Encoding(experiment.space), is_new=is_new)
+        except Conflict as error:
+            if is_new:
+                raise
+            # The file was good when it was submitted, and the study is another one by now.
+            raise _Unfit(str(error)) from error
+
+    async def _begin_anew(self, search: Search, error: Exception) -> None:
+        """Opens a search again from its file, once the pause is over."""
+        search.let_go()
+        del self._scheduler.searches[search.name]
+        taken = await asyncio.to_thread(self._spool.active_file, search.file)
+        if taken is not None:
+            unopened = self._unopened[search.file] = Unopened(
+                taken=taken, is_new=False, experiment=search.name, study_id=search.status.study_id
+            )
+            self._rest(unopened, error)
+
+    def _rest(self, unopened: Unopened, error: Exception) -> None:
+        last, file = unopened.fault, unopened.taken.file
+        unopened.fault = fault = fault_after(error, last)
+        if last is not None and last.reason == fault.reason:
+            _log.warning("experiment still cannot be opened", file=file, reason=fault.reason)
+        else:
+            _log.error("experiment cannot be opened", file=file, reason=fault.reason, exc_info=error)
+
     async def _reject(self, taken: Taken, problems: str) -> None:
         try:
             await asyncio.to_thread(self._spool.reject, taken.name, problems)
         except NotFound:
             return
         self.announce_rejection(taken.file, problems)
+
+
+def _adopted(experiment: Experiment, status: StudyStatus) -> Experiment:
+    """The study's definition with the local keys of the file. Raises _Unfit if that is another search."""
+    try:
+        found = differences(experiment.definition(), status.definition)
+        adopted = experiment.adopt(status.definition)
+    except (InvalidInput, ValueError) as error:
+        raise _Unfit(str(error)) from error
+    other = [each for each in found if not differ_in_budget_only([each])]
+    if other and not status.has_ended:
+        raise _Unfit(
+            f"its file on this host differs from the study: {explained(other)}; this host works on it again "
+            "if the file says the same as the study"
+        )
+    return adopted
 
 
 def _bad_sampler(file: str, experiment: Experiment, error: Exception) -> InvalidInput:

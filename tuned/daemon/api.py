@@ -22,7 +22,7 @@ from tuned.disk import checkup, trial_log
 from tuned.disk.arrivals import active_path
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, StudyState
-from tuned.errors import DatabaseAway, NotFound
+from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.storage.hosts import HostRow, forget, held, hosts
 from tuned.storage.queries import experiments
 from tuned.storage.studies import study_statuses
@@ -73,6 +73,8 @@ class Api:
         self._began = time.monotonic()
         self.exporter = Exporter(self, self.settings.metrics_listen)
         self._last_summaries: list[ExperimentSummary] = []
+        #: Why they could not be read anew.
+        self._unread = ""
         self._fresh_until = 0.0
 
     async def status(self) -> Status:
@@ -112,9 +114,9 @@ class Api:
         return [self._localized(summary) for summary in found]
 
     async def experiment(self, name: str) -> ExperimentView:
-        view = await self.link.call(experiments.experiment, name)
+        view = await self.link.call(experiments.experiment, self._study_name(name))
         view["summary"] = self._localized(view["summary"])
-        if search := self.local_experiments.searches.get(name):
+        if search := self._search_of(view["summary"]["name"]):
             view["parallel"] = search.experiment.parallel
             view["resources"] = _resources(search.experiment.resources)
             view["file"] = str(active_path(self.settings.spool, search.file))
@@ -128,7 +130,7 @@ class Api:
         return await self.link.call(experiments.trials, study_id, state=state, before=before, limit=limit)
 
     async def story(self, name: str, number: int) -> StoryView:
-        return await self.link.call(experiments.story, name, number)
+        return await self.link.call(experiments.story, self._study_name(name), number)
 
     async def best(self, name: str) -> Sequence[BestView]:
         return await self.link.call(experiments.best, await self._study_id(name))
@@ -214,34 +216,53 @@ class Api:
         return self._localized(summary)
 
     async def _study_id(self, name: str) -> int:
-        return await self.link.call(experiments.find, name)
+        return await self.link.call(experiments.find, self._study_name(name))
+
+    def _study_name(self, name: str) -> str:
+        """The name that the study of an experiment has now: another program may have renamed it."""
+        search = self.local_experiments.searches.get(name)
+        return name if search is None else search.status.name
+
+    def _search_of(self, study_name: str) -> Search | None:
+        searches = self.local_experiments.searches.values()
+        return next((search for search in searches if search.status.name == study_name), None)
 
     async def _active_summaries(self) -> list[ExperimentSummary]:
         ids = [search.status.study_id for search in self.local_experiments.searches.values()]
+        ids += [each.study_id for each in self.local_experiments.resting if each.study_id is not None]
         began = time.monotonic()
         if self.link.message is None and began >= self._fresh_until:
             try:
                 found = await self.link.call(experiments.summaries, ids) if ids else []
-                self._last_summaries = found
+                self._last_summaries, self._unread = found, ""
             except DatabaseAway:
                 pass  # The status reports it under "database", and shows the last known figures.
+            except Conflict as error:
+                self._unread = str(error)
             # Counting a large study takes long: a peer that asks often gets the last figures.
             self._fresh_until = time.monotonic() + 10 * (time.monotonic() - began)
         return [self._localized(summary) for summary in self._last_summaries]
 
     def _localized(self, summary: ExperimentSummary) -> ExperimentSummary:
         """Adds the figures that only this host knows."""
-        search: Search | None = self.local_experiments.searches.get(summary["name"])
-        if search is None:
-            return summary
         summary = summary.copy()
-        summary["note"] = search.note
+        notes = [summary["note"], *self._faults_of(summary["name"])]
+        search = self._search_of(summary["name"])
+        if search is None:
+            summary["note"] = "; ".join(filter(None, notes))
+            return summary
+        summary["note"] = "; ".join(filter(None, [*notes, search.note]))
         summary["running"] = len(self.scheduler.running(search.name))
         summary["counts"] = {
             **summary["counts"],
             "waiting": summary["counts"]["waiting"] + search.parked,
         }
         return summary
+
+    def _faults_of(self, name: str) -> list[str]:
+        """Why this host cannot open the experiment's file."""
+        resting = self.local_experiments.resting
+        return [each.fault.reason for each in resting if each.experiment == name and each.fault]
 
     def _database(self) -> DatabaseView:
         return {
@@ -258,6 +279,13 @@ class Api:
         found = list(self.settings.warnings)
         if waiting := self.local_experiments.unopened:
             found.append(f"waiting for the database to open: {', '.join(waiting)}")
+        found += [
+            f"cannot open {each.taken.file}: {each.fault.reason}; it is tried again"
+            for each in self.local_experiments.resting
+            if each.fault is not None
+        ]
+        if self._unread:
+            found.append(self._unread)
         if self.local_experiments.spool_problem:
             found.append(self.local_experiments.spool_problem)
         if self.exporter.problem:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from tuned.daemon.admission import Admission
+from tuned.daemon.admission import Admission, Unopened
+from tuned.daemon.looks import Looks
 from tuned.disk.arrivals import Folder
 from tuned.disk.spool import Change, Spool
 from tuned.domain.ending import Cause
@@ -22,6 +23,7 @@ from tuned.domain.study_status import StudyStatus
 from tuned.errors import DatabaseAway, InvalidInput, NotFound
 from tuned.experiment.differences import differ_in_budget_only, differences, explained
 from tuned.experiment.experiment import parse
+from tuned.search.fault import Fault
 from tuned.search.search import Search
 from tuned.storage.changes import change_budget, free_failed
 from tuned.storage.queries import experiments
@@ -61,6 +63,7 @@ class Experiments:
         self._events = events
         #: Done since this daemon started, the newest last, by the study's id.
         self._ended: dict[int, _Ended] = {}
+        self._looks = Looks(link)
         self._admission = Admission(link, spool, events, scheduler, self._begin)
         #: Why nothing new can be taken; empty while it can.
         self.spool_problem = ""
@@ -74,9 +77,19 @@ class Experiments:
         """Files that wait for the database, by name."""
         return self._admission.waiting
 
+    @property
+    def resting(self) -> list[Unopened]:
+        """Files that cannot be opened for now."""
+        return self._admission.resting
+
     async def restore(self) -> None:
         """Takes up the files that were in ``active/`` when an earlier daemon ended."""
-        for taken in await asyncio.to_thread(self._spool.active):
+        try:
+            found = await asyncio.to_thread(self._spool.active)
+        except OSError:
+            _log.exception("files in active/ not read")
+            return
+        for taken in found:
             self._admission.add(taken)
 
     async def watch(self, on_watched: Callable[[], None]) -> None:
@@ -87,14 +100,26 @@ class Experiments:
         try:
             async for change in self._spool.changes():
                 on_watched()
-                if Change.ACTIVE in change:
-                    await self._notice_withdrawn()
-                if Change.ARRIVALS in change:
-                    await self.take()
+                await self._heed_spool(change)
         except NotFound as error:
-            # The running trials go on; they may be worth days.
-            self.spool_problem = f"{error}; put it back and restart the daemon"
-            _log.error("spool gone", problem=self.spool_problem)
+            self._lose_spool(error)
+
+    async def _heed_spool(self, change: Change) -> None:
+        try:
+            if Change.ACTIVE in change:
+                await self._notice_withdrawn()
+            if Change.ARRIVALS in change:
+                await self.take()
+        except NotFound as error:
+            self._lose_spool(error)
+        except Exception:  # noqa: BLE001 (a loop's edge)
+            # The next beat looks again.
+            _log.exception("spool not looked at")
+
+    def _lose_spool(self, error: NotFound) -> None:
+        # The running trials go on; they may be worth days.
+        self.spool_problem = f"{error}; put it back and restart the daemon"
+        _log.error("spool gone", problem=self.spool_problem)
 
     async def take(self) -> None:
         """Takes the new files of the spool. They wait if the database is away."""
@@ -115,33 +140,51 @@ class Experiments:
         """Loop: look where all studies stand; changes by other hosts reach this one within a beat."""
         while True:
             await self._scheduler.over(interval_seconds)
+            if not self.spool_problem:
+                await self._heed_spool(Change.ARRIVALS)
             try:
-                if not self.spool_problem:
-                    await self.take()
                 await self._look_around()
             except DatabaseAway:
                 await self._link.back()
+            except Exception:  # noqa: BLE001 (a loop's edge)
+                _log.exception("studies not looked at")
+                await asyncio.sleep(interval_seconds)
 
     async def _look_around(self) -> None:
         self._forget_withdrawn()
         # Copied before the query: its answer may call a study open that ends below.
         ended_before = dict(self._ended)
         ids = [*(search.status.study_id for search in self.searches.values()), *ended_before]
-        found = await self._link.call(study_statuses, ids) if ids else {}
+        found = await self._looks.at(ids)
         for search in list(self.searches.values()):
-            status = found.get(search.status.study_id)
-            if status is None or status.uid != search.status.uid or status.is_over:
-                await self.check(search)
-            else:
-                search.look(status)
-                await self._follow_state(search)
+            await self._heed(search, found.get(search.status.study_id))
         for study_id, ended in ended_before.items():
             status = found.get(study_id)
+            if isinstance(status, Fault):
+                continue
             if status is None or status.uid != ended.uid:
                 self._ended.pop(study_id, None)
             elif study_id in self._ended:
                 await self._bring_back(ended.file, status)
         self._scheduler.wake()
+
+    async def _heed(self, search: Search, found: StudyStatus | Fault | None) -> None:
+        """Acts on a look at one study. If that fails, the experiment rests. Raises DatabaseAway."""
+        if isinstance(found, Fault):
+            search.note_unreadable(found.reason)
+            return
+        if search.is_due:
+            search.try_again()
+        try:
+            if found is None or found.uid != search.status.uid or found.is_over:
+                await self.check(search)
+            else:
+                search.look(found)
+                await self._follow_state(search)
+        except DatabaseAway:
+            raise
+        except Exception as error:  # noqa: BLE001 (a loop's edge)
+            search.rest(error)
 
     async def check(self, search: Search) -> None:
         """Looks where a study stands, and lets it go if it is over. Raises DatabaseAway."""
@@ -222,7 +265,7 @@ class Experiments:
 
         try:
             taken = await asyncio.to_thread(self._spool.bring_back, file, is_it)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _log.error("experiment file not brought back", file=file, error=str(error))
             return
         self._ended.pop(status.study_id, None)
@@ -235,11 +278,13 @@ class Experiments:
         await self._look_at(search)
 
     async def _look_at(self, search: Search) -> None:
-        """As ``check``; if the database is away, the next beat looks again."""
+        """As ``check``; if the database is away or the look fails, the next beat looks again."""
         try:
             await self.check(search)
         except DatabaseAway:
             search.log.debug("not looked at")
+        except Exception as error:  # noqa: BLE001 (a loop's edge)
+            search.rest(error)
 
     async def _follow_state(self, search: Search) -> None:
         if search.status.state is StudyState.DONE:
@@ -258,6 +303,8 @@ class Experiments:
             await asyncio.to_thread(self._spool.retire, search.file, into)
         except NotFound:
             search.log.info("file was already gone")
+        except OSError:
+            search.log.exception("experiment file not moved", into=into.value)
         if into is Folder.DONE:
             self._remember(search)
         search.log.info(

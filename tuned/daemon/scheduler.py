@@ -23,6 +23,7 @@ from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Ending
 from tuned.errors import DatabaseAway
 from tuned.search.search import Shortfall
+from tuned.storage.reasons import reason_of
 from tuned.storage.settling import give_back, settle_own
 from tuned.systemd import log
 from tuned.trial import cgroup
@@ -176,19 +177,24 @@ class Scheduler:
             if chosen is None:
                 await changed.wait()
                 continue
-            search, grant = chosen
-            search.busy += 1
-            try:
-                await self._turn_of(slot, search, grant)
-            except DatabaseAway:
-                await self._link.back()
-            finally:
-                search.busy -= 1
-                self.gpus.give_back(grant)
-                self.wake()
-
+            await self._take_turn(slot, *chosen)
         self._serving.discard(slot)
         self._trim()
+
+    async def _take_turn(self, slot: int, search: Search, grant: Grant) -> None:
+        """Serves a search once. If anything in it fails, it rests, and the slot goes on with the others."""
+        search.busy += 1
+        try:
+            await self._turn_of(slot, search, grant)
+            search.note_turn()
+        except DatabaseAway:
+            await self._link.back()
+        except Exception as error:  # noqa: BLE001 (a loop's edge)
+            search.rest(error)
+        finally:
+            search.busy -= 1
+            self.gpus.give_back(grant)
+            self.wake()
 
     def _trim(self) -> None:
         while len(self.slots) > self._wanted and self.slots[-1] is None:
@@ -215,7 +221,16 @@ class Scheduler:
         if isinstance(outcome, Duplicate):
             search.announce.duplicate(outcome)
         elif isinstance(outcome, Claimed):
-            await self._evaluate(slot, search, outcome, grant.ids)
+            try:
+                await self._evaluate(slot, search, outcome, grant.ids)
+            except OSError as error:
+                # This host cannot evaluate: a person has to look.
+                reason = f"cannot begin a trial on this host: {error}"
+                search.pause(reason)
+                await self._give_back(outcome, reason)
+            except Exception as error:
+                await self._give_back(outcome, f"cannot evaluate on this host: {reason_of(error)}")
+                raise
 
     async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
         evaluation = Evaluation(
@@ -238,9 +253,6 @@ class Scheduler:
             )
             try:
                 ending = await _outcome(task)
-            except OSError as error:
-                ending = None
-                await self._give_back(search, claimed, f"cannot begin a trial on this host: {error}")
             finally:
                 self.slots[slot] = None
                 if task.cancelled():
@@ -253,9 +265,8 @@ class Scheduler:
                 _log_ending(ending, evaluation.attempt)
                 search.count_ending(ending)
 
-    async def _give_back(self, search: Search, claimed: Claimed, reason: str) -> None:
-        """This host cannot evaluate: frees the point, and pauses the search here until a person looks."""
-        search.pause(reason)
+    async def _give_back(self, claimed: Claimed, reason: str) -> None:
+        """Ends a trial that was not evaluated, and frees its point."""
         study_id = claimed.study_id
         await self._insist(lambda: self._link.call(give_back, study_id, claimed.claim_id, reason))
 

@@ -154,6 +154,10 @@ class Spool:
                     self._leave(path.name, error)
         return taken
 
+    def active_file(self, name: str) -> Taken | None:
+        """An active file as it is now, which a person may have changed; None if it is gone or unreadable."""
+        return read_kept(active_path(self.path, name), name)
+
     def is_active(self, name: str) -> bool:
         return os.path.lexists(active_path(self.path, name))
 

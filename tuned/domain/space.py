@@ -201,17 +201,25 @@ class Space:
             raise ValueError(f"no value for {', '.join(missing)}")
         if unknown := values.keys() - {p.name for p in self.parameters}:
             raise ValueError(f"no parameter {', '.join(sorted(unknown))}")
-        canonical: dict[str, Value] = {}
-        tokens: dict[str, int | str] = {}
-        for parameter in self.parameters:
-            try:
-                canonical[parameter.name] = parameter.canonical(values[parameter.name])
-                tokens[parameter.name] = parameter.token(values[parameter.name])
-            except (ValueError, TypeError, OverflowError) as error:
-                raise ValueError(f"{parameter.name}: {error}") from None
+        canonical = self.part(values)
+        tokens = {parameter.name: parameter.token(canonical[parameter.name]) for parameter in self.parameters}
         text = json.dumps(tokens, sort_keys=True, separators=(",", ":"))
         key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         return Point(values=canonical, key=key)
+
+    def part(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The canonical values of those parameters that have one here; other names are left out.
+
+        Raises ValueError naming the parameter that does not fit.
+        """
+        canonical: dict[str, Value] = {}
+        for parameter in self.parameters:
+            if parameter.name in values:
+                try:
+                    canonical[parameter.name] = parameter.canonical(values[parameter.name])
+                except (ValueError, TypeError, OverflowError) as error:
+                    raise ValueError(f"{parameter.name}: {error}") from None
+        return canonical
 
     def at(self, index: int) -> Point:
         """The point with this index, 0 to size - 1, in a finite space. The last parameter runs fastest."""

@@ -55,7 +55,8 @@ class SearchState(StrEnum):
     WORKING = "working"
     #: The host could claim nothing. It tries again after a trial ends or after it has read the study again.
     IDLE = "idle"
-    #: The host lacks a resource that a trial needs.
+    #: The host lacks a resource that a trial needs, the study cannot be read, or something of the experiment
+    #: failed here: then it is tried again, after a pause that grows.
     RESTING = "resting"
     #: Evaluations fail on this host. A person has to resume the experiment.
     PAUSED = "paused"

@@ -5,7 +5,7 @@ Owns a value that somebody read; it must never read or change anything itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tuned.domain.states import StudyState
 
@@ -33,6 +33,14 @@ class StudyStatus:
     held: int = 0
     #: Trials that plain Optuna enqueued, by id.
     waiting: tuple[int, ...] = ()
+    #: The study's name in the database, which another program may have changed.
+    name: str = ""
+    #: Which look of this process found it: a later one has a higher number.
+    look: int = field(default=0, compare=False)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in (StudyState.DONE, StudyState.CANCELLED)
 
     @property
     def is_full(self) -> bool:

@@ -24,7 +24,8 @@ Params = dict[str, Value]
 #: Of HostState; "dead" for a host whose beats have stopped.
 HostStateName = Literal["starting", "running", "draining", "aborting", "stopped", "dead"]
 
-StudyStateName = Literal["open", "paused", "cancelled", "done"]
+#: Of StudyState; "unreadable" for a study whose rows in the database cannot be understood.
+StudyStateName = Literal["open", "paused", "cancelled", "done", "unreadable"]
 
 TrialStateName = Literal["COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED"]
 

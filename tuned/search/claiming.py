@@ -10,6 +10,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from tuned.config.toml import printable, shorten
 from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome, new_claim_id
 from tuned.domain.walk import Walk
 from tuned.errors import DatabaseAway
@@ -17,7 +18,7 @@ from tuned.search.parked import Parked
 from tuned.search.prefetch import Prefetch
 from tuned.search.unconfirmed import Unconfirmed
 from tuned.storage.claims import Claims
-from tuned.storage.enqueued import fail_waiting, fixed_params
+from tuned.storage.enqueued import Misfit, fail_waiting, fixed_params
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
 
 R = TypeVar("R")
+
+#: In characters: an enqueuing program may have given a parameter any value.
+_LONGEST_REASON = 300
 
 
 class Study(Protocol):
@@ -169,9 +173,9 @@ class Claiming:
         candidate = await self._owed()
         if candidate is not None:
             return await self._claim(candidate)
-        waiting = self._next_waiting()
-        if waiting is not None:
-            return await self._claim_waiting(waiting)
+        while (waiting := self._next_waiting()) is not None:
+            if (outcome := await self._claim_waiting(waiting)) is not None:
+                return outcome
         if self._backlog.duplicates[slot] < self._patience and self._source.samples:
             return await self._claim_drawn()
         if self._study.status.size is None:
@@ -209,18 +213,23 @@ class Claiming:
         parked = self._backlog.parked.enqueued
         return next((each for each in self._study.status.waiting if each not in parked), None)
 
-    async def _claim_waiting(self, trial_id: int) -> Outcome:
-        fixed = await self._link.call(fixed_params, trial_id)
+    async def _claim_waiting(self, trial_id: int) -> Outcome | None:
+        """None if it waits no longer: it does not fit, or another host has it."""
+        outcome: Outcome = Closed()
         try:
+            fixed = await self._link.call(fixed_params, trial_id)
             draft = await self._link.draw(self._source.complete, fixed, trial_id)
-        except ValueError as error:
-            self._study.log.warning("enqueued trial does not fit the space", error=str(error))
-            await self._link.call(fail_waiting, trial_id, str(error))
-            return Closed()
-        outcome = await self._claim_draft(draft)
-        if not (isinstance(outcome, Duplicate) and outcome.action is Action.WAIT):
-            await self._study.refresh()
-        return outcome
+        except Misfit as error:
+            reason = printable(shorten(str(error), _LONGEST_REASON))
+            self._study.log.warning("enqueued trial does not fit the space", error=reason)
+            await self._link.call(fail_waiting, trial_id, reason)
+        else:
+            outcome = await self._claim_draft(draft)
+        if isinstance(outcome, Duplicate) and outcome.action is Action.WAIT:
+            return outcome
+        was_found = await self._study.refresh()
+        has_gone = was_found and trial_id not in self._study.status.waiting
+        return None if has_gone and isinstance(outcome, Closed) else outcome
 
     async def _claim_drawn(self) -> Outcome:
         draft = await self._prefetch.next(self._study.busy)

@@ -78,7 +78,9 @@ class DraftStorage(BaseStorage):
             # Enqueued trials are claimed like any other point, not popped by an ask.
             return []
         self._sync()
-        trials = self._history.trials + list(self.drafts.values())
+        # A person may have deleted the values of a trial. Samplers take it that a COMPLETE one has them.
+        whole = [trial for trial in self._history.trials if self._is_whole(trial)]
+        trials = whole + list(self.drafts.values())
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
@@ -116,6 +118,9 @@ class DraftStorage(BaseStorage):
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         return {}
+
+    def _is_whole(self, trial: FrozenTrial) -> bool:
+        return trial.state is not TrialState.COMPLETE or len(trial.values or ()) == len(self._directions)
 
     def _sync(self) -> None:
         """Reads the history once for each ask."""

@@ -68,6 +68,9 @@ class Prefetch:
         """A point for one of so many slots at work. Raises DatabaseAway."""
         if self._needed(slots) == 0:
             self._drop()
+        while self._ahead and _has_failed(self._ahead[0]):
+            # Drawn anew, because its cause may be gone.
+            self._ahead.popleft()
         if self._ahead:
             draft = await self._ahead.popleft()
             return replace(draft, candidate=replace(draft.candidate, is_ahead=True))
@@ -125,3 +128,7 @@ class Prefetch:
         draft = await self._link.draw(self._source.draw)
         self._draws.append(draft.seconds)
         return draft
+
+
+def _has_failed(draw: asyncio.Task[Draft]) -> bool:
+    return draw.done() and (draw.cancelled() or draw.exception() is not None)

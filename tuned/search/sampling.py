@@ -22,7 +22,7 @@ from tuned.domain.claim import Candidate, Claimant, Origin
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
 from tuned.search.draft_storage import DraftStorage
-from tuned.storage.enqueued import FIXED_PARAMS
+from tuned.storage.enqueued import FIXED_PARAMS, Misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,15 +84,28 @@ class PointSource:
         return not self._storage.ignores_trials
 
     def draw(self) -> Draft:
-        """Asks the sampler for a point. Raises DatabaseAway."""
-        return self._ask({}, Origin.SAMPLER, None)
+        """Asks the sampler for a point. Raises DatabaseAway, and whatever the sampler raises."""
+        assert self._study is not None
+        return self._ask(self._study, {}, Origin.SAMPLER, None)
 
     def complete(self, fixed: Mapping[str, Value], waiting_trial: int) -> Draft:
         """The point of an enqueued trial; the sampler adds the parameters that it does not fix.
 
-        Raises ValueError if the fixed ones do not fit the space.
+        Raises Misfit if the fixed ones do not fit the space, and whatever the sampler raises.
         """
-        return self._ask(fixed, Origin.ENQUEUED, waiting_trial)
+        space = self._encoding.space
+        try:
+            if self._study is None:
+                # A grid is walked, so nobody adds what is missing.
+                candidate = Candidate(
+                    point=space.point(fixed), origin=Origin.ENQUEUED, waiting_trial=waiting_trial
+                )
+                return Draft(draft_id=0, candidate=candidate)
+            # Optuna gets only values that fit: it takes some others, and raises anything for the rest.
+            fitting = space.part(fixed)
+        except ValueError as error:
+            raise Misfit(str(error)) from None
+        return self._ask(self._study, fitting, Origin.ENQUEUED, waiting_trial)
 
     def uniform(self) -> Candidate:
         """A uniformly random point, for a space that cannot be walked."""
@@ -102,14 +115,9 @@ class PointSource:
         """Forgets a draft once it was claimed or dropped."""
         self._released.append(draft.draft_id)
 
-    def _ask(self, fixed: Mapping[str, Value], origin: Origin, waiting_trial: int | None) -> Draft:
-        study = self._study
-        if study is None:
-            # A grid is walked; only an enqueued trial comes here, and it must be complete.
-            point = self._encoding.space.point(fixed)
-            return Draft(
-                draft_id=0, candidate=Candidate(point=point, origin=origin, waiting_trial=waiting_trial)
-            )
+    def _ask(
+        self, study: optuna.Study, fixed: Mapping[str, Value], origin: Origin, waiting_trial: int | None
+    ) -> Draft:
         with self._lock, warnings.catch_warnings():
             # Optuna warns of its experimental parts: the user did not choose them, and nobody reads it here.
             warnings.simplefilter("ignore")

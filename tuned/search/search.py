@@ -19,10 +19,13 @@ from tuned.domain.ending import Ending
 from tuned.domain.result import Beginning, Result
 from tuned.domain.states import SEARCH_TRANSITIONS, SearchState, StudyState, advance
 from tuned.domain.study_status import StudyStatus
-from tuned.errors import DatabaseAway, InvalidInput
+from tuned.errors import Conflict, InvalidInput
+from tuned.experiment.differences import differ_in_budget_only, differences
 from tuned.search.announcements import Announcements
 from tuned.search.claiming import Backlog, Claiming
+from tuned.search.fault import Fault, fault_after
 from tuned.search.sampling import PointSource
+from tuned.storage.reasons import reason_of
 from tuned.storage.studies import close_if_over, study_statuses
 
 if TYPE_CHECKING:
@@ -80,6 +83,14 @@ class Search:
         self._state = SearchState.WORKING
         #: Of the state, for people.
         self._reason = ""
+        #: Why its study cannot be read; empty while it can.
+        self._unreadable = ""
+        #: The last thing that went wrong here, until a turn of a slot goes well.
+        self._fault: Fault | None = None
+        #: Nothing is started until the fault is due.
+        self._is_faulty = False
+        #: The definition of which ``experiment`` was made.
+        self._definition = status.definition
         self._failures_in_a_row = 0
         self._backlog = Backlog(points=deque(experiment.points))
         self._claiming = self._claiming_from(source)
@@ -111,13 +122,19 @@ class Search:
     @property
     def note(self) -> str:
         """Why this host does not evaluate, if the study's state does not say it, or without which limits."""
-        return "; ".join(filter(None, (self._reason, self.shortfall.unenforced)))
+        renamed = self.status.name not in ("", self.name)
+        called = f"another program renamed study {self.name} to {self.status.name}" if renamed else ""
+        return "; ".join(filter(None, (self._reason, self.shortfall.unenforced, called)))
 
     @property
     def was_found_over(self) -> bool:
         """The study has ended, and nothing has been done about it here yet."""
-        is_over = self.status.state in (StudyState.DONE, StudyState.CANCELLED)
-        return is_over and self._state is not SearchState.ENDING
+        return self.status.has_ended and self._state is not SearchState.ENDING and not self._is_faulty
+
+    @property
+    def is_due(self) -> bool:
+        """Something failed here, and it is time to try again."""
+        return self._is_faulty and self._fault is not None and self._fault.is_due
 
     @property
     def parked(self) -> int:
@@ -143,8 +160,7 @@ class Search:
         before, self.shortfall = self.shortfall, shortfall
         if shortfall == before:
             return
-        if self._state in (SearchState.WORKING, SearchState.IDLE, SearchState.RESTING):
-            self._go_on()
+        self._reconsider()
         if shortfall.missing and shortfall.missing != before.missing:
             self.log.warning("experiment rests on this host", reason=shortfall.missing)
         self.announce_state()
@@ -158,8 +174,43 @@ class Search:
     def resume(self) -> None:
         """A person looked at the failures and wants the search to go on here."""
         self._failures_in_a_row = 0
-        if self._state in (SearchState.PAUSED, SearchState.IDLE):
+        self._fault, self._is_faulty = None, False
+        if self._state in (SearchState.PAUSED, SearchState.IDLE, SearchState.RESTING):
             self._go_on()
+
+    def rest(self, error: Exception) -> None:
+        """Starts nothing for a while, because something of this experiment failed here."""
+        last, self._is_faulty = self._fault, True
+        self._fault = fault_after(error, last)
+        reason, pause = self._fault.reason, self._fault.pause_seconds
+        self._reconsider()
+        if last is not None and last.reason == reason:
+            self.log.warning("experiment still rests on this host", reason=reason, retry_seconds=pause)
+        else:
+            self.log.error("experiment rests on this host", reason=reason, exc_info=error)
+            self.announce_state()
+
+    def try_again(self) -> None:
+        """The pause after a failure is over. The next failure makes it longer."""
+        self._is_faulty = False
+        self._reconsider()
+
+    def note_turn(self) -> None:
+        """A slot's turn went well, so the next failure is a first one."""
+        if not self._is_faulty:
+            self._fault = None
+
+    def note_unreadable(self, reason: str) -> None:
+        """Starts nothing until the study can be read again, and ``reason`` is empty."""
+        before, self._unreadable = self._unreadable, reason
+        self._reconsider()
+        if reason == before:
+            return
+        if reason:
+            self.log.error("experiment rests on this host", reason=reason)
+        else:
+            self.log.info("experiment can be read again")
+        self.announce_state()
 
     def withdraw(self) -> None:
         """Starts nothing new here, because its file was removed from ``active/``."""
@@ -169,12 +220,12 @@ class Search:
 
     @contextlib.contextmanager
     def ending(self) -> Iterator[None]:
-        """While its trials are killed and settled. If the database is away, the state is restored."""
+        """While its trials are killed and settled. If that fails, the state is restored."""
         before, reason = self._state, self._reason
         self._enter(SearchState.ENDING, reason)
         try:
             yield
-        except DatabaseAway:
+        except Exception:
             # The killed trials are settled when the end is looked at again.
             if before in (SearchState.PAUSED, SearchState.WITHDRAWN):
                 self._enter(before, reason)
@@ -186,10 +237,14 @@ class Search:
         self.announce.state(self.status.state, self.note)
 
     def look(self, status: StudyStatus) -> None:
-        """Takes note of where the study stands now; the next claims find out whether that helps."""
+        """Takes note of where the study stands; the next claims find out whether that helps.
+
+        An earlier look that comes later than another is dropped.
+        """
+        if status.look < self.status.look:
+            return
         before, self.status = self.status, status
-        if status.definition != before.definition:
-            self._adopt(status.definition)
+        self._adopt(status.definition)
         # An end is announced when its consequences are drawn.
         if status.state is not before.state and status.state in (StudyState.OPEN, StudyState.PAUSED):
             self.log.info("experiment state", state=status.state.value)
@@ -201,7 +256,7 @@ class Search:
     async def refresh(self) -> bool:
         """Looks where the study stands, and closes it if it is over. False if it was deleted.
 
-        Raises DatabaseAway.
+        Raises DatabaseAway, ValueError if its row cannot be understood.
         """
         study_id = self.status.study_id
         found = await self._link.call(study_statuses, [study_id])
@@ -300,19 +355,34 @@ class Search:
         return True
 
     def _go_on(self) -> None:
-        """Works again, if this host can give what the trials need."""
-        missing = self.shortfall.missing
-        self._enter(SearchState.RESTING if missing else SearchState.WORKING, missing)
+        """Works again, unless something keeps it from that."""
+        fault = self._fault.reason if self._is_faulty and self._fault is not None else ""
+        reason = self.shortfall.missing or self._unreadable or fault
+        self._enter(SearchState.RESTING if reason else SearchState.WORKING, reason)
+
+    def _reconsider(self) -> None:
+        if self._state in (SearchState.WORKING, SearchState.IDLE, SearchState.RESTING):
+            self._go_on()
 
     def _adopt(self, definition: str) -> None:
-        """A person gave the study another budget, here or on another host."""
-        try:
-            self.experiment = self.experiment.adopt(definition)
-        except InvalidInput as error:
-            # A newer tuned may have written it: only this experiment stops here.
-            self._enter(SearchState.PAUSED, str(error))
-        is_paused = self._state is SearchState.PAUSED
-        self.log.info("definition changed", pause_reason=self._reason if is_paused else "")
+        """Takes over another budget, which a person gave the study here or on another host."""
+        reason = ""
+        if definition != self._definition:
+            try:
+                self._require_same_search(definition)
+                self.experiment = self.experiment.adopt(definition)
+                self._definition = definition
+                self.log.info("definition changed")
+            except (Conflict, InvalidInput, ValueError) as error:
+                # A newer tuned or a person may have written it.
+                reason = reason_of(error)
+        if reason or self._unreadable:
+            self.note_unreadable(reason)
+
+    def _require_same_search(self, definition: str) -> None:
+        found = differences(self._definition, definition)
+        if other := [each for each in found if not differ_in_budget_only([each])]:
+            raise Conflict(f"the study's definition was changed in the database: {'; '.join(other)}")
 
     async def _rest(self) -> None:
         """Looks whether the study is over. If not, no slot asks again until a trial ends or the next look."""

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 FIXED_PARAMS = "fixed_params"
 
 
+class Misfit(ValueError):
+    """The enqueued parameters are no point of the space, and no part of one."""
+
+
 def fixed_params(database: Database, trial_id: int) -> Mapping[str, Value]:
-    """The parameters that the enqueuing program gave the trial."""
+    """The parameters that the enqueuing program gave the trial. Raises Misfit if they are none."""
     with database.reading() as connection:
         found = connection.execute(
             select(trial_system_attributes.c.value_json).where(
@@ -34,7 +38,12 @@ def fixed_params(database: Database, trial_id: int) -> Mapping[str, Value]:
                 trial_system_attributes.c.key == FIXED_PARAMS,
             )
         ).scalar()
-    fixed: Mapping[str, Value] = trial_rows.restored_attribute(found) if found else {}
+    try:
+        fixed = trial_rows.restored_attribute(found) if found else {}
+    except (ValueError, RecursionError) as error:
+        raise Misfit(f"{FIXED_PARAMS}: {error}") from None
+    if not isinstance(fixed, dict):
+        raise Misfit(f"{FIXED_PARAMS} is {fixed!r}, not a table of parameters")
     return fixed
 
 

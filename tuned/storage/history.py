@@ -11,10 +11,12 @@ import datetime as dt
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, Select, Table, select
 
+from tuned.storage.reasons import reason_of
 from tuned.storage.tables.schema import (
     trial_intermediate_values,
     trial_params,
@@ -33,7 +35,11 @@ from tuned.storage.trial_rows import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from structlog.typing import FilteringBoundLogger
+
     from tuned.storage.database import Database
+
+_log: FilteringBoundLogger = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -100,11 +106,12 @@ class History:
         user = _by_trial(connection, select(trial_user_attributes), trial_user_attributes, ids)
         system = _by_trial(connection, select(trial_system_attributes), trial_system_attributes, ids)
         for row in batch:
-            distributions = {
-                p.param_name: self._distribution(p.distribution_json) for p in params[row.trial_id]
-            }
-            self._keep(
-                FrozenTrial(
+            self._last_id = max(self._last_id, row.trial_id)
+            try:
+                distributions = {
+                    p.param_name: self._distribution(p.distribution_json) for p in params[row.trial_id]
+                }
+                trial = FrozenTrial(
                     number=row.number,
                     trial_id=row.trial_id,
                     state=row.state,
@@ -121,12 +128,16 @@ class History:
                     system_attrs=_attributes(system[row.trial_id]),
                     intermediate_values=_intermediate(intermediate[row.trial_id]),
                 )
-            )
+            except Exception as error:  # noqa: BLE001 (Optuna raises anything for a row that a person changed)
+                # A search is worth more than one trial of its history.
+                _log.warning("trial left out of the history", trial=row.number, reason=reason_of(error))
+                self._unfinished.pop(row.trial_id, None)
+            else:
+                self._keep(trial)
 
     def _keep(self, trial: FrozenTrial) -> None:
         trial_id: int = trial._trial_id  # noqa: SLF001 (Optuna's storages have no other way)
         self._trials[trial.number] = trial
-        self._last_id = max(self._last_id, trial_id)
         if trial.state.is_finished():
             self._unfinished.pop(trial_id, None)
         else:

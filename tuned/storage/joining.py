@@ -6,6 +6,7 @@ transaction. It must never change an existing trial.
 
 from __future__ import annotations
 
+import json
 import secrets
 import uuid
 from collections import defaultdict
@@ -25,6 +26,7 @@ from tuned.storage.database import Database
 from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import (
     UID_ATTRIBUTE,
+    UID_KEPT,
     studies,
     study_directions,
     study_system_attributes,
@@ -40,6 +42,28 @@ if TYPE_CHECKING:
 
 #: The columns of t_study that count the ended trials of other programs.
 COUNTED = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}
+
+
+def renamed_study(connection: Connection, name: str) -> int | None:
+    """The study that was this experiment's and that another program renamed, if none has its name now."""
+    if connection.execute(select(studies.c.study_id).where(studies.c.study_name == name)).first() is not None:
+        return None
+    found = connection.execute(
+        select(t_study.c.study_id, t_study.c.definition)
+        .join(studies, studies.c.study_id == t_study.c.study_id)
+        .join(study_system_attributes, UID_KEPT)
+        .order_by(t_study.c.study_id.desc())
+    )
+    return next((row.study_id for row in found if _named(row.definition) == name), None)
+
+
+def _named(definition: str) -> str | None:
+    """The name of the experiment in a definition; None if it cannot be read."""
+    try:
+        name: str = json.loads(definition)["name"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return name
 
 
 def find_or_make(connection: Connection, database: Database, experiment: Experiment) -> int:

@@ -6,6 +6,7 @@ points that are done. All other trials are only history for the sampler.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,11 @@ from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
 from tuned.storage.budget import SECONDS_LEFT, WITHIN_BUDGET
 from tuned.storage.database import Database
-from tuned.storage.joining import check_compatible, find_or_make, join, uid_of
+from tuned.storage.joining import check_compatible, find_or_make, join, renamed_study, uid_of
 from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
 from tuned.storage.tables.transitions import move_study
+from tuned.storage.tables.typed import require_typed
 from tuned.storage.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
@@ -40,16 +42,22 @@ _VERBS = {
 }
 
 
+#: Numbers the looks of this process, which happen in several threads: ``next`` is one step.
+_looks = itertools.count(1)
+
+
 def open_study(
     database: Database, experiment: Experiment, encoding: Encoding, *, is_new: bool
 ) -> StudyStatus:
     """Opens the experiment's study, and creates or joins it if necessary.
 
     ``is_new`` is true if a person submitted the file just now. Its definition must then equal the database's,
-    and a cancelled or finished study opens again. Raises Conflict with the differences.
+    and a cancelled or finished study opens again. Raises Conflict with the differences. Otherwise it may be a
+    study of the fleet that another program has renamed.
     """
     with database.transaction() as connection:
-        study_id = find_or_make(connection, database, experiment)
+        renamed = None if is_new else renamed_study(connection, experiment.name)
+        study_id = find_or_make(connection, database, experiment) if renamed is None else renamed
         ours = connection.execute(select(t_study).where(t_study.c.study_id == study_id)).first()
         if ours is not None and ours.uid != uid_of(connection, study_id):
             # A deleted study left it, because the database enforced no foreign keys.
@@ -66,20 +74,26 @@ def open_study(
                 )
             if ours.state in (StudyState.CANCELLED, StudyState.DONE):
                 _set_state(connection, study_id, StudyState.OPEN)
-        return _statuses(connection, [study_id])[study_id]
+        return _statuses(connection, [study_id], next(_looks))[study_id]
 
 
 def study_statuses(database: Database, study_ids: Collection[int]) -> dict[int, StudyStatus]:
-    """The status of each of these studies. A deleted study is missing."""
+    """The status of each of these studies. A deleted study is missing.
+
+    Raises ValueError if a row cannot be understood.
+    """
+    # Taken before the database is asked: a look sees all that was written before it got its number.
+    look = next(_looks)
     with database.reading() as connection:
-        return _statuses(connection, study_ids)
+        return _statuses(connection, study_ids, look)
 
 
-def _statuses(connection: Connection, study_ids: Collection[int]) -> dict[int, StudyStatus]:
+def _statuses(connection: Connection, study_ids: Collection[int], look: int) -> dict[int, StudyStatus]:
     chosen = t_study.c.study_id.in_(study_ids)
     rows = connection.execute(
-        select(t_study, SECONDS_LEFT.label("seconds_left"))
+        select(t_study, SECONDS_LEFT.label("seconds_left"), studies.c.study_name)
         .join(study_system_attributes, UID_KEPT)
+        .join(studies, studies.c.study_id == t_study.c.study_id)
         .where(chosen)
     ).all()
     counts: dict[tuple[int, str], int] = {
@@ -100,10 +114,11 @@ def _statuses(connection: Connection, study_ids: Collection[int]) -> dict[int, S
         .order_by(trials.c.trial_id)
     ):
         waiting[row.study_id].append(row.trial_id)
-    return {row.study_id: _status(row, counts, waiting[row.study_id]) for row in rows}
+    return {row.study_id: _status(row, counts, waiting[row.study_id], look) for row in rows}
 
 
-def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int]) -> StudyStatus:
+def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int], look: int) -> StudyStatus:
+    require_typed(row, t_study)
     return StudyStatus(
         study_id=row.study_id,
         uid=row.uid,
@@ -120,6 +135,8 @@ def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int
         free=counts.get((row.study_id, PointState.FREE), 0),
         held=counts.get((row.study_id, PointState.HELD), 0),
         waiting=tuple(waiting),
+        name=row.study_name,
+        look=look,
     )
 
 

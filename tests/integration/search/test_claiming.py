@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from optuna.trial import TrialState
+from sqlalchemy import select, update
 
-from tests.factories import Member, join, kill, line, linked, make_claimant, make_experiment
+from tests.factories import Member, join, kill, line, linked, make_claimant, make_experiment, plain_optuna
 from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import StudyState
@@ -17,6 +19,7 @@ from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.settling import settle_orphans
 from tuned.storage.studies import set_state
+from tuned.storage.tables.schema import trial_system_attributes, trials
 
 
 @asynccontextmanager
@@ -103,3 +106,31 @@ async def test_a_point_of_the_file_whose_claim_was_refused_is_claimed_later(data
         claimed = await search.claim_next(0)
         assert isinstance(claimed, Claimed)
         assert (claimed.point.values["x"], claimed.candidate.origin) == (7, Origin.POINTS)
+
+
+ODD = ['{"x": Infinity}', '{"x": 1e400}', f'{{"x": 1{"0" * 400}}}', '{"x": 99}', '{"x": null}', '{"x": [[]]}',
+       "[1]", "7", "{oops"]  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])
+async def test_enqueued_trials_that_do_not_fit_fail_alone_and_at_once(
+    database_url: str, sampler: str
+) -> None:
+    async with searching(database_url, 3, f'[sampler]\nname = "{sampler}"') as (search, member):
+        with plain_optuna(member.database) as study:
+            for _ in ODD:
+                study.enqueue_trial({"x": 1})
+        with member.database.transaction() as connection:
+            for odd, trial_id in zip(ODD, member.now().waiting, strict=True):
+                its = trial_system_attributes.c.trial_id == trial_id
+                connection.execute(update(trial_system_attributes).where(its).values(value_json=odd))
+        await search.refresh()
+        assert isinstance(await search.claim_next(0), Claimed)
+        with member.database.reading() as connection:
+            states = connection.execute(select(trials.c.state).order_by(trials.c.trial_id)).scalars().all()
+        assert states == [TrialState.FAIL] * len(ODD) + [TrialState.RUNNING]
+        ended = [trial for trial in member.trials() if trial.state is TrialState.FAIL]
+        failed = [trial.user_attrs["FAILURE"]["message"] for trial in ended]
+        assert all(message.startswith("cannot evaluate the enqueued parameters: ") for message in failed)
+        assert max(map(len, failed)) < 400
+        assert member.now().waiting == ()

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from tests.factories import opened, plain_optuna, statements
 from tests.integration.search.drawing import evaluate, search, visible
 from tuned.domain.claim import Claimed
 from tuned.search.draft_storage import FIRST_DRAFT
 from tuned.storage.database import Database
-from tuned.storage.tables.schema import trials
+from tuned.storage.tables.schema import trial_values, trials
 
 
 @pytest.fixture
@@ -69,6 +69,20 @@ def test_a_draw_writes_nothing_but_what_samplers_keep_with_the_study(database_ur
 def test_a_draft_has_an_id_that_no_database_gives(database: Database) -> None:
     source = search(database, "random").source()
     assert FIRST_DRAFT < source.draw().draft_id < source.draw().draft_id
+
+
+def test_a_complete_trial_whose_values_a_person_deleted_is_no_part_of_the_history(
+    database: Database,
+) -> None:
+    member = search(database, "tpe")
+    source = member.source()
+    for value in range(12):
+        evaluate(member, source, value)
+    with database.transaction() as connection:
+        connection.execute(delete(trial_values).where(trial_values.c.trial_id == 1))
+    again = member.source()
+    again.draw()
+    assert len(visible(again, TrialState.COMPLETE)) == 11
 
 
 def test_an_ask_pops_no_trial_that_plain_optuna_enqueued(database: Database) -> None:

@@ -17,8 +17,10 @@ from tuned.domain.ending import Ending
 from tuned.domain.states import SearchState, StudyState
 from tuned.errors import DatabaseAway
 from tuned.events import Events
+from tuned.search.fault import FIRST_PAUSE_SECONDS
 from tuned.search.sampling import PointSource
 from tuned.search.search import MOST_FAILURES_IN_A_ROW, Search, Shortfall
+from tuned.storage.studies import set_state
 
 FAILED, COMPLETE = Ending(failure=CRASH), Ending(values=(1.0,))
 NEEDS = Shortfall(missing="needs 2 GPUs, this host has none")
@@ -176,3 +178,73 @@ async def test_a_new_incarnation_takes_effect_in_the_event_loop_and_not_before(
     while not isinstance(claimed := await search.claim_next(0), Claimed):
         pass
     assert claimed.incarnation == later.incarnation
+
+
+async def test_an_older_look_never_replaces_a_newer_one(search: Search, member: Member) -> None:
+    older = member.now()
+    set_state(member.database, older.study_id, StudyState.PAUSED)
+    newer = member.now()
+    search.look(newer)
+    search.look(older)
+    assert search.status == newer
+    set_state(member.database, older.study_id, StudyState.OPEN)
+    search.look(member.now())
+    assert search.status.state is StudyState.OPEN
+
+
+def make_due(search: Search) -> None:
+    assert search._fault is not None
+    search._fault = replace(search._fault, due=0)
+
+
+async def test_a_failure_rests_it_until_a_pause_is_over_that_grows_while_it_fails(
+    search: Search, events: Events
+) -> None:
+    note = "TypeError: unhashable"
+    error = TypeError("unhashable\nin a sampler")
+    assert await told(events, of=lambda: search.rest(error)) == [("open", note)]
+    assert (search.state, search.note, search.may_start(1)) == (SearchState.RESTING, note, False)
+    search.look(search.status)
+    search.note_turn()
+    assert (search.state, search.is_due) == (SearchState.RESTING, False)
+    make_due(search)
+    assert search.is_due
+    search.try_again()
+    assert (search.note, search.may_start(1), search.is_due) == ("", True, False)
+    assert await told(events, of=lambda: search.rest(error)) == []
+    assert search._fault is not None
+    assert search._fault.pause_seconds == 2 * FIRST_PAUSE_SECONDS
+
+
+async def test_a_turn_that_goes_well_or_a_person_makes_the_next_failure_a_first_one(search: Search) -> None:
+    search.rest(TypeError("no"))
+    search.try_again()
+    search.note_turn()
+    search.rest(TypeError("no"))
+    assert search._fault is not None
+    assert search._fault.pause_seconds == FIRST_PAUSE_SECONDS
+    search.resume()
+    assert (search.state, search.note) == (SearchState.WORKING, "")
+
+
+async def test_a_failure_does_not_end_a_persons_pause(search: Search) -> None:
+    search.pause("no")
+    search.rest(TypeError("unhashable"))
+    assert (search.state, search.note) == (SearchState.PAUSED, "no")
+
+
+@pytest.mark.parametrize("odd", ["{oops", "[]", '{"space": {}}'])
+async def test_it_rests_while_its_definition_is_another_and_goes_on_when_it_is_mended(
+    search: Search, odd: str
+) -> None:
+    good = search.status
+    search.look(replace(good, definition=odd))
+    assert (search.state, bool(search.note)) == (SearchState.RESTING, True)
+    search.look(good)
+    assert (search.state, search.note) == (SearchState.WORKING, "")
+
+
+async def test_it_says_that_another_program_renamed_its_study(search: Search) -> None:
+    search.look(replace(search.status, name="theirs"))
+    assert search.note == "another program renamed study exp to theirs"
+    assert search.may_start(1)

@@ -11,10 +11,12 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import update
 
 from tests.factories import Member, at_once, join, line, make_experiment, opened, plain_optuna, statements
 from tuned.storage.database import Database
 from tuned.storage.history import History
+from tuned.storage.tables.schema import trial_params, trial_user_attributes
 
 
 @pytest.fixture
@@ -178,3 +180,20 @@ def test_the_last_number_is_the_highest_given(database: Database) -> None:
     member.tell(claims[0], 0.5)
     history.sync()
     assert history.last_number == 2
+
+
+def test_a_trial_that_cannot_be_understood_is_left_out(database: Database) -> None:
+    member = join(database, make_experiment())
+    odd = [member.evaluate(x, 0.5).trial_id for x in range(4)][1:3]
+    with database.transaction() as connection:
+        its = trial_params.c.trial_id == odd[0]
+        connection.execute(update(trial_params).where(its).values(distribution_json="{oops"))
+        its = trial_user_attributes.c.trial_id == odd[1]
+        connection.execute(update(trial_user_attributes).where(its).values(value_json="{oops"))
+    history = History(database, member.status.study_id)
+    for _ in range(2):
+        history.sync()
+        assert [trial.number for trial in history.trials] == [0, 3]
+    member.evaluate(8, 0.5)
+    history.sync()
+    assert [trial.number for trial in history.trials] == [0, 3, 4]

@@ -17,12 +17,14 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, ScalarSelect, Select, case, func, select
 
-from tuned.errors import NotFound
+from tuned.domain.states import StudyState
+from tuned.errors import Conflict, NotFound, TunedError
 from tuned.storage.budget import SECONDS_LEFT
 from tuned.storage.database import Database
 from tuned.storage.queries import story as story_module
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.queries.best import best_ids
+from tuned.storage.queries.readable import readable, unreadable
 from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.tables import schema
 from tuned.storage.tables.schema import (
@@ -34,6 +36,7 @@ from tuned.storage.tables.schema import (
     t_study,
     t_trial,
 )
+from tuned.storage.tables.typed import require_typed
 from tuned.storage.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
@@ -65,15 +68,27 @@ def uid(database: Database, study_id: int) -> str:
 
 
 def summaries(database: Database, study_ids: Collection[int] | None) -> list[ExperimentSummary]:
-    """These experiments, or all that tuned knows, the newest last. A deleted one is missing."""
+    """These experiments, or all that tuned knows, the newest last. A deleted one is missing.
+
+    One that cannot be read has its name, and a note that says why. Raises Conflict if none can be read.
+    """
     query = _known() if study_ids is None else _known().where(studies.c.study_id.in_(study_ids))
-    with database.reading() as connection:
-        return _summaries(connection, connection.execute(query).all())
+    try:
+        with database.reading() as connection:
+            return _summaries(connection, connection.execute(query).all())
+    except TunedError:
+        raise
+    except Exception:  # noqa: BLE001 (then each is read by itself, and the one that it was is logged)
+        with readable(), database.reading() as connection:
+            ours = select(t_study.c.study_id, studies.c.study_name).select_from(_OURS)
+            names = connection.execute(ours.order_by(t_study.c.study_id)).all()
+    chosen = (row for row in names if study_ids is None or row.study_id in study_ids)
+    return [each for row in chosen for each in _alone(database, row.study_id, row.study_name)]
 
 
 def experiment(database: Database, name: str) -> ExperimentView:
-    """One experiment, without the facts of a host. Raises NotFound."""
-    with database.reading() as connection:
+    """One experiment, without the facts of a host. Raises NotFound, Conflict if it cannot be read."""
+    with readable(), database.reading() as connection:
         row = _find(connection, name)
         definition = json.loads(row.definition)
         return {
@@ -92,13 +107,13 @@ def trials(
     database: Database, study_id: int, *, state: TrialStateName | None, before: int | None, limit: int
 ) -> list[TrialView]:
     """The newest ``limit`` trials whose number is below ``before``, newest first."""
-    with database.reading() as connection:
+    with readable(), database.reading() as connection:
         return trials_module.page(connection, study_id, state=state, before=before, limit=limit)
 
 
 def trial(database: Database, study_id: int, number: int) -> TrialView:
-    """Raises NotFound."""
-    with database.reading() as connection:
+    """Raises NotFound, Conflict if it cannot be read."""
+    with readable(), database.reading() as connection:
         view = trials_module.one(connection, study_id, number)
     if view is None:
         raise _no_trial(number)
@@ -106,8 +121,8 @@ def trial(database: Database, study_id: int, number: int) -> TrialView:
 
 
 def story(database: Database, name: str, number: int) -> StoryView:
-    """Raises NotFound."""
-    with database.reading() as connection:
+    """Raises NotFound, Conflict if it cannot be read."""
+    with readable(), database.reading() as connection:
         view = story_module.story(connection, _find(connection, name).study_id, name, number)
     if view is None:
         raise _no_trial(number)
@@ -119,7 +134,7 @@ def best(database: Database, study_id: int) -> list[BestView]:
 
     A reused trial never comes before the evaluated one.
     """
-    with database.reading() as connection:
+    with readable(), database.reading() as connection:
         found = best_ids(connection, _directions(connection, [study_id]))
         views = trials_module.by_id(connection, found.get(study_id, []))
     return [_best_view(view) for view in sorted(views, key=_evaluated_first)]
@@ -144,14 +159,29 @@ def _best_view(view: TrialView) -> BestView:
     }
 
 
+#: All studies that tuned knows, without deleted ones whose id another study has now.
+_OURS = t_study.join(studies, studies.c.study_id == t_study.c.study_id).join(
+    study_system_attributes, UID_KEPT
+)
+
+
 def _known() -> Select[Any]:
-    """All studies that tuned knows, the newest last, without deleted ones whose id another study has now."""
+    """The newest last."""
     return (
         select(t_study, studies.c.study_name, SECONDS_LEFT.label("seconds_left"))
-        .join(studies, studies.c.study_id == t_study.c.study_id)
-        .join(study_system_attributes, UID_KEPT)
+        .select_from(_OURS)
         .order_by(t_study.c.study_id)
     )
+
+
+def _alone(database: Database, study_id: int, name: str) -> list[ExperimentSummary]:
+    """One experiment; if it cannot be read, its name and the reason. None if it was deleted meanwhile."""
+    try:
+        with readable(), database.reading() as connection:
+            found = connection.execute(_known().where(studies.c.study_id == study_id)).all()
+            return _summaries(connection, found)
+    except Conflict as error:
+        return [unreadable(name, str(error))]
 
 
 def _find(connection: Connection, name: str) -> Row[Any]:
@@ -192,9 +222,10 @@ def _summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experim
 def _summary(
     row: Row[Any], directions: Sequence[StudyDirection], counts: Counts, best_one: BestView | None
 ) -> ExperimentSummary:
+    require_typed(row, t_study)
     return {
         "name": row.study_name,
-        "state": row.state,
+        "state": StudyState(row.state).value,
         "note": "",
         "directions": ["maximize" if each is StudyDirection.MAXIMIZE else "minimize" for each in directions],
         "running": 0,
@@ -289,7 +320,7 @@ def _counts_by_host(connection: Connection, study_id: int) -> list[HostCounts]:
     )
     by_host: dict[str | None, dict[TrialState, tuple[int, int]]] = defaultdict(dict)
     for row in found:
-        by_host[row.host][row.state] = (row.all, row.duplicates)
+        by_host[trials_module.as_text(row.host)][row.state] = (row.all, row.duplicates)
     names = sorted(by_host, key=lambda name: (name is None, name or ""))
     return [{"host": name, "counts": _counted(by_host[name])} for name in names]
 

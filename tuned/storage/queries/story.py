@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, case, select
 
 from tuned.domain.claim import TrialKind
+from tuned.domain.states import PointState
 from tuned.experiment.experiment import defined
 from tuned.storage import trial_rows
 from tuned.storage.encoding import Encoding
@@ -33,7 +34,7 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
     facts = _facts(connection, trial_id)
     return {
         "trial": trial,
-        "origin": None if facts is None else facts.origin,
+        "origin": None if facts is None else str(facts.origin),
         "sampler": str(json.loads(definition)["sampler"]["name"]),
         "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
         "late_of": _late_of(facts),
@@ -69,11 +70,11 @@ def _point(connection: Connection, study_id: int, trial_id: int, encoding: Encod
         return {"state": "free", "trial": None, "host": None, "late_of": None, "losses": 0}
     facts = _facts(connection, row.trial_id)
     return {
-        "state": row.state,
+        "state": PointState(row.state).value,
         "trial": row.number,
-        "host": None if facts is None else facts.host,
+        "host": None if facts is None else trials_module.as_text(facts.host),
         "late_of": _late_of(facts),
-        "losses": row.losses,
+        "losses": int(row.losses),
     }
 
 

@@ -166,16 +166,21 @@ def _view(row: Row[Any], *, params: Params, values: list[float], message: str) -
         "state": row.state.name,
         "params": params,
         "values": values or None,
-        "host": row.host,
+        "host": as_text(row.host),
         "duplicate_of": (
-            {"number": row.twin_number, "host": row.twin_host} if row.kind in DUPLICATES else None
+            {"number": row.twin_number, "host": as_text(row.twin_host)} if row.kind in DUPLICATES else None
         ),
-        "failure": None if row.cause is None else {"cause": row.cause, "message": message},
+        "failure": None if row.cause is None else {"cause": str(row.cause), "message": message},
         "started": None if started is None else _utc(started),
         "ended": None if ended is None else _utc(ended),
         "seconds": None if started is None or ended is None else (ended - started).total_seconds(),
-        "attempt": row.attempts or 1,
+        "attempt": row.attempts if isinstance(row.attempts, int) else 1,
     }
+
+
+def as_text(stored: object) -> str | None:
+    """The text in a column of ours, or what SQLite has there instead."""
+    return None if stored is None else str(stored)
 
 
 def _message(failures: Sequence[Row[Any]]) -> str:
