@@ -171,6 +171,23 @@ def test_a_study_that_is_deleted_while_it_runs_ends_here_and_hurts_nothing_else(
     daemon.run("next", an_experiment("echo {x}", high=1, more=GRID))
 
 
+def test_a_study_that_is_renamed_while_it_runs_ends_here_and_hurts_nothing_else(
+    make: MakeDaemon, database_url: str
+) -> None:
+    """To rename, optuna-dashboard copies a study and deletes the old one."""
+    daemon = make(storage=database_url).start()
+    daemon.drop("before", an_experiment("sleep 1000", high=9, more=GRID))
+    daemon.until_running(2)
+    with serving(daemon.config) as address:
+        (study,) = ask(address, "/api/studies")["study_summaries"]
+        rename = f"/api/studies/{study['study_id']}/rename"
+        assert ask(address, rename, "POST", content={"study_name": "after"})["study_name"] == "after"
+    until(lambda: daemon.running() == 0, what="its trials to end")
+    daemon.until_in("cancelled", "before")
+    daemon.run("next", an_experiment("echo {x}", high=1, more=GRID))
+    assert {state.name for state in (trial.state for trial in daemon.study("after").trials)} == {"RUNNING"}
+
+
 def test_settings_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None:
     config = tmp_path / "tuned.toml"
     config.write_text("storage = 5\n")

@@ -135,14 +135,16 @@ SAMPLE = re.compile(rf"([a-z_]+)(?:\{{({LABEL}(?:,{LABEL})*)\}})? (\S+)")
 
 def test_metrics_are_prometheus_text(shared: Daemon) -> None:
     shared.drop("measured", an_experiment("sleep 1000", high=9, more=GRID))
-    busy = 'tuned_trials{experiment="measured",state="running"} 4.0'
+    busy = 'tuned_fleet_trials{experiment="measured",state="running"} 4.0'
     until(lambda: busy in metrics(shared), what="four trials in the metrics")
     lines = metrics(shared)
     samples = [SAMPLE.fullmatch(line) for line in lines if not line.startswith("#")]
     numbers = {(found[1], found[2]): float(found[3]) for found in samples if found}
     assert len(numbers) == len(samples)
     assert numbers["tuned_slots_busy", None] == 4
-    assert {line.split()[2] for line in lines if line.startswith("# TYPE")} >= {name for name, _ in numbers}
+    assert {line.split()[2] for line in lines if line.startswith("# TYPE")} >= {
+        re.sub("_(bucket|sum|count)$", "", name) for name, _ in numbers
+    }
 
 
 def metrics(daemon: Daemon) -> list[str]:

@@ -114,8 +114,8 @@ def test_the_journal_has_a_trials_fields_its_output_and_what_it_means(alpha: Hos
     alpha.until_in("done", "fields")
     found = alpha.entries("TUNED_EXPERIMENT=fields", "TUNED_TRIAL=0")
     messages = [entry["MESSAGE"] for entry in found]
-    assert "hello" in messages
-    [started] = [entry for entry in found if str(entry["MESSAGE"]).startswith("trial started")]
+    assert "fields/0: hello" in messages
+    [started] = [entry for entry in found if str(entry["MESSAGE"]).startswith("fields/0: trial started ")]
     assert (started["TUNED_HOST"], started["TUNED_ATTEMPT"]) == ("alpha", "1")
     assert started["TUNED_SLOT"] in {"0", "1"}
     assert started["_SYSTEMD_UNIT"] == "tuned.service"

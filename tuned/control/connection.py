@@ -58,6 +58,7 @@ class Connection(web.RequestHandler):
         if self._is_admitted:
             super().connection_made(transport)
             return
+        # No look-up of the name: it could keep the event loop waiting, and there are many of these at once.
         found = f"uid {self.peer.uid} has {self._bound.most_per_user} others, as many as allowed"
         _close_with(transport, TooMany(f"cannot serve this connection: {found}"))
 

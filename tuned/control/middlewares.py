@@ -5,8 +5,7 @@ They know neither the host nor the single routes.
 
 from __future__ import annotations
 
-import grp
-import pwd
+import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 import structlog
@@ -15,6 +14,7 @@ from aiohttp import web
 from tuned.control.answers import error_response, internal_error
 from tuned.control.connection import connection_of
 from tuned.control.peers import Access, Owner, Peer
+from tuned.disk.users import described, group_name, user_name
 from tuned.errors import Forbidden, NotFound, TunedError
 
 if TYPE_CHECKING:
@@ -65,19 +65,19 @@ async def trust(
     peer = connection_of(request).peer
     request[IS_TRUSTED] = owner.trusts(peer)
     if access is Access.TRUSTED and not request[IS_TRUSTED]:
-        _log.warning("request refused", method=request.method, path=request.path, uid=peer.uid, pid=peer.pid)
-        raise _forbidden(request, peer, owner)
+        user = await asyncio.to_thread(user_name, peer.uid)
+        _log.warning(
+            "request refused", method=request.method, path=request.path, user=user, uid=peer.uid, pid=peer.pid
+        )
+        raise await asyncio.to_thread(_forbidden, peer, owner)
     return await handler(request)
 
 
-def _forbidden(request: web.Request, peer: Peer, owner: Owner) -> Forbidden:
-    try:
-        user = pwd.getpwuid(owner.uid).pw_name
-    except KeyError:
-        user = str(owner.uid)
-    try:
-        group = grp.getgrgid(owner.gid).gr_name
-    except KeyError:
-        group = str(owner.gid)
-    found, expected = f"uid {peer.uid}", f"root, user {user} or group {group}"
-    return Forbidden(f"cannot {request.method} {request.path}: found {found}, expected {expected}")
+def _forbidden(peer: Peer, owner: Owner) -> Forbidden:
+    group = group_name(owner.gid)
+    refusal = f"found {described(peer.uid)}, expected root, user {user_name(owner.uid)} or group {group}"
+    # Root's own group is no one to join.
+    remedy = (
+        f"; to join it: usermod -a -G {group} {user_name(peer.uid)}, then log in again" if owner.gid else ""
+    )
+    return Forbidden(f"cannot do this: {refusal}{remedy}")

@@ -6,6 +6,7 @@ for an untrusted peer the fields that are not for it, so that no handler can for
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import re
@@ -21,6 +22,7 @@ from tuned.control.answers import EventLines, Output, Text, json_line, json_resp
 from tuned.control.connection import connection_of, stream
 from tuned.control.middlewares import IS_TRUSTED, trust
 from tuned.control.peers import Access, Owner
+from tuned.disk.users import user_name
 from tuned.domain.names import NAME
 from tuned.errors import InvalidInput, Problem
 from tuned.protocol.events import Event
@@ -99,7 +101,8 @@ def _handler(route: Route, host: Host, owner: Owner) -> Handler:
         _check_options(route, request)
         if route.method == "POST":
             peer = connection_of(request).peer
-            _log.info("request accepted", path=request.path, uid=peer.uid, pid=peer.pid)
+            user = await asyncio.to_thread(user_name, peer.uid)
+            _log.info("request accepted", path=request.path, user=user, uid=peer.uid, pid=peer.pid)
         parts = request[_PARTS]
         name, number = parts.get("name", ""), int(parts.get("number", 0))
         found = await route.handler(Call(host=host, request=request, name=name, trial=number))

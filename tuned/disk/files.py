@@ -13,6 +13,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
+from tuned.disk.users import described, group_name, user_name
 from tuned.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -151,8 +152,11 @@ def require_directory(path: Path, *, closed_to: int) -> os.stat_result:
         found, expected = "something that is no directory", "a directory"
         raise InvalidInput(Problem(file=str(path), key="", found=found, expected=expected))
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        found = f"mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}, group {status.st_gid}"
-        expected = f"a directory that user {os.geteuid()} may read and write"
+        found = (
+            f"mode {stat.S_IMODE(status.st_mode):04o}, owner {user_name(status.st_uid)}, "
+            f"group {group_name(status.st_gid)}"
+        )
+        expected = f"a directory that {described(os.geteuid())} may read and write"
         raise InvalidInput(Problem(file=str(path), key="", found=found, expected=expected))
     if status.st_mode & closed_to:
         found = f"mode {stat.S_IMODE(status.st_mode):04o}: who may write there runs code as the daemon's user"

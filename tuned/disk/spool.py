@@ -34,6 +34,7 @@ from tuned.disk.arrivals import (
     read_kept,
     read_taken,
 )
+from tuned.disk.users import user_name
 from tuned.errors import Conflict, InvalidInput, NotFound, Problem
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ class Spool:
                 return None
         if not os.path.lexists(held):
             self._copy(content, source, held, seen)
-            _log.info("experiment file taken", experiment=name, uid=seen.st_uid)
+            _log.info("experiment file taken", experiment=name, user=user_name(seen.st_uid), uid=seen.st_uid)
             return Taken(name=name, content=content)
         if held.read_bytes() != content:
             differs = explain(name, content) if explain else ""

@@ -143,7 +143,7 @@ class _JournalOutput:
             return
         self.tell_left_out()
         fields = _prefixed(structlog.contextvars.get_contextvars()) | self._host
-        text = line.decode("utf-8", "replace")
+        text = _placed(line.decode("utf-8", "replace"), structlog.contextvars.get_contextvars())
         kind = {"MESSAGE_ID": journald.MESSAGE_IDS["trial output"], "PRIORITY": 6}
         if not self._journal.send(journald.encode({"MESSAGE": text, **kind, **_ALWAYS, **fields})):
             self._left_out += 1
@@ -253,7 +253,7 @@ def _entry(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
     """An entry of the journal: the message is for people, the fields are for searching."""
     level, text = str(event.pop("level", "info")), str(event.pop("event", ""))
     traceback = event.pop("exception", None)
-    message = " ".join([text, *(f"{key}={value!r}" for key, value in event.items() if key != "host")])
+    message = _placed(text, event) + "".join(f" {key}={event[key]!r}" for key in _order(event))
     kind = {"MESSAGE_ID": journald.MESSAGE_IDS[text]} if text in journald.MESSAGE_IDS else {}
     return journald.encode(
         {
@@ -264,6 +264,18 @@ def _entry(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
             **_prefixed(event),
         }
     )
+
+
+def _placed(text: str, fields: Mapping[str, object]) -> str:
+    """The text behind its experiment and trial: ``minima/17: epoch 3``."""
+    place = [str(fields[name]) for name in ("experiment", "trial") if name in fields]
+    return f"{'/'.join(place)}: {text}" if place else text
+
+
+def _order(event: Mapping[str, object]) -> list[str]:
+    """The other keys of a record: those of its place, then the record's own as they were given."""
+    first = [key for key in ("slot", "attempt") if key in event]
+    return [*first, *(key for key in event if key not in {*first, "experiment", "trial", "host"})]
 
 
 def _prefixed(fields: Mapping[str, object]) -> dict[str, object]:

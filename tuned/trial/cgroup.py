@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 import structlog
 from asyncinotify import Inotify, Mask
 
+from tuned.disk.users import described
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -167,7 +169,7 @@ def find() -> Root | Unavailable:
     if own is None:
         return Unavailable("no cgroup v2 is mounted, or the daemon is in none of its groups")
     if not os.access(own / "cgroup.procs", os.W_OK):
-        return Unavailable(f"user {os.geteuid()} may not write to {own}")
+        return Unavailable(f"{described(os.geteuid())} may not write to {own}")
     trials = own / "trials"
     try:
         if _is_delegated(own):

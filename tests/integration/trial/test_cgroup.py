@@ -98,7 +98,7 @@ def test_who_may_not_write_groups_has_none() -> None:
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); print(cgroup.find().reason)"
     )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert process.stdout.startswith("user 65534 may not write to /")
+    assert process.stdout.startswith("user nobody (uid 65534) may not write to /")
 
 
 def test_without_version_2_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,9 @@ def test_a_record_is_an_entry_with_fields_and_the_id_of_its_kind(journald: socke
     with log.trial_fields(experiment="minima", trial=7, slot=1, attempt=2):
         structlog.get_logger().warning("trial failed", cause="exit", reason="exit status 1")
     entry = received(journald)
-    assert entry.pop("MESSAGE").startswith("trial failed ")
+    assert entry.pop("MESSAGE") == (
+        "minima/7: trial failed slot=1 attempt=2 cause='exit' reason='exit status 1'"
+    )
     assert entry == {
         "PRIORITY": "4", "SYSLOG_IDENTIFIER": "tuned",
         "MESSAGE_ID": journald_module.MESSAGE_IDS["trial failed"],
@@ -70,12 +72,29 @@ def test_a_record_is_an_entry_with_fields_and_the_id_of_its_kind(journald: socke
     }  # fmt: skip
 
 
+def test_a_message_begins_with_its_place_and_its_keys_have_one_order(journald: socket.socket) -> None:
+    log.configure("journal", host="alpha")
+    logger = structlog.get_logger()
+    logger.info("experiment over", became="done", experiment="minima", trials=3)
+    logger.bind(attempt=2, cause="oom", slot=1).info("trial retried", trial=7, experiment="minima")
+    logger.info("host joined", slots=2)
+    assert [received(journald)["MESSAGE"] for _ in range(3)] == [
+        "minima: experiment over became='done' trials=3",
+        "minima/7: trial retried slot=1 attempt=2 cause='oom'",
+        "host joined slots=2",
+    ]
+
+
 def test_a_line_of_a_trial_is_an_entry_of_that_trial(journald: socket.socket) -> None:
     log.configure("journal", host="alpha")
     with log.trial_fields(experiment="minima", trial=7, slot=1, attempt=1):
         log.trial_output(b"epoch 1 \xff")
     entry = received(journald)
-    assert (entry["MESSAGE"], entry["TUNED_TRIAL"], entry["TUNED_HOST"]) == ("epoch 1 \ufffd", "7", "alpha")
+    assert (entry["MESSAGE"], entry["TUNED_TRIAL"], entry["TUNED_HOST"]) == (
+        "minima/7: epoch 1 \ufffd",
+        "7",
+        "alpha",
+    )
 
 
 def test_text_cannot_forge_a_field(journald: socket.socket) -> None:
