@@ -214,7 +214,7 @@ def test_a_purge_keeps_what_was_found_and_asked_for_unless_told(fleet: Fleet) ->
     assert host.is_active() in {"inactive", "unknown"}
     assert host.path("/var/lib/tuned/installation.json").exists()
     assert host.path("/var/spool/tuned/done").exists()
-    assert not host.path("/etc/tuned/tuned.toml").exists()
+    assert not host.path("/etc/tuned").exists()
     host.run("dpkg", "--install", "/var/tmp/tuned.deb")
     host.run("env", "TUNED_PURGE_DATA=yes", "dpkg", "--purge", "tuned-hpo")
     assert not host.path("/var/lib/tuned").exists()
