@@ -75,6 +75,7 @@ schema: $(VENV)/.dev  ## write the JSON Schema of the experiment file anew
 
 reference: $(VENV)/.dev schema  ## write the generated parts of the reference and of the manual pages anew
 	$(BIN)/python -m tuned.experiment.reference
+	$(BIN)/python -m tuned.manual
 
 lock: $(VENV)/.dev  ## choose the newest versions of all dependencies and lock them
 	$(LOCK) pyproject.toml requirements/run.in --output-file requirements/run.txt

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.small_host import a_local, a_status
+from tuned import manual
 from tuned.control import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +72,33 @@ def test_a_metric_of_the_fleet_is_never_added_up_over_hosts() -> None:
 def test_the_how_to_has_every_alert() -> None:
     documented = re.findall(r"^\| `(Tuned\w+)` \|", MONITOR.read_text(), re.MULTILINE)
     assert documented == [rule["alert"] for rule in rules()]
+
+
+pages = pytest.mark.parametrize("page", manual.PAGES)
+
+
+@pages
+def test_a_manual_page_is_the_one_that_the_help_makes(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert manual.refreshed(page, text) == text
+
+
+@pages
+def test_a_manual_page_has_every_command_and_every_option(page: str) -> None:
+    text = (ROOT / page).read_text()
+    context = click.Context(manual.PAGES[page])
+    for each in [context, *inner(context)]:
+        assert isinstance(context.command, click.Command)
+        flags = [name for parameter in each.command.params for name in parameter.opts if name.startswith("-")]
+        assert [name for name in flags if f"Fl {name[1:]}" not in text] == []
+        options = [parameter for parameter in each.command.params if isinstance(parameter, click.Option)]
+        assert [option.name for option in options if not option.help] == []
+
+
+def inner(context: click.Context) -> list[click.Context]:
+    group = context.command
+    if not isinstance(group, click.Group):
+        return []
+    text = (ROOT / "packaging" / "man" / "tunectl.1").read_text()
+    assert [name for name in group.commands if f".It Ic {name}" not in text] == []
+    return [click.Context(command, parent=context) for command in group.commands.values()]

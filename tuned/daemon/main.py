@@ -41,7 +41,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--socket", type=_FILE, help="Control socket.")
 @click.option("--storage", help="SQLAlchemy URL of the database, without a password.")
 @click.option("--slots", type=click.IntRange(min=1), help="Evaluations at once; default: the CPUs.")
-@click.option("--log-format", type=click.Choice(get_args(LogFormat)))
+@click.option("--log-format", type=click.Choice(get_args(LogFormat)), help="The form of log records.")
 @click.option("--check-config", is_flag=True, help="Print what would be used, and exit.")
 @click.option("--settle", "is_settling", is_flag=True, help="End what a killed daemon left, and exit.")
 def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **overrides: object) -> None:

@@ -199,10 +199,11 @@ def _doc(model: type[BaseModel]) -> str:
 
 
 def _roff(text: str) -> str:
-    """Text for mdoc: code in bold, and nothing that roff would take for a request."""
+    """Text for mdoc: code in bold, a line for each sentence, nothing that roff would take for a request."""
     text = text.replace("\\", r"\e")
     text = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", text)
-    return rf"\&{text}" if text.startswith((".", "'")) else text
+    lines = re.split(r"(?<=[.!?]) (?=\S)", text)
+    return "\n".join(rf"\&{line}" if line.startswith((".", "'")) else line for line in lines)
 
 
 if __name__ == "__main__":
