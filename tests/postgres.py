@@ -130,10 +130,10 @@ class PostgresServer:
         """The SQLAlchemy URL of a database of this server."""
         return server_url(str(self.socket_dir) if over == "socket" else "127.0.0.1", self.port, database)
 
-    def require_password(self) -> None:
-        """Of everybody who connects over TCP from now on."""
+    def require_password(self, *, of: str = "all") -> None:
+        """Of this user, or of everybody, who connects over TCP from now on."""
         rules = self._data / "pg_hba.conf"
-        rules.write_text(f"host all all 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        rules.write_text(f"host all {of} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
         self.restart()
 
     def create_database(self) -> str:
