@@ -1,9 +1,9 @@
-"""Process trees without control groups: found by descent, by session, and by a mark in the environment.
+"""Process trees as the system's table has them: found by descent, session, and a mark in the environment.
 
-The daemon adopts processes that its trials leave behind (it is their subreaper), so everything they start
-stays below it. One kind of process cannot be told apart: it has left its session, its parents have ended, and
-it has removed the mark from its environment. It is not found when one trial is killed; it is when the daemon
-stops.
+It finds the trees that have no control group, and processes that left theirs. The daemon adopts processes
+that its trials leave behind (it is their subreaper), so everything they start stays below it. One kind of
+process cannot be told apart: it has left its session, its parents have ended, and it has removed the mark
+from its environment. It is not found when one trial is killed; it is when the daemon stops.
 
 A look at the system's table runs in a thread, and the pauses between two looks in the event loop. It must
 never take the end of a trial's main process: that belongs to the caller who waits for it.
@@ -32,6 +32,8 @@ QUIET_LOOKS = 2
 
 #: How long killed processes may take to be gone: the kernel takes back many GiB in seconds, not at once.
 GONE_SECONDS = 5.0
+
+_ANY_MARK = f"{MARK_VARIABLE}=".encode()
 
 #: The longest pause between two looks.
 _PAUSE_SECONDS = 0.05
@@ -69,9 +71,8 @@ async def kill_tree(pid: int, mark: str, known: Collection[int]) -> bool:
     ``known`` are the main processes of all trials, and changes meanwhile: their ends belong to their callers.
     False if something is left.
     """
-    # Here and not in a thread: the loop takes ends itself, and would do so while the thread lists.
-    children = _children()
-    if children is not None and children <= set(known):
+    adopted = _adopted_ones(known)
+    if adopted is not None and not adopted:
         # Its main process has ended: processes that it left would have come to us.
         return True
     variable = f"{MARK_VARIABLE}={mark}".encode()
@@ -79,14 +80,59 @@ async def kill_tree(pid: int, mark: str, known: Collection[int]) -> bool:
     def of_trial(processes: dict[int, Process]) -> set[int]:
         # The main process is gone: one of its number is another one, and so is the session of that.
         session = None if pid in processes else pid
-        ours = _below(processes, os.getpid())
-        marked = {each for each in ours if processes[each].session == session or _has_mark(each, variable)}
-        # By descent too: a child of a living parent may have left the session and removed the mark.
-        tree = marked.union(*(_below(processes, each) for each in marked))
-        # A process that is forked from a server has the server's mark until it becomes its own trial.
-        return tree - set(known)
+        return _trees(
+            processes, known, lambda pid: processes[pid].session == session or _has_mark(pid, variable)
+        )
 
     return await _kill_until_gone(of_trial, known)
+
+
+async def kill_strays(mark: str, known: Collection[int]) -> bool:
+    """Kills the processes with this mark that left the control group of their trial, once that is empty.
+
+    A trial may move its processes into any other group of the daemon's. False if something is left.
+    """
+    adopted = _adopted_ones(known)
+    variable = f"{MARK_VARIABLE}={mark}".encode()
+    # A process outside of its group lost its parents with the group.
+    if adopted is not None and not await _is_any_marked(adopted, variable):
+        return True
+    return await _kill_until_gone(
+        lambda processes: _trees(processes, known, lambda pid: _has_mark(pid, variable)), known
+    )
+
+
+def _trees(processes: dict[int, Process], known: Collection[int], belongs: Callable[[int], bool]) -> set[int]:
+    """The processes below us that belong to a trial, with all below them."""
+    found = {each for each in _below(processes, os.getpid()) if belongs(each)}
+    # By descent too: a child of a living parent may have left the session and removed the mark.
+    trees = found.union(*(_below(processes, each) for each in found))
+    # A process that is forked from a server has the server's mark until it becomes its own trial.
+    return trees - set(known)
+
+
+async def _is_any_marked(pids: Collection[int], variable: bytes) -> bool:
+    # Most trials leave nothing: the way to a thread and back would cost them more than all the rest.
+    return bool(pids) and await asyncio.to_thread(_may_have_mark, pids, variable)
+
+
+def _may_have_mark(pids: Collection[int], variable: bytes) -> bool:
+    """Whether one of these, or of their descendants, has the mark, or shows no environment just now."""
+    queue = list(pids)
+    while queue:
+        pid = queue.pop()
+        with contextlib.suppress(OSError):
+            shown = Path("/proc", str(pid), "environ").read_bytes().split(b"\0")
+            if variable in shown or (shown == [b""] and not _is_zombie(pid)):
+                return True
+            # Another trial's: it is in that one's group, or is found when that one ends.
+            if not any(each.startswith(_ANY_MARK) for each in shown):
+                queue += _children_of(pid)
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()[0] in b"ZX"
 
 
 def reap_adopted(known: Collection[int]) -> None:
@@ -98,7 +144,7 @@ def reap_adopted(known: Collection[int]) -> None:
     if dead is None or dead in known:
         # Its owner is about to take that one, and any other behind it comes to us next time.
         return
-    adopted = (_children() or set()) - set(known)
+    adopted = _adopted_ones(known) or set()
     for pid in adopted & _adopted:
         _take(pid)
     _adopted.clear()
@@ -186,15 +232,28 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _children() -> set[int] | None:
-    """Ours, dead or alive, and none is missed: nobody takes one off meanwhile. None if it cannot be told."""
+def _adopted_ones(known: Collection[int]) -> set[int] | None:
+    """Our children, dead or alive, that are none of these; None if that cannot be told.
+
+    For the event loop's thread: the loop takes ends itself, and would do so while another thread lists.
+    """
     try:
         with _children_lock:
-            lists = [path.read_bytes() for path in Path("/proc/self/task").glob("*/children")]
+            # None is missed: nobody takes one off meanwhile.
+            return _children_of(os.getpid()) - set(known)
     except OSError:
         # A thread has ended meanwhile, and another one has its children.
         return None
-    return {int(pid) for each in lists for pid in each.split()} if lists else None
+
+
+def _children_of(pid: int) -> set[int]:
+    """Raises OSError if the kernel does not tell, or a thread ends meanwhile."""
+    children: set[int] = set()
+    # Each trial's end waits for this: with paths it takes twice as long.
+    for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+        with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:  # noqa: PTH123
+            children.update(map(int, file.read().split()))
+    return children
 
 
 def _processes() -> dict[int, Process]:

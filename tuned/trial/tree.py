@@ -83,8 +83,9 @@ class Tree:
             is_gone = await process_table.kill_tree(self.main.pid, self.mark, _mains)
         else:
             cleared = await self.group.clear()
+            self.oom_kills, self.group = cleared.oom_kills, None
             process_table.reap_adopted(_mains)
-            is_gone, self.oom_kills, self.group = cleared.is_gone, cleared.oom_kills, None
+            is_gone = await process_table.kill_strays(self.mark, _mains) and cleared.is_gone
         if not is_gone:
             _log.error("processes of a trial could not be killed", pid=self.main.pid)
 

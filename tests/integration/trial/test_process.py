@@ -340,6 +340,37 @@ async def test_what_a_trial_leaves_behind_ends_with_it(launch: Launch, tmp_path:
     assert not is_alive(pid_in(file))
 
 
+@pytest.mark.parametrize("place", ["ours", "another trial's"])
+async def test_what_moved_itself_into_another_group_is_gone_with_its_trial_and_nothing_else(
+    grouped: Launch, tmp_path: Path, place: str
+) -> None:
+    other, stray, mover = tmp_path / "other", tmp_path / "stray", tmp_path / "mover"
+    async with serving(ServerProgram.of_commands()) as server:
+        script = f"{double_fork(other)}; sleep 600"
+        neighbour = replace(
+            grouped, argv=("sh", "-c", script), mark=f"{grouped.mark[:-1]}x", log=tmp_path / "log2"
+        )
+        running = asyncio.create_task(run_with(neighbour, server.start))
+        bystander = await asyncio.to_thread(pid_in, other)
+        group = group_of("self") if place == "ours" else group_of(bystander)
+        mover.write_text(f"echo $$ > {group}/cgroup.procs && exec {staying(stray)}")
+        moves = f"setsid --fork sh {mover}; until [ -e {stray} ]; do sleep 0.01; done; echo 1"
+        ending = await run_with(replace(grouped, argv=("sh", "-c", moves)), server.start)
+        assert (ending.values, lines(grouped)) == ((1.0,), ["1"])
+        assert not is_alive(pid_in(stray))
+        assert is_alive(bystander)
+        await cancel(running)
+        assert not is_alive(bystander)
+
+
+def group_of(pid: int | str) -> Path:
+    [path] = [line[3:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line[:3] == "0::"]
+    own = cgroup._own_group()
+    assert own is not None
+    [ours] = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line[:3] == "0::"]
+    return own / Path(path).relative_to(ours)
+
+
 async def test_what_is_still_giving_back_its_memory_is_waited_for(launch: Launch, tmp_path: Path) -> None:
     # It runs no more, and has no environment any more that would show its mark.
     file = tmp_path / "pid"

@@ -109,7 +109,7 @@ async def test_where_nothing_was_left_the_system_is_not_looked_through(
     main = begin(f"{tmp_path.name}/1", "true")
     main.wait()
     monkeypatch.setattr(process_table, "_processes", lambda: pytest.fail("looked"))
-    known = process_table._children() or set()
+    known = process_table._adopted_ones(()) or set()
     assert await process_table.kill_tree(main.pid, f"{tmp_path.name}/1", known)
 
 
