@@ -64,7 +64,9 @@ class Administrator:
             return done.stdout if done.returncode == 0 else None
 
         if command in LOOKING:
-            return until(lambda: run(is_checked=False) or "", what=lambda: f"{run(is_checked=True)}", seconds=60)
+            return until(
+                lambda: run(is_checked=False) or "", what=lambda: f"{run(is_checked=True)}", seconds=60
+            )
         return run(is_checked=True) or ""
 
     def write(self, path: str, text: str, mode: str = "0640", *, appending: bool = False) -> None:

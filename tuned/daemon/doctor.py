@@ -151,6 +151,7 @@ def _unheld(left: Mapping[str, Sequence[int]]) -> Iterator[FindingView]:
 def _astray(points: Mapping[str, int]) -> Iterator[FindingView]:
     for name, count in points.items():
         yield {
+            "kind": "fault",
             "code": "points-without-trial",
             "what": f"{count} points of {name} count as visited or free, and their trials are gone",
             "why": "somebody deleted the trials with SQL; the walk does not come to these points again",
