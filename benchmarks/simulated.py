@@ -210,7 +210,7 @@ class _Host:
         self._events = Events(name)
         self.link = Link(database, self._events, last_retry_seconds=INTERVAL_SECONDS)
         # The tables are there: the checks of a daemon's start are not measured.
-        self.link._is_prepared = True
+        self.link._is_prepared.set()
         self._teller = Teller(self.link, Outbox(state.outbox))
         site = Site(host=name, state=state, cgroups=None, grace_seconds=0.0)
         self._scheduler = Scheduler(self.link, self._teller, site, plan.slots)
@@ -240,7 +240,7 @@ class _Host:
         work = (
             self.link.watch(),
             self._teller.run(self._on_told),
-            self._fleet.beat(self._die),
+            self._fleet.run(self._die),
             self._follow(),
             self._scheduler.run(),
         )

@@ -13,7 +13,7 @@ from tuned.control.metrics import Endings, Local, Peer
 from tuned.control.server import Limits
 from tuned.disk.checkup import Space
 from tuned.domain.ending import Cause
-from tuned.errors import Conflict, NotFound
+from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.events import Events
 from tuned.protocol.experiments import AmendedView, Counts, ExperimentSummary, ExperimentView, RetryView
 from tuned.protocol.fields import HostStateName, Params, StudyStateName, TrialStateName
@@ -82,6 +82,7 @@ def a_host(name: str = "alpha", **changes: object) -> HostView:
         beat_age_seconds=3.0,
         version="0.1.0",
         optuna_version="5.0.0",
+        unreadable="",
     )
     host.update(changes)  # type: ignore[typeddict-item]
     return host
@@ -164,6 +165,9 @@ class SmallHost:
         self.host_state: HostStateName = "running"
         self.spool = "/var/spool/tuned"
         self.bug: Exception | None = None
+        #: Its database comes while a request waits for it; how long each was ready to.
+        self.is_away = False
+        self.waited: list[float] = []
         #: Set when a change begins; a change ends when ``may_change`` is set.
         self.is_changing = asyncio.Event()
         self.may_change = asyncio.Event()
@@ -171,6 +175,13 @@ class SmallHost:
         self.open_logs = 0
         self.replacement = b""
         self.findings: list[FindingView] = []
+
+    async def reach_database(self, seconds: float) -> None:
+        if self.is_away:
+            self.waited.append(seconds)
+            self.is_away = seconds == 0
+        if self.is_away:
+            raise DatabaseAway("the database is being prepared")
 
     async def status(self) -> Status:
         if self.bug:
@@ -181,6 +192,8 @@ class SmallHost:
         return metrics.render(await self.status(), a_local(), Endings())
 
     async def experiments(self) -> Sequence[ExperimentSummary]:
+        if self.is_away:
+            raise DatabaseAway("the database is being prepared")
         return [self.summary]
 
     async def experiment(self, name: str) -> ExperimentView:

@@ -19,7 +19,7 @@ OLDEST_LOOK = 2
 
 
 class Beats:
-    """``Fleet.beat`` and ``Fleet._beat_once``, with the real ``FailureDetector``."""
+    """The loops of ``Fleet.run``, with the real ``FailureDetector``."""
 
     def __init__(self, store: Store, rules: Rules) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class Beats:
                 yield from at_once(step, host.host, self._beat, self._rules, _is_beating)
 
     def settle(self, world: World, host: Host) -> Iterator[Step]:
-        """``Fleet._settle_orphans``, at any moment: more often than a host does it."""
+        """``Fleet.settle_orphans``, at any moment: more often than a host does it."""
         if host.life == "running" and not host.is_away:
             tables = self._store.settle_orphans(world.tables).tables
             if tables is not world.tables:

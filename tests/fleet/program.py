@@ -2,9 +2,10 @@
 
 It stands for the tasks of a daemon, which take turns with each other in any order:
 
-- ``_join``: ``Daemon._join`` (tell what the outbox has, then ``Fleet.join``: register, settle orphans) and,
-  from the registering on, the second half of ``Daemon._rejoin``; ``Search.hold`` swaps its ``Claiming``.
-- ``Beats``: ``Fleet.beat``; a refused beat is the first half of ``_rejoin``: ``Scheduler.kill_all``.
+- ``_join``: ``Daemon._join`` (tell what the outbox has, then ``Fleet.join``: register; ``Daemon._take_up``:
+  settle orphans) and, from the registering on, the second half of ``Daemon._rejoin``; ``Search.hold`` swaps
+  its ``Claiming``. A host beats while it settles; here it does not, which only makes more deaths.
+- ``Beats``: ``Fleet.run``; a refused beat is the first half of ``_rejoin``: ``Scheduler.kill_all``.
 - ``_slot``: ``Scheduler._serve`` with one slot, ``Claiming.next`` and ``Claiming._guarded``; the end of an
   evaluation is ``Teller.put``. Whether a search may start (``may_start``, its state, what it knows of freed
   points) is left out: a slot may ask at any moment, which is more than it does.

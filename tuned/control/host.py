@@ -26,6 +26,9 @@ class Host(Protocol):
     def events(self) -> events.Events:
         """The daemon publishes here; ``serve`` closes it at its end."""
 
+    async def reach_database(self, seconds: float) -> None:
+        """Waits until the database can be asked, for at most so long. Raises DatabaseAway."""
+
     async def status(self) -> Status:
         """Never raises DatabaseAway: answers with the last known figures."""
 

@@ -24,8 +24,9 @@ from tuned.control.middlewares import IS_TRUSTED, trust
 from tuned.control.peers import Access, Owner
 from tuned.disk.users import user_name
 from tuned.domain.names import NAME
-from tuned.errors import InvalidInput, Problem
+from tuned.errors import DatabaseAway, InvalidInput, Problem
 from tuned.protocol.events import Event
+from tuned.protocol.limits import MOST_WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -77,6 +78,8 @@ class Route:
     handler: Callable[[Call], Awaitable[object]]
     #: Which keys the query may have.
     options: frozenset[str] = frozenset()
+    #: Whether a change needs the database.
+    asks_database: bool = True
 
 
 def dispatching(table: Sequence[Route], host: Host, owner: Owner) -> Handler:
@@ -105,13 +108,36 @@ def _handler(route: Route, host: Host, owner: Owner) -> Handler:
             _log.info("request accepted", path=request.path, user=user, uid=peer.uid, pid=peer.pid)
         parts = request[_PARTS]
         name, number = parts.get("name", ""), int(parts.get("number", 0))
-        found = await route.handler(Call(host=host, request=request, name=name, trial=number))
+        found = await _found(route, Call(host=host, request=request, name=name, trial=number))
         return await _respond(request, found, redaction.unchanged if request[IS_TRUSTED] else redact)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         return await trust(request, answer, access=route.access, owner=owner)
 
     return handle
+
+
+async def _found(route: Route, call: Call) -> object:
+    """The handler's answer. If the peer prefers to wait for the database, it gets it when that is there.
+
+    A change waits before it begins, because one that failed may have been made in part.
+    """
+    seconds = _wait_seconds(call.request)
+    if route.method == "GET":
+        try:
+            return await route.handler(call)
+        except DatabaseAway:
+            if not seconds:
+                raise
+    if route.asks_database:
+        await call.host.reach_database(seconds)
+    return await route.handler(call)
+
+
+def _wait_seconds(request: web.Request) -> float:
+    """``Prefer: wait=10``, as RFC 7240 has it; 0 if the peer did not say it."""
+    wait = re.search(r"(?:^|[,;\s])wait=([0-9]{1,4})(?![0-9])", request.headers.get("Prefer", ""))
+    return min(float(wait[1]), MOST_WAIT_SECONDS) if wait else 0.0
 
 
 def _redaction(route: Route) -> redaction.Redaction:

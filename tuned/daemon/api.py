@@ -7,6 +7,7 @@ peer: the socket does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from tuned.trial import cgroup
 from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
     from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
 
 
+#: How long a status waits for figures while the database is away: it may still be read.
+_AWAY_SECONDS = 1.0
+
+
 @dataclass(kw_only=True)
 class Api:
     """The daemon behind ``control.host.Host``."""
@@ -72,10 +77,13 @@ class Api:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self.exporter = Exporter(self, self.settings.metrics_listen)
-        self._last_summaries: list[ExperimentSummary] = []
+        self._last_summaries: dict[str, ExperimentSummary] = {}
         #: Why they could not be read anew.
         self._unread = ""
         self._fresh_until = 0.0
+
+    async def reach_database(self, seconds: float) -> None:
+        await self.link.ready(seconds)
 
     async def status(self) -> Status:
         return {
@@ -110,11 +118,11 @@ class Api:
         return metrics.render(await self.status(), local, self.scheduler.endings)
 
     async def experiments(self) -> Sequence[ExperimentSummary]:
-        found = await self.link.call(experiments.summaries, None)
+        found = await self.link.ask(experiments.summaries, None)
         return [self._localized(summary) for summary in found]
 
     async def experiment(self, name: str) -> ExperimentView:
-        view = await self.link.call(experiments.experiment, self._study_name(name))
+        view = await self.link.ask(experiments.experiment, self._study_name(name))
         view["summary"] = self._localized(view["summary"])
         if search := self._search_of(view["summary"]["name"]):
             view["parallel"] = search.experiment.parallel
@@ -127,16 +135,16 @@ class Api:
         self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
     ) -> Sequence[TrialView]:
         study_id = await self._study_id(name)
-        return await self.link.call(experiments.trials, study_id, state=state, before=before, limit=limit)
+        return await self.link.ask(experiments.trials, study_id, state=state, before=before, limit=limit)
 
     async def story(self, name: str, number: int) -> StoryView:
-        return await self.link.call(experiments.story, self._study_name(name), number)
+        return await self.link.ask(experiments.story, self._study_name(name), number)
 
     async def best(self, name: str) -> Sequence[BestView]:
-        return await self.link.call(experiments.best, await self._study_id(name))
+        return await self.link.ask(experiments.best, await self._study_id(name))
 
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
-        uid = await self.link.call(experiments.uid, await self._study_id(name))
+        uid = await self.link.ask(experiments.uid, await self._study_id(name))
         if number is None:
             number = await self._newest(name, uid)
         files = self.site.state.trial(uid, number)
@@ -146,8 +154,8 @@ class Api:
         return trial_log.read(files.log, running.task if running is not None and follow else None)
 
     async def hosts(self) -> Sequence[HostView]:
-        rows = await self.link.call(hosts)
-        running = await self.link.call(held)
+        rows = await self.link.ask(hosts)
+        running = await self.link.ask(held)
         ages = {sighting.row.incarnation: sighting.age_seconds() for sighting in self.fleet.sightings}
         return [
             {
@@ -159,6 +167,7 @@ class Api:
                 "beat_age_seconds": ages.get(row.incarnation),
                 "version": row.info.version,
                 "optuna_version": row.info.optuna_version,
+                "unreadable": row.unreadable,
             }
             for row in rows
         ]
@@ -201,8 +210,8 @@ class Api:
 
     async def _amended(self, name: str) -> AmendedView:
         study_id = await self._study_id(name)
-        [summary] = await self.link.call(experiments.summaries, [study_id])
-        found = await self.link.call(study_statuses, [study_id])
+        [summary] = await self.link.ask(experiments.summaries, [study_id])
+        found = await self.link.ask(study_statuses, [study_id])
         return {
             "experiment": self._localized(summary),
             "is_full": study_id in found and found[study_id].is_full,
@@ -212,11 +221,11 @@ class Api:
     async def _set_state(self, name: str, state: StudyState) -> ExperimentSummary:
         await self.local_experiments.set_state(name, state)
         study_id = await self._study_id(name)
-        [summary] = await self.link.call(experiments.summaries, [study_id])
+        [summary] = await self.link.ask(experiments.summaries, [study_id])
         return self._localized(summary)
 
     async def _study_id(self, name: str) -> int:
-        return await self.link.call(experiments.find, self._study_name(name))
+        return await self.link.ask(experiments.find, self._study_name(name))
 
     def _study_name(self, name: str) -> str:
         """The name that the study of an experiment has now: another program may have renamed it."""
@@ -228,20 +237,31 @@ class Api:
         return next((search for search in searches if search.status.name == study_name), None)
 
     async def _active_summaries(self) -> list[ExperimentSummary]:
-        ids = [search.status.study_id for search in self.local_experiments.searches.values()]
-        ids += [each.study_id for each in self.local_experiments.resting if each.study_id is not None]
+        searches = list(self.local_experiments.searches.values())
+        resting = self.local_experiments.resting
+        ids = [search.status.study_id for search in searches]
+        ids += [each.study_id for each in resting if each.study_id is not None]
         began = time.monotonic()
-        if self.link.message is None and began >= self._fresh_until:
-            try:
-                found = await self.link.call(experiments.summaries, ids) if ids else []
-                self._last_summaries, self._unread = found, ""
-            except DatabaseAway:
-                pass  # The status reports it under "database", and shows the last known figures.
-            except Conflict as error:
-                self._unread = str(error)
+        if began >= self._fresh_until:
+            # The status reports an outage under "database", and shows the last known figures.
+            with contextlib.suppress(DatabaseAway, TimeoutError):
+                async with asyncio.timeout(None if self.link.message is None else _AWAY_SECONDS):
+                    await self._read_summaries(ids)
             # Counting a large study takes long: a peer that asks often gets the last figures.
             self._fresh_until = time.monotonic() + 10 * (time.monotonic() - began)
-        return [self._localized(summary) for summary in self._last_summaries]
+        last = self._last_summaries
+        shown = [last.get(search.status.name) or _uncounted(search) for search in searches]
+        others = {each.experiment for each in resting} - {search.status.name for search in searches}
+        shown += [summary for name, summary in last.items() if name in others]
+        return [self._localized(summary) for summary in shown]
+
+    async def _read_summaries(self, ids: Collection[int]) -> None:
+        try:
+            found = await self.link.ask(experiments.summaries, ids) if ids else []
+        except Conflict as error:
+            self._unread = str(error)
+        else:
+            self._last_summaries, self._unread = {summary["name"]: summary for summary in found}, ""
 
     def _localized(self, summary: ExperimentSummary) -> ExperimentSummary:
         """Adds the figures that only this host knows."""
@@ -251,6 +271,8 @@ class Api:
         if search is None:
             summary["note"] = "; ".join(filter(None, notes))
             return summary
+        if self.link.message is not None and summary["name"] not in self._last_summaries:
+            notes.append("its trials are not counted: the database is away")
         summary["note"] = "; ".join(filter(None, [*notes, search.note]))
         summary["running"] = len(self.scheduler.running(search.name))
         summary["counts"] = {
@@ -267,8 +289,8 @@ class Api:
     def _database(self) -> DatabaseView:
         return {
             "url": redacted(self.settings.storage),
-            "reachable": self.link.message is None,
-            "message": self.link.message,
+            "reachable": self.link.problem is None,
+            "message": self.link.problem,
             "pending_results": len(self.teller),
         }
 
@@ -303,7 +325,7 @@ class Api:
         return newest
 
     async def _log_not_here(self, name: str, number: int) -> NotFound:
-        view = await self.link.call(experiments.trial, await self._study_id(name), number)
+        view = await self.link.ask(experiments.trial, await self._study_id(name), number)
         if twin := view["duplicate_of"]:
             return NotFound(
                 f"trial {number} of {name} was not evaluated: it is a duplicate of trial {twin['number']}"
@@ -313,6 +335,32 @@ class Api:
             return NotFound(f"cannot show output of trial {number} of {name} here: it ran on host {where}")
         why = view["failure"].get("message") if view["failure"] else None
         return NotFound(f"trial {number} of {name} has no output on this host" + (f": {why}" if why else ""))
+
+
+def _uncounted(search: Search) -> ExperimentSummary:
+    """What this host knows of an experiment without the database."""
+    status = search.status
+    return {
+        "name": search.status.name,
+        "state": status.state.value,
+        "note": "",
+        "directions": [
+            "maximize" if each == "maximize" else "minimize" for each in search.experiment.directions
+        ],
+        "running": 0,
+        "counts": {
+            "complete": 0, "reused": 0, "failed": 0, "skipped": 0, "pruned": 0, "running": 0, "waiting": 0,
+        },
+        "trials": status.trials,
+        "trials_limit": status.trials_limit,
+        "evaluations": status.evaluations,
+        "evaluations_limit": status.evaluations_limit,
+        "seconds_left": status.seconds_left,
+        "space_size": status.size,
+        "visited": status.visited,
+        "started": None,
+        "best": None,
+    }  # fmt: skip
 
 
 def _host_state(row: HostRow) -> HostStateName:

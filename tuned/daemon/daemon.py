@@ -22,6 +22,7 @@ from tuned.daemon.experiments import Experiments
 from tuned.daemon.fleet import Fleet
 from tuned.daemon.reconciliation import Reconciliation
 from tuned.daemon.reloads import Reloads
+from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.disk.outbox import Outbox
@@ -96,6 +97,8 @@ class Daemon:
         self._api = self._wired_api()
         #: The slots' task, once this host has joined the fleet.
         self._work: asyncio.Task[None] | None = None
+        #: Gives the experiments to this host's newest incarnation.
+        self._taking_up: asyncio.Task[None] | None = None
         #: Tasks that serve the slots, and are needed until the slots are empty.
         self._background: list[asyncio.Task[None]] = []
 
@@ -158,31 +161,26 @@ class Daemon:
         self._notifier.stopping(self._settings.grace_seconds + KILL_SECONDS + SETTLE_SECONDS)
         if self._state is HostState.ABORTING:
             await self._abort()
-        for task in self._background:
-            task.cancel()
+        for task in (*self._background, self._taking_up):
+            if task is not None:
+                task.cancel()
 
     async def _join(self, group: asyncio.TaskGroup) -> None:
         """Joins the fleet as soon as the database is there, and starts the slots."""
         await self._teller.restore()
-        await self._prepare()
+        await retried(self._link, "prepare the database", self._link.prepare)
         await self._reconciliation.recall(self._settings.host)
         self._background.append(group.create_task(self._teller.run(self._experiments.on_told)))
         # Results that an earlier daemon could not tell come before its trials are settled as lost.
         await self._teller.emptied()
         await self._experiments.restore()
-        await self._experiments.hold(await self._fleet.join())
-        self._background.append(group.create_task(self._fleet.beat(self._rejoin)))
+        await self._fleet.join()
+        self._background.append(group.create_task(self._fleet.run(lambda: self._rejoin(group))))
+        await asyncio.wait([self._begin_taking_up(group)])
         self._background.append(group.create_task(self._experiments.follow(self._settings.interval_seconds)))
         self._background.append(group.create_task(self._reconciliation.run(self._settings.interval_seconds)))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
-
-    async def _prepare(self) -> None:
-        while True:
-            try:
-                return await self._link.prepare()
-            except DatabaseAway:
-                await self._link.back()
 
     def _begin(self) -> None:
         """Reports readiness: the socket answers, and the spool is watched."""
@@ -190,10 +188,26 @@ class Daemon:
             self._enter(HostState.RUNNING)
             self._notifier.ready()
 
-    async def _rejoin(self) -> None:
+    async def _rejoin(self, group: asyncio.TaskGroup) -> None:
         """Kills the trials, whose points other hosts have by now, and joins again as a new incarnation."""
+        if self._taking_up is not None:
+            self._taking_up.cancel()
+            await asyncio.wait([self._taking_up])
         await self._scheduler.kill_all()
-        await self._experiments.hold(await self._fleet.join())
+        await self._fleet.join()
+        self._begin_taking_up(group)
+
+    def _begin_taking_up(self, group: asyncio.TaskGroup) -> asyncio.Task[None]:
+        # A task of its own: samplers read whole histories, and the new incarnation must beat meanwhile.
+        self._taking_up = group.create_task(self._take_up())
+        return self._taking_up
+
+    async def _take_up(self) -> None:
+        """Gives the experiments to the incarnation that has just joined."""
+        assert self._fleet.claimant is not None
+        claimant = self._fleet.claimant
+        await self._fleet.settle_orphans()
+        await retried(self._link, "take up the experiments", lambda: self._experiments.hold(claimant))
 
     async def _drain(self) -> None:
         """Waits until the slots are empty and the database knows what they found. An abort ends the wait."""
@@ -216,8 +230,15 @@ class Daemon:
         finally:
             told.cancel()
             lost.cancel()
-        with contextlib.suppress(DatabaseAway):
+        await self._leave()
+
+    async def _leave(self) -> None:
+        try:
             await self._fleet.leave()
+        except DatabaseAway:
+            pass  # The others find this host dead.
+        except Exception:  # noqa: BLE001 (an edge: nothing keeps this host from stopping)
+            _log.exception("cannot leave the fleet")
 
     async def _slots_ended(self) -> None:
         """Waits until nothing runs any more, and all results are on disk."""
@@ -250,8 +271,13 @@ class Daemon:
             return
         await self._teller.emptied()
         for search in list(self._experiments.searches.values()):
-            await self._scheduler.settle(search, self._fleet.claimant.incarnation)
-        await self._fleet.leave()
+            try:
+                await self._scheduler.settle(search, self._fleet.claimant.incarnation)
+            except DatabaseAway:
+                raise
+            except Exception:
+                search.log.exception("trials not settled: the next start settles them")
+        await self._leave()
 
     async def _notify_systemd(self) -> None:
         """Loop: ping the watchdog and update STATUS=."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tuned.disk.checkup import check_host, close_directories
 from tuned.errors import DatabaseAway
+from tuned.storage import faults
 from tuned.storage.astray import astray_points, forget_astray
 from tuned.storage.hosts import HostInfo, HostRow, held, hosts
 from tuned.storage.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
@@ -33,8 +34,6 @@ _NOT_JOINED: FindingView = {
 }
 
 
-_WAIT = "see that the database runs and that this host reaches it; the daemon goes on by itself"
-
 #: systemd hands the file over at the start, so a daemon that runs does not see a change.
 _AUTHENTICATE = (
     "put the password into /etc/tuned/pgpass, then: systemctl restart tuned; "
@@ -55,17 +54,24 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
     """
     found = await asyncio.to_thread(check_host, settings)
     if link.message is not None:
-        return [_away(link.message), *found]
+        return [_away(link.message, link.remedy), *found]
     if not is_member:
         return [_NOT_JOINED, *found]
     try:
-        rows = await link.call(hosts)
-        holding = await link.call(held)
-        left = await link.call(unheld_trials)
-        astray = await link.call(astray_points)
+        rows = await link.ask(hosts)
+        holding = await link.ask(held)
+        left = await link.ask(unheld_trials)
+        astray = await link.ask(astray_points)
     except DatabaseAway as error:
-        return [_away(str(error)), *found]
-    return [*_mixed(rows), *_orphans(rows, holding), *_unheld(left), *_astray(astray), *found]
+        return [_away(str(error), error.remedy), *found]
+    return [
+        *_unreadable(rows),
+        *_mixed(rows),
+        *_orphans(rows, holding),
+        *_unheld(left),
+        *_astray(astray),
+        *found,
+    ]
 
 
 async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
@@ -89,15 +95,28 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
     return done
 
 
-def _away(reason: str) -> FindingView:
+def _away(reason: str, remedy: str) -> FindingView:
     return {
         "kind": "fault",
         "code": "database-away",
         "what": reason,
         "why": "nothing new starts; what runs goes on, and its results wait on this host's disk",
-        "remedy": _AUTHENTICATE if "password" in reason else _WAIT,
+        "remedy": _AUTHENTICATE if "password" in reason else remedy or faults.SERVER,
         "is_fixable": False,
     }
+
+
+def _unreadable(rows: Sequence[HostRow]) -> Iterator[FindingView]:
+    for row in rows:
+        if row.unreadable:
+            yield {
+                "kind": "fault",
+                "code": "unreadable-host",
+                "what": f"the row of host {row.name} in t_host cannot be read: {row.unreadable}",
+                "why": "nobody knows its slots and versions, or whether it lives; all other hosts go on",
+                "remedy": "mend or delete the row; a daemon of that name writes it anew when it starts",
+                "is_fixable": False,
+            }
 
 
 def _mixed(rows: Sequence[HostRow]) -> Iterator[FindingView]:

@@ -1,18 +1,20 @@
 """This host among the others: its name, its beats, and the watch over hosts whose beats have stopped.
 
 A host is dead when its counter has stood still for ``expire`` seconds of our own monotonic clock while our
-own beats went through without a gap. An outage of the database therefore kills nobody.
+own beats went through without a gap. An outage of the database therefore kills nobody. Nothing may delay a
+beat: to look at the others and to settle what the dead left are tasks of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from tuned.daemon.failure_detector import FailureDetector, Sighting
+from tuned.daemon.retrying import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, retried
 from tuned.domain.claim import Claimant
 from tuned.errors import Conflict, DatabaseAway
 from tuned.storage.hosts import HostInfo, HostRow, beat, hosts, leave, mark_dead, register
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
 
 _log: FilteringBoundLogger = structlog.get_logger()
+
+R = TypeVar("R")
 
 
 class Fleet:
@@ -48,6 +52,10 @@ class Fleet:
         self._watch = FailureDetector(interval_seconds, expire_seconds)
         self._describe = describe
         self.claimant: Claimant | None = None
+        #: A beat of ours went through, and nobody has looked at the others since.
+        self._is_beaten = asyncio.Event()
+        #: There may be orphans that nobody has looked for.
+        self._is_looked = asyncio.Event()
         #: Another installation has our name, and may be dead or alive.
         self.waits_for_name = False
 
@@ -56,57 +64,104 @@ class Fleet:
         return self._watch.sightings
 
     async def join(self) -> Claimant:
-        """Becomes the host of its name, as a new incarnation, and settles what its old one left.
+        """Becomes the host of its name, as a new incarnation, which must beat from now on.
 
         Waits while the database is away. Raises Conflict if another live installation has the name.
         """
         while True:
-            try:
-                incarnation = await self._link.call(
-                    register, self._host, self._installation_id, self._describe()
-                )
-                if incarnation is not None:
-                    await self._settle_orphans()
-                    self.waits_for_name = False
-                    self.claimant = Claimant(host=self._host, incarnation=incarnation)
-                    return self.claimant
-                await self._outlive_namesake()
-            except DatabaseAway:
-                self._watch.blink()
-                await self._link.back()
+            incarnation = await self._insist("register", self._register)
+            if incarnation is not None:
+                self.waits_for_name = False
+                self.claimant = Claimant(host=self._host, incarnation=incarnation)
+                return self.claimant
+            await self._insist("look at the host of this name", self._outlive_namesake)
 
-    async def beat(self, on_death: Callable[[], Awaitable[None]]) -> None:
-        """Loop: beat, and look after the others.
+    async def run(self, on_death: Callable[[], Awaitable[None]]) -> None:
+        """Loops: beat, look at the others, and settle what the dead among them left.
 
-        ``on_death`` is called when this host was declared dead: it must give up its trials and join again.
+        ``on_death`` is called when this host was declared dead: it must give up its trials and join again. No
+        beat comes before it returns.
         """
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                if not await self._beat_once():
-                    _log.error("this host was taken for dead: its trials are given up")
-                    await on_death()
-            except DatabaseAway:
-                self._watch.blink()
-                await self._link.back()
+        async with asyncio.TaskGroup() as group:
+            for loop in (self._beat(on_death), self._look(), self._settle()):
+                group.create_task(loop)
+
+    async def settle_orphans(self) -> bool:
+        """Settles what dead hosts left, this host's last incarnation too. Waits while the database is away.
+
+        False if that failed in some study, which is logged and does not concern the others.
+        """
+        return await self._insist("settle orphans", self._settle_all)
 
     async def leave(self) -> None:
         """Leaves the fleet: its host is marked as stopped. Raises DatabaseAway."""
         if self.claimant is not None:
             await self._link.beat(leave, self.claimant.incarnation, self._describe())
 
+    async def _insist(self, doing: str, step: Callable[[], Awaitable[R]]) -> R:
+        return await retried(self._link, doing, step, on_failure=self._watch.blink)
+
+    async def _register(self) -> str | None:
+        return await self._link.beat(register, self._host, self._installation_id, self._describe())
+
+    async def _beat(self, on_death: Callable[[], Awaitable[None]]) -> None:
+        due = time.monotonic()
+        while True:
+            # A beat that took long does not delay the next one.
+            due = max(due + self._interval, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            if await self._insist("beat", self._beat_once):
+                self._is_beaten.set()
+                continue
+            _log.error("this host was taken for dead: its trials are given up")
+            await on_death()
+
     async def _beat_once(self) -> bool:
         assert self.claimant is not None
-        lives = await self._link.beat(beat, self.claimant.incarnation, self._describe())
+        if await self._link.beat(beat, self.claimant.incarnation, self._describe()):
+            return True
+        self._require_no_copy(await self._link.beat(hosts))
+        return False
+
+    async def _look(self) -> None:
+        while True:
+            await self._is_beaten.wait()
+            self._is_beaten.clear()
+            await self._insist("look at the other hosts", self._look_once)
+            self._is_looked.set()
+
+    async def _look_once(self) -> None:
         rows = await self._link.beat(hosts)
-        if not lives:
-            self._require_no_copy(rows)
-            return False
         for dead in self._watch.look(rows, time.monotonic()):
+            assert self.claimant is not None
             if dead.incarnation != self.claimant.incarnation and await self._link.beat(mark_dead, dead):
                 _log.error("host found dead", dead_host=dead.name)
-        await self._settle_orphans()
-        return True
+
+    async def _settle(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            await self._is_looked.wait()
+            self._is_looked.clear()
+            if await self.settle_orphans():
+                pause = FIRST_PAUSE_SECONDS
+            else:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE_SECONDS)
+
+    async def _settle_all(self) -> bool:
+        is_settled = True
+        for study_id in await self._link.call(orphaned_studies):
+            try:
+                numbers = await self._link.call(settle_orphans, study_id)
+            except DatabaseAway:
+                raise
+            except Exception:  # noqa: BLE001 (a loop's edge: one study must not hold up the others)
+                _log.exception("orphans not settled, tried again later", study_id=study_id)
+                is_settled = False
+                continue
+            if numbers:
+                _log.warning("lost trials settled", study_id=study_id, trials=numbers)
+        return is_settled
 
     def _require_no_copy(self, rows: list[HostRow]) -> None:
         """Only a daemon on a copy of our state directory can have our name now; both cannot have it."""
@@ -125,12 +180,6 @@ class Fleet:
             "give one of them another (setting: host), or stop it"
         )
 
-    async def _settle_orphans(self) -> None:
-        for study_id in await self._link.call(orphaned_studies):
-            numbers = await self._link.call(settle_orphans, study_id)
-            if numbers:
-                _log.warning("lost trials settled", study_id=study_id, trials=numbers)
-
     async def _outlive_namesake(self) -> None:
         """Waits one beat for a sign of life of the installation that has our name."""
         if not self.waits_for_name:
@@ -139,11 +188,11 @@ class Fleet:
         before = {sighting.row.incarnation: sighting.row.beat for sighting in self._watch.sightings}
         rows = [
             row
-            for row in await self._link.call(hosts)
+            for row in await self._link.beat(hosts)
             if self._host == row.name or self._installation_id == row.installation_id
         ]
         for dead in self._watch.look(rows, time.monotonic()):
-            await self._link.call(mark_dead, dead)
+            await self._link.beat(mark_dead, dead)
         for row in rows:
             if not row.dead and before.get(row.incarnation, row.beat) != row.beat:
                 raise self._conflict(row)

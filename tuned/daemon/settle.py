@@ -68,6 +68,7 @@ async def _settle(settings: Settings, state: StateDirectory, link: Link) -> None
         describe=lambda: HostInfo(state=HostState.STOPPED, slots=settings.slots, version=__version__),
     )
     await fleet.join()
+    await fleet.settle_orphans()
     await fleet.leave()
 
 

@@ -183,7 +183,7 @@ class Teller:
         while True:
             receipt = Receipt(record=number_of(pending.name), after=self._outbox.newest_told)
             try:
-                return await self._link.call(tell, pending.result, receipt)
+                return await self._link.tell(tell, pending.result, receipt)
             except DatabaseAway:
                 await self._link.back()
 

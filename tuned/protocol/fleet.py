@@ -21,6 +21,8 @@ class HostView(TypedDict):
     beat_age_seconds: float | None
     version: str
     optuna_version: str
+    #: The columns of its row that cannot be read, for people; empty if all can.
+    unreadable: str
 
 
 class FindingView(TypedDict):

@@ -9,3 +9,6 @@ MOST_TRIALS_PER_PAGE = 1000
 
 #: An experiment file with more is refused.
 MOST_FILE_BYTES = 2**20
+
+#: How long a request waits for the database at most, if its peer prefers to wait.
+MOST_WAIT_SECONDS = 50.0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.domain.claim import Claimant
     from tuned.domain.result import Result
     from tuned.domain.space import Point
     from tuned.domain.study_status import StudyStatus
@@ -101,6 +102,11 @@ class Claiming:
         #: Claims that have no answer yet.
         self._flying: set[str] = set()
         self._is_given_up = False
+
+    @property
+    def claimant(self) -> Claimant:
+        """The incarnation for which it claims."""
+        return self._source.claimant
 
     def give_up(self) -> None:
         """Drops the claims under way: this host was declared dead, or has a new incarnation."""

@@ -271,7 +271,9 @@ class Search:
         return True
 
     async def hold(self, claimant: Claimant) -> None:
-        """Claims for this incarnation of the host from now on."""
+        """Claims for this incarnation of the host from now on. May be repeated after an outage."""
+        if self._claiming.claimant == claimant:
+            return
         source = await self._link.draw(
             PointSource, self._link.database, self.experiment, self._encoding, self.status, claimant
         )

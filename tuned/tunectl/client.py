@@ -28,7 +28,7 @@ from tuned.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from pathlib import Path
 
     from tuned.protocol.events import Event
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 #: For an answer that is not a stream. The daemon itself waits for its database for less.
 ANSWER_SECONDS = 60.0
+
+
+#: An answer that takes longer makes a person ask what for.
+_NOTICEABLE_SECONDS = 1.0
 
 
 _KINDS = {kind.code: kind for kind in (NotFound, Forbidden, Conflict, DatabaseAway)}
@@ -57,8 +61,13 @@ def host_path(name: str, *rest: str) -> str:
 class Client:
     """Asks the first daemon that can be reached on one of the sockets."""
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(
+        self, paths: list[Path], *, wait_seconds: int = 0, on_wait: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """The daemon waits so long for its database; ``on_wait`` is told the reason if that is noticeable."""
         self.paths = paths
+        self._wait_seconds = wait_seconds
+        self._on_wait = on_wait
 
     def get(self, path: str, **options: object) -> Any:
         return self._ask("GET", path, options)
@@ -100,14 +109,35 @@ class Client:
     def _stream(self, path: str, options: Options) -> Iterator[tuple[_Connection, http.client.HTTPResponse]]:
         with contextlib.closing(self._connect()) as connection:
             with _as_unreachable():
-                answer = _answer_to(connection, "GET", path, options)
+                answer = self._answer_to(connection, "GET", path, options)
             connection.settimeout(None)
             with contextlib.closing(answer):
                 yield connection, answer
 
     def _ask(self, method: str, path: str, options: Options, body: bytes | None = None) -> Any:
         with contextlib.closing(self._connect()) as connection, _as_unreachable():
-            return json.loads(_answer_to(connection, method, path, options, body).read())
+            return json.loads(self._answer_to(connection, method, path, options, body).read())
+
+    def _answer_to(
+        self, connection: _Connection, method: str, path: str, options: Options, body: bytes | None = None
+    ) -> http.client.HTTPResponse:
+        chosen = {key: value for key, value in options.items() if value is not None}
+        with contextlib.suppress(BrokenPipeError):
+            # The daemon may refuse a connection and close it; its reason can still be read then.
+            headers = {"Prefer": f"wait={self._wait_seconds}"} if self._wait_seconds else {}
+            connection.request(method, f"{path}?{urlencode(chosen)}" if chosen else path, body, headers)
+        if self._wait_seconds and not connection.has_answer_within(_NOTICEABLE_SECONDS):
+            self._tell_what_for()
+        answer = connection.getresponse()
+        if answer.status >= http.client.BAD_REQUEST:
+            raise _error_of(answer.read())
+        return answer
+
+    def _tell_what_for(self) -> None:
+        with contextlib.suppress(TunedError):
+            database = Client(self.paths).get("/v1/status")["database"]
+            if database["message"]:
+                self._on_wait(f"waiting up to {self._wait_seconds} s: {database['message']}")
 
     def _connect(self) -> _Connection:
         failures: list[tuple[Path, OSError]] = []
@@ -140,6 +170,9 @@ class _Connection(http.client.HTTPConnection):
         credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         return int(struct.unpack("iII", credentials)[0])
 
+    def has_answer_within(self, seconds: float) -> bool:
+        return bool(select.select([self._socket], [], [], seconds)[0])
+
     def settimeout(self, seconds: float | None) -> None:
         # Not through ``sock``: that is gone once an answer has begun that ends with the connection.
         self._socket.settimeout(seconds)
@@ -165,19 +198,6 @@ def _next_line(connection: _Connection, answer: http.client.HTTPResponse, deadli
             return answer.readline()
         except TimeoutError:
             return b""
-
-
-def _answer_to(
-    connection: _Connection, method: str, path: str, options: Options, body: bytes | None = None
-) -> http.client.HTTPResponse:
-    chosen = {key: value for key, value in options.items() if value is not None}
-    with contextlib.suppress(BrokenPipeError):
-        # The daemon may refuse a connection and close it; its reason can still be read then.
-        connection.request(method, f"{path}?{urlencode(chosen)}" if chosen else path, body)
-    answer = connection.getresponse()
-    if answer.status >= http.client.BAD_REQUEST:
-        raise _error_of(answer.read())
-    return answer
 
 
 def _error_of(body: bytes) -> TunedError:

@@ -15,6 +15,7 @@ import click
 
 from tuned import __version__
 from tuned.errors import TunedError, Unreachable
+from tuned.protocol.limits import MOST_WAIT_SECONDS
 from tuned.tunectl.commands import changing, files, fleet, reading
 from tuned.tunectl.session import DONE, FAILED, UNREACHABLE, Session, client_of
 from tuned.tunectl.text import Canvas
@@ -51,10 +52,18 @@ def _complain(error: TunedError, status: int) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="tunectl")
 @click.option("--socket", type=_FILE, help="Control socket of the daemon.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(0, int(MOST_WAIT_SECONDS)),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the daemon's database.",
+)
 @click.pass_context
-def commands(context: click.Context, socket: Path | None) -> None:
+def commands(context: click.Context, socket: Path | None, timeout: int) -> None:
     """Control tuned, the hyperparameter-tuning daemon of this host."""
-    context.obj = Session(client_of(socket), _canvas())
+    context.obj = Session(client_of(socket, timeout), _canvas())
 
 
 def _canvas() -> Canvas:

@@ -16,7 +16,7 @@ import click
 from tuned.config.paths import socket_candidates
 from tuned.errors import TunedError
 from tuned.tunectl.client import Client
-from tuned.tunectl.text import Canvas
+from tuned.tunectl.text import Canvas, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,8 +34,13 @@ class Session:
     canvas: Canvas
 
 
-def client_of(socket: Path | None) -> Client:
-    return Client(socket_candidates(os.environ) if socket is None else [socket])
+def client_of(socket: Path | None, wait_seconds: int = 0) -> Client:
+    paths = socket_candidates(os.environ) if socket is None else [socket]
+    return Client(
+        paths,
+        wait_seconds=wait_seconds,
+        on_wait=lambda text: click.echo(f"tunectl: {printable(text)}", err=True),
+    )
 
 
 def _complete_name(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

@@ -69,6 +69,33 @@ async def test_a_change_is_done_and_answered_with_what_it_made(address: Path) ->
     assert await get(address, "/v1/abort", "POST") == (200, {"state": "aborting"})
 
 
+def preferring(method: str, target: str, prefer: str) -> bytes:
+    return ask(method, target).replace(b"\r\n\r\n", f"\r\nPrefer: {prefer}\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize("target", ["GET /v1/experiments", "POST /v1/experiments/minima/pause"])
+async def test_a_request_waits_for_the_database_as_long_as_its_peer_likes(
+    server: SmallHost, path: Path, target: str
+) -> None:
+    server.is_away = True
+    method, name = target.split()
+    assert (await get(path, name, method))[0] == 503
+    assert (await exchange(path, preferring(method, name, "respond-async, wait=7")))[0] == 200
+    assert server.waited[-1] == 7
+
+
+async def test_no_request_waits_for_longer_than_a_bound(server: SmallHost, path: Path) -> None:
+    server.is_away = True
+    await exchange(path, preferring("GET", "/v1/experiments", "wait=9999"))
+    assert server.waited == [50]
+
+
+async def test_a_host_is_drained_without_a_database(server: SmallHost, path: Path) -> None:
+    server.is_away = True
+    assert (await get(path, "/v1/drain", "POST"))[0] == 200
+    assert server.waited == []
+
+
 async def test_a_change_is_done_although_its_peer_hangs_up(server: SmallHost, path: Path) -> None:
     server.may_change.clear()
     _, writer = await asyncio.open_unix_connection(path)

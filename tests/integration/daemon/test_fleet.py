@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from optuna.trial import TrialState
+from structlog.testing import capture_logs
 
 from tests.factories import join, kill, linked, make_experiment, opened
+from tests.fleet.hosts import query
 from tests.postgres import PostgresServer
 from tests.waiting import until_async
 from tuned.daemon.fleet import Fleet
@@ -45,6 +47,16 @@ def host(
     )  # fmt: skip
 
 
+def break_updates(url: str, table: str, when: str = "") -> None:
+    """Makes the server refuse them with an error that is not its own."""
+    query(
+        url,
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = '22012'; END $$;"
+        f"CREATE TRIGGER broken BEFORE UPDATE ON {table} FOR EACH ROW {when} EXECUTE FUNCTION broken()",
+    )
+
+
 @asynccontextmanager
 async def beating(fleet: Fleet) -> AsyncIterator[list[Claimant]]:
     """It beats, and joins again when it is taken for dead: a list of its later claimants."""
@@ -53,7 +65,7 @@ async def beating(fleet: Fleet) -> AsyncIterator[list[Claimant]]:
     async def rejoin() -> None:
         later.append(await fleet.join())
 
-    task = asyncio.create_task(fleet.beat(rejoin))
+    task = asyncio.create_task(fleet.run(rejoin))
     try:
         yield later
     finally:
@@ -80,7 +92,9 @@ async def test_a_restart_settles_what_the_last_incarnation_left(database: Databa
     async with linked(database.url) as link:
         member = join(database, make_experiment(), claimant=await host(link).join())
         member.take(1)
-        await host(link).join()
+        again = host(link)
+        await again.join()
+        assert await again.settle_orphans()
         assert member.trial(0).state is TrialState.FAIL
         assert (member.now().free, member.now().held, member.now().trials) == (1, 0, 0)
 
@@ -127,6 +141,7 @@ async def test_a_silent_hosts_name_is_taken_over_when_it_has_expired(database: D
         successor = host(link, installation_id="two", expire=EXPIRE)
         async with asyncio.timeout(60):
             await successor.join()
+            await successor.settle_orphans()
         assert (rows(database)["h1"].installation_id, successor.waits_for_name) == ("two", False)
         assert member.trial(0).state is TrialState.FAIL
 
@@ -144,6 +159,37 @@ async def test_who_never_joined_has_nothing_to_leave(database: Database) -> None
     async with linked(database.url) as link:
         await host(link).leave()
         assert rows(database) == {}
+
+
+async def test_a_bug_in_a_beat_is_told_and_ends_nothing(postgresql_url: str) -> None:
+    with opened(postgresql_url) as database:
+        async with linked(database.url) as link:
+            fleet = host(link, interval=0.01)
+            await fleet.join()
+            break_updates(database.url, "t_host")
+            with capture_logs() as logged:
+                async with beating(fleet) as later:
+                    await until_async(lambda: logged, what="the bug to be logged", seconds=60)
+                    query(database.url, "DROP TRIGGER broken ON t_host")
+                    await until_async(
+                        lambda: rows(database)["h1"].beat >= 2, what="beats to go on", seconds=60
+                    )
+            assert (logged[0]["doing"], later) == ("beat", [])
+
+
+async def test_a_study_that_cannot_be_settled_does_not_hold_up_the_others(postgresql_url: str) -> None:
+    with opened(postgresql_url) as database:
+        bad = join(database, make_experiment(name="bad"), "silent")
+        good = join(database, make_experiment(name="good"), claimant=bad.claimant)
+        for member in (bad, good):
+            member.take(1)
+        kill(database, bad.claimant)
+        break_updates(database.url, "t_study", f"WHEN (OLD.study_id = {bad.status.study_id})")
+        async with linked(database.url) as link:
+            fleet = host(link)
+            await fleet.join()
+            assert not await fleet.settle_orphans()
+        assert (good.now().free, bad.now().free) == (1, 0)
 
 
 async def test_an_outage_makes_the_watch_begin_anew_and_hosts_join_after_it(postgres: PostgresServer) -> None:

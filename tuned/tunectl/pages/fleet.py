@@ -20,7 +20,12 @@ def hosts(canvas: Canvas, views: Sequence[HostView]) -> list[str]:
     columns = [Column("HOST", least=8), Column("STATE"), Column("SLOTS", is_right=True)]
     columns += [Column("GPUS", is_right=True)]
     columns += [Column("RUNNING", is_right=True), Column("LAST BEAT", is_right=True)]
-    return canvas.table([*columns, Column("TUNED"), Column("OPTUNA")], [_host_row(each) for each in views])
+    lines = canvas.table([*columns, Column("TUNED"), Column("OPTUNA")], [_host_row(each) for each in views])
+    for each in views:
+        if each["unreadable"]:
+            odd = f"cannot read in the row of {printable(each['name'])}: {printable(each['unreadable'])}"
+            lines.append(canvas.paint(odd, Colour.YELLOW))
+    return lines
 
 
 def _host_row(view: HostView) -> list[str | Cell]:
