@@ -22,10 +22,12 @@ from typing import Any
 
 import click
 import optuna
+from sqlalchemy import make_url
 
 from tests.fleet.hosts import FleetHost, query
 from tests.fleet.ledger import VALUE, Ledger
 from tests.fleet.verdict import Budget, Study, Verdict
+from tests.fleet.wire import Wire, wired_to
 from tests.postgres import PostgresServer, StopMode
 from tests.waiting import until
 from tuned.storage.settling import MOST_LOSSES
@@ -76,10 +78,14 @@ KINDS = (
 class Chaos:
     """The fleet, what is done to it, and when."""
 
-    def __init__(self, home: Path, server: PostgresServer, seed: int) -> None:
+    def __init__(self, home: Path, server: PostgresServer, wire: Wire, seed: int) -> None:
+        """The hosts reach the server, on which there is an empty database, by the wire."""
         self.server = server
+        self.wire = wire
+        self._is_read_only = False
         self.storage = server.create_database()
-        self.hosts = [FleetHost(home / f"h{n}", storage=self.storage, slots=SLOTS) for n in range(HOSTS)]
+        storage = make_url(wire.url).set(database=make_url(self.storage).database).render_as_string()
+        self.hosts = [FleetHost(home / f"h{n}", storage=storage, slots=SLOTS) for n in range(HOSTS)]
         self.ledger = Ledger(home / "ledger")
         self.experiments: dict[str, Kind] = {}
         self.faults: Counter[str] = Counter()
@@ -128,7 +134,7 @@ class Chaos:
     def _strike(self) -> None:
         faults: Sequence[Callable[[], str | None]] = (
             self._kill, self._kill, self._freeze, self._freeze_whole, self._terminate, self._cut, self._cut,
-            self._stop_database,
+            self._stop_database, self._refuse_writes, self._fall_silent, self._slow_down,
         )  # fmt: skip
         fault = self._random.choice(faults)()
         if fault is not None:
@@ -198,6 +204,38 @@ class Chaos:
         if not self.server.is_running:
             self.server.start()
 
+    def _refuse_writes(self) -> str | None:
+        if not self.server.is_running:
+            return None
+        self._set_read_only("on")
+        self._later(0.5, 8, self._take_writes)
+        return "database turned read-only"
+
+    def _take_writes(self) -> None:
+        if not self.server.is_running:
+            self._later(0.5, 1, self._take_writes)
+        elif self._is_read_only:
+            self._set_read_only("off")
+
+    def _set_read_only(self, setting: str) -> None:
+        self._is_read_only = setting == "on"
+        url = self.server.url()
+        query(url, f"ALTER SYSTEM SET default_transaction_read_only = {setting}")
+        query(url, "SELECT pg_reload_conf()")
+
+    def _fall_silent(self) -> str:
+        self.wire.fall_silent()
+        self._later(0.5, 12, self.wire.speak)
+        return "database fell silent"
+
+    def _slow_down(self) -> str:
+        self.wire.delay_seconds = self._random.uniform(0.01, 0.15)
+        self._later(1, 10, self._speed_up)
+        return "line slowed down"
+
+    def _speed_up(self) -> None:
+        self.wire.delay_seconds = 0.0
+
     def _launch(self, host: FleetHost) -> None:
         if not host.is_up:
             self._start(host)
@@ -207,6 +245,9 @@ class Chaos:
 
     def _start_what_is_down(self) -> None:
         self._start_database()
+        self._take_writes()
+        self.wire.speak()
+        self._speed_up()
         self._note_crashes()
         for host in self.hosts:
             self._thaw(host)
@@ -249,8 +290,8 @@ class Chaos:
 
 @contextmanager
 def chaos(home: Path, seed: int) -> Iterator[Chaos]:
-    with PostgresServer() as server:
-        made = Chaos(home, server, seed)
+    with PostgresServer() as server, wired_to(server.url()) as wire:
+        made = Chaos(home, server, wire, seed)
         try:
             for host in made.hosts:
                 host.start()

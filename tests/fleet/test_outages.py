@@ -18,6 +18,7 @@ from tests.acceptance.daemon import all_processes
 from tests.fleet.hosts import EXPIRE_SECONDS, Fleet, FleetHost, connect, query
 from tests.fleet.ledger import Evaluation, Ledger, now
 from tests.fleet.verdict import cause_of, host_of
+from tests.fleet.wire import wired_to
 from tests.postgres import PostgresServer
 from tests.small_disk import small_disk
 from tests.waiting import until
@@ -265,3 +266,109 @@ def test_results_of_a_host_stopped_in_an_outage_are_told_by_its_next_start(
     exposed.until_done("exp")
     once_each(ledger)
     assert query(exposed.storage, "SELECT count(*) FROM trials WHERE state = 'COMPLETE'") == [(4,)]
+
+
+def test_a_host_with_many_slots_on_a_slow_line_beats_and_tells(tmp_path: Path, postgresql_url: str) -> None:
+    ledger, unwanted = Ledger(tmp_path / "ledger"), {"database away", "host found dead"}
+    near = FleetHost(tmp_path / "near", storage=postgresql_url, slots=1)
+    with wired_to(postgresql_url) as wire, Fleet(tmp_path, wire.url) as fleet, closing(near):
+        [far] = fleet.start(1, slots=24)
+        near.start()
+        for host in (far, near):
+            host.until_joined()
+        wire.delay_seconds = 0.1
+        fleet.drop("exp", ledger.objective(pause="echo 0.2") + GRID.replace("high = 3", "high = 999"))
+        told = "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
+        # By then, looks that wait behind the claims of all slots would have come too late more than once.
+        until(lambda: query(postgresql_url, told)[0][0] >= 20, what="results to be told", seconds=120)
+        assert far.status()["database"]["pending_results"] <= 3
+        assert {record["event"] for record in (*far.logged(), *near.logged())}.isdisjoint(unwanted)
+        wire.delay_seconds = 0.0
+
+
+def test_a_server_that_takes_no_writes_is_away_and_can_still_be_read(
+    exposed: Fleet, server: PostgresServer, ledger: Ledger, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    [host] = exposed.start(1, slots=4)
+    begun(exposed, ledger, gate)
+
+    def refuse_writes(setting: str) -> None:
+        query(server.url(), f"ALTER SYSTEM SET default_transaction_read_only = {setting}")
+        query(server.url(), "SELECT pg_reload_conf()")
+
+    refuse_writes("on")
+    try:
+        until_away(exposed)
+        gate.open()
+        until_waiting(host, 4)
+        assert "takes no writes" in str(host.status()["database"]["message"])
+        assert host.summary("exp")["counts"]["running"] == 4
+        assert [each["name"] for each in host.status()["experiments"]] == ["exp"]
+    finally:
+        refuse_writes("off")
+    exposed.until_done("exp")
+    once_each(ledger)
+    assert [record["event"] for record in host.logged()].count("database away") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_told_once_with_its_own_advice_and_loses_nothing(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    with small_disk(megabytes=24) as disk, closing(FleetHost(disk.path / "h0", storage="", slots=4)) as host:
+        host.log = tmp_path / "daemon.log"
+        host.start()
+        host.drop("exp", ledger.objective(pause=gate.pause) + GRID)
+        until(lambda: len(ledger.evaluations("exp")) == 4, what="all points to be evaluated", seconds=60)
+        disk.fill()
+        gate.open()
+        until_waiting(host, 4)
+        until(lambda: is_away(host), what="the disk to be found full", seconds=60)
+        assert [each["name"] for each in host.status()["experiments"]] == ["exp"]
+        assert "make room on the disk" in host.tunectl("doctor").stdout
+        disk.clear()
+        host.until_in("done", "exp", seconds=90)
+        assert [record["event"] for record in host.logged()].count("database away") == 1
+    once_each(ledger)
+
+
+def test_a_database_file_that_is_gone_is_missed_and_gets_the_results_when_it_is_back(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    with closing(FleetHost(tmp_path / "h0", storage="", slots=4)) as host:
+        host.start()
+        host.drop("exp", ledger.objective(pause=gate.pause) + GRID)
+        until(lambda: len(ledger.evaluations("exp")) == 4, what="all points to be evaluated", seconds=60)
+        file, elsewhere = host.state / "tuned.db", tmp_path / "elsewhere"
+        file.rename(elsewhere)
+        gate.open()
+        until(lambda: is_away(host), what="the file to be missed", seconds=60)
+        until_waiting(host, 4)
+        assert "the database's file is gone" in host.tunectl("doctor").stdout
+        assert not file.exists()
+        elsewhere.rename(file)
+        host.until_in("done", "exp", seconds=90)
+        assert [trial["state"] for trial in host.trials("exp")] == ["COMPLETE"] * 4
+    once_each(ledger)
+
+
+def test_a_command_right_after_the_start_waits_for_the_database_and_says_so(
+    exposed: Fleet, server: PostgresServer, ledger: Ledger, tmp_path: Path
+) -> None:
+    [host] = exposed.start(1, slots=4)
+    begun(exposed, ledger, Gate(tmp_path / "gate"))
+    host.terminate()
+    host.wait(25)
+    server.stop()
+    host.start()
+    refused = host.tunectl("--timeout", "2", "cancel", "exp")
+    assert refused.returncode == 1
+    assert "waiting up to 2 s: the database " in refused.stderr
+    assert "(waited 2 s)" in refused.stderr
+    with host.tunectl_started("--timeout", "50", "cancel", "exp") as waiting:
+        server.start()
+        assert waiting.wait(60) == 0
+    host.until_in("cancelled", "exp")

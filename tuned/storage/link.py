@@ -1,8 +1,8 @@
 """The daemon's link to the database: calls in worker threads, and whether the database is reachable.
 
 The event loop never waits for the database itself. A caller that gets DatabaseAway waits with ``back``. One
-task retries with backoff, and all callers go on once it succeeds. The database is called back only after a
-call of the kind that failed has gone through, because a full disk or a lock lets others pass.
+task retries with backoff, and all callers go on once it succeeds. The database counts as back only after a
+call of each kind that failed has gone through, because a full disk or a lock lets others pass.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Link:
         #: Why the database is away, and what a person can do; None while it is reachable.
         self.message: str | None = None
         self.remedy = ""
-        #: The executor or the lane of the call that failed last, and whether one like it went through since.
-        self._suspect: object = None
+        #: The executors or lanes of calls that failed, and of which none has gone through since.
+        self._suspects: set[object] = set()
         self._is_proven = asyncio.Event()
         self._pause = FIRST_RETRY_SECONDS
         self._back_since = 0.0
@@ -198,7 +198,8 @@ class Link:
         except DatabaseAway as error:
             self._lose(error, kind)
             raise
-        if self._suspect is kind or self._suspect not in (self._beats, Lane.TELL, Lane.CLAIM):
+        self._suspects.discard(kind)
+        if self._suspects.isdisjoint((self._beats, Lane.TELL, Lane.CLAIM)):
             self._find_back()
         return found
 
@@ -226,7 +227,7 @@ class Link:
             self._events.publish("database-away", message=str(error))
         self.message, self.remedy = str(error), error.remedy
         if self._is_there.is_set():
-            self._suspect = kind
+            self._suspects.add(kind)
         self._is_proven.clear()
         self._is_there.clear()
         self._is_away.set()
@@ -247,6 +248,7 @@ class Link:
         if self.message is None or not self._is_there.is_set():
             return
         self.message, self.remedy = None, ""
+        self._suspects.clear()
         self._back_since = time.monotonic()
         self._is_proven.set()
         _log.info("database back")
@@ -275,7 +277,7 @@ class Link:
         return False
 
     async def _lets_through(self) -> bool:
-        """Lets calls go on; False if one fails before one of the kind that failed has gone through."""
+        """Lets calls go on; False if one fails before one of each kind that failed has gone through."""
         self._is_proven.clear()
         self._is_away.clear()
         self._is_there.set()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from tests.factories import Member, join, kill, make_experiment, opened, plain_optuna
 from tests.postgres import PostgresServer
@@ -21,7 +21,7 @@ from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.link import Link
 from tuned.storage.settling import settle_unheld, unheld_trials
-from tuned.storage.tables.schema import t_point
+from tuned.storage.tables.schema import t_host, t_point
 
 
 @pytest.fixture
@@ -103,6 +103,24 @@ async def test_hosts_of_different_versions_are_named_but_not_those_that_have_sto
         [finding] = await doctor.examine(settings, link, is_member=True)
     assert finding["code"] == "mixed-versions"
     assert finding["what"].endswith("versions of Optuna: 5.0.0 on a; 5.0.1 on b")
+
+
+async def test_a_host_whose_row_cannot_be_read_is_named(database: Database, settings: Settings) -> None:
+    hosts.register(database, "odd", "one", hosts.HostInfo())
+    with database.transaction() as connection:
+        connection.execute(update(t_host).values(info="{oops"))
+    async with linked(database.url) as link:
+        [finding] = await doctor.examine(settings, link, is_member=True)
+    assert (finding["code"], "odd" in finding["what"]) == ("unreadable-host", True)
+
+
+async def test_an_outage_comes_with_its_own_advice(
+    sqlite_url: str, settings: Settings, tmp_path: Path
+) -> None:
+    async with linked(sqlite_url) as link:
+        (tmp_path / "tuned.db").unlink()
+        [finding] = await doctor.examine(settings, link, is_member=True)
+    assert (finding["code"], "put it back" in finding["remedy"]) == ("database-away", True)
 
 
 async def test_a_database_that_is_away_is_told_beside_what_this_host_knows(

@@ -28,6 +28,11 @@ new    starting      2     0        0                 –  0.1.0  5.0.0
     )
 
 
+def test_a_row_that_cannot_be_read_is_named_below_the_hosts() -> None:
+    lines = fleet.hosts(PLAIN, [a_host(), a_host("odd", unreadable="beat, info")])
+    assert lines[3:] == ["cannot read in the row of odd: beat, info"]
+
+
 def test_a_retry_says_when_nothing_can_start() -> None:
     done = a_summary(state="done", trials=100)
     full = RetryView(freed=2, experiment=done, is_full=True, runs_here=False)
