@@ -115,7 +115,8 @@ class Database:
             return
         try:
             with self.transaction() as connection:
-                connection.execute(update(schema.t_meta).values(value=schema.t_meta.c.value))
+                version = schema.t_meta.c.name == "version"
+                connection.execute(update(schema.t_meta).where(version).values(value=schema.t_meta.c.value))
         except DBAPIError as error:
             raise DatabaseAway(f"the database cannot be used: {error.orig}".strip()) from error
 

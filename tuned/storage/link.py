@@ -44,7 +44,7 @@ SLOW_SECONDS = 10.0
 LOOK_SECONDS = 5.0
 
 #: If the database gives no answer within this time, the link cuts all connections.
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 15.0
 
 _PREPARING = "the database is being prepared"
 
