@@ -278,19 +278,34 @@ class Spool:
     def _reject(self, path: Path, problems: str, *, file: str | None = None) -> Path:
         target = self._free_path(Folder.REJECTED, file or path.name)
         explanation = target.with_name(f"{target.name}.error")
+        self._explain(explanation, problems)
+        try:
+            if (aside := self._move_rejected(path, target)) != target:
+                problems += f"; nobody but its owner may move a directory away, so it is now {aside}"
+                self._explain(explanation, problems)
+        except OSError:
+            explanation.unlink(missing_ok=True)
+            raise
+        _log.warning("experiment file rejected", file=target.name, problems=problems)
+        return aside
+
+    def _explain(self, explanation: Path, problems: str) -> None:
         text = problems.encode("utf-8", "backslashreplace") + b"\n"
         try:
             files.write(explanation, text, mode=0o640, group=self._group)
         except OSError as error:
             # A file that must not run is moved all the same; the log has the problems.
             _log.error("error file not written", file=explanation.name, error=str(error))
+
+    def _move_rejected(self, path: Path, target: Path) -> Path:
+        """To ``target``; another user's directory to a name beside it that is not looked at."""
         try:
-            files.move(path, target)
-        except OSError:
-            explanation.unlink(missing_ok=True)
-            raise
-        _log.warning("experiment file rejected", file=target.name, problems=problems)
-        return target
+            return files.move(path, target)
+        except PermissionError:
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                raise
+        names = (f"{target.name}.{number}.rejected" for number in itertools.count())
+        return files.move(path, next(at for at in map(self.path.joinpath, names) if not os.path.lexists(at)))
 
     def _free_path(self, folder: Folder, file: str) -> Path:
         """The first of NAME.toml, NAME.1.toml, ... that is free; only who has the lock puts files there."""

@@ -438,6 +438,26 @@ def test_a_file_we_may_not_read_stays_until_we_may_and_is_told_once(
 
 
 @as_root
+def test_whatever_another_user_puts_there_goes_out_of_the_way_and_is_explained() -> None:
+    with as_daemon_user(spool_owner=65534) as directory, Spool(directory) as spool:
+        for number in range(2):
+            os.setresuid(0, 0, 0)
+            (directory / "dir.toml").mkdir()
+            os.mkfifo(directory / "fifo.toml")
+            (directory / "link.toml").symlink_to("/etc/passwd")
+            for path in directory.glob("*.toml"):
+                os.chown(path, 1000, 1000, follow_symlinks=False)
+            os.setresuid(65534, 65534, 0)
+            assert [names(spool), list(directory.glob("*.toml"))] == [[], []]
+            assert (directory / f"dir.toml.{number}.rejected").is_dir()
+        kept = {path.name for path in (directory / "rejected").iterdir()}
+        assert {"fifo.toml", "fifo.1.toml", "link.toml", "link.1.toml"} <= kept
+        told = (directory / "rejected" / "dir.toml.error").read_text()
+        assert told.startswith("it is a directory, not a regular file; nobody but its owner may move")
+        assert str(directory / "dir.toml.1.rejected") in told
+
+
+@as_root
 def test_a_file_that_we_may_not_remove_is_not_taken_again_and_again(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
