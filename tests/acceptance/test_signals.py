@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -244,6 +245,36 @@ def test_a_daemon_that_is_killed_among_quick_trials_completes_each_point_once(da
     daemon.until_in("done", "quick")
     assert completed(daemon, "quick") == list(range(61))
     assert TrialState.RUNNING not in {state for state, _ in states(daemon, "quick")}
+
+
+def test_a_daemon_that_is_killed_again_and_again_leaves_nothing(daemon: Daemon) -> None:
+    detached = "(setsid sh -c 'sleep 1000 & wait' &); sleep 0.05"
+    text = an_experiment(
+        detached, high=500, more='[sampler]\nname = "grid"\n', count=daemon.count_file("left")
+    )
+    daemon.drop("left", text)
+    for begun in (1, 2, 4, 7):
+        until(lambda begun=begun: len(daemon.evaluations("left")) >= begun, what="some trials")  # type: ignore[misc]
+        daemon.kill()
+        # They wait for nobody: what ran goes at the next start.
+        until(lambda: not forking(daemon), what="the processes that fork trials to end")
+        daemon.start()
+    assert daemon.abort() == 0
+    assert daemon.processes() == set()
+    installation_id = json.loads((daemon.state / "installation.json").read_text())["installation_id"]
+    assert list(Path("/sys/fs/cgroup").rglob(f"trials/{installation_id}*")) == []
+
+
+def forking(daemon: Daemon) -> list[int]:
+    """The processes from which trials are forked, and the copies of them that wait."""
+    return [pid for pid in daemon.processes() if "tuned.worker" in cmdline(pid)]
+
+
+def cmdline(pid: int) -> str:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_text()
+    except OSError:
+        return ""
 
 
 # The start

@@ -41,7 +41,9 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
             f"{__version__} is installed and runs from the next start: tunectl drain --wait, then start tuned"
         )
         facts.append(("", Cell(due, Colour.YELLOW)))
-    facts.append(("  Limits", Cell(", ".join(view["limits"]) or "none can be kept here")))
+    # If there are none, each experiment that asks for some says so itself.
+    if limits := view["limits"]:
+        facts.append(("  Limits", Cell(", ".join(limits))))
     if gpus := view["gpus"]:
         facts.append(("  GPUs", Cell(", ".join(f"{each['id']} {_used_text(each['used'])}" for each in gpus))))
     facts.append(("  Spool", Cell(view["spool"])))

@@ -36,6 +36,13 @@ SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE
     )
 
 
+def test_status_speaks_of_limits_that_cannot_be_kept_only_to_experiments_that_ask_for_some() -> None:
+    assert "Limits" not in text(host_module.status(PLAIN, a_status(limits=[]), NOW))
+    asking = a_summary(note="trials run without the limit pids 64: this host has no control groups")
+    said = text(host_module.status(PLAIN, a_status(limits=[], experiments=[asking]), NOW))
+    assert "  minima  trials run without the limit pids 64" in said
+
+
 def test_status_says_that_another_version_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_module, "__version__", "0.2.0")
     said = text(host_module.status(PLAIN, a_status(), NOW))
