@@ -28,7 +28,7 @@ from tuned.experiment.experiment import parse
 from tuned.storage.database import Database
 from tuned.storage.settling import settle_orphans
 from tuned.storage.studies import close_if_over, set_state, study_statuses
-from tuned.storage.tables.schema import t_study
+from tuned.storage.tables.schema import studies, t_study
 
 ENDED = [StudyState.CANCELLED, StudyState.DONE]
 
@@ -65,6 +65,18 @@ def test_a_database_of_any_encoding_holds_any_definition(narrow_url: str) -> Non
         member.tell(member.take(kind="🎲"), 0.5)
         assert member.trial(0).params == {"kind": "🎲"}
     assert make_experiment(space=kind).adopt(definition) == experiment
+
+
+def test_a_study_that_another_program_renamed_is_found_unless_a_person_submits_its_file_anew(
+    database: Database,
+) -> None:
+    study_id = open_it(database, make_experiment()).study_id
+    with database.transaction() as connection:
+        connection.execute(update(studies).values(study_name="theirs"))
+    found = open_it(database, make_experiment(), is_new=False)
+    assert (found.study_id, found.name) == (study_id, "theirs")
+    assert open_it(database, make_experiment()).study_id != study_id
+    assert open_it(database, make_experiment(), is_new=False).name == "exp"
 
 
 @pytest.mark.parametrize("is_new", [True, False])
