@@ -91,6 +91,29 @@ def test_a_killed_daemon_that_is_not_restarted_is_settled_all_the_same(fleet: Fl
     until(lambda: fleet.states("settle") == ["FAIL"] * 2, what=f"the settlement\n{alpha.log()}", seconds=60)
 
 
+def test_a_trial_that_kills_the_daemon_again_and_again_does_not_end_it(fleet: Fleet, alpha: Host) -> None:
+    assert alpha.property("StartLimitIntervalUSec") == "0"
+    alpha.drop("killer", an_experiment("sleep 1; kill -KILL $PPID; sleep 1000", more=GRID))
+    until(lambda: int(alpha.property("NRestarts")) >= 4, what=f"restarts\n{alpha.log()}", seconds=120)
+    until(lambda: alpha.property("SubState") == "start-pre", what=f"the pause\n{alpha.log()}", seconds=60)
+    alpha.run("rm", "/var/spool/tuned/active/killer.toml")
+    until(lambda: alpha.is_active() == "active", what=f"the daemon\n{alpha.log()}", seconds=60)
+    assert alpha.trial_processes() == []
+    assert set(fleet.causes("killer")) == {"lost"}
+
+
+def test_a_process_that_moved_into_the_daemons_group_ends_with_its_trial(alpha: Host) -> None:
+    own = r"/sys/fs/cgroup$(sed -n 's,^0::\(.*\)/trials/.*,\1,p' /proc/self/cgroup)"
+    moves = "echo $$ > $0/supervisor/cgroup.procs && echo $$ > moved; exec sleep 1000"
+    waits = "until [ -s moved ]; do sleep 0.1; done; cat /proc/$(cat moved)/cgroup"
+    script = f"setsid --fork sh -c '{moves}' {own}; {waits}"
+    alpha.drop("moved", an_experiment(script, high=0))
+    alpha.until_in("done", "moved")
+    assert "/tuned.service/supervisor" in alpha.tunectl("logs", "moved")
+    assert alpha.trial_processes() == []
+    assert json.loads(alpha.tunectl("status", "--json"))["isolation"] == "cgroup"
+
+
 def test_a_frozen_daemon_is_restarted_by_the_watchdog(alpha: Host) -> None:
     alpha.override("WatchdogSec=4")
     alpha.run("systemctl", "restart", "tuned")
