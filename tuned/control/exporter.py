@@ -1,7 +1,7 @@
 """``/metrics`` over TCP, for a Prometheus that reads no Unix socket. Off unless the settings name an address.
 
-Whoever reaches the port may read the metrics, and nothing else: no other path is answered, and nothing can be
-changed. An address that cannot be used is told and tried again; it never ends the daemon.
+Everybody who reaches the port may read the metrics, and nothing else: no other path is answered, and nothing
+can be changed. An address that cannot be used is told and tried again; it never ends the daemon.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def hosts(session: Session, *, forgotten: str | None, as_json: bool) -> None:
     """List the hosts of the fleet.
 
     All that ever joined this database, the stopped and the dead ones too, until
-    they are forgotten. What the trials of a forgotten host found stays.
+    they are forgotten. Values that a forgotten host found stay.
     """
     if forgotten is None:
         view = session.client.get("/v1/hosts")
