@@ -206,7 +206,8 @@ class Member:
         return claimed
 
     def result(self, claimed: Claimed, *values: float, **ending: Any) -> Result:
-        """How an evaluation ended: without values, with a failure."""
+        """How an evaluation ended: without values, with a failure, unless it was pruned."""
+        has_failed = not values and not ending.get("is_pruned")
         return Result(
             study_id=claimed.study_id,
             study_uid=self.status.uid,
@@ -215,7 +216,7 @@ class Member:
             key=claimed.point.key,
             host=self.claimant.host,
             beginning=began(claimed, self.encoding),
-            ending=Ending(values=values or None, failure=None if values else CRASH, **ending),
+            ending=Ending(values=values or None, failure=CRASH if has_failed else None, **ending),
         )
 
     def tell(self, claimed: Claimed, *values: float, **ending: Any) -> TellOutcome:

@@ -27,6 +27,7 @@ def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:
         name=name,
         state="open",
         note="",
+        ended_by=None,
         directions=["maximize"],
         running=1,
         counts=a_count(complete=40, reused=2, failed=3, skipped=1, running=2),

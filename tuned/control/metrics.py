@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tuned.domain.ending import Cause
+from tuned.domain.ending import Cause, EndState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +45,8 @@ BUCKETS_SECONDS = (
     21 * _DAY,
 )  # fmt: skip
 
-_COMPLETE, _FAILED = "complete", "failed"
+#: The label of each state in which an evaluation ends.
+_STATES = {EndState.COMPLETE: "complete", EndState.PRUNED: "pruned", EndState.FAIL: "failed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,21 +87,23 @@ class Endings:
             registry=self.registry, buckets=BUCKETS_SECONDS,
         )  # fmt: skip
         # A rate needs a value before the first one.
-        for cause in ("", *(each for each in Cause if each is not Cause.LOST)):
-            self._ended.labels(_FAILED if cause else _COMPLETE, cause)
-        for state in (_COMPLETE, _FAILED):
-            self._seconds.labels(state)
+        for cause in Cause:
+            if cause is not Cause.LOST:
+                self._ended.labels(_STATES[EndState.FAIL], cause)
+        for state in EndState:
+            self._seconds.labels(_STATES[state])
+            if state is not EndState.FAIL:
+                self._ended.labels(_STATES[state], "")
 
     def count(self, ending: Ending, seconds: float) -> None:
-        self._count(None if ending.failure is None else ending.failure.cause, seconds)
+        self._count(ending.state, None if ending.failure is None else ending.failure.cause, seconds)
 
     def count_aborted(self, seconds: float) -> None:
-        self._count(Cause.ABORTED, seconds)
+        self._count(EndState.FAIL, Cause.ABORTED, seconds)
 
-    def _count(self, cause: Cause | None, seconds: float) -> None:
-        state = _COMPLETE if cause is None else _FAILED
-        self._ended.labels(state, "" if cause is None else cause.value).inc()
-        self._seconds.labels(state).observe(seconds)
+    def _count(self, state: EndState, cause: Cause | None, seconds: float) -> None:
+        self._ended.labels(_STATES[state], "" if cause is None else cause.value).inc()
+        self._seconds.labels(_STATES[state]).observe(seconds)
 
 
 def render(status: Status, local: Local, endings: Endings) -> bytes:

@@ -204,7 +204,8 @@ class Experiments:
         if outcome is not TellOutcome.TOLD:
             search.log.warning("result came late", trial=result.number, became=outcome.value)
         search.note_told(result)
-        if search.state is not SearchState.WORKING or search.status.is_full or search.status.is_exhausted:
+        is_over = search.status.is_full or search.status.is_exhausted or result.ending.stops_search
+        if search.state is not SearchState.WORKING or is_over:
             await self._look_at(search)
         self._scheduler.wake()
 
@@ -308,7 +309,11 @@ class Experiments:
         if into is Folder.DONE:
             self._remember(search)
         search.log.info(
-            "experiment over", became=into.value, trials=search.status.trials, visited=search.status.visited
+            "experiment over",
+            became=into.value,
+            ended_by=search.status.ended_by,
+            trials=search.status.trials,
+            visited=search.status.visited,
         )
         search.announce_state()
 

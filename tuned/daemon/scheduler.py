@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +24,7 @@ from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Ending
 from tuned.errors import DatabaseAway
 from tuned.search.search import Shortfall
+from tuned.storage.queries.facts import study_facts
 from tuned.storage.reasons import reason_of
 from tuned.storage.settling import give_back, settle_own
 from tuned.systemd import log
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from tuned.daemon.teller import Teller
     from tuned.search.search import Search
     from tuned.storage.link import Link
+    from tuned.worker.channel import StudyFacts
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -241,6 +244,7 @@ class Scheduler:
             slot=slot,
             start=self._servers.start_of(search.experiment, search.status.uid),
             cards=cards,
+            answer=functools.partial(self._facts_of, claimed.study_id),
         )
         with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
             _log.info(
@@ -264,6 +268,13 @@ class Scheduler:
                 self._teller.put(search.result(running.claimed, self._site.host, ending))
                 _log_ending(ending, evaluation.attempt)
                 search.count_ending(ending)
+
+    async def _facts_of(self, study_id: int) -> StudyFacts | None:
+        try:
+            return await self._insist(lambda: self._link.call(study_facts, study_id))
+        except Exception:  # noqa: BLE001 (the edge of a request: its trial must not wait for ever)
+            _log.exception("a trial's question cannot be answered", study_id=study_id)
+            return None
 
     async def _give_back(self, claimed: Claimed, reason: str) -> None:
         """Ends a trial that was not evaluated, and frees its point."""
@@ -296,5 +307,7 @@ def _log_ending(ending: Ending, attempt: int) -> None:
     failure = ending.failure
     if failure is not None:
         _log.warning("trial failed", cause=failure.cause.value, reason=failure.message, attempt=attempt)
+    elif ending.is_pruned:
+        _log.info("trial pruned", values=ending.values, attempt=attempt)
     else:
         _log.info("trial complete", values=ending.values, attempt=attempt)

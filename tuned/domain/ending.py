@@ -1,4 +1,4 @@
-"""How one evaluation ended: with values, or with a failure and its cause.
+"""How one evaluation ended: with values, pruned, or with a failure and its cause.
 
 Owns values only; it must never decide whether to try again, or which state the point gets.
 """
@@ -40,12 +40,25 @@ class Failure:
         return {"cause": self.cause.value, "message": self.message, **self.detail}
 
 
+class EndState(StrEnum):
+    """The state of a trial that ended by itself, by Optuna's name."""
+
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How one evaluation ended: with values, or with a failure; never with both or neither."""
+    """How one evaluation ended: with values, pruned, or with a failure."""
 
+    #: Of a pruned one: its last report, or None without reports.
     values: tuple[float, ...] | None = None
     failure: Failure | None = None
+    #: The objective itself gave the point up.
+    is_pruned: bool = False
+    #: The objective asked for the end of the whole search.
+    stops_search: bool = False
     #: Intermediate values by step, in the order in which they were reported.
     intermediate: dict[int, float] = field(default_factory=dict)
     #: User attributes that the trial gave itself, by name, as JSON.
@@ -57,6 +70,14 @@ class Ending:
     def attempts(self) -> int:
         return 1 + len(self.retried)
 
+    @property
+    def state(self) -> EndState:
+        if self.failure is not None:
+            return EndState.FAIL
+        return EndState.PRUNED if self.is_pruned else EndState.COMPLETE
+
     def __post_init__(self) -> None:
-        if (self.values is None) == (self.failure is None):
-            raise ValueError("an ending has either values or a failure")
+        if self.failure is not None and (self.is_pruned or self.values is not None):
+            raise ValueError("an ending with a failure has no values, and is not pruned")
+        if self.state is EndState.COMPLETE and self.values is None:
+            raise ValueError("an ending has values, is pruned or has a failure")

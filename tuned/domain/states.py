@@ -90,6 +90,8 @@ class PointState(StrEnum):
     HELD = "held"
     DONE = "done"
     FAILED = "failed"
+    #: Its evaluation gave it up: it has no value, and no person needs to mend anything.
+    PRUNED = "pruned"
 
     @property
     def is_visited(self) -> bool:
@@ -97,14 +99,16 @@ class PointState(StrEnum):
 
 
 #: No host draws a visited point again by accident. The study is done once all points are visited.
-VISITED = frozenset({PointState.DONE, PointState.FAILED})
+VISITED = frozenset({PointState.DONE, PointState.FAILED, PointState.PRUNED})
 
 POINT_TRANSITIONS: dict[PointState, frozenset[PointState]] = {
-    # Done or failed at once by a result whose claim was settled, or whose claim the database has forgotten.
-    PointState.FREE: frozenset({PointState.HELD, PointState.DONE, PointState.FAILED}),
-    PointState.HELD: frozenset({PointState.FREE, PointState.DONE, PointState.FAILED}),
+    # Ended at once by a result whose claim was settled, or whose claim the database has forgotten.
+    PointState.FREE: frozenset({PointState.HELD, PointState.DONE, PointState.FAILED, PointState.PRUNED}),
+    PointState.HELD: frozenset({PointState.FREE, PointState.DONE, PointState.FAILED, PointState.PRUNED}),
     # A value came late, after the trial was declared lost, or a person wants it evaluated again.
     PointState.FAILED: frozenset({PointState.DONE, PointState.FREE}),
+    # A value came late, of an evaluation that another host had begun before.
+    PointState.PRUNED: frozenset({PointState.DONE}),
     PointState.DONE: frozenset(),
 }
 

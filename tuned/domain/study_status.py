@@ -27,6 +27,8 @@ class StudyStatus:
     #: The time left for new trials to start: all of it before the first claim, None without a limit.
     seconds_left: float | None
     visited: int
+    #: Why it ends or has ended, for people; None while nothing has ended it.
+    ended_by: str | None = None
     #: Points that were aborted or lost. Hosts evaluate them again before they draw new ones.
     free: int = 0
     #: Points that a host of the fleet holds now.
@@ -44,8 +46,10 @@ class StudyStatus:
 
     @property
     def is_full(self) -> bool:
+        """No trial may start any more: the budget is used up, or a trial stopped the search."""
         return (
-            (self.trials_limit is not None and self.trials >= self.trials_limit)
+            self.ended_by is not None
+            or (self.trials_limit is not None and self.trials >= self.trials_limit)
             or (self.evaluations_limit is not None and self.evaluations >= self.evaluations_limit)
             or (self.seconds_left is not None and self.seconds_left <= 0)
         )

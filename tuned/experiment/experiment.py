@@ -65,11 +65,12 @@ class Experiment:
 
     @property
     def worker_arguments(self) -> tuple[str, ...]:
-        """The arguments of a process that calls a Python function: its name, place and space (JSON)."""
+        """The arguments of a process that calls a Python function: its name, place, space and directions."""
         objective = self.objective
         assert objective.python is not None
         place = objective.path or objective.workdir or ""
-        return objective.python, place, json.dumps(_space(self.space), separators=(",", ":"))
+        space = json.dumps(_space(self.space), separators=(",", ":"))
+        return objective.python, place, space, json.dumps(self.directions)
 
 
 def parse(content: bytes, file: str) -> Experiment:

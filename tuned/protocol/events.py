@@ -32,6 +32,8 @@ class EventFields(TypedDict, total=False):
     #: Of a host or of an experiment, after the event.
     state: str
     note: str
+    #: Of an experiment: why it ends or has ended.
+    ended_by: str | None
     #: The file's name in the spool, without directories.
     file: str
     message: str

@@ -32,6 +32,8 @@ class ExperimentSummary(TypedDict):
     state: StudyStateName
     #: Why it is in this state, if that is not plain: "paused after 10 failures in a row on this host".
     note: str
+    #: Why it ends or has ended: "100 trials", "stopped by trial 41 on h3"; None while nothing has ended it.
+    ended_by: str | None
     directions: list[Literal["minimize", "maximize"]]
     #: How many evaluations run on this host now; ``counts.running`` is the fleet's.
     running: int

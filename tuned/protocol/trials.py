@@ -49,7 +49,7 @@ class TrialView(TypedDict):
 class PointView(TypedDict):
     """One point, as the database has it now."""
 
-    state: Literal["free", "held", "done", "failed"]
+    state: Literal["free", "held", "done", "failed", "pruned"]
     #: The trial that holds it, or held it last, and its host; None if nobody ever did.
     trial: int | None
     host: str | None

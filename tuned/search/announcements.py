@@ -29,8 +29,14 @@ class Announcements:
         self._events = events
         self._experiment = experiment
 
-    def state(self, state: StudyState, note: str) -> None:
-        self._events.publish("experiment-state", experiment=self._experiment, state=state.value, note=note)
+    def state(self, state: StudyState, note: str, ended_by: str | None) -> None:
+        self._events.publish(
+            "experiment-state",
+            experiment=self._experiment,
+            state=state.value,
+            note=note,
+            ended_by=ended_by,
+        )
 
     def started(self, claimed: Claimed, slot: int) -> None:
         self._events.publish(
@@ -40,14 +46,14 @@ class Announcements:
 
     def ended(self, result: Result) -> None:
         """The database has the result of an evaluation."""
-        failure = result.ending.failure
+        ending = result.ending
         self._events.publish(
             "trial-ended",
             experiment=self._experiment,
             trial=result.number,
-            state="COMPLETE" if failure is None else "FAIL",
-            values=_listed(result.ending.values),
-            failure=None if failure is None else _view(failure),
+            state=ending.state.value,
+            values=_listed(ending.values),
+            failure=None if ending.failure is None else _view(ending.failure),
         )
 
     def duplicate(self, duplicate: Duplicate) -> None:

@@ -234,7 +234,7 @@ class Search:
             raise
 
     def announce_state(self) -> None:
-        self.announce.state(self.status.state, self.note)
+        self.announce.state(self.status.state, self.note, self.status.ended_by)
 
     def look(self, status: StudyStatus) -> None:
         """Takes note of where the study stands; the next claims find out whether that helps.

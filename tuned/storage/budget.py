@@ -66,7 +66,7 @@ _CHARGE = (
 )
 
 _CHARGE_NEW = _CHARGE.where(t_study.c.state == StudyState.OPEN, WITHIN_BUDGET).where(
-    is_below(t_study.c.visited, t_study.c.size)
+    is_below(t_study.c.visited, t_study.c.size), t_study.c.ended_by.is_(None)
 )
 
 #: For an evaluation that has begun already: time and a pause do not stop it.

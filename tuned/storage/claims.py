@@ -350,7 +350,7 @@ class Claims:
 
     def _policy(self, candidate: Candidate, twin: Twin) -> Action | None:
         """The action that ``[dedup]`` sets for this twin; None to evaluate the point again."""
-        if twin.state is PointState.FAILED:
+        if twin.state in (PointState.FAILED, PointState.PRUNED):
             policy = Action.RESAMPLE.value
         elif twin.state is PointState.DONE:
             policy = self._dedup.on_complete

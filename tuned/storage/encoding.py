@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from optuna.distributions import BaseDistribution, distribution_to_json
 
 from tuned.domain.result import ParamRow
-from tuned.domain.space import (
-    CategoricalParameter,
-    FloatParameter,
-    IntParameter,
-    Parameter,
-    Point,
-    Space,
-    Value,
-)
+from tuned.domain.space import Point, Space, Value
+from tuned.worker.distributions import distributions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,9 +19,7 @@ class Encoding:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self.distributions: dict[str, BaseDistribution] = {
-            parameter.name: _distribution(parameter) for parameter in space.parameters
-        }
+        self.distributions = distributions(space.parameters)
         self._json = {name: distribution_to_json(d) for name, d in self.distributions.items()}
 
     def rows(self, point: Point) -> list[ParamRow]:
@@ -63,19 +48,3 @@ class Encoding:
         return self.space.point(
             {name: d.to_external_repr(rows[name]) for name, d in self.distributions.items()}
         )
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    match parameter:
-        case IntParameter():
-            # Optuna warns unless a step reaches the upper bound.
-            high = parameter.at(parameter.size - 1)
-            return IntDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
-        case FloatParameter(step=None):
-            return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
-        case FloatParameter():
-            size = parameter.size
-            assert size is not None
-            return FloatDistribution(parameter.low, parameter.at(size - 1), step=parameter.step)
-        case CategoricalParameter():
-            return CategoricalDistribution(parameter.choices)

@@ -11,9 +11,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select
+from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tuned.config.spans import format_span
 from tuned.domain.states import PointState, StudyState
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
@@ -132,6 +133,7 @@ def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int
         evaluations_limit=row.evaluations_limit,
         seconds_left=row.seconds_left,
         visited=row.visited,
+        ended_by=row.ended_by,
         free=counts.get((row.study_id, PointState.FREE), 0),
         held=counts.get((row.study_id, PointState.HELD), 0),
         waiting=tuple(waiting),
@@ -165,7 +167,10 @@ def _set_state(connection: Connection, study_id: int, state: StudyState) -> None
 
 
 def close_if_over(database: Database, study_id: int) -> bool:
-    """Ends a study if its budget is full or its space is exhausted, and no host holds a point of it."""
+    """Ends a study in which no trial may start any more, if no host holds a point of it.
+
+    Its budget is full, its space is exhausted, or a trial stopped it.
+    """
     held = exists().where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD)
     try:
         # Under the study's lock no claim is in flight, so none can come between the check and the end.
@@ -173,13 +178,40 @@ def close_if_over(database: Database, study_id: int) -> bool:
             ended = connection.execute(
                 move_study(StudyState.DONE).where(
                     t_study.c.study_id == study_id,
-                    or_(not_(WITHIN_BUDGET), t_study.c.visited >= t_study.c.size),
+                    or_(
+                        not_(WITHIN_BUDGET),
+                        t_study.c.visited >= t_study.c.size,
+                        t_study.c.ended_by.is_not(None),
+                    ),
                     ~held,
                 )
             )
-            return affected(ended) == 1
+            if affected(ended) == 0:
+                return False
+            _note_end(connection, study_id)
+            return True
     except NotFound:
         return False
+
+
+def _note_end(connection: Connection, study_id: int) -> None:
+    """Notes why a study has ended, unless a trial stopped it."""
+    mine = t_study.c.study_id == study_id
+    study = connection.execute(select(t_study).where(mine)).one()
+    if study.ended_by is None:
+        connection.execute(update(t_study).where(mine).values(ended_by=_end_of(study)))
+
+
+def _end_of(study: Row[Any]) -> str:
+    if study.size is not None and study.visited >= study.size:
+        return f"all {study.size} points visited"
+    for limit, count, unit in (
+        (study.trials_limit, study.trials, "trials"),
+        (study.evaluations_limit, study.evaluations, "evaluations"),
+    ):
+        if limit is not None and count >= limit:
+            return f"{count} {unit}"
+    return f"{format_span(study.seconds_limit)} are over"
 
 
 def read_system_attributes(database: Database, study_id: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Integer, Row, bindparam, case, exists, func, insert, or_, select, update
 
 from tuned.domain.claim import Origin, TrialKind
-from tuned.domain.ending import Ending
+from tuned.domain.ending import Ending, EndState
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
@@ -112,18 +112,25 @@ _COUNT = (
     .where(t_study.c.study_id == bindparam("study"))
     .values(
         visited=t_study.c.visited + _is_visit,
-        complete=t_study.c.complete + bindparam("has_value"),
-        failed=t_study.c.failed + bindparam("has_none"),
+        complete=t_study.c.complete + bindparam("is_complete"),
+        failed=t_study.c.failed + bindparam("is_failed"),
+        pruned=t_study.c.pruned + bindparam("is_pruned"),
+        # The first request to stop the search stands.
+        ended_by=func.coalesce(t_study.c.ended_by, bindparam("stopped_by", type_=t_study.c.ended_by.type)),
     )
 )
 
-_VISIT = {
-    verdict: move_point(verdict, since=PointState.HELD).where(*_MINE)
-    for verdict in (PointState.DONE, PointState.FAILED)
+#: The state of the point whose trial ended so.
+_VERDICTS = {
+    EndState.COMPLETE: PointState.DONE,
+    EndState.PRUNED: PointState.PRUNED,
+    EndState.FAIL: PointState.FAILED,
 }
 
+_VISIT = {verdict: move_point(verdict, since=PointState.HELD).where(*_MINE) for verdict in _VERDICTS.values()}
+
 #: A point that a trial gets for good, whoever has it.
-_TAKE = {verdict: move_point(verdict) for verdict in (PointState.DONE, PointState.FAILED)}
+_TAKE = {verdict: move_point(verdict) for verdict in _VERDICTS.values()}
 
 _NOTE = (
     update(t_host)
@@ -133,12 +140,11 @@ _NOTE = (
 
 
 def _end(connection: Connection, result: Result, receipt: Receipt | None) -> None:
-    ending = result.ending
-    state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
+    ending, state = result.ending, result.ending.state
     fence = {
         "claim": result.claim_id,
         "uid": trial_rows.stored_attribute(result.study_uid),
-        "ended": state,
+        "ended": TrialState[state],
         "now": trial_rows.utc_now(),
     }
     finished = connection.execute(_FINISH, fence).first()
@@ -147,12 +153,11 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
     _check_objectives(ending, finished.objectives)
     trial_id = finished.trial_id
     mine = {"study": result.study_id, "trial": trial_id}
-    failed = ending.failure is not None
     statements.run(
         connection,
         # Count before the verdict, because the verdict ends our hold on the point.
-        statements.Statement(_COUNT, {**mine, "has_value": int(not failed), "has_none": int(failed)}),
-        statements.Statement(_VISIT[_verdict(ending)], mine),
+        statements.Statement(_COUNT, {**mine, **_counted(state, _stopped_by(result))}),
+        statements.Statement(_VISIT[_VERDICTS[state]], mine),
         trial_rows.values(trial_id, ending.values or ()),
         trial_rows.user_attributes(trial_id, _attributes(ending)),
         trial_facts.ended(
@@ -171,8 +176,14 @@ def _check_objectives(ending: Ending, objectives: int) -> None:
         raise ValueError(f"it has {len(ending.values)} values, and the study {objectives} objectives")
 
 
-def _verdict(ending: Ending) -> PointState:
-    return PointState.DONE if ending.failure is None else PointState.FAILED
+def _counted(state: EndState | None, stopped_by: str | None) -> dict[str, Any]:
+    """The columns of the study that count one more trial; without a state none."""
+    return {
+        "is_complete": int(state is EndState.COMPLETE),
+        "is_failed": int(state is EndState.FAIL),
+        "is_pruned": int(state is EndState.PRUNED),
+        "stopped_by": stopped_by,
+    }
 
 
 def _noted(result: Result, receipt: Receipt | None) -> statements.Statement | None:
@@ -181,6 +192,11 @@ def _noted(result: Result, receipt: Receipt | None) -> statements.Statement | No
         return None
     values = {"teller": result.host, "record": receipt.record, "after": receipt.after}
     return statements.Statement(_NOTE, values)
+
+
+def _stopped_by(result: Result) -> str | None:
+    """Why the study ends with this trial; None if it goes on."""
+    return f"stopped by trial {result.number} on {result.host}" if result.ending.stops_search else None
 
 
 def _is_same_study(connection: Connection, result: Result) -> bool:
@@ -227,8 +243,8 @@ def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> T
 def _let_go(connection: Connection, result: Result, own: Row[Any, Any, Any]) -> None:
     """Ends our hold on the point if another program ended our trial."""
     mine = {"study": result.study_id, "trial": own.trial_id}
-    verdict = PointState.DONE if own.state is TrialState.COMPLETE else PointState.FAILED
-    connection.execute(_COUNT, {**mine, "has_value": 0, "has_none": 0})
+    connection.execute(_COUNT, {**mine, **_counted(None, None)})
+    verdict = _VERDICTS[EndState(own.state.name)] if own.state.is_finished() else PointState.FAILED
     connection.execute(_VISIT[verdict], mine)
 
 
@@ -242,8 +258,8 @@ def _point(connection: Connection, result: Result) -> Row[Any] | None:
 
 
 def _is_wanted(result: Result, own: Row[Any, Any, Any] | None, point: Row[Any] | None) -> bool:
-    """A value is wanted by each point that has none, a failure only by a point that nobody cares for."""
-    if result.ending.values is None:
+    """A value is wanted by each point that has none, any other end only by a point that nobody cares for."""
+    if result.ending.state is not EndState.COMPLETE:
         return own is None and (point is None or point.state == PointState.FREE)
     is_complete = own is not None and own.state is TrialState.COMPLETE
     return not is_complete and (point is None or point.state != PointState.DONE)
@@ -259,7 +275,6 @@ def _write(
         # Another host evaluates it again meanwhile, and keeps its claim as a repetition.
         _make_repetition(connection, result)
     _give_point(connection, result, given.trial_id)
-    state = TrialState.FAIL if ending.values is None else TrialState.COMPLETE
     attributes = {"HOST": {"host": result.host}, **_attributes(ending)}
     if own is not None:
         attributes["LATE_OF"] = own.number
@@ -267,7 +282,7 @@ def _write(
     statements.run(
         connection,
         trial_rows.trial(
-            result.study_id, given.trial_id, given.number, state,
+            result.study_id, given.trial_id, given.number, TrialState[ending.state],
             started=beginning.started if is_renewed else None,
         ),
         trial_rows.params(given.trial_id, beginning.params),
@@ -296,7 +311,6 @@ def _charge_ended(
 ) -> Row[Any]:
     """Charges what was refunded or forgotten, but never beyond the budget. Returns ``NEXT_TRIAL``."""
     newly_visited = 0 if point is not None and PointState(point.state).is_visited else 1
-    has_value = int(result.ending.values is not None)
     study = t_study.c
     count = bindparam("evaluations", type_=Integer)
     is_within = or_(study.evaluations_limit.is_(None), study.evaluations + count <= study.evaluations_limit)
@@ -306,8 +320,10 @@ def _charge_ended(
         .where(study.study_id == bindparam("study"))
         .values(
             visited=study.visited + newly_visited,
-            complete=study.complete + has_value,
-            failed=study.failed + 1 - has_value,
+            complete=study.complete + bindparam("is_complete"),
+            failed=study.failed + bindparam("is_failed"),
+            pruned=study.pruned + bindparam("is_pruned"),
+            ended_by=func.coalesce(study.ended_by, bindparam("stopped_by", type_=study.ended_by.type)),
             trials=case((is_below(study.trials, study.trials_limit), study.trials + 1), else_=study.trials),
             evaluations=case(
                 (is_within, study.evaluations + count),
@@ -316,7 +332,11 @@ def _charge_ended(
             ),
         )
         .returning(*trial_rows.NEXT_TRIAL),
-        {"study": result.study_id, "evaluations": evaluations},
+        {
+            "study": result.study_id,
+            "evaluations": evaluations,
+            **_counted(result.ending.state, _stopped_by(result)),
+        },
     ).one()
 
 
@@ -325,7 +345,7 @@ def _give_point(connection: Connection, result: Result, trial_id: int) -> None:
     ended = {"trial_id": trial_id, "incarnation": ""}
     place = {"study_id": result.study_id, "key": result.key, "replica": 0}
     here = [t_point.c[name] == value for name, value in place.items()]
-    verdict = _verdict(result.ending)
+    verdict = _VERDICTS[result.ending.state]
     if affected(connection.execute(_TAKE[verdict].where(*here).values(**ended))) == 0:
         connection.execute(insert(t_point).values(**place, **ended, state=verdict))
 

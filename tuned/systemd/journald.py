@@ -35,6 +35,7 @@ MESSAGE_IDS = {
     "limits not kept": "1a480934f7e34445931da1a3df27a36b",
     "trial started": "1f200352193f40c8a2f8c7ad624cc544",
     "trial complete": "ecaed2d687d8400896440bd9b9eade17",
+    "trial pruned": "a552d168dc894317ac796a327beb6de7",
     "trial failed": "9219bb3a553a466693148aa53ecf38cd",
     "trial retried": "90f3255cd6cb440b98d901c7a15dfb61",
     "trial aborted": "31d24ab216f048e5a80a7f5c177f8be1",

@@ -16,6 +16,7 @@ from tuned.domain.ending import CRASHES, Ending, Failure
 from tuned.systemd import log
 from tuned.trial import cgroup, process
 from tuned.trial import launch as launch_module
+from tuned.trial.channel import Answer, nothing_known
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -82,6 +83,8 @@ class Evaluation:
     start: launch_module.Start
     #: The GPUs that it has, by id.
     cards: tuple[str, ...] = ()
+    #: Tells an objective how its study stands.
+    answer: Answer = nothing_known
     #: 1 for the first attempt.
     attempt: int = 1
     #: Intermediate values of the running attempt, by step.
@@ -118,7 +121,9 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
 async def _attempt(evaluation: Evaluation) -> Ending:
     reports = evaluation.reports
     try:
-        return await process.run(_launch(evaluation), evaluation.start, reports.__setitem__, log.trial_output)
+        return await process.run(
+            _launch(evaluation), evaluation.start, reports.__setitem__, log.trial_output, evaluation.answer
+        )
     finally:
         log.trial_output_ended()
 
@@ -135,6 +140,7 @@ def _launch(evaluation: Evaluation) -> launch_module.Launch:
         timeout_seconds=objective.timeout,
         objectives=len(evaluation.experiment.directions),
         pattern=objective.pattern,
+        is_objective=objective.python is not None,
         mark=f"{site.state.installation_id}/{evaluation.claimed.candidate.claim_id}",
         cgroups=site.cgroups,
         resources=evaluation.experiment.resources,

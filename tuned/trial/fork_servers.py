@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuned.experiment.experiment import Experiment
-    from tuned.trial.launch import Launch, Start
+    from tuned.trial.launch import Launch, Outputs, Start
 
 
 #: How long a server that is not needed any more may take to end by itself.
@@ -77,29 +77,29 @@ class ForkServer:
         #: One at a time asks for a trial; the others would wait for the same import anyway.
         self._lock = asyncio.Lock()
 
-    async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree:
+    async def start(self, launch: Launch, outputs: Outputs) -> Tree:
         """Forks a trial. If its import failed, that is the trial.
 
         Raises OSError if the module cannot be forked, or this host has no more processes.
         """
         self.beginning += 1
         try:
-            return await self._start(launch, stdout, stderr)
+            return await self._start(launch, outputs)
         finally:
             self.beginning -= 1
 
-    async def _start(self, launch: Launch, stdout: int, stderr: int) -> Tree:
+    async def _start(self, launch: Launch, outputs: Outputs) -> Tree:
         async with self._lock:
             if self._process is not None:
                 self._process.ahead = self.ahead
             try:
-                if self._process is not None and (tree := await self._process.start(launch, stdout, stderr)):
+                if self._process is not None and (tree := await self._process.start(launch, outputs)):
                     return tree
                 await self._end(0)
-                if failed := await self._begin(launch, stdout, stderr):
+                if failed := await self._begin(launch, outputs):
                     return failed
                 assert self._process is not None
-                if tree := await self._process.start(launch, stdout, stderr):
+                if tree := await self._process.start(launch, outputs):
                     return tree
             except LimitRefused:
                 raise
@@ -119,7 +119,7 @@ class ForkServer:
         if ended is not None:
             await ended.end(patience_seconds)
 
-    async def _begin(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
+    async def _begin(self, launch: Launch, outputs: Outputs) -> Tree | None:
         """Has it ready to fork; if it imports, then with the output of the trial that needs it.
 
         If the import failed, how it ended.
@@ -130,8 +130,8 @@ class ForkServer:
         with theirs:
             try:
                 # The rest of its standard error is for the daemon's own log.
-                outputs = (stdout, stderr) if name else (subprocess.DEVNULL, None)
-                tree = self._spawn(launch, theirs, *outputs)
+                stdout, stderr = outputs[:2] if name else (subprocess.DEVNULL, None)
+                tree = self._spawn(launch, theirs, stdout, stderr)
             except BaseException:
                 ours.close()
                 raise
@@ -183,8 +183,8 @@ class ForkServers:
     def start_of(self, experiment: Experiment, uid: str) -> Start:
         """How a trial of this experiment begins."""
 
-        async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
-            return await self._server(experiment, uid).start(launch, stdout, stderr)
+        async def start(launch: Launch, outputs: Outputs) -> Tree:
+            return await self._server(experiment, uid).start(launch, outputs)
 
         return start
 

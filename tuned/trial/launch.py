@@ -60,10 +60,15 @@ class Launch:
     removed_if_empty: tuple[Path, ...] = ()
     #: Between SIGTERM and SIGKILL when the tree is killed.
     grace_seconds: float = 0.0
+    #: It is a Python objective, which reports on a socket of its own, and not on standard output.
+    is_objective: bool = False
 
 
-#: Begins what a launch says, with these descriptors as its standard output and standard error.
-Start = Callable[[Launch, int, int], Awaitable[Tree]]
+#: The descriptors of a program: its standard output, its standard error, and the socket of an objective.
+Outputs = tuple[int, ...]
+
+#: Begins what a launch says, with these descriptors.
+Start = Callable[[Launch, Outputs], Awaitable[Tree]]
 
 
 def command(experiment: Experiment, point: Point) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Pipe:
         self.writer = -1
 
     def __enter__(self) -> Self:
-        self._reader, self.writer = os.pipe()
+        self._reader, self.writer = self._open()
         os.set_blocking(self._reader, False)
         self._resume()
         return self
@@ -56,10 +56,17 @@ class Pipe:
     def __exit__(self, *_: object) -> None:
         self.close_writer()
         if self._reader >= 0:
-            left = fcntl.fcntl(self._reader, fcntl.F_GETPIPE_SZ)
+            left = self._most_unread()
             while left > 0 and (size := self._read()):
                 left -= size
         self._close()
+
+    def _open(self) -> tuple[int, int]:
+        """The reading end and the writing one."""
+        return os.pipe()
+
+    def _most_unread(self) -> int:
+        return fcntl.fcntl(self._reader, fcntl.F_GETPIPE_SZ)
 
     def _resume(self) -> None:
         asyncio.get_running_loop().add_reader(self._reader, self._read_if_room)
@@ -78,6 +85,9 @@ class Pipe:
             chunk = os.read(self._reader, CHUNK_BYTES)
         except BlockingIOError:
             return 0
+        except ConnectionResetError:
+            # The other end of a socket is gone, with something unread that we had said.
+            chunk = b""
         if not chunk:
             self._close()
         for reader in self._readers if chunk else ():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tuned.trial.cgroup import Cgroup
-    from tuned.trial.launch import Launch
+    from tuned.trial.launch import Launch, Outputs
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -57,12 +57,12 @@ class ServerProcess:
     ahead: int
     preforks: list[Prefork] = field(default_factory=list)
 
-    async def start(self, launch: Launch, stdout: int, stderr: int) -> Tree | None:
+    async def start(self, launch: Launch, outputs: Outputs) -> Tree | None:
         """A trial that has begun; None if the process is gone. Raises OSError if it can have no group."""
         while self.preforks or await self._fork(launch):
             prefork = self.preforks.pop()
             await _limit(prefork, launch)
-            if not _give(prefork, launch, stdout, stderr):
+            if not _give(prefork, launch, outputs):
                 await completely(prefork.tree.kill())
                 continue
             if not self.preforks:
@@ -131,12 +131,12 @@ async def _limit(prefork: Prefork, launch: Launch) -> None:
         raise LimitRefused(error.errno, error.strerror, error.filename) from None
 
 
-def _give(prefork: Prefork, launch: Launch, stdout: int, stderr: int) -> bool:
+def _give(prefork: Prefork, launch: Launch, outputs: Outputs) -> bool:
     """Gives a trial its order, which it then carries out; False if it was gone."""
     prefork.tree.mark = launch.mark
     with prefork.socket, open_memory(_order(launch)) as order:
         try:
-            socket.send_fds(prefork.socket, [b"."], [order.fileno(), stdout, stderr])
+            socket.send_fds(prefork.socket, [b"."], [order.fileno(), *outputs])
         except (BrokenPipeError, ConnectionResetError):
             return False
     return True

@@ -11,11 +11,15 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable
+from typing import Self
 
 from tuned.disk.files import make_directory
 from tuned.disk.trial_log import TrialLog
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.trial.launch import Launch, Start, launch_problem
+from tuned.trial.channel import Answer, Channel, nothing_known
+from tuned.trial.launch import Launch, Outputs, Start, launch_problem
+from tuned.trial.notes import Notes
+from tuned.trial.objective_reports import ObjectiveReports
 from tuned.trial.pipes import LineReader, Pipe, Tail
 from tuned.trial.reports import Reports
 from tuned.trial.tree import Tree, completely
@@ -26,24 +30,81 @@ OnLine = Callable[[bytes], object]
 
 
 async def run(
-    launch: Launch, start: Start, on_report: OnReport | None = None, on_line: OnLine | None = None
+    launch: Launch,
+    start: Start,
+    on_report: OnReport | None = None,
+    on_line: OnLine | None = None,
+    answer: Answer = nothing_known,
 ) -> Ending:
     """Runs to the end, or to the timeout. Cancelled: kills the whole tree, then the cancellation goes on.
 
-    Raises what ``start`` raises, and OSError if a directory cannot be made.
+    ``answer`` is for an objective that asks how its study stands. Raises what ``start`` raises, and OSError
+    if a directory cannot be made.
     """
-    reports = Reports(launch.objectives, launch.pattern, on_report)
     kept = TrialLog(launch.log)
+    streams = _Streams(launch, kept, on_report, on_line, answer)
     try:
         # Not in a thread: to wait for one costs each trial 3 ms while others keep the interpreter busy.
         if problem := _prepare(launch, kept):
             return _failed(Cause.EXIT, problem)
-        return await _watch(launch, start, reports, kept, on_line)
+        return await _watch(launch, start, streams)
     finally:
         kept.close()
         for directory in launch.removed_if_empty:
             with contextlib.suppress(OSError):
                 directory.rmdir()
+
+
+class _Streams:
+    """All that a program says: its two outputs, and the socket of an objective.
+
+    They are open for as long as the block lasts, and have been read to their ends at its end.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        kept: TrialLog,
+        on_report: OnReport | None,
+        on_line: OnLine | None,
+        answer: Answer,
+    ) -> None:
+        self.tail = Tail()
+        self.reports: Reports | ObjectiveReports
+        # Closed after the pipes, which are read to their ends first.
+        lines = [LineReader(on_line), LineReader(on_line)]
+        readers = [[kept.write, lines[0].feed], [self.tail.feed, kept.write, lines[1].feed]]
+        channels: list[Pipe] = []
+        if launch.is_objective:
+            self.reports = ObjectiveReports(launch.objectives, on_report)
+            channels.append(Channel(self.reports, answer))
+        else:
+            self.reports = Reports(launch.objectives, launch.pattern, on_report)
+            readers[0].insert(0, self.reports.feed)
+        self._lines = lines
+        self._pipes = [*(Pipe(*each, has_room=kept.has_room) for each in readers), *channels]
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            for lines in self._lines:
+                stack.enter_context(lines)
+            for pipe in self._pipes:
+                stack.enter_context(pipe)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @property
+    def outputs(self) -> Outputs:
+        """The ends that the program is given copies of."""
+        return tuple(each.writer for each in self._pipes)
+
+    def close_writers(self) -> None:
+        for each in self._pipes:
+            each.close_writer()
 
 
 def _prepare(launch: Launch, kept: TrialLog) -> str | None:
@@ -56,24 +117,14 @@ def _prepare(launch: Launch, kept: TrialLog) -> str | None:
     return problem
 
 
-async def _watch(
-    launch: Launch, start: Start, reports: Reports, kept: TrialLog, on_line: OnLine | None
-) -> Ending:
-    tail, stdout_lines, stderr_lines = Tail(), LineReader(on_line), LineReader(on_line)
+async def _watch(launch: Launch, start: Start, streams: _Streams) -> Ending:
     tree: Tree | None = None
     status: int | None = None
-    with (
-        # Closed after the pipes, which are read to their ends first.
-        stdout_lines,
-        stderr_lines,
-        Pipe(reports.feed, kept.write, stdout_lines.feed, has_room=kept.has_room) as stdout,
-        Pipe(tail.feed, kept.write, stderr_lines.feed, has_room=kept.has_room) as stderr,
-    ):
+    with streams:
         try:
             async with asyncio.timeout(launch.timeout_seconds):
-                tree = await start(launch, stdout.writer, stderr.writer)
-                stdout.close_writer()
-                stderr.close_writer()
+                tree = await start(launch, streams.outputs)
+                streams.close_writers()
                 status = await tree.ended()
         except TimeoutError:
             # It has no status: the ending below says so.
@@ -84,23 +135,32 @@ async def _watch(
     if status is None:
         seconds = launch.timeout_seconds
         message = f"still running after {seconds:g} s"
-        return _failed(Cause.TIMEOUT, message, reports, timeout=seconds)
+        return _failed(Cause.TIMEOUT, message, streams.reports, timeout=seconds)
     assert tree is not None
-    return _ending(tree, status, reports, tail)
+    return _ending(tree, status, streams)
 
 
-def _ending(tree: Tree, status: int, reports: Reports, tail: Tail) -> Ending:
+def _ending(tree: Tree, status: int, streams: _Streams) -> Ending:
+    reports, tail = streams.reports, streams.tail
     outcome = reports.finish()
     if status == 0 and not isinstance(outcome, Failure):
         # A trial that lost a child for want of memory and got over it has a value all the same.
-        return Ending(values=outcome, intermediate=reports.intermediate, user_attrs=reports.user_attrs)
+        return Ending(
+            values=outcome or None,
+            is_pruned=reports.is_pruned,
+            stops_search=reports.stops_search,
+            intermediate=reports.intermediate,
+            user_attrs=reports.user_attrs,
+        )
     if tree.oom_kills:
         return _failed(Cause.OOM, tail.after("killed for want of memory"), reports)
     if status < 0:
         name = _signal_name(-status)
         return _failed(Cause.SIGNAL, tail.after(f"killed by {name}"), reports, signal=name)
     if status > 0:
-        return _failed(Cause.EXIT, tail.after(f"exit status {status}"), reports, status=status)
+        message = f"exit status {status}"
+        said = f"{message}: {reports.error}" if reports.error else tail.after(message)
+        return _failed(Cause.EXIT, said, reports, status=status)
     assert isinstance(outcome, Failure)
     return _failing(outcome, reports)
 
@@ -113,10 +173,15 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def _failed(cause: Cause, message: str, reports: Reports | None = None, **detail: object) -> Ending:
+def _failed(cause: Cause, message: str, reports: Notes | None = None, **detail: object) -> Ending:
     failure = Failure(cause=cause, message=message, detail=detail)
     return Ending(failure=failure) if reports is None else _failing(failure, reports)
 
 
-def _failing(failure: Failure, reports: Reports) -> Ending:
-    return Ending(failure=failure, intermediate=reports.intermediate, user_attrs=reports.user_attrs)
+def _failing(failure: Failure, reports: Notes) -> Ending:
+    return Ending(
+        failure=failure,
+        stops_search=reports.stops_search,
+        intermediate=reports.intermediate,
+        user_attrs=reports.user_attrs,
+    )

@@ -10,25 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
-from tuned.domain.attributes import attribute_problem
 from tuned.domain.ending import Cause, Failure
 from tuned.trial.lines import Lines, Shown
+from tuned.trial.notes import Notes, is_number, short
 from tuned.trial.pattern import NUMBER, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from structlog.typing import FilteringBoundLogger
-
-_log: FilteringBoundLogger = structlog.get_logger()
-
-#: More distinct steps than this are not kept, so that a trial that reports in a tight loop stays small.
-MOST_STEPS = 10_000
-
-#: Further user attributes are not kept.
-MOST_ATTRIBUTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,24 +27,19 @@ class _Report:
     problem: str = ""
 
 
-class Reports:
+class Reports(Notes):
     """Finds the values in a trial's standard output, and other reports on itself."""
 
     def __init__(
         self, objectives: int, pattern: str | None, on_report: Callable[[int, float], object] | None = None
     ) -> None:
+        super().__init__(on_report)
         self._objectives = objectives
         self._pattern = None if pattern is None else Pattern(pattern)
-        self._on_report = on_report
         self._lines = Lines()
         self._result: _Report | None = None
         self._last_step: _Report | None = None
         self._last_line = b""
-        #: By step, in the order in which they were first reported.
-        self.intermediate: dict[int, float] = {}
-        #: JSON, by name.
-        self.user_attrs: dict[str, str] = {}
-        self._was_warned = False
 
     def feed(self, chunk: bytes) -> None:
         self._read(self._lines.feed(chunk))
@@ -94,20 +77,20 @@ class Reports:
         if not isinstance(found, dict):
             return
         if "user_attrs" in found:
-            self._note_attributes(found["user_attrs"])
+            self.note_attributes(found["user_attrs"])
         if "value" in found or "values" in found:
             values = found["values"] if "values" in found else [found["value"]]
             self._note(self._report(values), found.get("step"))
 
     def _report(self, values: object) -> _Report:
-        if not isinstance(values, list) or not all(_is_number(value) for value in values):
-            return _Report(problem=f"found {_short(values)}, expected numbers")
+        if not isinstance(values, list) or not all(is_number(value) for value in values):
+            return _Report(problem=f"found {short(values)}, expected numbers")
         if len(values) != self._objectives:
             return _Report(problem=f"found {len(values)} values, expected {self._objectives}")
         try:
             return _Report(values=tuple(float(value) for value in values))
         except OverflowError:
-            return _Report(problem=f"found {_short(values)}, expected numbers that a float can hold")
+            return _Report(problem=f"found {short(values)}, expected numbers that a float can hold")
 
     def _note(self, report: _Report, step: object) -> None:
         if step is None:
@@ -115,34 +98,12 @@ class Reports:
             return
         index = _step(step)
         if index is None:
-            self._result = _Report(problem=f"found step {_short(step)}, expected an integer from 0")
+            self._result = _Report(problem=f"found step {short(step)}, expected an integer from 0")
             return
         self._last_step = report
         # Optuna has intermediate values only with one objective.
         if len(report.values) == self._objectives == 1:
-            if index in self.intermediate or len(self.intermediate) < MOST_STEPS:
-                self.intermediate[index] = report.values[0]
-            if self._on_report is not None:
-                self._on_report(index, report.values[0])
-
-    def _note_attributes(self, found: object) -> None:
-        if not isinstance(found, dict):
-            self._warn(f"found {_short(found)}, expected an object")
-            return
-        for name, value in found.items():
-            if name not in self.user_attrs and len(self.user_attrs) == MOST_ATTRIBUTES:
-                self._warn(f"found more than {MOST_ATTRIBUTES} of them")
-            elif (problem := attribute_problem(name)) is not None:
-                self._warn(problem)
-            else:
-                # As text: a value that was just read can be written now, at whatever depth it is nested.
-                self.user_attrs[name] = json.dumps(value)
-
-    def _warn(self, reason: str) -> None:
-        # A value is worth more than an attribute beside it; and a flood of them is told once.
-        if not self._was_warned:
-            _log.warning("user attribute not kept", reason=reason)
-        self._was_warned = True
+            self.note_step(index, report.values[0])
 
     def _bare_number(self) -> _Report | None:
         if self._pattern is not None or self._objectives != 1 or len(self._last_line) > 64:
@@ -152,14 +113,10 @@ class Reports:
 
     def _no_value(self, problem: str) -> Failure:
         if self._last_line:
-            problem += f"; the last line was {_short(self._last_line.decode('utf-8', 'replace'))}"
+            problem += f"; the last line was {short(self._last_line.decode('utf-8', 'replace'))}"
         else:
             problem += "; nothing was printed there"
         return Failure(cause=Cause.NO_VALUE, message=problem)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _step(step: object) -> int | None:
@@ -167,8 +124,3 @@ def _step(step: object) -> int | None:
         return int(step)
     # Databases keep a step in 32 bits.
     return step if type(step) is int and 0 <= step < 2**31 else None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."

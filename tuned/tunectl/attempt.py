@@ -98,6 +98,7 @@ def _launch(parsed: Experiment, point: Point, scratch: Path) -> launch_module.La
         timeout_seconds=objective.timeout,
         objectives=len(parsed.directions),
         pattern=objective.pattern,
+        is_objective=objective.python is not None,
         mark=f"try/{os.getpid()}",
         cgroups=None,
         grace_seconds=2.0,
@@ -117,5 +118,8 @@ def _last_line(log: Path) -> str:
 def _outcome(canvas: Canvas, ending: Ending) -> str:
     if ending.failure is not None:
         return f"{canvas.paint('FAIL', Colour.RED)} {ending.failure.cause}: {ending.failure.message}"
-    assert ending.values is not None
-    return f"{canvas.paint('COMPLETE', Colour.GREEN)} value {', '.join(map(number, ending.values))}"
+    values = ", ".join(map(number, ending.values or ()))
+    if ending.is_pruned:
+        last = f"last report {values}" if values else "without a report"
+        return f"{canvas.paint('PRUNED', Colour.BOLD)} {last}"
+    return f"{canvas.paint('COMPLETE', Colour.GREEN)} value {values}"

@@ -172,7 +172,7 @@ def _shell_syntax(argv: Sequence[str]) -> Iterator[str]:
 
 
 def _value(parsed: Experiment, failure: Failure, last_line: str) -> Iterator[str]:
-    if failure.cause != "no-value" or "NaN" in failure.message:
+    if failure.cause != "no-value" or "NaN" in failure.message or parsed.objective.python is not None:
         return
     if parsed.objective.pattern is not None and pattern.CUT in failure.message:
         yield f"write pattern = {_toml(pattern.reading_floats(parsed.objective.pattern))}"

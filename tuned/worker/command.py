@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from tuned.worker.channel import DESCRIPTOR
 from tuned.worker.forkserver import Order, connect, serve
 
 #: As a shell has it if there is a program, and it cannot be run.
@@ -25,8 +26,13 @@ def main(arguments: Sequence[str]) -> None:
     serve(connect(descriptor, group), _become)
 
 
-def _become(order: Order) -> int:
+def _become(order: Order, reports: int | None) -> int:
     os.chdir(order["workdir"])
+    if reports is not None:
+        os.dup2(reports, DESCRIPTOR)
+        os.set_inheritable(DESCRIPTOR, True)
+        if reports != DESCRIPTOR:
+            os.close(reports)
     for each in _IGNORED:
         signal.signal(each, signal.SIG_DFL)
     program, *_ = argv = order["argv"]

@@ -30,8 +30,9 @@ READY = b"ready"
 #: So many trials are asked for at a time: the process in between costs as much as one of them.
 TRIALS = 4
 
-#: The daemon gives a trial so many: its order (JSON), standard output, standard error.
-DESCRIPTORS = 3
+#: The daemon gives a trial at most so many: its order (JSON), standard output, standard error, and for a
+#: Python objective the socket of its reports.
+DESCRIPTORS = 4
 
 #: As env(1) and nohup(1) have it if they fail by themselves.
 CANNOT_BEGIN = 125
@@ -49,9 +50,9 @@ class Order(TypedDict):
     workdir: str
 
 
-#: Makes a trial of the process that calls it, and returns its exit status.
-#: Raises OSError or ValueError if it cannot begin.
-Become = Callable[[Order], int]
+#: Makes a trial of the process that calls it, with the descriptor of the socket of its reports, if it has
+#: one; returns its exit status. Raises OSError or ValueError if it cannot begin.
+Become = Callable[[Order, int | None], int]
 
 
 def connect(descriptor: str, group: str) -> socket.socket:
@@ -112,10 +113,10 @@ def _be_trial(become: Become, waiting: int, group: str | None, others: Collectio
         for each in others:
             os.close(each)
         hindrance = None if group is None else _hindrance(group)
-        if (order := _receive(waiting)) is not None:
+        if (received := _receive(waiting)) is not None:
             if hindrance is not None:
                 raise hindrance
-            status = become(order)
+            status = become(*received)
     except (OSError, ValueError) as error:
         os.write(2, f"tuned: cannot begin the trial: {error}\n".encode())
     finally:
@@ -138,16 +139,19 @@ def _join(group: str) -> None:
         file.write(str(os.getpid()).encode())
 
 
-def _receive(waiting: int) -> Order | None:
-    """Waits for the order, and has its outputs from then on; None if nobody is there to give one."""
+def _receive(waiting: int) -> tuple[Order, int | None] | None:
+    """Waits for the order, and has its outputs from then on; None if nobody is there to give one.
+
+    The descriptor is the socket of its reports, if it gets one.
+    """
     with socket.socket(fileno=waiting) as daemon:
         _, given, _, _ = socket.recv_fds(daemon, 1, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     if not given:
         return None
-    order, stdout, stderr = given
+    order, stdout, stderr, *reports = given
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     found: Order = json.loads(os.pread(order, os.fstat(order).st_size, 0))
-    for each in given:
+    for each in (order, stdout, stderr):
         os.close(each)
-    return found
+    return found, reports[0] if reports else None

@@ -1,13 +1,14 @@
 """The warm process of one Python objective: imports its module once, and forks every trial from there.
 
-``python -m tuned.worker.warm_objective MODULE:FUNCTION DIRECTORY SPACE DESCRIPTOR GROUP``: the last two as
-told in ``forkserver``, the others as for ``objective``. The output of the import, and its failure, belong to
-the trial for which the process was begun. After that it must never touch a trial's output.
+``python -m tuned.worker.warm_objective MODULE:FUNCTION DIRECTORY SPACE DIRECTIONS DESCRIPTOR GROUP``: the
+last two as told in ``forkserver``, the others as for ``objective``. The output of the import, and its
+failure, belong to the trial for which the process was begun. After that it must never touch a trial's output.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import os
@@ -15,14 +16,15 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tuned.domain.space import Parameter
+from tuned.worker.channel import Channel
 from tuned.worker.forkserver import MARK_VARIABLE, Order, connect, serve
-from tuned.worker.objective import Objective, evaluate, load, parameters
+from tuned.worker.objective import Objective, definition, evaluate, load
+from tuned.worker.study import Definition
 
 _libc = ctypes.CDLL(None)
 
@@ -32,18 +34,19 @@ class _Imported:
     """The things that are made once for all trials."""
 
     objective: Objective
-    space: Mapping[str, Parameter]
+    definition: Definition
     #: The address at which the kernel shows our mark to those who ask what environment a process began with.
     mark: int
     mark_bytes: int
 
 
 def main(arguments: Sequence[str]) -> None:
-    name, directory, space, descriptor, group = arguments
+    name, directory, space, directions, descriptor, group = arguments
     daemon = connect(descriptor, group)
     mark, mark_bytes = _find_mark()
+    defined = definition(space, directions)
     imported = _Imported(
-        objective=load(name, directory), space=parameters(space), mark=mark, mark_bytes=mark_bytes
+        objective=load(name, directory), definition=defined, mark=mark, mark_bytes=mark_bytes
     )
     _let_go_of_output()
     if (hindrance := _hindrance()) is not None:
@@ -86,9 +89,11 @@ def _hindrance() -> str | None:
     return None
 
 
-def _become(imported: _Imported, order: Order) -> int:
+def _become(imported: _Imported, order: Order, reports: int | None) -> int:
+    if reports is None:
+        raise ValueError("the daemon gave no socket for its reports")
     _settle_in(imported, order)
-    return _conclude(imported)
+    return _conclude(imported, Channel(reports))
 
 
 def _settle_in(imported: _Imported, order: Order) -> None:
@@ -110,7 +115,7 @@ def _settle_in(imported: _Imported, order: Order) -> None:
         random.seed()
 
 
-def _conclude(imported: _Imported) -> int:
+def _conclude(imported: _Imported, channel: Channel) -> int:
     """Evaluates, and ends as the interpreter would; returns the exit status."""
     # Functions registered at the import are for the process that imported; multiprocessing does the same.
     atexit._clear()
@@ -118,11 +123,13 @@ def _conclude(imported: _Imported) -> int:
         atexit.register(multiprocessing._exit_function)
     status = 0
     try:
-        evaluate(imported.objective, imported.space)
+        evaluate(imported.objective, imported.definition, channel)
     except SystemExit as end:
         status = _status(end.code)
     except BaseException as error:  # noqa: BLE001 (whatever it is, it ends the trial)
-        sys.excepthook(type(error), error, error.__traceback__)
+        # The hook may be the module's own, and write to what the objective has closed.
+        with contextlib.suppress(Exception):
+            sys.excepthook(type(error), error, error.__traceback__)
         status = 1
         if isinstance(error, KeyboardInterrupt):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -139,13 +146,16 @@ def _status(code: object) -> int:
         return 0
     if isinstance(code, int):
         return code & 0xFF
-    sys.stderr.write(f"{code}\n")
+    with contextlib.suppress(Exception):
+        sys.stderr.write(f"{code}\n")
     return 1
 
 
 def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        # The module may have closed it, or put something else in its place.
+        with contextlib.suppress(Exception):
+            stream.flush()  # type: ignore[union-attr]
     # The output of libraries in C.
     _libc.fflush(None)
 

@@ -221,9 +221,17 @@ def end_time(member: Member) -> None:
 
 
 @pytest.mark.parametrize("state", [StudyState.OPEN, StudyState.PAUSED])
-@pytest.mark.parametrize("limit", ["trials = 2", "evaluations = 2", 'time = "1h"', "space"])
+@pytest.mark.parametrize(
+    ("limit", "ended_by"),
+    [
+        ("trials = 2", "2 trials"),
+        ("evaluations = 2", "2 evaluations"),
+        ('time = "1h"', "1h are over"),
+        ("space", "all 2 points visited"),
+    ],
+)
 def test_a_study_ends_once_it_is_full_or_exhausted_and_nothing_is_held(
-    database: Database, limit: str, state: StudyState
+    database: Database, limit: str, ended_by: str, state: StudyState
 ) -> None:
     budget = "" if limit == "space" else f"[budget]\n{limit}"
     member = join(database, make_experiment(budget, space=line(2 if limit == "space" else 9)))
@@ -237,7 +245,7 @@ def test_a_study_ends_once_it_is_full_or_exhausted_and_nothing_is_held(
     member.tell(second)
     assert member.now().is_over
     assert close_if_over(database, study_id)
-    assert member.now().state is StudyState.DONE
+    assert (member.now().state, member.now().ended_by) == (StudyState.DONE, ended_by)
     assert not close_if_over(database, study_id)
 
 

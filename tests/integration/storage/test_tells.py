@@ -32,10 +32,11 @@ from tests.integration.storage.steps import (
     point_states,
     states,
 )
-from tuned.domain.claim import Action, Claimed
+from tuned.domain.claim import Action, Claimed, Closed
 from tuned.domain.ending import Cause, Failure
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState, StudyState
+from tuned.storage.changes import free_failed
 from tuned.storage.database import Database
 from tuned.storage.settling import MOST_LOSSES, settle_orphans
 from tuned.storage.studies import close_if_over, set_state
@@ -69,6 +70,50 @@ def test_a_failure_ends_its_trial_with_its_reason_and_visits_its_point(member: M
     assert trial.intermediate_values == {0: 1.5}
     assert (charged(member), member.now().held) == ((1, 1, 1), 0)
     assert point_states(member) == {(PointState.FAILED, False): 1}
+
+
+@pytest.mark.parametrize("values", [(1.5,), ()], ids=["report", "none"])
+def test_a_pruned_trial_has_its_last_report_and_its_point_is_visited(
+    member: Member, values: tuple[float, ...]
+) -> None:
+    member.tell(member.take(5), *values, is_pruned=True, intermediate={0: 1.5} if values else {})
+    [trial] = member.trials()
+    assert (trial.state, trial.values) == (TrialState.PRUNED, list(values) or None)
+    assert trial.user_attrs == {"HOST": {"host": "h1"}}
+    assert (charged(member), member.now().held) == ((1, 1, 1), 0)
+    assert point_states(member) == {(PointState.PRUNED, False): 1}
+
+
+def test_a_pruned_point_is_drawn_again_like_a_failed_one(member: Member) -> None:
+    member.tell(member.take(5), is_pruned=True)
+    assert member.repeat(5).action is Action.RESAMPLE
+    assert free_failed(member.database, member.status.study_id, None) == 0
+
+
+def test_a_trial_that_stops_the_search_lets_the_others_end_and_no_other_begin(member: Member) -> None:
+    first, running = member.take(1), member.take(2)
+    member.tell(first, 0.5, stops_search=True)
+    assert isinstance(member.draw(3), Closed)
+    assert not close_if_over(member.database, member.status.study_id)
+    member.tell(running, stops_search=True)
+    assert close_if_over(member.database, member.status.study_id)
+    assert (member.now().state, member.now().ended_by) == (StudyState.DONE, "stopped by trial 0 on h1")
+
+
+def test_a_study_that_a_person_opens_again_is_no_longer_stopped(member: Member) -> None:
+    member.tell(member.take(1), 0.5, stops_search=True)
+    close_if_over(member.database, member.status.study_id)
+    member = join(member.database, member.experiment)
+    assert (member.now().state, member.now().ended_by) == (StudyState.OPEN, None)
+    member.take(2)
+
+
+def test_a_resume_does_not_undo_a_stop(member: Member) -> None:
+    claimed = member.take(1)
+    set_state(member.database, member.status.study_id, StudyState.PAUSED)
+    member.tell(claimed, 0.5, stops_search=True)
+    set_state(member.database, member.status.study_id, StudyState.OPEN)
+    assert isinstance(member.draw(3), Closed)
 
 
 def test_why_earlier_attempts_crashed_is_kept_oldest_first(member: Member) -> None:
@@ -234,6 +279,19 @@ def test_a_late_value_of_a_point_that_was_given_up_is_its_value(member: Member) 
     *_, lost = [lose(member, 5) for _ in range(MOST_LOSSES)]
     late(member, lost, 0.25)
     assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
+
+
+def test_a_late_value_of_a_pruned_point_is_its_value_and_no_second_visit(member: Member) -> None:
+    lost = lose(member, 5)
+    member.tell(member.take(5), is_pruned=True)
+    late(member, lost, 0.25)
+    assert (charged(member), point_states(member)) == ((2, 2, 1), {(PointState.DONE, False): 1})
+
+
+def test_the_last_report_of_a_pruned_trial_never_becomes_a_late_value(member: Member) -> None:
+    lost = lose(member, 5)
+    assert member.tell(lost, 0.25, is_pruned=True) is TellOutcome.DROPPED
+    assert states(member) == [TrialState.FAIL]
 
 
 def test_a_late_value_of_a_done_point_is_dropped(member: Member) -> None:

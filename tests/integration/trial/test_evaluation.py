@@ -20,7 +20,7 @@ from tuned.experiment.experiment import parse
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate
 from tuned.trial.fork_servers import ServerProgram
-from tuned.trial.launch import Launch, Start
+from tuned.trial.launch import Launch, Outputs, Start
 from tuned.trial.tree import Tree
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
@@ -72,11 +72,11 @@ async def trial(tmp_path: Path) -> AsyncIterator[Evaluation]:
 async def test_directories_are_made_private_and_the_empty_ones_are_gone_at_the_end(trial: Evaluation) -> None:
     seen: list[int] = []
 
-    async def start(launch: Launch, stdout: int, stderr: int) -> Tree:
+    async def start(launch: Launch, outputs: Outputs) -> Tree:
         point, work = trial.point_directory, trial.files.work
         made = (point, point.parent, work, work.parent, work.parent.parent)
         seen.extend(each.stat().st_mode & 0o777 for each in made)
-        return await begin(launch, stdout, stderr)
+        return await begin(launch, outputs)
 
     begin, trial.start = trial.start, start
     assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)

@@ -75,6 +75,7 @@ class Host:
             timeout_seconds=timeout_seconds,
             objectives=1,
             pattern=None,
+            is_objective=True,
             mark=f"{self.site.state.installation_id}/{claim}",
             cgroups=self.site.cgroups,
         )

@@ -37,7 +37,7 @@ async def test_a_server_that_is_gone_forks_nothing_and_leaves_no_group(tmp_path:
     theirs.close()
     with cgroup_root() as (root, name), capture_logs() as logs:
         server = ServerProcess(tree=begin("true"), socket=ours, ahead=2)
-        assert await server.start(a_launch(tmp_path, name, root), 1, 2) is None
+        assert await server.start(a_launch(tmp_path, name, root), (1, 2)) is None
         assert list(root.path.glob(f"{name}*")) == []
         await server.end(0)
     assert [each["event"] for each in logs] == ["the process from which trials are forked is gone"]

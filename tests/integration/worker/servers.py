@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -43,8 +43,16 @@ def fork(daemon: socket.socket, count: int) -> tuple[list[int], list[socket.sock
     return pids, [ours for ours, _ in pairs]
 
 
-def give(trial: socket.socket, output: Path, *argv: str, **environment: str) -> None:
-    """Has a trial begin, with this file as both of its outputs."""
-    order = Order(argv=list(argv), environment={MARK_VARIABLE: "test/trials", **environment}, workdir="/")
+def give(
+    trial: socket.socket,
+    output: Path,
+    *argv: str,
+    reports: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Has a trial begin, with this file as both of its outputs, and maybe a socket for its reports."""
+    variables = {MARK_VARIABLE: "test/trials", **(environment or {})}
+    order = Order(argv=list(argv), environment=variables, workdir="/")
     with output.open("wb") as file, open_memory(json.dumps(order).encode()) as memory, trial:
-        socket.send_fds(trial, [b"."], [memory.fileno(), file.fileno(), file.fileno()])
+        given = [memory.fileno(), file.fileno(), file.fileno()]
+        socket.send_fds(trial, [b"."], given if reports is None else [*given, reports])

@@ -18,7 +18,7 @@ def run(output: Path, *argv: str) -> int:
     with server("tuned.worker.command") as (daemon, _):
         daemon.recv(MESSAGE_BYTES)
         [pid], [trial] = fork(daemon, 1)
-        give(trial, output, *argv, PATH=os.environ["PATH"], ONLY="this")
+        give(trial, output, *argv, environment={"PATH": os.environ["PATH"], "ONLY": "this"})
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -36,7 +36,7 @@ def test_trials_that_are_asked_for_are_children_of_the_daemon_and_wait_for_their
                 "sh",
                 "-c",
                 f"echo $TUNED_MARK; exit {number}",
-                PATH=os.environ["PATH"],
+                environment={"PATH": os.environ["PATH"]},
             )
             assert status(pid) == number
             assert (tmp_path / "output").read_text() == "test/trials\n"
@@ -57,5 +57,5 @@ def test_a_server_that_nobody_holds_ends_and_its_trials_go_on(tmp_path: Path) ->
         daemon.close()
         until(lambda: process.poll() == 0, what="the server to end")
         assert is_alive(pid)
-        give(trial, tmp_path / "output", "true", PATH=os.environ["PATH"])
+        give(trial, tmp_path / "output", "true", environment={"PATH": os.environ["PATH"]})
         assert status(pid) == 0

@@ -53,6 +53,7 @@ class Objective:
                 timeout_seconds=60,
                 objectives=directions,
                 pattern=None,
+                is_objective=True,
                 mark="test/worker",
                 cgroups=None,
             )
@@ -96,16 +97,41 @@ async def test_several_objectives_return_several_values(objective: Objective) ->
     assert ending.values == (1.0, 2.5)
 
 
-async def test_what_it_prints_does_not_hide_its_value(objective: Objective) -> None:
+async def test_nothing_that_is_printed_is_its_value(objective: Objective) -> None:
     ending = await objective.run("""
+        import atexit, ctypes, threading
+
         def objective(trial):
+            print('{"value": 77}')
             print("no end of line", end="")
             trial.report(0.5, 1)
             print("77")
-            print("no end of line", end="")
+            atexit.register(print, 78)
+            threading.Timer(0.1, print, ['{"step": 3, "value": 79}']).start()
+            ctypes.CDLL(None).puts(b"80")
             return 1
     """)
     assert ending == Ending(values=(1.0,), intermediate={1: 0.5})
+    assert set(objective.log.read_text().split("\n")) >= {'{"value": 77}', "78", "80"}
+
+
+@pytest.mark.parametrize(
+    "takes",
+    [
+        "sys.stdout = sys.stderr = open('train.log', 'w')",
+        "sys.stdout.close(); sys.stderr.close()",
+        "sys.stdout = sys.stderr = None",
+        "os.close(1); os.close(2)",
+    ],
+)
+async def test_an_objective_that_takes_its_outputs_loses_nothing(objective: Objective, takes: str) -> None:
+    body = f"import os, sys\ndef objective(trial):\n    {takes}\n    trial.report(2, 1)\n"
+    ending = await objective.run(f"{body}    return 1")
+    assert ending == Ending(values=(1.0,), intermediate={1: 2.0})
+    failure = await objective.failure(f"{body}    raise ValueError('no such data')")
+    assert (failure.cause, failure.message) == (Cause.EXIT, "exit status 1: ValueError: no such data")
+    if "os.close" not in takes:
+        assert "in objective" in objective.log.read_text()
 
 
 async def test_an_exception_is_told_with_its_last_line(objective: Objective) -> None:
@@ -114,18 +140,58 @@ async def test_an_exception_is_told_with_its_last_line(objective: Objective) -> 
     assert "in objective" in objective.log.read_text()
 
 
-async def test_an_objective_that_prunes_itself_has_its_last_report(objective: Objective) -> None:
+async def test_an_objective_that_prunes_itself_is_pruned_with_its_last_report(objective: Objective) -> None:
     ending = await objective.run("""
         def objective(trial):
             trial.report(4, 1)
             raise optuna.TrialPruned
     """)
-    assert ending == Ending(values=(4.0,), intermediate={1: 4.0})
+    assert ending == Ending(values=(4.0,), is_pruned=True, intermediate={1: 4.0})
+    ending = await objective.run("def objective(trial): raise optuna.TrialPruned()")
+    assert ending == Ending(is_pruned=True)
 
 
-async def test_an_objective_that_returns_nothing_has_no_value(objective: Objective) -> None:
-    failure = await objective.failure("def objective(trial): pass")
-    assert "TypeError" in failure.message
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ("None", "the function returned None, expected a number"),
+        ("'far'", "the function returned 'far', expected a number"),
+        ("(1, 2)", "the function returned 2 values, expected 1"),
+        ("[None]", "the function returned [None], expected numbers"),
+        ("float('nan')", "the value is NaN"),
+        ("os._exit(0)", "the function ended the process before it returned"),
+    ],
+)
+async def test_what_is_no_value_is_told(objective: Objective, returned: str, expected: str) -> None:
+    failure = await objective.failure(f"import os\ndef objective(trial): return {returned}")
+    assert (failure.cause, failure.message) == (Cause.NO_VALUE, expected)
+
+
+async def test_a_value_may_be_the_number_of_another_library(objective: Objective) -> None:
+    body = "import numpy as np\ndef objective(trial): return"
+    assert (await objective.run(f"{body} np.float32(0.5)")).values == (0.5,)
+    assert (await objective.run(f"{body} np.array(1), np.int64(2)", directions=2)).values == (1.0, 2.0)
+
+
+async def test_a_module_has_the_arguments_of_a_script_without_any(objective: Objective) -> None:
+    ending = await objective.run("""
+        import argparse, sys
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--epochs", type=int, default=3)
+        args = parser.parse_args()
+
+        def objective(trial):
+            assert sys.argv == [__file__]
+            return args.epochs
+    """)
+    assert ending.values == (3.0,)
+
+
+async def test_a_stop_of_the_search_is_told_however_the_trial_ends(objective: Objective) -> None:
+    body = "def objective(trial):\n    trial.study.stop()\n"
+    assert await objective.run(f"{body}    return 1") == Ending(values=(1.0,), stops_search=True)
+    ending = await objective.run(f"{body}    raise ValueError")
+    assert ending.stops_search
 
 
 @pytest.mark.parametrize(

@@ -61,5 +61,6 @@ def test_what_may_precede_is_the_table_read_backwards() -> None:
     assert pairs == {(now, then) for now, following in table.items() for then in following}
 
 
-def test_done_and_failed_points_are_visited() -> None:
-    assert [state for state in PointState if state.is_visited] == [PointState.DONE, PointState.FAILED]
+def test_done_failed_and_pruned_points_are_visited() -> None:
+    visited = {state for state in PointState if state.is_visited}
+    assert visited == {PointState.DONE, PointState.FAILED, PointState.PRUNED}

@@ -47,9 +47,9 @@ def result(ending: Ending) -> Result:
     )
 
 
-async def test_the_state_of_an_experiment_comes_with_its_note() -> None:
-    assert await told(state=(StudyState.PAUSED, "why")) == [
-        {"event": "experiment-state", "state": "paused", "note": "why"}
+async def test_the_state_of_an_experiment_comes_with_its_note_and_its_end() -> None:
+    assert await told(state=(StudyState.PAUSED, "why", None)) == [
+        {"event": "experiment-state", "state": "paused", "note": "why", "ended_by": None}
     ]
 
 
@@ -64,6 +64,8 @@ async def test_a_trial_that_starts_tells_its_slot_and_parameters() -> None:
     ("ending", "state", "values", "failure"),
     [
         (Ending(values=(0.5,)), "COMPLETE", [0.5], None),
+        (Ending(values=(0.5,), is_pruned=True), "PRUNED", [0.5], None),
+        (Ending(is_pruned=True), "PRUNED", None, None),
         (Ending(failure=FAILURE), "FAIL", None, {"cause": "exit", "message": "exit status 3"}),
     ],
 )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tuned.domain.attributes import LINE_BYTES
 from tuned.domain.ending import Cause, Failure
-from tuned.trial.reports import MOST_ATTRIBUTES, MOST_STEPS, Reports
+from tuned.trial.notes import MOST_ATTRIBUTES, MOST_STEPS
+from tuned.trial.reports import Reports
 
 RESULT = '{"value": 7}'
 

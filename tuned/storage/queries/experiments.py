@@ -135,7 +135,7 @@ def best(database: Database, study_id: int) -> list[BestView]:
     A reused trial never comes before the evaluated one.
     """
     with readable(), database.reading() as connection:
-        found = best_ids(connection, _directions(connection, [study_id]))
+        found = best_ids(connection, directions_of(connection, [study_id]))
         views = trials_module.by_id(connection, found.get(study_id, []))
     return [_best_view(view) for view in sorted(views, key=_evaluated_first)]
 
@@ -194,7 +194,7 @@ def _find(connection: Connection, name: str) -> Row[Any]:
     raise NotFound(f"cannot find experiment {name}: {known}")
 
 
-def _directions(connection: Connection, study_ids: Collection[int]) -> dict[int, list[StudyDirection]]:
+def directions_of(connection: Connection, study_ids: Collection[int]) -> dict[int, list[StudyDirection]]:
     found = connection.execute(
         select(study_directions.c.study_id, study_directions.c.direction)
         .where(study_directions.c.study_id.in_(study_ids))
@@ -208,7 +208,7 @@ def _directions(connection: Connection, study_ids: Collection[int]) -> dict[int,
 
 def _summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[ExperimentSummary]:
     ids = [row.study_id for row in rows]
-    directions = _directions(connection, ids)
+    directions = directions_of(connection, ids)
     counts = _counts(connection, ids)
     first = {study: found[0] for study, found in best_ids(connection, directions).items() if found}
     views = trials_module.by_id(connection, list(first.values()))
@@ -227,6 +227,7 @@ def _summary(
         "name": row.study_name,
         "state": StudyState(row.state).value,
         "note": "",
+        "ended_by": row.ended_by,
         "directions": ["maximize" if each is StudyDirection.MAXIMIZE else "minimize" for each in directions],
         "running": 0,
         "counts": counts,

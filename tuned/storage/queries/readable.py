@@ -42,6 +42,7 @@ def unreadable(name: str, note: str) -> ExperimentSummary:
         "name": name,
         "state": "unreadable",
         "note": note,
+        "ended_by": None,
         "directions": [],
         "running": 0,
         "counts": {

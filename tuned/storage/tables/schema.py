@@ -43,6 +43,7 @@ def _optuna_table(model: Any) -> Table:
 
 
 studies = _optuna_table(models.StudyModel)
+study_user_attributes = _optuna_table(models.StudyUserAttributeModel)
 study_directions = _optuna_table(models.StudyDirectionModel)
 study_system_attributes = _optuna_table(models.StudySystemAttributeModel)
 trials = _optuna_table(models.TrialModel)
@@ -94,6 +95,8 @@ t_study = Table(
     Column("cursor", BigInteger, nullable=False, server_default="0"),
     # Seconds since 1970, by the database's own clock.
     Column("first_claim", Float(53)),
+    # Why it ends, or has ended, for people. No trial starts any more once this is set.
+    Column("ended_by", String(200)),
 )
 
 #: True if our row belongs to the study that has its id now. If the database enforces no foreign keys, a

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import literal, or_, update
+from sqlalchemy import case, literal, or_, update
 
 from tuned.domain.states import POINT_TRANSITIONS, STUDY_TRANSITIONS, PointState, StudyState, predecessors
 from tuned.storage.tables.schema import t_point, t_study
@@ -26,7 +26,12 @@ def move_study(then: StudyState, *, since: StudyState | None = None) -> Update:
     Raises ValueError if ``since`` may not precede it.
     """
     before = predecessors(STUDY_TRANSITIONS, then)
-    return _move(t_study, then, before, since)
+    move = _move(t_study, then, before, since)
+    if then is not StudyState.OPEN:
+        return move
+    # A study that is opened again has not ended; one that is only resumed may have been stopped meanwhile.
+    is_paused = t_study.c.state == StudyState.PAUSED
+    return move.values(ended_by=case((is_paused, t_study.c.ended_by), else_=None))
 
 
 def move_point(then: PointState, *, since: PointState | None = None) -> Update:

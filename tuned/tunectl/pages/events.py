@@ -26,7 +26,7 @@ def event(canvas: Canvas, view: Event) -> str:
 def _event_texts(view: Event) -> list[str]:
     file, message = view.get("file", ""), view.get("message", "")
     # Most messages begin with their file.
-    names = ("" if message.startswith(file) else file, view.get("note"), message)
+    names = ("" if message.startswith(file) else file, view.get("note"), view.get("ended_by"), message)
     texts = [text for text in (view.get("state"), *names) if text]
     if values := view.get("values"):
         texts.append(f"value {values_text(values)}")

@@ -15,7 +15,7 @@ from tuned.tunectl.pages.words import (
     time_of_day,
     values_text,
 )
-from tuned.tunectl.text import Canvas, Cell, Colour, Column, bar, cut, percent, span
+from tuned.tunectl.text import Canvas, Cell, Colour, Column, bar, cut, percent, printable, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tuned.protocol.trials import BestView
 
 
-_COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "running"], ...] = (
-    "complete", "reused", "failed", "skipped", "running",
+_COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "pruned", "running"], ...] = (
+    "complete", "reused", "failed", "skipped", "pruned", "running",
 )  # fmt: skip
 
 
@@ -129,6 +129,8 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
     facts: list[tuple[str, str | Cell]] = []
     if summary["note"]:
         facts.append(("  Note", Cell(summary["note"], Colour.YELLOW)))
+    if summary["ended_by"]:
+        facts.append(("  Ended by", printable(summary["ended_by"])))
     facts += [
         ("  Progress", _progress_text(summary, now)),
         ("  Trials", _counts_text(summary["counts"])),

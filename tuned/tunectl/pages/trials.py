@@ -66,6 +66,9 @@ def _ended(trial: TrialView) -> list[tuple[str, str]]:
         if trial["values"] is None:
             return [("  Skipped", f"at once{by}: its point was being evaluated as {of}")]
         return [("  Reused", f"at once{by}: {values_text(trial['values'])}, the value of {of}")]
+    if trial["state"] == "PRUNED":
+        last = "" if trial["values"] is None else f", with {values_text(trial['values'])} as its last report"
+        return [("  Pruned", f"by the objective itself{after}{last}")]
     if trial["values"] is not None:
         return [("  Complete", f"{values_text(trial['values'])}{after}")]
     if trial["state"] == "FAIL":
@@ -86,6 +89,8 @@ def _point_text(number: int, point: PointView) -> str:
             return f"done: {who} has its value{late}"
         case "failed":
             return f"failed in {who}{losses}; tunectl retry evaluates it again"
+        case "pruned":
+            return f"pruned in {who}{losses}: it is not drawn again"
         case "free":
             return f"free: it goes ahead of what is drawn{losses}" if point["trial"] is not None else "free"
 

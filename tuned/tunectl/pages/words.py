@@ -22,6 +22,7 @@ STATE_COLOURS = {
     "COMPLETE": Colour.GREEN,
     "RUNNING": Colour.BOLD,
     "WAITING": Colour.DIM,
+    "PRUNED": Colour.DIM,
     "cancelled": Colour.DIM,
     "paused": Colour.YELLOW,
     "starting": Colour.YELLOW,

@@ -41,7 +41,8 @@ def put_point(member: Member, state: PointState) -> Claimed:
     if state is PointState.FREE:
         give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
     elif state is not PointState.HELD:
-        member.tell(claimed, *([0.5] if state is PointState.DONE else []))
+        values = [0.5] if state is PointState.DONE else []
+        member.tell(claimed, *values, is_pruned=state is PointState.PRUNED)
     return claimed
 
 

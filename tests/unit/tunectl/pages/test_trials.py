@@ -31,6 +31,11 @@ Trial 7 of minima: FAIL
     ("trial", "story", "expected"),
     [
         ({}, {}, "Complete 0.5 after 1min 30s"),
+        ({"state": "PRUNED"}, {},
+         "Pruned by the objective itself after 1min 30s, with 0.5 as its last report"),
+        ({"state": "PRUNED", "values": None}, {}, "Pruned by the objective itself after 1min 30s"),
+        ({}, {"point": {"state": "pruned", "trial": 7, "host": "alpha", "late_of": None, "losses": 0}},
+         "Point now pruned in this trial: it is not drawn again"),
         ({}, {"origin": "points"}, "From given by [[points]] of the experiment's file"),
         ({}, {"origin": "enqueued"}, "From enqueued by another program"),
         ({}, {"origin": "walk"}, "From the next point that nobody had visited"),

@@ -1,0 +1,82 @@
+"""The reports of a Python objective, as ``worker/channel`` sends them: its end, its notes and its question.
+
+It takes bytes as they come, and trusts none of them: the objective's own process sends them. It must never
+take more than bounded memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from tuned.domain.ending import Cause, Failure
+from tuned.trial.lines import Lines
+from tuned.trial.notes import Notes
+from tuned.worker.channel import ASK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: How much of a message is kept.
+_MESSAGE_CHARACTERS = 300
+
+
+class ObjectiveReports(Notes):
+    """The reports of one attempt."""
+
+    def __init__(self, objectives: int, on_report: Callable[[int, float], object] | None = None) -> None:
+        super().__init__(on_report)
+        self._objectives = objectives
+        self._lines = Lines()
+        self._values: list[Any] | None = None
+        self._problem = ""
+        #: The objective waits for an answer.
+        self.is_asking = False
+
+    def feed(self, chunk: bytes) -> None:
+        for line in self._lines.feed(chunk).lines:
+            self._read(line)
+
+    def finish(self) -> tuple[float, ...] | Failure:
+        """The values, or the last report of a pruned trial, once all was fed."""
+        if self._values is None:
+            why = self._problem or self.error or "the function ended the process before it returned"
+            return Failure(cause=Cause.NO_VALUE, message=why)
+        wanted = (0, 1) if self.is_pruned else (self._objectives,)
+        if not all(isinstance(value, float) for value in self._values) or len(self._values) not in wanted:
+            found = f"the function returned {len(self._values)} values, expected {self._objectives}"
+            return Failure(cause=Cause.NO_VALUE, message=found)
+        if any(math.isnan(value) for value in self._values):
+            return Failure(cause=Cause.NO_VALUE, message="the value is NaN")
+        return tuple(self._values)
+
+    def _read(self, line: bytes) -> None:
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(found, dict):
+            return
+        if found == ASK:
+            self.is_asking = True
+        elif "step" in found:
+            self._note_step(found["step"], found.get("value"))
+        elif "user_attrs" in found:
+            self.note_attributes(found["user_attrs"])
+        elif found.get("stop") is True:
+            self.stops_search = True
+        else:
+            self._note_end(found)
+
+    def _note_step(self, step: object, value: object) -> None:
+        if self._objectives == 1 and type(step) is int and 0 <= step < 2**31 and isinstance(value, float):
+            self.note_step(step, value)
+
+    def _note_end(self, found: dict[str, Any]) -> None:
+        if isinstance(values := found.get("values", found.get("pruned")), list):
+            self._values, self.is_pruned = values, "pruned" in found
+        elif isinstance(problem := found.get("problem"), str):
+            self._problem = problem[:_MESSAGE_CHARACTERS]
+        elif isinstance(error := found.get("error"), str):
+            self.error = error[:_MESSAGE_CHARACTERS]

@@ -1,0 +1,191 @@
+"""The trial that a Python objective sees: Optuna's, with parameters that are drawn already.
+
+It tells reports and attributes on the channel, and raises an error that names it for each part of Optuna's
+trials that there is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import math
+import operator
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import optuna
+from optuna.distributions import BaseDistribution
+
+from tuned.domain.attributes import LINE_BYTES, attribute_problem
+from tuned.domain.space import (
+    CategoricalParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Value,
+    document,
+)
+from tuned.worker.channel import Channel
+from tuned.worker.distributions import distributions
+from tuned.worker.study import Definition, WorkerStudy, missing
+
+#: Databases keep a step in 32 bits.
+_STEPS = 2**31
+
+
+class WorkerTrial(optuna.trial.Trial):
+    """Optuna's own class, for those who look at that, but without its storage and its sampler."""
+
+    def __init__(
+        self, study: str, definition: Definition, values: Mapping[str, Value], number: int, channel: Channel
+    ) -> None:
+        self.study: Any = WorkerStudy(study, definition, channel)
+        self._trial_id = number
+        self._space = definition.space
+        self._values = dict(values)
+        self._began = dt.datetime.now()  # noqa: DTZ005 (as Optuna has it: local, without a zone)
+        self._channel = channel
+        self._reported: dict[int, float] = {}
+        self._attributes: dict[str, Any] = {}
+
+    @property
+    def number(self) -> int:
+        return self._trial_id
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All of them, suggested already or not."""
+        return dict(self._values)
+
+    @property
+    def relative_params(self) -> dict[str, Any]:
+        return self.params
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """All of them, suggested already or not."""
+        return distributions(self._space.values())
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        return dict(self._attributes)
+
+    @property
+    def system_attrs(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        return {}
+
+    @property
+    def datetime_start(self) -> dt.datetime:
+        return self._began
+
+    @property
+    def last_report(self) -> float | None:
+        """The value of the last step, as Optuna gives it to a pruned trial; None if it is not a number."""
+        last = self._reported[max(self._reported)] if self._reported else math.nan
+        return None if math.isnan(last) else last
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Raises ValueError if the file declares something else."""
+        number_step = None if step is None else float(step)
+        asked = FloatParameter(name=name, low=float(low), high=float(high), step=number_step, log=bool(log))
+        return float(self._given(asked))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Raises ValueError if the file declares something else."""
+        asked = IntParameter(name=name, low=int(low), high=int(high), step=int(step), log=bool(log))
+        return int(self._given(asked))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Raises ValueError if the file declares something else."""
+        return self._given(CategoricalParameter(name=name, choices=tuple(choices)))
+
+    def report(self, value: float, step: int) -> None:
+        """As Optuna's: both are converted, and the first value of a step stands."""
+        self._one_objective("report")
+        number, index = _converted(float, "value", value), _converted(int, "step", step)
+        if not 0 <= index < _STEPS:
+            raise ValueError(f"cannot report step {index}: expected an integer from 0 to {_STEPS - 1}")
+        if index in self._reported:
+            warnings.warn(f"step {index} is reported already: this value is ignored", stacklevel=2)
+            return
+        self._reported[index] = number
+        self._channel.tell({"step": index, "value": number})
+
+    def should_prune(self) -> bool:
+        """No pruner decides anything yet."""
+        self._one_objective("should_prune")
+        return False
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Raises ValueError for a name that is tuned's, or for a value that is too long."""
+        if (problem := attribute_problem(key)) is not None:
+            raise ValueError(f"cannot set a user attribute: {problem}")
+        report = json.dumps({"user_attrs": {key: value}}, default=_plain)
+        if len(report) > LINE_BYTES:
+            raise ValueError(
+                f"cannot set user attribute {key}: found {len(report)} bytes as JSON, "
+                f"expected at most {LINE_BYTES}"
+            )
+        self._channel.tell(json.loads(report))
+        self._attributes[key] = value
+
+    def set_constraint(self, key: str, value: float) -> NoReturn:
+        raise NotImplementedError("tuned keeps no constraints yet: trial.set_constraint is not there")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise missing("a trial", name)
+
+    def _given(self, asked: Parameter) -> Any:
+        there = self._space.get(asked.name)
+        if there is None:
+            known = ", ".join(self._space)
+            raise ValueError(f"no parameter {asked.name!r} in the experiment file, which declares {known}")
+        if asked != there:
+            here, declared = _differences(document(asked), document(there))
+            raise ValueError(
+                f"{asked.name}: the objective asks for {here}, the experiment file says {declared}"
+            )
+        return self._values[asked.name]
+
+    def _one_objective(self, method: str) -> None:
+        if len(self.study.directions) > 1:
+            raise NotImplementedError(f"trial.{method} is for one objective, as in Optuna")
+
+
+def _converted(kind: Any, what: str, value: Any) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"cannot report {what} {value!r}: expected a number") from None
+
+
+def _plain(value: Any) -> Any:
+    """A number of another library as Python's own, for JSON."""
+    with contextlib.suppress(TypeError, ValueError):
+        # A scalar of NumPy or PyTorch knows what it is; an array of several numbers does not.
+        if hasattr(value, "item"):
+            return value.item()
+        return operator.index(value) if hasattr(value, "__index__") else float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str]:
+    """The entries in which two tables differ, as a file has them."""
+    if one["type"] != other["type"]:
+        one, other = {"type": one["type"]}, {"type": other["type"]}
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    return _shown(one, keys), _shown(other, keys)
+
+
+def _shown(table: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return ", ".join(
+        f"{key} = {json.dumps(table[key], default=repr)}" if key in table else f"no {key}" for key in keys
+    )
