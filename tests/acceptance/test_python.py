@@ -205,28 +205,50 @@ def rest(daemon: Daemon, name: str) -> str:
     return until(note, what="the search to rest", seconds=60)
 
 
-def test_what_cannot_be_forked_rests_here_and_burns_no_point(daemon: Daemon, module: Module) -> None:
+def test_a_module_that_cannot_be_forked_is_imported_by_each_trial(daemon: Daemon, module: Module) -> None:
     module.write("""
         from threading import Event, Thread
         Thread(target=Event().wait, name="feeder", daemon=True).start()
-        def objective(trial): return 1
+        def objective(trial):
+            while trial.number == 3 and not os.path.exists(os.path.join(os.path.dirname(__file__), "go")):
+                time.sleep(0.01)
+            return os.getpid()
     """)
     daemon.drop("unforkable", module.experiment(xs=4))
     assert rest(daemon, "unforkable") == (
-        "cannot begin a trial on this host: train:objective cannot be forked: its import leaves threads "
-        "running (feeder); set [objective] fork = false"
+        "each trial imports train:objective anew, because it cannot be forked: its import leaves threads "
+        "running (feeder)"
     )
-    until(lambda: daemon.running() == 0, what="the slots to be idle")
-    summary = daemon.summary("unforkable")
-    assert (summary["trials"], summary["evaluations"]) == (0, 0)
-    assert {trial.user_attrs["FAILURE"]["cause"] for trial in daemon.study("unforkable").trials} == {
-        "aborted"
-    }
-    assert daemon.tunectl("cancel", "unforkable").returncode == 0
-    daemon.until_in("cancelled", "unforkable")
-    daemon.run("unforkable", module.experiment(xs=4, objective="fork = false"))
-    complete = [t for t in daemon.study("unforkable").trials if t.state is TrialState.COMPLETE]
-    assert len(complete) == 4
+    module.file("go").touch()
+    daemon.until_in("done", "unforkable")
+    values = {trial.value for trial in daemon.study("unforkable").trials}
+    assert len(values) == 4
+    assert values < set(module.imports())
+    told = [each for each in daemon.logged() if each["event"] == "trials import their module one by one"]
+    assert len(told) == 1
+
+
+def test_objectives_prune_their_points_and_end_the_search(daemon: Daemon, module: Module) -> None:
+    module.write("""
+        import optuna
+        def objective(trial):
+            x = trial.suggest_int("x", 0, 99)
+            if trial.number == 15:
+                trial.set_user_attr("best", [trial.study.best_value, trial.study.best_trial.number])
+                trial.study.stop()
+            if trial.number != 5:
+                print(77)
+                raise optuna.TrialPruned
+            return x
+    """)
+    daemon.run("pruned", module.experiment(xs=100))
+    summary = daemon.summary("pruned")
+    assert "stopped by trial 15 on " in (summary["ended_by"] or "")
+    assert (summary["note"], summary["counts"]["complete"], summary["counts"]["failed"]) == ("", 1, 0)
+    trials = daemon.study("pruned").trials
+    assert [trial.state for trial in trials].count(TrialState.PRUNED) == len(trials) - 1 < 99
+    assert trials[15].user_attrs["best"] == [trials[5].value, 5]
+    assert "Ended by" in daemon.tunectl("show", "pruned").stdout
 
 
 def test_an_import_that_fails_fails_its_trials_and_is_tried_again(shared: Daemon, module: Module) -> None:

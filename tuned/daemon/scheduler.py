@@ -22,8 +22,8 @@ from tuned.control.metrics import Endings
 from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Ending
+from tuned.domain.resources import Shortfall
 from tuned.errors import DatabaseAway
-from tuned.search.search import Shortfall
 from tuned.storage.queries.facts import study_facts
 from tuned.storage.reasons import reason_of
 from tuned.storage.settling import give_back, settle_own
@@ -242,7 +242,7 @@ class Scheduler:
             claimed=claimed,
             site=self._site,
             slot=slot,
-            start=self._servers.start_of(search.experiment, search.status.uid),
+            start=self._servers.start_of(search.experiment, search.status.uid, search.note_unforked),
             cards=cards,
             answer=functools.partial(self._facts_of, claimed.study_id),
         )

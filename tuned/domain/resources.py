@@ -6,6 +6,7 @@ It must never know the control groups that enforce the limits, or the pool that 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 
 SIZE_EXPECTED = 'bytes, or a number with K, M, G or T such as "4G", from 1M'
@@ -18,6 +19,16 @@ _MOST_BYTES = 2**62
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 _SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,9})?)([KMGT]?)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """Resources that this host cannot give to an experiment's trials, for people; empty if it can."""
+
+    #: Why none can run here.
+    missing: str = ""
+    #: Which limits are not kept, and why.
+    unenforced: str = ""
 
 
 def limits(*, memory: int | None, cpus: float | None, pids: int | None) -> dict[str, str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import structlog
 
 from tuned.domain.claim import Claimant, Claimed, Closed, Idle, Outcome
 from tuned.domain.ending import Ending
+from tuned.domain.resources import Shortfall
 from tuned.domain.result import Beginning, Result
 from tuned.domain.states import SEARCH_TRANSITIONS, SearchState, StudyState, advance
 from tuned.domain.study_status import StudyStatus
@@ -42,16 +42,6 @@ _log: FilteringBoundLogger = structlog.get_logger()
 
 #: A search whose evaluations fail so often in a row pauses itself on this host.
 MOST_FAILURES_IN_A_ROW = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shortfall:
-    """Resources that this host cannot give to an experiment's trials, for people; empty if it can."""
-
-    #: Why none can run here.
-    missing: str = ""
-    #: Which limits are not kept, and why.
-    unenforced: str = ""
 
 
 class Search:
@@ -92,6 +82,7 @@ class Search:
         #: The definition of which ``experiment`` was made.
         self._definition = status.definition
         self._failures_in_a_row = 0
+        self._unforked = ""  #: Why its trials are not forked here; empty if they are.
         self._backlog = Backlog(points=deque(experiment.points))
         self._claiming = self._claiming_from(source)
 
@@ -121,10 +112,10 @@ class Search:
 
     @property
     def note(self) -> str:
-        """Why this host does not evaluate, if the study's state does not say it, or without which limits."""
+        """Why this host does not evaluate, if the study's state does not say it, or how it does so."""
         renamed = self.status.name not in ("", self.name)
         called = f"another program renamed study {self.name} to {self.status.name}" if renamed else ""
-        return "; ".join(filter(None, (self._reason, self.shortfall.unenforced, called)))
+        return "; ".join(filter(None, (self._reason, self.shortfall.unenforced, self._unforked, called)))
 
     @property
     def was_found_over(self) -> bool:
@@ -172,8 +163,9 @@ class Search:
             self.announce_state()
 
     def resume(self) -> None:
-        """A person looked at the failures and wants the search to go on here."""
+        """A person looked at the failures, maybe edited the module, and wants the search to go on here."""
         self._failures_in_a_row = 0
+        self._unforked = ""
         self._fault, self._is_faulty = None, False
         if self._state in (SearchState.PAUSED, SearchState.IDLE, SearchState.RESTING):
             self._go_on()
@@ -319,6 +311,13 @@ class Search:
         self._failures_in_a_row = 0 if ending.failure is None else self._failures_in_a_row + 1
         if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW and self._state is not SearchState.PAUSED:
             self.pause(f"paused after {MOST_FAILURES_IN_A_ROW} failures in a row on this host")
+
+    def note_unforked(self, reason: str) -> None:
+        """Takes note that each trial imports its module anew here; says it once."""
+        if reason != self._unforked:
+            self._unforked = reason
+            self.log.warning("trials import their module one by one", reason=reason)
+            self.announce_state()
 
     def note_ended(self, claimed: Claimed, seconds: float) -> None:
         """Takes note that a trial has ended after so long, and that the database will be told."""

@@ -9,27 +9,50 @@ A server must never outlive the need for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from tuned.trial import launch as launch_module
-from tuned.trial.preforks import LimitRefused, ServerProcess, create_group, new_mark
+from tuned.trial.preforks import (
+    ANSWER_SECONDS,
+    LimitRefused,
+    ServerProcess,
+    create_group,
+    new_mark,
+    patience_seconds,
+)
 from tuned.trial.tree import Tree, completely
-from tuned.worker.forkserver import MARK_VARIABLE, MESSAGE_BYTES, READY, TRIALS
+from tuned.worker.forkserver import IMPORTED, MARK_VARIABLE, MESSAGE_BYTES, READY, TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
 
     from tuned.experiment.experiment import Experiment
     from tuned.trial.launch import Launch, Outputs, Start
 
 
+_log: FilteringBoundLogger = structlog.get_logger()
+
 #: How long a server that is not needed any more may take to end by itself.
 END_SECONDS = 1.0
+
+
+#: Of a server that hangs as it forks.
+SILENT = "the process that imported it did not answer in time"
+
+
+class Unforkable(Exception):
+    """The module of an objective cannot be forked; its trials must import it one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +97,15 @@ class ForkServer:
         self.beginning = 0
         self._program = program
         self._process: ServerProcess | None = None
+        #: Why its module cannot be forked, once that is known.
+        self._hindrance = ""
         #: One at a time asks for a trial; the others would wait for the same import anyway.
         self._lock = asyncio.Lock()
 
     async def start(self, launch: Launch, outputs: Outputs) -> Tree:
         """Forks a trial. If its import failed, that is the trial.
 
-        Raises OSError if the module cannot be forked, or this host has no more processes.
+        Raises Unforkable if the module cannot be forked, OSError if this host has no more processes.
         """
         self.beginning += 1
         try:
@@ -90,17 +115,21 @@ class ForkServer:
 
     async def _start(self, launch: Launch, outputs: Outputs) -> Tree:
         async with self._lock:
+            if self._hindrance:
+                raise Unforkable(self._hindrance)
             if self._process is not None:
                 self._process.ahead = self.ahead
             try:
                 if self._process is not None and (tree := await self._process.start(launch, outputs)):
                     return tree
+                self._give_up_if_silent()
                 await self._end(0)
                 if failed := await self._begin(launch, outputs):
                     return failed
                 assert self._process is not None
                 if tree := await self._process.start(launch, outputs):
                     return tree
+                self._give_up_if_silent()
             except LimitRefused:
                 raise
             except BaseException:
@@ -119,6 +148,17 @@ class ForkServer:
         if ended is not None:
             await ended.end(patience_seconds)
 
+    def _give_up_if_silent(self) -> None:
+        """A module whose process hangs at a fork would only do so again; that of commands is made anew."""
+        if self._process is not None and self._process.is_silent and self._program.imports:
+            self._refuse(SILENT)
+
+    def _refuse(self, hindrance: str) -> None:
+        self._hindrance = (
+            f"each trial imports {self._program.imports} anew, because it cannot be forked: {hindrance}"
+        )
+        raise Unforkable(self._hindrance)
+
     async def _begin(self, launch: Launch, outputs: Outputs) -> Tree | None:
         """Has it ready to fork; if it imports, then with the output of the trial that needs it.
 
@@ -136,11 +176,19 @@ class ForkServer:
                 ours.close()
                 raise
         self._process = ServerProcess(tree=tree, socket=ours, ahead=self.ahead)
-        answer = await asyncio.get_running_loop().sock_recv(ours, MESSAGE_BYTES)
+        loop = asyncio.get_running_loop()
+        with _told_if_slow(name):
+            answer = await loop.sock_recv(ours, MESSAGE_BYTES)
+        if answer == IMPORTED:
+            try:
+                async with asyncio.timeout(patience_seconds(launch)):
+                    answer = await loop.sock_recv(ours, MESSAGE_BYTES)
+            except TimeoutError:
+                self._refuse(SILENT)
         if answer == READY:
             return None
         if answer:
-            raise OSError(f"{name} cannot be forked: {answer.decode()}; set [objective] fork = false")
+            self._refuse(answer.decode())
         status = await tree.ended()
         if name is None:
             raise OSError(f"the process from which commands are begun ended with status {status}")
@@ -179,18 +227,31 @@ class ForkServers:
         #: By the study's uid, or None for all commands; the one that was used last comes last.
         self._servers: dict[str | None, ForkServer] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        #: The studies whose modules cannot be forked, until none of their trials is to begin here.
+        self._unforkable: set[str] = set()
 
-    def start_of(self, experiment: Experiment, uid: str) -> Start:
-        """How a trial of this experiment begins."""
+    def start_of(self, experiment: Experiment, uid: str, tell: Callable[[str], object]) -> Start:
+        """How a trial of this experiment begins; ``tell`` is told if its module cannot be forked, and why.
+
+        Each trial then imports the module anew, as with ``fork = false``.
+        """
 
         async def start(launch: Launch, outputs: Outputs) -> Tree:
+            try:
+                return await self._server(experiment, uid).start(launch, outputs)
+            except Unforkable as error:
+                tell(str(error))
+                self._unforkable.add(uid)
+                if uid in self._servers:
+                    self._retire(uid)
             return await self._server(experiment, uid).start(launch, outputs)
 
         return start
 
     def keep(self, experiments: Mapping[str, Experiment]) -> None:
         """Ends the servers that none of these, by their studies' uids, needs."""
-        needed = {_key(experiment, uid) for uid, experiment in experiments.items()}
+        self._unforkable.intersection_update(experiments)
+        needed = {self._key(experiment, uid) for uid, experiment in experiments.items()}
         for key in self._servers.keys() - needed:
             self._retire(key)
 
@@ -204,15 +265,20 @@ class ForkServers:
         await asyncio.gather(*self._ending, *(server.end(0) for server in servers.values()))
 
     def _server(self, experiment: Experiment, uid: str) -> ForkServer:
-        key = _key(experiment, uid)
+        key = self._key(experiment, uid)
         server = self._servers.pop(key, None)
-        if server is None:
+        if server is None and key is None:
+            server = ForkServer(ServerProgram.of_commands())
+        elif server is None:
             server = ForkServer(ServerProgram.of(experiment, self._host, self._workdir))
         server.ahead = min(TRIALS, self._slots)
         # It is not used yet, and so not counted: the others make room for it.
         self._trim(coming=key is not None)
         self._servers[key] = server
         return server
+
+    def _key(self, experiment: Experiment, uid: str) -> str | None:
+        return uid if _imports(experiment) and uid not in self._unforkable else None
 
     def _trim(self, *, coming: bool = False) -> None:
         """Ends the Python objectives' servers beyond the slots, the one that was used longest ago first."""
@@ -229,10 +295,18 @@ class ForkServers:
         task.add_done_callback(self._ending.discard)
 
 
+@contextlib.contextmanager
+def _told_if_slow(imports: str | None) -> Iterator[None]:
+    """Tells of an import that takes long, for which all trials of its experiment wait."""
+    seconds = ANSWER_SECONDS
+    slow = functools.partial(_log.warning, "an import takes long", objective=imports, seconds=seconds)
+    telling = asyncio.get_running_loop().call_later(seconds, slow)
+    try:
+        yield
+    finally:
+        telling.cancel()
+
+
 def _imports(experiment: Experiment) -> bool:
     """Whether its trials are forked from a process that has imported its objective."""
     return experiment.objective.python is not None and experiment.objective.fork
-
-
-def _key(experiment: Experiment, uid: str) -> str | None:
-    return uid if _imports(experiment) else None

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
+#: A server that takes longer for a fork hangs.
+ANSWER_SECONDS = 60.0
+
+
 class LimitRefused(OSError):
     """The kernel refused a limit of a trial's group; the server goes on for other trials."""
 
@@ -56,6 +60,8 @@ class ServerProcess:
     #: So many are forked at a time.
     ahead: int
     preforks: list[Prefork] = field(default_factory=list)
+    #: It did not answer in time, and is not asked again.
+    is_silent: bool = False
 
     async def start(self, launch: Launch, outputs: Outputs) -> Tree | None:
         """A trial that has begun; None if the process is gone. Raises OSError if it can have no group."""
@@ -87,16 +93,18 @@ class ServerProcess:
 
     async def _fork(self, launch: Launch) -> bool:
         """Has it fork some trials. False if it is gone."""
+        if self.is_silent:
+            return False
         groups: list[Cgroup | None] = []
         try:
             while len(groups) < min(self.ahead, TRIALS):
                 groups.append(create_group(launch, new_mark(launch)))
-            return await self._ask_for(groups)
+            return await self._ask_for(groups, patience_seconds(launch))
         finally:
             # Those for which no trial was forked.
             await completely(_clear([group for group in groups if group is not None]))
 
-    async def _ask_for(self, groups: list[Cgroup | None]) -> bool:
+    async def _ask_for(self, groups: list[Cgroup | None], patience: float) -> bool:
         """Has it fork a trial for each of these groups, and takes out those that have one."""
         pairs = [socket.socketpair() for _ in groups]
         with contextlib.ExitStack() as stack:
@@ -107,15 +115,28 @@ class ServerProcess:
             paths = [None if group is None else str(group.path) for group in groups]
             try:
                 socket.send_fds(self.socket, [json.dumps(paths).encode()], [it.fileno() for _, it in pairs])
-                answer = await asyncio.get_running_loop().sock_recv(self.socket, MESSAGE_BYTES)
+                async with asyncio.timeout(patience):
+                    answer = await asyncio.get_running_loop().sock_recv(self.socket, MESSAGE_BYTES)
             except (BrokenPipeError, ConnectionResetError):
                 answer = b""
+            except TimeoutError:
+                answer = b""
+                self.is_silent = True
             for (ours, _), pid in zip(pairs, answer.split(), strict=False):
                 tree = Tree(main=Adopted(int(pid)), mark=self.tree.mark, group=groups.pop(0))
                 self.preforks.append(Prefork(tree=tree, socket=ours.dup()))
-        if not answer:
+        if self.is_silent:
+            silent = "the process from which trials are forked does not answer"
+            _log.warning(silent, pid=self.tree.main.pid, seconds=patience)
+        elif not answer:
             _log.warning("the process from which trials are forked is gone", pid=self.tree.main.pid)
         return bool(answer)
+
+
+def patience_seconds(launch: Launch) -> float:
+    """How long a fork may take: it is a matter of milliseconds, and the trial is to have time left."""
+    timeout = launch.timeout_seconds
+    return ANSWER_SECONDS if timeout is None else min(ANSWER_SECONDS, timeout / 2)
 
 
 async def _limit(prefork: Prefork, launch: Launch) -> None:

@@ -27,6 +27,9 @@ MARK_VARIABLE = "TUNED_MARK"
 
 READY = b"ready"
 
+#: Said before READY by a server that has imported a module: it only has to find out now whether it can fork.
+IMPORTED = b"imported"
+
 #: So many trials are asked for at a time: the process in between costs as much as one of them.
 TRIALS = 4
 

@@ -34,7 +34,7 @@ class WorkerStudy:
     def __init__(self, name: str, definition: Definition, channel: Channel) -> None:
         self.study_name = name
         self.directions = [StudyDirection[each.upper()] for each in definition.directions]
-        self._distributions = distributions(definition.space.values())
+        self._space = definition.space
         self._channel = channel
 
     @property
@@ -102,7 +102,7 @@ class WorkerStudy:
             datetime_start=None,
             datetime_complete=None,
             params=params,
-            distributions={name: each for name, each in self._distributions.items() if name in params},
+            distributions=distributions(each for each in self._space.values() if each.name in params),
             user_attrs=known["user_attrs"],
             system_attrs={},
             intermediate_values={},

@@ -22,9 +22,10 @@ from functools import partial
 from pathlib import Path
 
 from tuned.worker.channel import Channel
-from tuned.worker.forkserver import MARK_VARIABLE, Order, connect, serve
+from tuned.worker.forkserver import IMPORTED, MARK_VARIABLE, Order, connect, serve
 from tuned.worker.objective import Objective, definition, evaluate, load
 from tuned.worker.study import Definition
+from tuned.worker.threads import lasting_threads
 
 _libc = ctypes.CDLL(None)
 
@@ -49,11 +50,12 @@ def main(arguments: Sequence[str]) -> None:
         objective=load(name, directory), definition=defined, mark=mark, mark_bytes=mark_bytes
     )
     _let_go_of_output()
+    # Libraries for numbers have threads of their own, and some see to their forks.
+    warnings.filterwarnings("ignore", r"This process .*is multi-threaded, use of fork", DeprecationWarning)
+    daemon.send(IMPORTED)
     if (hindrance := _hindrance()) is not None:
         daemon.send(hindrance.encode())
         return
-    # Libraries for numbers have threads of their own, and see to their forks.
-    warnings.filterwarnings("ignore", r"This process .*is multi-threaded, use of fork", DeprecationWarning)
     # The collector of a trial does not look through the objects of now, and so does not copy them.
     gc.collect()
     gc.freeze()
@@ -80,9 +82,8 @@ def _let_go_of_output() -> None:
 
 def _hindrance() -> str | None:
     """Why a fork of this process would not be what the module made of it."""
-    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
-    if others:
-        return f"its import leaves threads running ({', '.join(others)})"
+    if threads := lasting_threads():
+        return f"its import leaves {threads}"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return "its import initialises CUDA"

@@ -25,9 +25,10 @@ from tuned.disk.state import StateDirectory
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import Experiment, parse
 from tuned.trial import launch as launch_module
+from tuned.trial import preforks
 from tuned.trial.cgroup import Root
 from tuned.trial.evaluation import Site
-from tuned.trial.fork_servers import ForkServer, ForkServers, ServerProgram
+from tuned.trial.fork_servers import ForkServer, ForkServers, ServerProgram, Unforkable
 from tuned.trial.launch import Launch
 from tuned.worker.forkserver import TRIALS
 
@@ -192,7 +193,8 @@ async def test_a_trial_holds_no_descriptor_of_the_daemon_or_of_other_trials(host
         def objective(trial):
             return sum(os.path.exists(f"/proc/self/fd/{n}") for n in range(3, 100))
     """)
-    assert [await host.value(x) for x in range(3)] == [0.0] * 3
+    # One is the socket of its own reports.
+    assert [await host.value(x) for x in range(3)] == [1.0] * 3
 
 
 async def test_what_the_import_prints_is_in_the_log_of_the_trial_that_needed_it(host: Host) -> None:
@@ -425,6 +427,8 @@ class Pool:
         self.host = host
         self.servers = ForkServers(host.site.host, host.site.state.trials, slots)
         self.experiments: dict[str, Experiment] = {}
+        #: Why a module cannot be forked.
+        self.told: list[str] = []
 
     def add(self, name: str, objective: str) -> None:
         text = f'name = "{name}"\n{objective}{SPACE}'
@@ -441,9 +445,12 @@ class Pool:
         experiment = self.experiments[name]
         launch = replace(
             self.host.launch(), argv=launch_module.command(experiment, experiment.space.at(0)),
-            environment={**os.environ, "TUNED_PARAMS": '{"x": 0}', "TUNED_TRIAL": "0"},
+            environment={
+                **os.environ, "TUNED_PARAMS": '{"x": 0}', "TUNED_TRIAL": "0", "TUNED_EXPERIMENT": name,
+            },
+            is_objective=experiment.objective.python is not None,
         )  # fmt: skip
-        return await run_with(launch, self.servers.start_of(experiment, name))
+        return await run_with(launch, self.servers.start_of(experiment, name, self.told.append))
 
     def imports(self, name: str) -> list[int]:
         return [int(pid) for pid in (self.host.directory / name).read_text().split()]
@@ -553,16 +560,35 @@ async def test_an_import_that_hangs_is_killed_at_the_trials_timeout(host: Host) 
         ("import torch", "its import initialises CUDA"),
     ],
 )
-async def test_what_cannot_be_forked_is_this_hosts_trouble_and_says_what_to_do(
+async def test_a_module_that_cannot_be_forked_is_refused_with_the_reason(
     host: Host, body: str, expected: str
 ) -> None:
     (host.directory / "torch.py").write_text("class cuda:\n    is_initialized = staticmethod(lambda: True)\n")
     host.write(f"{body}\ndef objective(trial): return 1")
-    with pytest.raises(OSError, match="cannot be forked") as caught:
+    with pytest.raises(Unforkable) as caught:
         await host.run()
     assert str(caught.value) == (
-        f"train:objective cannot be forked: {expected}; set [objective] fork = false"
+        f"each trial imports train:objective anew, because it cannot be forked: {expected}"
     )
+
+
+async def test_a_server_that_does_not_answer_is_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preforks, "ANSWER_SECONDS", 1.0)
+    body = "import time\nos.register_at_fork(before=lambda: time.sleep(600))\ndef objective(trial): return 1"
+    host.write(f"{COUNTED}\n{body}")
+    with pytest.raises(Unforkable, match="the process that imported it did not answer in time"):
+        await host.run()
+    assert not is_alive(int(host.imports()[0]))
+
+
+async def test_trials_of_a_module_that_cannot_be_forked_import_it_one_by_one(pool: Pool) -> None:
+    pool.add_python("threaded", "return os.getpid()")
+    with (pool.host.directory / "threaded_module.py").open("a") as file:
+        file.write("import threading as t\nt.Thread(target=t.Event().wait, daemon=True).start()\n")
+    endings = await asyncio.gather(*(pool.run("threaded") for _ in range(3)))
+    assert {(pid,) for pid in pool.imports("threaded")[-3:]} == {ending.values for ending in endings}
+    assert "its import leaves threads running" in pool.told[0]
+    assert len(pool.imports("threaded")) == 4
 
 
 async def test_a_mark_of_another_length_lets_no_trial_begin(host: Host) -> None:

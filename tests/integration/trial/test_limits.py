@@ -178,7 +178,7 @@ async def _evaluated(tmp_path: Path, objective: str) -> Ending:
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h1", state=state, cgroups=found(), grace_seconds=0)
         servers = ForkServers(site.host, site.state.trials, slots=TRIALS)
-        start = servers.start_of(experiment, "u")
+        start = servers.start_of(experiment, "u", print)
         evaluation = Evaluation(
             experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=start
         )

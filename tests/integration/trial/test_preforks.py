@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 from tests.integration.trial.trees import cgroup_root
 from tuned.trial.cgroup import Root
 from tuned.trial.launch import Launch
-from tuned.trial.preforks import ServerProcess, new_mark
+from tuned.trial.preforks import ServerProcess, new_mark, patience_seconds
 from tuned.trial.tree import Tree
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
@@ -41,6 +42,12 @@ async def test_a_server_that_is_gone_forks_nothing_and_leaves_no_group(tmp_path:
         assert list(root.path.glob(f"{name}*")) == []
         await server.end(0)
     assert [each["event"] for each in logs] == ["the process from which trials are forked is gone"]
+
+
+def test_a_fork_may_take_half_of_the_trials_time_and_at_most_a_minute(tmp_path: Path) -> None:
+    launch = a_launch(tmp_path, "0" * 32, None)
+    seconds = [patience_seconds(replace(launch, timeout_seconds=each)) for each in (None, 4.0, 3600.0)]
+    assert seconds == [60.0, 2.0, 60.0]
 
 
 def test_a_servers_mark_is_of_the_same_installation_and_as_long_as_a_trials(tmp_path: Path) -> None:

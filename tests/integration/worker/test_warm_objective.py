@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.worker.channels import ends
 from tests.integration.worker.servers import fork, give, server
-from tuned.worker.forkserver import MESSAGE_BYTES, READY
+from tuned.worker.forkserver import IMPORTED, MESSAGE_BYTES, READY
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
 
@@ -27,7 +27,7 @@ def program(directory: Path, body: str) -> tuple[str, ...]:
 def test_a_fork_calls_the_function_for_its_point(tmp_path: Path) -> None:
     body = "def objective(trial): return trial.suggest_int('x', 0, 9) / 2"
     with server(*program(tmp_path, body)) as (daemon, _), ends() as both:
-        assert daemon.recv(MESSAGE_BYTES) == READY
+        assert [daemon.recv(MESSAGE_BYTES) for _ in range(2)] == [IMPORTED, READY]
         [pid], [trial] = fork(daemon, 1)
         # Its mark is as long as the server's.
         give(trial, tmp_path / "output", reports=both.theirs.fileno(), environment=POINT)
@@ -38,7 +38,7 @@ def test_a_fork_calls_the_function_for_its_point(tmp_path: Path) -> None:
 
 def test_a_trial_without_a_socket_for_its_reports_cannot_begin(tmp_path: Path) -> None:
     with server(*program(tmp_path, "def objective(trial): return 1")) as (daemon, _):
-        daemon.recv(MESSAGE_BYTES)
+        assert [daemon.recv(MESSAGE_BYTES) for _ in range(2)] == [IMPORTED, READY]
         [pid], [trial] = fork(daemon, 1)
         give(trial, tmp_path / "output", environment=POINT)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 125
@@ -49,7 +49,7 @@ def test_a_module_may_close_its_outputs_or_put_something_else_there(tmp_path: Pa
     for takes in ("sys.stdout.close(); sys.stderr.close()", "sys.stdout = sys.stderr = None"):
         body = f"import sys\n{takes}\ndef objective(trial): return 2"
         with server(*program(tmp_path, body)) as (daemon, _), ends() as both:
-            assert daemon.recv(MESSAGE_BYTES) == READY
+            assert [daemon.recv(MESSAGE_BYTES) for _ in range(2)] == [IMPORTED, READY]
             [pid], [trial] = fork(daemon, 1)
             give(trial, tmp_path / "output", reports=both.theirs.fileno(), environment=POINT)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -59,5 +59,6 @@ def test_a_module_may_close_its_outputs_or_put_something_else_there(tmp_path: Pa
 def test_a_module_that_leaves_a_thread_says_so_and_is_not_forked(tmp_path: Path) -> None:
     body = "import threading as t\nt.Thread(target=t.Event().wait, name='feeder', daemon=True).start()\n"
     with server(*program(tmp_path, f"{body}def objective(trial): return 1")) as (daemon, process):
+        assert daemon.recv(MESSAGE_BYTES) == IMPORTED
         assert daemon.recv(MESSAGE_BYTES) == b"its import leaves threads running (feeder)"
         assert process.wait(60) == 0
