@@ -70,6 +70,7 @@ class PostgresServer:
         self.home = Path(tempfile.mkdtemp(prefix="tuned-pg-", dir=below))
         self._owner = _unprivileged_owner()
         self._data = self.home / "data"
+        self._copy = self.home / "copy"
         self._process: subprocess.Popen[bytes] | None = None
         self.log = self.home / "log"
         self.socket_dir = self.home
@@ -117,6 +118,21 @@ class PostgresServer:
         self._process.wait(60)
         until(lambda: not any(map(_is_alive, children)), what="the server's processes to end")
 
+    def keep_copy(self) -> None:
+        """Stops, keeps a copy of all data, and starts again."""
+        self.stop()
+        shutil.rmtree(self._copy, ignore_errors=True)
+        shutil.copytree(self._data, self._copy)
+        self._own(self._copy)
+        self.start()
+
+    def fall_back(self) -> None:
+        """Goes on with the copy: what was committed since is forgotten, as after an asynchronous failover."""
+        self.stop("immediate")
+        shutil.rmtree(self._data)
+        self._copy.rename(self._data)
+        self.start()
+
     def restart(self, mode: StopMode = "fast") -> None:
         self.stop(mode)
         self.start()
@@ -154,6 +170,13 @@ class PostgresServer:
              "--no-instructions", "--encoding=UTF8", "--no-locale"],
             check=True, capture_output=True, cwd=self.home, **self._owner,
         )  # fmt: skip
+
+    def _own(self, directory: Path) -> None:
+        """Gives a copy to the user who runs the server."""
+        directory.chmod(0o700)
+        if self._owner:
+            for path in (directory, *directory.rglob("*")):
+                shutil.chown(path, self._owner["user"], self._owner["group"])
 
     def _copy_programs(self) -> None:
         """Another user may not be able to enter the virtual environment, below /root for example.

@@ -1,7 +1,8 @@
 """All interleavings of the protocol between two hosts, for small sizes; and that a broken rule is seen.
 
 In one story come at most as many disturbances as ``Rules.disturbances`` says, one if nothing is said: a
-crash, a freeze, an outage of one host or of all, a commit whose outcome is unknown. Their ends may come
+crash, a freeze, an outage of one host or of all, a commit whose outcome is unknown, a database that forgets
+the last step. Their ends may come
 at any time. ``-s`` shows how many states there are, and the shortest story of each rule that was taken out.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import Update, bindparam
+from sqlalchemy import Update, bindparam, func, select
 
 from tests.factories import line, make_experiment
 from tests.fleet.model import Explored, explore
@@ -21,6 +22,7 @@ from tuned.daemon.failure_detector import FailureDetector
 from tuned.storage import budget, settling, tells
 from tuned.storage.claims import Claims
 from tuned.storage.hosts import HostRow
+from tuned.storage.tables.schema import t_trial, trials
 
 #: They compute for half a minute; on a machine that does much else, for minutes.
 pytestmark = pytest.mark.timeout(600)
@@ -93,6 +95,23 @@ def test_a_point_that_is_failed_by_its_loss_has_its_value_after_all(monkeypatch:
 def test_without_the_fence_a_finished_row_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tells, "_FINISH", without(tells._FINISH, "trials.state"))
     assert "a finished row changed" in story("freeze")
+
+
+def test_without_the_claim_in_the_fence_a_wrong_trial_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The database gives the ids of trials again: here the newest one stands for the id that was given again.
+    newest = select(func.max(t_trial.c.trial_id)).where(bindparam("claim") != "").scalar_subquery()
+    unfenced = without(tells._FINISH, "claim_id").where(trials.c.trial_id == newest)
+    monkeypatch.setattr(tells, "_FINISH", unfenced)
+    with pytest.raises(Violation) as caught:
+        run(2, kinds=frozenset({"forget"}))
+    say(caught.value)
+
+
+def test_without_telling_again_a_forgotten_value_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Program, "_reconcile", lambda *_: iter(()))
+    assert "nothing leads to an end" in story("forget")
 
 
 def test_without_a_new_watch_after_a_gap_an_outage_kills(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,77 @@
+"""A fleet whose database lost its last transactions: no value at a wrong point, and nothing runs for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.hosts import Fleet, query
+from tests.fleet.ledger import Ledger
+from tests.fleet.test_outages import Gate
+from tests.postgres import PostgresServer
+from tests.waiting import until
+
+#: Daemons start slowly on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
+LINE = '[space.x]\ntype = "int"\nlow = 0\nhigh = 99999\n[sampler]\nname = "random"\n'
+
+
+def running(fleet: Fleet) -> list[tuple[object, ...]]:
+    return query(fleet.storage, "SELECT trial_id FROM trials WHERE state = 'RUNNING' ORDER BY trial_id")
+
+
+def started(ledger: Ledger) -> int:
+    """How many evaluations; their trials' numbers are given again."""
+    return ledger.path.read_text().count("start ")
+
+
+def is_right(fleet: Fleet) -> bool:
+    """Each value is that of its point, and nothing runs."""
+    trials = [trial for trial in fleet.study("exp").get_trials(deepcopy=False) if trial.values]
+    return [t.value for t in trials] == [t.params["x"] * 3 + 1 for t in trials] and not running(fleet)
+
+
+def test_an_id_that_is_given_again_gets_no_value_of_the_trial_that_was_forgotten(
+    exposed: Fleet, server: PostgresServer, ledger: Ledger, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    wait = f"until [ -e {gate} ] || [ -e {gate}-$TUNED_HOST-$TUNED_TRIAL ]; do sleep 0.1; done; echo 0"
+    search = LINE + "[budget]\ntrials = 5\n"
+    old, new = exposed.start(2, slots=1)
+    for host in (old, new):
+        host.drop("exp", ledger.objective(pause=wait) + search)
+    until(lambda: started(ledger) == 2, what="each host to evaluate", seconds=60)
+    server.keep_copy()
+    for number in range(2):
+        Path(f"{gate}-{old.name}-{number}").touch()
+    until(lambda: started(ledger) == 3, what="a claim that will be forgotten", seconds=60)
+    old.freeze()
+    server.fall_back()
+    for number in range(2):
+        Path(f"{gate}-{new.name}-{number}").touch()
+    until(lambda: started(ledger) == 4, what="the id to be given again", seconds=60)
+    old.thaw()
+    gate.touch()
+    exposed.until_done("exp")
+    until(lambda: is_right(exposed), what="values of their own points", seconds=30)
+
+
+def test_a_tell_that_was_forgotten_is_told_again_and_the_experiment_ends_again(
+    exposed: Fleet, server: PostgresServer, ledger: Ledger, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    [host] = exposed.start(1, slots=2)
+    host.drop("exp", ledger.objective(pause=gate.pause) + LINE + "[budget]\ntrials = 2\n")
+    until(lambda: started(ledger) == 2, what="both points to be evaluated", seconds=60)
+    server.keep_copy()
+    gate.open()
+    exposed.until_done("exp")
+    server.fall_back()
+    assert len(running(exposed)) == 2
+    until(lambda: running(exposed) == [], what="the results to be told again", seconds=60)
+    assert is_right(exposed)
+    done = "SELECT state FROM t_study"
+    until(lambda: query(exposed.storage, done) == [("done",)], what="the experiment to end again", seconds=60)
+    assert started(ledger) == 2
