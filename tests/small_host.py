@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tuned.control import host as host_module
 from tuned.control import metrics, routes
@@ -15,11 +16,18 @@ from tuned.disk.checkup import Space
 from tuned.domain.ending import Cause
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.events import Events
-from tuned.protocol.experiments import AmendedView, Counts, ExperimentSummary, ExperimentView, RetryView
+from tuned.protocol.experiments import (
+    Counts,
+    DeletedView,
+    ExperimentSummary,
+    ExperimentView,
+    ReplacedView,
+    RetryView,
+)
 from tuned.protocol.fields import HostStateName, Params, StudyStateName, TrialStateName
 from tuned.protocol.fleet import FindingView, FixedView, HostView
 from tuned.protocol.host import Status
-from tuned.protocol.trials import BestView, StoryView, TrialView
+from tuned.protocol.trials import BestView, RevisionView, StoryView, TrialView
 
 
 def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:
@@ -94,12 +102,27 @@ def a_story(trial: TrialView, **changes: object) -> StoryView:
         trial=trial,
         origin="sampler",
         sampler="tpe",
+        revision=1,
+        revision_now=1,
+        replacement=None,
         retried=[{"cause": "signal", "message": "printed: sesame"}],
         late_of=None,
         point={"state": "done", "trial": trial["number"], "host": "alpha", "late_of": None, "losses": 0},
     )
     story.update(changes)  # type: ignore[typeddict-item]
     return story
+
+
+def a_revision(number: int = 2, **changes: object) -> RevisionView:
+    revision = RevisionView(
+        revision=number,
+        since="2025-01-31T12:00:30+00:00",
+        user="ann",
+        host="alpha",
+        changes=["objective.workdir: /srv/sesame, was not set (on alpha)"],
+    )
+    revision.update(changes)  # type: ignore[typeddict-item]
+    return revision
 
 
 def a_status(**changes: object) -> Status:
@@ -174,7 +197,12 @@ class SmallHost:
         self.may_change = asyncio.Event()
         self.may_change.set()
         self.open_logs = 0
+        self.definition: dict[str, Any] = {"direction": "maximize"}
         self.replacement = b""
+        #: The user who sent it.
+        self.replaced_by = ""
+        #: Whether the experiment was deleted, and by force.
+        self.deleted: bool | None = None
         self.findings: list[FindingView] = []
 
     async def reach_database(self, seconds: float) -> None:
@@ -204,11 +232,12 @@ class SmallHost:
             summary=self.summary,
             hosts=[{"host": "alpha", "counts": self.summary["counts"]}],
             sampler={"name": "tpe", "seed": 42, "options": {}},
-            definition={"direction": "maximize"},
+            definition=self.definition,
             parallel=None,
             resources=None,
             file="/var/spool/tuned/active/minima.toml",
             failures=[a_trial(9, state="FAIL", values=None, failure=failure)],
+            revisions=[a_revision()],
             env={"TOKEN": "sesame"},
         )
 
@@ -274,10 +303,17 @@ class SmallHost:
         freed = 3 if cause is None else 1
         return {"freed": freed, "experiment": self.summary, "is_full": False, "runs_here": True}
 
-    async def replace(self, name: str, content: bytes) -> AmendedView:
+    async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
         self._require(name)
-        self.replacement = content
-        return {"experiment": self.summary, "is_full": False, "runs_here": True}
+        self.replacement, self.replaced_by = content, user
+        changes = ["budget.trials: 100, was 50"]
+        return {"experiment": self.summary, "is_full": False, "runs_here": True, "changes": changes}
+
+    async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
+        self._require(name)
+        self.deleted = is_forced
+        trials, self.summary["name"] = self.summary["trials"], "nothing"
+        return {"name": name, "trials": trials}
 
     async def doctor(self) -> Sequence[FindingView]:
         return self.findings

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
     from tuned import events
     from tuned.domain.ending import Cause
-    from tuned.protocol.experiments import AmendedView, ExperimentSummary, ExperimentView, RetryView
+    from tuned.protocol.experiments import (
+        DeletedView,
+        ExperimentSummary,
+        ExperimentView,
+        ReplacedView,
+        RetryView,
+    )
     from tuned.protocol.fields import HostStateName, TrialStateName
     from tuned.protocol.fleet import FindingView, FixedView, HostView
     from tuned.protocol.host import Status
@@ -82,8 +88,11 @@ class Host(Protocol):
     async def retry(self, name: str, cause: Cause | None) -> RetryView:
         """Frees failed points. Raises NotFound, Conflict if it is cancelled, DatabaseAway."""
 
-    async def replace(self, name: str, content: bytes) -> AmendedView:
-        """Another budget, from a whole file. Raises InvalidInput, NotFound, Conflict, DatabaseAway."""
+    async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
+        """Another definition, from a whole file. Raises InvalidInput, NotFound, Conflict, DatabaseAway."""
+
+    async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
+        """Raises NotFound, DatabaseAway, Conflict if other programs have trials in it."""
 
     async def doctor(self) -> Sequence[FindingView]:
         """All that is wrong. Never raises DatabaseAway: that is a finding."""

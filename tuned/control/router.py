@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +57,15 @@ class Call:
     #: From the path; empty if the route has none.
     name: str = ""
     trial: int = 0
+
+    @property
+    def user(self) -> str:
+        """The peer's name on this host, or its uid if it has none."""
+        uid = connection_of(self.request).peer.uid
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return f"uid {uid}"
 
     def option(self, key: str) -> str | None:
         return self.request.query.get(key)

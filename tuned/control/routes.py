@@ -21,10 +21,11 @@ from tuned.control.server import Limits
 from tuned.domain.ending import Cause
 from tuned.protocol.events import Event
 from tuned.protocol.experiments import (
-    AmendedView,
+    DeletedView,
     ExperimentSummary,
     ExperimentsView,
     ExperimentView,
+    ReplacedView,
     RetryView,
 )
 from tuned.protocol.fields import TRIAL_STATES
@@ -157,8 +158,12 @@ async def _retry(call: Call) -> RetryView:
     return await _done(call.host.retry(call.name, cause))
 
 
-async def _replace(call: Call) -> AmendedView:
-    return await _done(call.host.replace(call.name, await call.request.read()))
+async def _replace(call: Call) -> ReplacedView:
+    return await _done(call.host.replace(call.name, await call.request.read(), call.user))
+
+
+async def _delete(call: Call) -> DeletedView:
+    return await _done(call.host.delete(call.name, is_forced=call.number("force", 0, 1) == 1))
 
 
 ROUTES = (
@@ -188,6 +193,7 @@ ROUTES = (
     Route("POST", "/v1/experiments/{name}/resume", Access.TRUSTED, _resume),
     Route("POST", "/v1/experiments/{name}/retry", Access.TRUSTED, _retry, frozenset({"cause"})),
     Route("POST", "/v1/experiments/{name}/replace", Access.TRUSTED, _replace),
+    Route("POST", "/v1/experiments/{name}/delete", Access.TRUSTED, _delete, frozenset({"force"})),
 )
 
 

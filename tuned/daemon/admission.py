@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tuned.errors import Conflict, DatabaseAway, InvalidInput, NotFound, Problem, TunedError
-from tuned.experiment.differences import differ_in_budget_only, differences, explained
+from tuned.experiment.differences import differences, ways_out
 from tuned.experiment.experiment import Experiment, parse
 from tuned.experiment.samplers import missing_packages
+from tuned.experiment.scope import Scope
 from tuned.search.fault import Fault, fault_after
 from tuned.search.search import Search
 from tuned.storage.encoding import Encoding
@@ -224,11 +225,11 @@ def _adopted(experiment: Experiment, status: StudyStatus) -> Experiment:
         adopted = experiment.adopt(status.definition)
     except (InvalidInput, ValueError) as error:
         raise _Unfit(str(error)) from error
-    other = [each for each in found if not differ_in_budget_only([each])]
+    other = [each for each in found if each.scope is Scope.SEARCH]
     if other and not status.has_ended:
         raise _Unfit(
-            f"its file on this host differs from the study: {explained(other)}; this host works on it again "
-            "if the file says the same as the study"
+            f"its file on this host differs from the study: {'; '.join(map(str, other))}; this host works on "
+            f"it again if the file says the same as the study; otherwise {ways_out(experiment.name)}"
         )
     return adopted
 

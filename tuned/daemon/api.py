@@ -24,6 +24,7 @@ from tuned.disk.arrivals import active_path
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, StudyState
 from tuned.errors import Conflict, DatabaseAway, NotFound
+from tuned.storage.changes import Author
 from tuned.storage.hosts import HostRow, forget, held, hosts
 from tuned.storage.queries import experiments
 from tuned.storage.studies import study_statuses
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
     from tuned.experiment.file import Resources
     from tuned.protocol.experiments import (
         AmendedView,
+        DeletedView,
         ExperimentSummary,
         ExperimentView,
+        ReplacedView,
         ResourcesView,
         RetryView,
     )
@@ -195,9 +198,14 @@ class Api:
         freed = await self.local_experiments.retry(name, cause)
         return {"freed": freed, **await self._amended(name)}
 
-    async def replace(self, name: str, content: bytes) -> AmendedView:
-        await self.local_experiments.replace(name, content)
-        return await self._amended(name)
+    async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
+        author = Author(user=user, host=self.settings.host)
+        changes = await self.local_experiments.replace(name, content, author)
+        return {"changes": list(changes), **await self._amended(name)}
+
+    async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
+        trials = await self.local_experiments.delete(name, is_forced=is_forced)
+        return {"name": name, "trials": trials}
 
     async def doctor(self) -> Sequence[FindingView]:
         is_member = self.fleet.claimant is not None
@@ -344,6 +352,7 @@ def _uncounted(search: Search) -> ExperimentSummary:
         "name": search.status.name,
         "state": status.state.value,
         "note": "",
+        "ended_by": status.ended_by,
         "directions": [
             "maximize" if each == "maximize" else "minimize" for each in search.experiment.directions
         ],

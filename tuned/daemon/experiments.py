@@ -6,6 +6,7 @@ It decides nothing about points. A file that cannot be run is rejected with its 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,24 +14,27 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tuned.daemon.admission import Admission, Unopened
+from tuned.daemon.deletions import Deletions
 from tuned.daemon.looks import Looks
-from tuned.disk.arrivals import Folder
+from tuned.disk.arrivals import SUFFIX, Folder, Taken
 from tuned.disk.spool import Change, Spool
 from tuned.domain.ending import Cause
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import SearchState, StudyState
 from tuned.domain.study_status import StudyStatus
-from tuned.errors import DatabaseAway, InvalidInput, NotFound
-from tuned.experiment.differences import differ_in_budget_only, differences, explained
+from tuned.errors import DatabaseAway, NotFound
+from tuned.experiment.differences import differences
 from tuned.experiment.experiment import parse
+from tuned.experiment.likeness import defines, explain
 from tuned.search.fault import Fault
 from tuned.search.search import Search
-from tuned.storage.changes import change_budget, free_failed
+from tuned.storage.changes import Author, free_failed, replace_definition
+from tuned.storage.deletions import delete_study
 from tuned.storage.queries import experiments
 from tuned.storage.studies import set_state, study_statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -64,6 +68,7 @@ class Experiments:
         #: Done since this daemon started, the newest last, by the study's id.
         self._ended: dict[int, _Ended] = {}
         self._looks = Looks(link)
+        self._deletions = Deletions(link, spool, scheduler.layout)
         self._admission = Admission(link, spool, events, scheduler, self._begin)
         #: Why nothing new can be taken; empty while it can.
         self.spool_problem = ""
@@ -84,6 +89,9 @@ class Experiments:
 
     async def restore(self) -> None:
         """Takes up the files that were in ``active/`` when an earlier daemon ended."""
+        with contextlib.suppress(DatabaseAway):
+            await self._deletions.look()
+        await self._deletions.clear(is_starting=True)
         try:
             found = await asyncio.to_thread(self._spool.active)
         except OSError:
@@ -123,13 +131,14 @@ class Experiments:
 
     async def take(self) -> None:
         """Takes the new files of the spool. They wait if the database is away."""
-        definitions = {search.file: search.experiment.definition() for search in self.searches.values()}
-        explain = functools.partial(_explain, definitions)
-        while taken := await asyncio.to_thread(self._spool.take, explain=explain):
+        explaining = functools.partial(explain, {s.file: s.experiment for s in self.searches.values()})
+        while taken := await asyncio.to_thread(self._spool.take, explain=explaining):
             for one in taken:
                 self._admission.add_new(one)
         for file, problems in await asyncio.to_thread(self._spool.refusals):
             self._admission.announce_rejection(file, problems)
+        for name in await asyncio.to_thread(self._spool.unchanged):
+            self._events.publish("experiment-same", file=f"{name}{SUFFIX}")
         await self._admission.open()
 
     async def hold(self, claimant: Claimant) -> None:
@@ -166,6 +175,8 @@ class Experiments:
                 self._ended.pop(study_id, None)
             elif study_id in self._ended:
                 await self._bring_back(ended.file, status)
+        await self._deletions.look()
+        await self._deletions.clear(but_not={search.status.uid for search in self.searches.values()})
         self._scheduler.wake()
 
     async def _heed(self, search: Search, found: StudyStatus | Fault | None) -> None:
@@ -191,14 +202,19 @@ class Experiments:
         if await search.refresh():
             await self._follow_state(search)
         else:
-            search.log.warning("study deleted from the database")
-            await self._end(search, Folder.CANCELLED)
+            await self._deletions.look()
+            is_deleted = self._deletions.has(search.status.uid)
+            search.log.warning("experiment deleted" if is_deleted else "study deleted from the database")
+            await self._end(search, None if is_deleted else Folder.CANCELLED)
         self._scheduler.wake()
 
     async def on_told(self, result: Result, outcome: TellOutcome) -> None:
         """Takes note that the database has a result, and wakes the slots that waited for it."""
         search = next((s for s in self.searches.values() if s.status.uid == result.study_uid), None)
         if search is None:
+            if outcome is TellOutcome.DROPPED:
+                is_deleted = self._deletions.has(result.study_uid)
+                _log.warning("result dropped", trial=result.number, is_experiment_deleted=is_deleted)
             return
         search.announce.ended(result)
         if outcome is not TellOutcome.TOLD:
@@ -235,18 +251,45 @@ class Experiments:
         await self._go_on(name, study_id)
         return freed
 
-    async def replace(self, name: str, content: bytes) -> None:
-        """Gives an experiment the budget of a file that says the same otherwise, for the whole fleet.
+    async def replace(self, name: str, content: bytes, author: Author) -> Sequence[str]:
+        """Gives an experiment the definition of a file, for the whole fleet, and this host its local keys.
 
-        Raises InvalidInput, NotFound, Conflict with what differs besides, DatabaseAway.
+        Returns the changes, in words. Raises InvalidInput, NotFound, DatabaseAway, Conflict if it would be
+        another search.
         """
         experiment = await asyncio.to_thread(parse, content, f"{name}.toml")
         study_id = await self._link.call(experiments.find, name)
-        await self._link.call(change_budget, study_id, experiment)
-        await self._go_on(name, study_id)
+        search = self.searches.get(name)
+        local = [] if search is None else differences(experiment.local(), search.experiment.local())
+        words = [*dict.fromkeys(f"{each.as_change} (on {author.host})" for each in local)]
+        made = await self._link.call(replace_definition, study_id, experiment, author, local=words)
+        if search is not None:
+            search.adoption.localize(experiment, made.revision)
+            await asyncio.to_thread(self._rewrite, Taken(name=search.file, content=content))
+        await self._go_on(name, study_id, content)
+        if search is not None:
+            self._scheduler.assess(search)
+        return made.changes
 
-    async def _go_on(self, name: str, study_id: int) -> None:
-        """Goes on at once with a study that a person changed, if this host may."""
+    async def delete(self, name: str, *, is_forced: bool) -> int:
+        """Deletes an experiment, here at once, and returns how many trials it had.
+
+        Raises NotFound, DatabaseAway, Conflict if other programs have trials in it and it is not forced.
+        """
+        study_id = await self._link.call(experiments.find, name)
+        deleted = await self._link.call(delete_study, study_id, name, is_forced=is_forced)
+        self._ended.pop(study_id, None)
+        await self._deletions.look()
+        search = self.searches.get(name)
+        if search is not None and search.status.uid == deleted.uid:
+            await self.check(search)
+            await self._scheduler.left(search)
+        await self._deletions.clear(but_not={each.status.uid for each in self.searches.values()})
+        _log.warning("experiment deleted", experiment=name, trials=deleted.trials)
+        return deleted.trials
+
+    async def _go_on(self, name: str, study_id: int, content: bytes | None = None) -> None:
+        """Goes on at once with a study that a person changed, if this host may; with this file, if any."""
         if search := self.searches.get(name):
             search.resume()
             await self.check(search)
@@ -254,15 +297,15 @@ class Experiments:
         found = await self._link.call(study_statuses, [study_id])
         if study_id in found:
             ended = self._ended.get(study_id)
-            await self._bring_back(ended.file if ended else name, found[study_id])
+            await self._bring_back(ended.file if ended else name, found[study_id], content)
 
-    async def _bring_back(self, file: str, status: StudyStatus) -> None:
+    async def _bring_back(self, file: str, status: StudyStatus, content: bytes | None = None) -> None:
         """Takes up an experiment again that is open after it was done, if its file is in ``done/``."""
         if status.state not in (StudyState.OPEN, StudyState.PAUSED):
             return
 
         def is_it(content: bytes) -> bool:
-            return _defines(content, f"{file}.toml", status.definition)
+            return defines(content, f"{file}.toml", status.definition)
 
         try:
             taken = await asyncio.to_thread(self._spool.bring_back, file, is_it)
@@ -271,10 +314,21 @@ class Experiments:
             return
         self._ended.pop(status.study_id, None)
         if taken is not None:
+            if content is not None:
+                taken = Taken(name=taken.name, content=content)
+                await asyncio.to_thread(self._rewrite, taken)
             self._admission.add(taken)
             await self._admission.open()
 
+    def _rewrite(self, taken: Taken) -> None:
+        try:
+            self._spool.replace(taken)
+        except (NotFound, OSError) as error:
+            # The next start would go on with the old local keys.
+            _log.error("experiment file not replaced", file=taken.file, error=str(error))
+
     async def _begin(self, search: Search) -> None:
+        await self._deletions.announce(search.status.uid)
         self._ended.pop(search.status.study_id, None)
         await self._look_at(search)
 
@@ -293,7 +347,8 @@ class Experiments:
         elif search.status.state is StudyState.CANCELLED:
             await self._end(search, Folder.CANCELLED)
 
-    async def _end(self, search: Search, into: Folder) -> None:
+    async def _end(self, search: Search, into: Folder | None) -> None:
+        """Kills and settles its trials, and moves its file, or removes it."""
         if self.searches.get(search.name) is not search or search.state is SearchState.ENDING:
             return
         assert self._admission.claimant is not None
@@ -301,16 +356,19 @@ class Experiments:
             await self._scheduler.interrupt(search, self._admission.claimant.incarnation)
         del self.searches[search.name]
         try:
-            await asyncio.to_thread(self._spool.retire, search.file, into)
+            if into is None:
+                await asyncio.to_thread(self._spool.discard, search.file)
+            else:
+                await asyncio.to_thread(self._spool.retire, search.file, into)
         except NotFound:
             search.log.info("file was already gone")
         except OSError:
-            search.log.exception("experiment file not moved", into=into.value)
+            search.log.exception("experiment file not moved", into=into or "deleted")
         if into is Folder.DONE:
             self._remember(search)
         search.log.info(
             "experiment over",
-            became=into.value,
+            became=into or "deleted",
             ended_by=search.status.ended_by,
             trials=search.status.trials,
             visited=search.status.visited,
@@ -341,21 +399,3 @@ class Experiments:
 def _gone(spool: Spool, files: Iterable[str]) -> set[str]:
     """Those of the files that are no longer in ``active/``."""
     return {file for file in files if not spool.is_active(file)}
-
-
-def _explain(definitions: Mapping[str, str], name: str, content: bytes) -> str:
-    """The differences between a file and the experiment that runs under its name."""
-    try:
-        mine = parse(content, f"{name}.toml").definition()
-    except InvalidInput as error:
-        return str(error)
-    return explained(differences(mine, definitions.get(name, mine)))
-
-
-def _defines(content: bytes, file: str, definition: str) -> bool:
-    """Whether a file is one of this definition, whatever its budget is."""
-    try:
-        found = differences(parse(content, file).definition(), definition)
-    except InvalidInput:
-        return False
-    return differ_in_budget_only(found)

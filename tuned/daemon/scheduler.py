@@ -23,6 +23,7 @@ from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Ending
 from tuned.domain.resources import Shortfall
+from tuned.domain.states import SearchState
 from tuned.errors import DatabaseAway
 from tuned.storage.queries.facts import study_facts
 from tuned.storage.reasons import reason_of
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tuned.daemon.teller import Teller
+    from tuned.disk.layout import Layout
     from tuned.search.search import Search
     from tuned.storage.link import Link
     from tuned.worker.channel import StudyFacts
@@ -86,6 +88,11 @@ class Scheduler:
         self._turn = 0
         self._last_turn: dict[str, int] = {}
 
+    @property
+    def layout(self) -> Layout:
+        """The directories in which trials leave something."""
+        return self._site.state
+
     def wake(self) -> None:
         """Lets idle slots look again, and ends the fork servers that no slot needs."""
         self._servers.keep({s.status.uid: s.experiment for s in self.searches.values() if s.is_at_work})
@@ -120,7 +127,7 @@ class Scheduler:
     def admit(self, search: Search) -> None:
         """Adds a search for the slots to serve."""
         self.searches[search.name] = search
-        self._assess(search)
+        self.assess(search)
         if unenforced := search.shortfall.unenforced:
             search.log.warning("limits not kept", reason=unenforced)
 
@@ -128,10 +135,11 @@ class Scheduler:
         """Replaces the GPUs; a trial on a removed one goes on."""
         self.gpus.equip(cards)
         for search in self.searches.values():
-            self._assess(search)
+            self.assess(search)
         self.wake()
 
-    def _assess(self, search: Search) -> None:
+    def assess(self, search: Search) -> None:
+        """Finds out which of its trials' resources this host cannot give or keep."""
         wanted = search.experiment.resources
         missing, unenforced = self.gpus.missing(wanted.cards), cgroup.unenforced(wanted, self._site.cgroups)
         search.assess(Shortfall(missing=missing, unenforced=unenforced))
@@ -155,6 +163,11 @@ class Scheduler:
         study_id = search.status.study_id
         kept = self._teller.claims.keys()
         search.announce.aborted(await self._link.call(settle_own, study_id, incarnation, but_not=kept))
+
+    async def left(self, search: Search) -> None:
+        """Waits until a search is not served any more."""
+        while self.searches.get(search.name) is search:
+            await self._changed.wait()
 
     async def over(self, seconds: float) -> None:
         """Waits until a claim finds out that a study is over; at most so long."""
@@ -236,13 +249,14 @@ class Scheduler:
                 raise
 
     async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
+        experiment = search.adoption.of(claimed.revision)
         evaluation = Evaluation(
-            experiment=search.experiment,
+            experiment=experiment,
             study_uid=search.status.uid,
             claimed=claimed,
             site=self._site,
             slot=slot,
-            start=self._servers.start_of(search.experiment, search.status.uid, search.note_unforked),
+            start=self._servers.start_of(experiment, search.status.uid, search.note_unforked),
             cards=cards,
             answer=functools.partial(self._facts_of, claimed.study_id),
         )
@@ -255,6 +269,9 @@ class Scheduler:
             running = self.slots[slot] = Running(
                 search=search, claimed=claimed, evaluation=evaluation, task=task
             )
+            if search.state is SearchState.ENDING:
+                # Claimed before the end, and granted after the others were killed.
+                task.cancel()
             try:
                 ending = await _outcome(task)
             finally:

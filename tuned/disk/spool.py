@@ -38,7 +38,7 @@ from tuned.disk.users import user_name
 from tuned.errors import Conflict, InvalidInput, NotFound, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterator
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -87,6 +87,8 @@ class Spool:
         self._left: dict[str, tuple[object, ...]] = {}
         #: Arrivals that went to ``rejected/``, and why, until somebody asks.
         self._refusals: list[tuple[str, str]] = []
+        #: Names of arrivals that were active already, with the same content, until somebody asks.
+        self._unchanged: list[str] = []
         self._moving = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +142,12 @@ class Spool:
             found, self._refusals = self._refusals, []
         return found
 
+    def unchanged(self) -> list[str]:
+        """The arrivals since the last call that were removed because the same file is active, by name."""
+        with self._moving:
+            found, self._unchanged = self._unchanged, []
+        return found
+
     def active(self) -> list[Taken]:
         """The files taken before this start; one that is no experiment file goes to ``rejected/``."""
         taken = []
@@ -182,6 +190,25 @@ class Spool:
                     files.move(path, self.path / Folder.ACTIVE / taken.file)
                     return taken
         return None
+
+    def replace(self, taken: Taken) -> None:
+        """Gives an active experiment's file another content. Raises NotFound."""
+        with self._moving:
+            path = self._require_active(taken.name)
+            files.write(path, taken.content, mode=0o640, group=self._group)
+
+    def discard(self, name: str) -> None:
+        """Removes an experiment's file from ``active/``. Raises NotFound."""
+        with self._moving:
+            self._require_active(name).unlink()
+
+    def discard_all(self, folders: Collection[Folder], is_it: Callable[[str, bytes], bool]) -> None:
+        """Removes the files in these folders of which ``is_it`` says so, by a file's name and content."""
+        with self._moving:
+            for path in [path for folder in folders for path in self._folder(folder).iterdir()]:
+                kept = read_kept(path, path.name.removesuffix(SUFFIX)) if is_looked_at(path.name) else None
+                if kept is not None and is_it(kept.file, kept.content):
+                    path.unlink(missing_ok=True)
 
     def reject(self, name: str, problems: str) -> Path:
         """Moves an active experiment's file to ``rejected/``, with the problems (one a line) beside it."""
@@ -246,6 +273,7 @@ class Spool:
             raise Refused(f"{_IS_ACTIVE}: {differs}" if differs else _IS_ACTIVE)
         # We stopped between the copy and the removal of the original, or its owner sent it twice.
         self._remove_original(source, seen)
+        self._unchanged.append(name)
         return None
 
     def _copy(self, content: bytes, source: Path, held: Path, seen: os.stat_result) -> None:

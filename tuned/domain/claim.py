@@ -82,6 +82,8 @@ class Candidate:
     was_parked: bool = False
     #: Prefetched before the slot was free. If it has become a duplicate since, the host draws again.
     is_ahead: bool = False
+    #: Of the study's definition, by which its host would evaluate it.
+    revision: int = 1
     #: Finds the claim again if the outcome of its commit is unknown.
     claim_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -107,6 +109,10 @@ class Claimed:
     @property
     def point(self) -> Point:
         return self.candidate.point
+
+    @property
+    def revision(self) -> int:
+        return self.candidate.revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ class StudyStatus:
     study_id: int
     uid: str
     definition: str
+    #: Of the definition: each replacement adds one.
+    revision: int
     state: StudyState
     seed: int
     size: int | None

@@ -1,41 +1,105 @@
-"""Compares the definitions of two hosts, as the JSON that the database keeps.
+"""Compares two forms of one experiment, as JSON: what differs, and what a person can do about it.
 
-It owns the words of a difference. It must never decide which side is right, or change a definition.
+It owns the words of a difference. It must never decide which side is right, or show an environment variable,
+because anyone may read these words.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tuned.config.toml import shorten
+from tuned.config.toml import alternatives, printable, shorten
+from tuned.experiment.file import File, Objective
+from tuned.experiment.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_ENVIRONMENT = "objective.env."
 
 
-def differences(mine: str, theirs: str) -> list[str]:
-    """The differences of two definitions, one line each; empty if they mean the same."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One key, by its dotted name, with its two values as JSON; "not set" if one side has none."""
+
+    key: str
+    mine: str
+    theirs: str
+
+    @property
+    def scope(self) -> Scope:
+        return scope_of(self.key)
+
+    def __str__(self) -> str:
+        if self.key.startswith(_ENVIRONMENT):
+            return "objective.env: other variables here"
+        there = "in the file that is active" if self.scope is Scope.HOST else "in the database"
+        return f"{self.key}: {shorten(self.mine)} here, {shorten(self.theirs)} {there}"
+
+    @property
+    def as_change(self) -> str:
+        """The words for it once ours is in force."""
+        if self.key.startswith(_ENVIRONMENT):
+            return "objective.env: other variables"
+        return f"{self.key}: {shorten(self.mine)}, was {shorten(self.theirs)}"
+
+
+def scope_of(key: str) -> Scope:
+    """The scope of a dotted key of the file, such as ``objective.command`` or ``space.lr.low``."""
+    table, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    field = Objective.model_fields[name] if table == "objective" else File.model_fields[table]
+    return next(each for each in field.metadata if isinstance(each, Scope))
+
+
+def differences(mine: str, theirs: str) -> list[Difference]:
+    """The differences of two definitions, or of the local keys of two files; empty if they mean the same."""
     return list(_differences("", json.loads(mine), json.loads(theirs)))
 
 
-def differ_in_budget_only(found: Sequence[str]) -> bool:
-    return all(difference.startswith("budget.") for difference in found)
+def are_replaceable(found: Sequence[Difference]) -> bool:
+    """Whether ``tunectl submit --replace`` takes all of them."""
+    return all(each.scope is not Scope.SEARCH for each in found)
 
 
-def explained(found: Sequence[str]) -> str:
-    """Differences, and how a person can settle them."""
-    text = "; ".join(found)
-    if found and differ_in_budget_only(found):
-        text += "; to change the budget for the whole fleet: tunectl submit --replace FILE"
-    return text
+def explained(found: Sequence[Difference], name: str) -> str:
+    """Differences of an experiment, and how a person can settle them."""
+    text = "; ".join(dict.fromkeys(map(str, found)))
+    if are_replaceable(found):
+        return f"{text}; for the trials that start from now on: tunectl submit --replace FILE"
+    tables = {each.key.partition(".")[0]: None for each in found if each.scope is Scope.SEARCH}
+    return f"{text}; with {alternatives(tables, 'or')} changed it is another search: {ways_out(name)}"
 
 
-def _differences(key: str, mine: object, theirs: object) -> Iterator[str]:
+def ways_out(name: str) -> str:
+    """The ways to run another search than the one that is there under this name."""
+    return (
+        "give it another name, or delete the one that is there "
+        f"(tunectl delete {name}; tunectl submit --fresh FILE does both)"
+    )
+
+
+def replaced(theirs: str, mine: str) -> str:
+    """Their definition with all that may be replaced from mine; the order of their parameters stays."""
+    document, other = json.loads(theirs), json.loads(mine)
+    taken = {key: value for key, value in other.items() if key == "objective" or _is_of_fleet(key)}
+    return json.dumps({**document, **taken}, separators=(",", ":"), ensure_ascii=False)
+
+
+def _is_of_fleet(key: str) -> bool:
+    return scope_of(key) is Scope.FLEET
+
+
+def _differences(key: str, mine: object, theirs: object) -> Iterator[Difference]:
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for name in [*mine, *(name for name in theirs if name not in mine)]:
             yield from _differences(f"{key}.{name}" if key else name, mine.get(name), theirs.get(name))
     # As text: 1 and true are equal in Python, and are not the same choice.
     elif (here := _shown(mine)) != (there := _shown(theirs)):
-        yield f"{key}: {shorten(here)} here, {shorten(there)} in the database"
+        yield Difference(key=key, mine=here, theirs=there)
 
 
 def _shown(value: object) -> str:
-    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
+    return "not set" if value is None else printable(json.dumps(value, ensure_ascii=False))

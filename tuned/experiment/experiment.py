@@ -1,7 +1,7 @@
 """One experiment: a file's content, parsed and checked, with all defaults filled in.
 
 An experiment has two halves. Its *definition* is one for the whole fleet and is kept in the database; each
-host reads its local keys, those that ``file`` marks as ``LOCAL``, from its own file.
+host reads its local keys, those of ``Scope.HOST``, from its own file.
 Nothing here may read a file or know the database.
 """
 
@@ -18,8 +18,9 @@ from tuned.config.toml import Problems, describe, load_toml, refuse_file
 from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.domain.space import Point, Space, Value, document
 from tuned.experiment.checks import Draft, check, substitute
-from tuned.experiment.file import LOCAL, Budget, Dedup, File, Objective, Resources, Retry
+from tuned.experiment.file import Budget, Dedup, File, Objective, Resources, Retry
 from tuned.experiment.samplers import Sampler
+from tuned.experiment.scope import Scope
 
 __all__ = ["Budget", "Dedup", "Experiment", "Objective", "Retry", "Sampler", "defined", "parse", "text"]
 
@@ -53,10 +54,19 @@ class Experiment:
 
     def adopt(self, definition: str) -> Experiment:
         """The definition, with the local keys of this file. Raises InvalidInput if it cannot be read."""
-        theirs = defined(definition, self.name)
-        mine = {key: getattr(self.objective, key) for key in _local_keys(Objective)}
-        objective = theirs.objective.model_copy(update=mine)
-        return replace(theirs, parallel=self.parallel, resources=self.resources, objective=objective)
+        return defined(definition, self.name).localized(self)
+
+    def local(self) -> str:
+        """JSON of the keys of which each host has its own. The values of ``env`` may be secrets."""
+        objective = self.objective.model_dump(include=_local_keys(Objective), exclude_none=True)
+        resources = self.resources.model_dump(exclude_none=True)
+        return json.dumps({"parallel": self.parallel, "objective": objective, "resources": resources})
+
+    def localized(self, other: Experiment) -> Experiment:
+        """This definition, with the local keys of another file."""
+        theirs = {key: getattr(other.objective, key) for key in _local_keys(Objective)}
+        objective = self.objective.model_copy(update=theirs)
+        return replace(self, parallel=other.parallel, resources=other.resources, objective=objective)
 
     def argv(self, point: Point) -> tuple[str, ...]:
         """The command for a point: ``{name}`` replaced, ``{{`` and ``}}`` as braces."""
@@ -129,7 +139,7 @@ def _name_of(file: str, problems: Problems) -> str:
 
 
 def _local_keys(model: type[BaseModel]) -> set[str]:
-    return {key for key, field in model.model_fields.items() if LOCAL in field.metadata}
+    return {key for key, field in model.model_fields.items() if Scope.HOST in field.metadata}
 
 
 def _document(experiment: Experiment) -> dict[str, Any]:

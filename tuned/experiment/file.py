@@ -41,6 +41,7 @@ from tuned.config.toml import Table, describe, refuse, refuse_keys
 from tuned.domain.resources import described, limits, parse_gpus
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
 from tuned.experiment import samplers
+from tuned.experiment.scope import Scope
 
 T = TypeVar("T")
 
@@ -136,9 +137,6 @@ FilledArray = Annotated[Array[T], AfterValidator(_filled), Field(json_schema_ext
 
 Direction = Literal["minimize", "maximize"]
 
-#: Marks a key of which each host reads its own file's value: it is no part of the definition.
-LOCAL = "each host has its own"
-
 
 class Metric(Table):
     """How the value is found in the output of a program that cannot be changed."""
@@ -154,35 +152,35 @@ class Metric(Table):
 class Objective(Table):
     """A command, or a Python function, that evaluates one point."""
 
-    command: Annotated[Array[str], AfterValidator(_program)] | None = Field(
+    command: Annotated[Annotated[Array[str], AfterValidator(_program)] | None, Scope.FLEET] = Field(
         default=None,
         description="The program and its arguments; no shell. `{name}` becomes the parameter's value, "
         "`{{` and `}}` are braces.",
     )
-    python: Annotated[str, AfterValidator(_importable)] | None = Field(
+    python: Annotated[Annotated[str, AfterValidator(_importable)] | None, Scope.FLEET] = Field(
         default=None, description='Instead of `command`: an Optuna objective, as "module:function".'
     )
-    path: Annotated[AbsolutePath | None, LOCAL] = Field(
+    path: Annotated[AbsolutePath | None, Scope.HOST] = Field(
         default=None, description="The directory from which the module of `python` is imported."
     )
-    fork: Annotated[bool, LOCAL] = Field(
+    fork: Annotated[bool, Scope.HOST] = Field(
         default=True,
         description="Whether the module of `python` is imported once on a host, and each trial forked from "
         "the process that did; otherwise each trial imports it anew.",
     )
-    workdir: Annotated[AbsolutePath | None, LOCAL] = Field(
+    workdir: Annotated[AbsolutePath | None, Scope.HOST] = Field(
         default=None,
         description="The directory in which the program runs. Default: a private directory per trial.",
     )
-    timeout: Span | None = Field(
+    timeout: Annotated[Span | None, Scope.FLEET] = Field(
         default=None,
         description='How long one evaluation may take, as "2h" or "1h 30min"; a number is seconds.',
     )
-    env: Annotated[Mapping[Annotated[str, AfterValidator(_variable)], str], LOCAL] = Field(
+    env: Annotated[Mapping[Annotated[str, AfterValidator(_variable)], str], Scope.HOST] = Field(
         default={},
         description="Environment variables for the program. Names that begin with `TUNED_` are refused.",
     )
-    metric: Metric | None = None
+    metric: Annotated[Metric | None, Scope.FLEET] = None
 
     @property
     def pattern(self) -> str | None:
@@ -357,23 +355,29 @@ class File(Table):
     #: So that a key that is left out is right as well.
     model_config = ConfigDict(validate_default=True)
 
-    name: Name | None = Field(default=None, description="The study. Default: the file's name without .toml.")
-    direction: Direction = Field(default="minimize", description="The direction of the one objective.")
-    directions: FilledArray[Direction] | None = Field(
+    name: Annotated[Name | None, Scope.SEARCH] = Field(
+        default=None, description="The study. Default: the file's name without .toml."
+    )
+    direction: Annotated[Direction, Scope.SEARCH] = Field(
+        default="minimize", description="The direction of the one objective."
+    )
+    directions: Annotated[FilledArray[Direction] | None, Scope.SEARCH] = Field(
         default=None, description="The directions of several objectives, instead of `direction`."
     )
-    parallel: Annotated[Count | None, LOCAL] = Field(
+    parallel: Annotated[Count | None, Scope.HOST] = Field(
         default=None, description="At most so many evaluations at once on this host. Default: all slots."
     )
     objective: Objective = Field(title="a table [objective] with a command")
     space: Annotated[
-        Mapping[Annotated[str, AfterValidator(_parameter_name)], _AnyParameter], AfterValidator(_some)
+        Mapping[Annotated[str, AfterValidator(_parameter_name)], _AnyParameter],
+        AfterValidator(_some),
+        Scope.SEARCH,
     ] = Field(title=_SPACE, description="The parameters, by name.")
-    sampler: samplers.AnySampler = Field(default_factory=samplers.Tpe)
-    budget: Budget = Field(default_factory=Budget)
-    dedup: Dedup = Field(default_factory=Dedup)
-    retry: Retry = Field(default_factory=Retry)
-    resources: Annotated[Resources, LOCAL] = Field(default_factory=Resources)
+    sampler: Annotated[samplers.AnySampler, Scope.SEARCH] = Field(default_factory=samplers.Tpe)
+    budget: Annotated[Budget, Scope.FLEET] = Field(default_factory=Budget)
+    dedup: Annotated[Dedup, Scope.SEARCH] = Field(default_factory=Dedup)
+    retry: Annotated[Retry, Scope.FLEET] = Field(default_factory=Retry)
+    resources: Annotated[Resources, Scope.HOST] = Field(default_factory=Resources)
     points: Annotated[
         tuple[Mapping[str, Any], ...],
         BeforeValidator(_tables),
@@ -386,6 +390,7 @@ class File(Table):
                 },
             }
         ),
+        Scope.SEARCH,
     ] = Field(default=(), description="Points that are evaluated first: a value for every parameter.")
 
     @field_validator("*", mode="wrap")

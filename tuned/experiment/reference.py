@@ -20,6 +20,7 @@ from tuned.config.schema import TomlSchema, words
 from tuned.config.settings import Settings, describe_value, setting_keys, setting_types
 from tuned.experiment import file as tables
 from tuned.experiment.samplers import SAMPLERS, Sampler
+from tuned.experiment.scope import Scope
 
 #: Each page, and how it marks a generated block.
 PAGES = (
@@ -70,7 +71,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
 
 def table_entries(name: str) -> list[Entry]:
     """The keys of one table of the experiment file."""
-    is_local = tables.LOCAL in tables.File.model_fields[name].metadata if name == "resources" else False
+    is_local = name == "resources" and Scope.HOST in tables.File.model_fields[name].metadata
     return list(_entries(_TABLES[name], is_local=is_local))
 
 
@@ -132,7 +133,7 @@ def _entry(key: str, field: FieldInfo, schema: Mapping[str, Any], *, is_local: b
         default=default.removesuffix("."),
         meaning=meaning.strip(),
         is_required=field.is_required(),
-        is_local=is_local or tables.LOCAL in field.metadata,
+        is_local=is_local or Scope.HOST in field.metadata,
     )
 
 

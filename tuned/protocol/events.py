@@ -15,6 +15,7 @@ EventName = Literal[
     "host-state",
     "experiment-taken",
     "experiment-rejected",
+    "experiment-same",
     "experiment-state",
     "trial-started",
     "trial-ended",

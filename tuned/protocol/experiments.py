@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 from tuned.protocol.fields import StudyStateName, TrustedOnly
-from tuned.protocol.trials import BestView, TrialView
+from tuned.protocol.trials import BestView, RevisionView, TrialView
 
 
 class Counts(TypedDict):
@@ -83,6 +83,8 @@ class ExperimentView(TypedDict):
     file: str | None
     #: The newest ones, newest first; at most 5.
     failures: list[TrialView]
+    #: The newest first; at most 100.
+    revisions: list[RevisionView]
     #: This host's ``[objective] env``.
     env: NotRequired[TrustedOnly[dict[str, str]]]
 
@@ -105,6 +107,19 @@ class AmendedView(TypedDict):
     is_full: bool
     #: This host works on it.
     runs_here: bool
+
+
+class ReplacedView(AmendedView):
+    #: In words, one for each key; empty if nothing differed.
+    changes: list[str]
+
+
+class DeletedView(TypedDict):
+    """An experiment that is deleted on this host. The others follow within a beat."""
+
+    name: str
+    #: How many it had.
+    trials: int
 
 
 class RetryView(AmendedView):

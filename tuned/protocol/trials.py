@@ -59,6 +59,19 @@ class PointView(TypedDict):
     losses: int
 
 
+class RevisionView(TypedDict):
+    """One replacement of an experiment's definition, or of one host's own keys."""
+
+    #: From 2.
+    revision: int
+    since: str
+    #: The user who asked, and the host that was asked.
+    user: str
+    host: str
+    #: In words, one for each key. They name local paths.
+    changes: NotRequired[TrustedOnly[list[str]]]
+
+
 class StoryView(TypedDict):
     """One trial, as ``explain`` tells it."""
 
@@ -67,6 +80,12 @@ class StoryView(TypedDict):
     origin: str | None
     #: The experiment's sampler, by name.
     sampler: str
+    #: Of the definition under which it was evaluated; None if no host of ours did.
+    revision: int | None
+    #: Of the definition now.
+    revision_now: int
+    #: How that revision came about; None for the first.
+    replacement: RevisionView | None
     #: Why earlier attempts crashed, oldest first.
     retried: list[FailureView]
     #: The trial whose value this is, which came too late for it.

@@ -7,7 +7,7 @@ does not know whether this host may work on the experiment: ``search`` does.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tuned.config.toml import printable, shorten
@@ -188,7 +188,9 @@ class Claiming:
             return await self._claim(self._source.uniform())
         claim_id = new_claim_id()
         return await self._guarded(
-            claim_id, Origin.WALK, self._link.run(self._claims.claim_unvisited, claim_id)
+            claim_id,
+            Origin.WALK,
+            self._link.run(self._claims.claim_unvisited, claim_id, self._study.status.revision),
         )
 
     async def _find_unknown(self) -> Claimed | None:
@@ -254,10 +256,13 @@ class Claiming:
     async def _claim(self, candidate: Candidate) -> Outcome:
         # A trial that ended here a moment ago no longer runs: the database must know before it is asked.
         await self._backlog.unconfirmed.arrival_of(candidate.point.key)
+        candidate = replace(candidate, revision=self._study.status.revision)
         outcome: Outcome = Closed()
         try:
             outcome = await self._guarded(
-                candidate.claim_id, candidate.origin, self._link.run(self._claims.claim, candidate)
+                candidate.claim_id,
+                candidate.origin,
+                self._link.run(self._claims.claim, candidate),
             )
         finally:
             if candidate.origin is Origin.POINTS and isinstance(outcome, Closed):

@@ -20,7 +20,7 @@ from tuned.domain.result import Beginning, Result
 from tuned.domain.states import SEARCH_TRANSITIONS, SearchState, StudyState, advance
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, InvalidInput
-from tuned.experiment.differences import differ_in_budget_only, differences
+from tuned.search.adoption import Adoption
 from tuned.search.announcements import Announcements
 from tuned.search.claiming import Backlog, Claiming
 from tuned.search.fault import Fault, fault_after
@@ -58,7 +58,7 @@ class Search:
         source: PointSource,
         file: str,
     ) -> None:
-        self.experiment = experiment
+        self.adoption = Adoption(experiment, status)
         #: The name of its file in the spool, without suffix; usually, not always, the experiment's.
         self.file = file
         self.status = status
@@ -80,7 +80,6 @@ class Search:
         #: Nothing is started until the fault is due.
         self._is_faulty = False
         #: The definition of which ``experiment`` was made.
-        self._definition = status.definition
         self._failures_in_a_row = 0
         self._unforked = ""  #: Why its trials are not forked here; empty if they are.
         self._backlog = Backlog(points=deque(experiment.points))
@@ -101,6 +100,11 @@ class Search:
         """Makes the sampler in a thread. Raises what Optuna raises for sampler options that it refuses."""
         source = await link.draw(PointSource, link.database, experiment, encoding, status, claimant)
         return cls(link, events, experiment, encoding=encoding, status=status, source=source, file=file)
+
+    @property
+    def experiment(self) -> Experiment:
+        """As this host runs it now."""
+        return self.adoption.experiment
 
     @property
     def name(self) -> str:
@@ -236,7 +240,7 @@ class Search:
         if status.look < self.status.look:
             return
         before, self.status = self.status, status
-        self._adopt(status.definition)
+        self._adopt(status)
         # An end is announced when its consequences are drawn.
         if status.state is not before.state and status.state in (StudyState.OPEN, StudyState.PAUSED):
             self.log.info("experiment state", state=status.state.value)
@@ -365,25 +369,19 @@ class Search:
         if self._state in (SearchState.WORKING, SearchState.IDLE, SearchState.RESTING):
             self._go_on()
 
-    def _adopt(self, definition: str) -> None:
-        """Takes over another budget, which a person gave the study here or on another host."""
+    def _adopt(self, status: StudyStatus) -> None:
+        """Takes over what a person replaced in the definition, here or on another host."""
         reason = ""
-        if definition != self._definition:
-            try:
-                self._require_same_search(definition)
-                self.experiment = self.experiment.adopt(definition)
-                self._definition = definition
-                self.log.info("definition changed")
-            except (Conflict, InvalidInput, ValueError) as error:
-                # A newer tuned or a person may have written it.
-                reason = reason_of(error)
+        try:
+            changes = self.adoption.follow(status)
+        except (Conflict, InvalidInput, ValueError) as error:
+            # A newer tuned or a person may have written it.
+            reason = reason_of(error)
+        else:
+            if changes is not None:
+                self.log.info("definition replaced", revision=status.revision, changes=changes)
         if reason or self._unreadable:
             self.note_unreadable(reason)
-
-    def _require_same_search(self, definition: str) -> None:
-        found = differences(self._definition, definition)
-        if other := [each for each in found if not differ_in_budget_only([each])]:
-            raise Conflict(f"the study's definition was changed in the database: {'; '.join(other)}")
 
     async def _rest(self) -> None:
         """Looks whether the study is over. If not, no slot asks again until a trial ends or the next look."""

@@ -1,26 +1,49 @@
-"""Changes that a person makes to an existing study: frees its failed points, or replaces its budget.
+"""Changes that a person makes to an existing study: frees its failed points, or replaces its definition.
 
 Each change is one transaction under the study's lock, so that no claim or tell comes in between.
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from tuned.domain.states import PointState, StudyState
-from tuned.errors import Conflict
-from tuned.experiment.differences import differ_in_budget_only, differences
+from tuned.errors import Conflict, NotFound
+from tuned.experiment.differences import are_replaceable, differences, explained, replaced
 from tuned.experiment.experiment import Experiment
 from tuned.storage.budget import WITHIN_BUDGET
 from tuned.storage.database import Database
-from tuned.storage.tables.functions import affected, is_below
-from tuned.storage.tables.schema import studies, t_point, t_study, t_trial
+from tuned.storage.tables.functions import affected, epoch, is_below
+from tuned.storage.tables.schema import studies, t_point, t_revision, t_study, t_trial
 from tuned.storage.tables.transitions import move_point, move_study
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tuned.domain.ending import Cause
+
+#: How many replacements of a study are remembered.
+MOST_REVISIONS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """The revision of a definition after a person replaced it, and the changes in words."""
+
+    revision: int
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """The person who asked for a change, and the host that was asked."""
+
+    user: str
+    host: str
 
 
 def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
@@ -46,34 +69,66 @@ def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
         return freed
 
 
-def change_budget(database: Database, study_id: int, experiment: Experiment) -> None:
-    """Gives a study the budget of an experiment whose definition is otherwise the same.
+def replace_definition(
+    database: Database, study_id: int, experiment: Experiment, author: Author, *, local: Sequence[str] = ()
+) -> Replacement:
+    """Gives a study the definition of a file.
 
-    Opens a done study again if a trial may start now. Raises NotFound if the study is gone, Conflict with all
-    other differences.
+    ``local`` are changes of keys of which the author's host has its own. Opens a done study again if a trial
+    may start now. Raises NotFound if the study is gone, Conflict with all differences if one of them makes
+    another search.
     """
     with database.locking(studies, study_id) as connection:
         _locked_state(connection, study_id)
+        _require_name(connection, study_id, experiment.name)
         mine = t_study.c.study_id == study_id
-        theirs = connection.execute(select(t_study.c.definition).where(mine)).scalar_one()
-        definition, budget = experiment.definition(), experiment.budget
-        found = differences(definition, theirs)
-        if other := [each for each in found if not differ_in_budget_only([each])]:
+        theirs = connection.execute(select(t_study.c.definition, t_study.c.revision).where(mine)).one()
+        found = differences(experiment.definition(), theirs.definition)
+        if not are_replaceable(found):
             raise Conflict(
-                f"cannot change study {experiment.name}: only its budget can be changed; this differs too: "
-                + "; ".join(other)
+                f"cannot replace experiment {experiment.name}: " + explained(found, experiment.name)
             )
+        budget, changes = experiment.budget, [*(each.as_change for each in found), *local]
+        revision = theirs.revision + 1 if changes else theirs.revision
         connection.execute(
             update(t_study)
             .where(mine)
             .values(
-                definition=definition,
+                definition=replaced(theirs.definition, experiment.definition()),
+                revision=revision,
                 trials_limit=budget.trials,
                 evaluations_limit=budget.evaluations,
                 seconds_limit=budget.time,
             )
         )
+        if changes:
+            _remember(connection, study_id, revision, author, changes)
         _open_again(connection, study_id)
+        return Replacement(revision=revision, changes=tuple(changes))
+
+
+def _remember(
+    connection: Connection, study_id: int, revision: int, author: Author, changes: Sequence[str]
+) -> None:
+    connection.execute(
+        insert(t_revision).values(
+            study_id=study_id,
+            revision=revision,
+            since=epoch(),
+            user_name=author.user,
+            host=author.host,
+            changes=json.dumps(changes, ensure_ascii=False),
+        )
+    )
+    old = t_revision.c.revision <= revision - MOST_REVISIONS
+    connection.execute(delete(t_revision).where(t_revision.c.study_id == study_id, old))
+
+
+def _require_name(connection: Connection, study_id: int, name: str) -> None:
+    """SQLite may have given the study's id to another one since the id was looked up."""
+    found = connection.execute(select(studies.c.study_name).where(studies.c.study_id == study_id)).scalar()
+    if found != name:
+        raise NotFound("the study is no longer in the database")
 
 
 def _locked_state(connection: Connection, study_id: int) -> StudyState:

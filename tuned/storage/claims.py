@@ -98,14 +98,14 @@ class Claims:
         except (_Refused, NotFound):
             return Closed()
 
-    def claim_unvisited(self, claim_id: str) -> Outcome:
+    def claim_unvisited(self, claim_id: str, revision: int = 1) -> Outcome:
         """Claims the next free point of the walk, which only a finite space has. Raises DatabaseAway."""
         try:
             with self._database.locking(studies, self._study_id) as connection:
                 point = self._next_of_walk(connection)
                 if point is None:
                     return Idle()
-                candidate = Candidate(point=point, origin=Origin.WALK, claim_id=claim_id)
+                candidate = Candidate(point=point, origin=Origin.WALK, claim_id=claim_id, revision=revision)
                 given = self._must_charge(connection, candidate, replica=0)
                 return self._take(connection, candidate, given, replica=0)
         except (_Refused, NotFound):
@@ -115,7 +115,7 @@ class Claims:
         """Finds a claim whose commit had an unknown outcome; None if it was not committed."""
         with self._database.reading() as connection:
             row = connection.execute(
-                select(t_point.c.trial_id, t_point.c.key, t_point.c.replica, trials.c.number)
+                select(t_point, trials.c.number, t_trial.c.revision)
                 .join(trials, trials.c.trial_id == t_point.c.trial_id)
                 .join(t_trial, t_trial.c.trial_id == t_point.c.trial_id)
                 .where(
@@ -136,7 +136,7 @@ class Claims:
             trial_id=row.trial_id,
             number=row.number,
             replica=row.replica,
-            candidate=Candidate(point=point, origin=origin, claim_id=claim_id),
+            candidate=Candidate(point=point, origin=origin, claim_id=claim_id, revision=row.revision),
             incarnation=self._claimant.incarnation,
         )
 
@@ -311,6 +311,7 @@ class Claims:
             host=self._claimant.host,
             claim_id=candidate.claim_id if kind is TrialKind.EVALUATED else None,
             twin_id=twin_id,
+            revision=candidate.revision if kind is TrialKind.EVALUATED else None,
         )
 
     def _duplicate(self, connection: Connection, candidate: Candidate, twin: Twin) -> Outcome:

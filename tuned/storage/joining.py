@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tuned.domain.states import PointState, StudyState
 from tuned.errors import Conflict
+from tuned.experiment.differences import ways_out
 from tuned.experiment.experiment import Experiment
 from tuned.storage.database import Database
 from tuned.storage.tables.functions import affected
@@ -88,7 +89,7 @@ def find_or_make(connection: Connection, database: Database, experiment: Experim
     if theirs != directions:
         raise Conflict(
             f"cannot run study {experiment.name}: directions are {list(experiment.directions)} here and "
-            f"{[direction.name.lower() for direction in theirs]} in the database"
+            f"{[direction.name.lower() for direction in theirs]} in the database; {ways_out(experiment.name)}"
         )
     return study_id
 
@@ -127,7 +128,7 @@ def check_compatible(
         except ValueError:
             raise Conflict(
                 f"cannot run study {experiment.name}: it exists with another space: "
-                f"{name} is {ours} here and {theirs} in the database"
+                f"{name} is {ours} here and {theirs} in the database; give it another name"
             ) from None
 
 

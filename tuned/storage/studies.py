@@ -71,7 +71,7 @@ def open_study(
             if found := differences(experiment.definition(), ours.definition):
                 raise Conflict(
                     f"cannot run study {experiment.name}: it exists with another definition: "
-                    + explained(found)
+                    + explained(found, experiment.name)
                 )
             if ours.state in (StudyState.CANCELLED, StudyState.DONE):
                 _set_state(connection, study_id, StudyState.OPEN)
@@ -124,6 +124,7 @@ def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int
         study_id=row.study_id,
         uid=row.uid,
         definition=row.definition,
+        revision=row.revision,
         state=StudyState(row.state),
         seed=row.seed,
         size=row.size,

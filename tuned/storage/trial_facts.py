@@ -44,6 +44,7 @@ def written(
     twin_id: int | None = None,
     cause: Cause | None = None,
     attempts: int = 1,
+    revision: int | None = None,
 ) -> Statement | None:
     """Records a trial that becomes one of ours."""
     row = {
@@ -55,6 +56,7 @@ def written(
         "twin_id": twin_id,
         "cause": cause,
         "attempts": attempts,
+        "revision": revision,
     }
     return insertion(t_trial, [row])
 

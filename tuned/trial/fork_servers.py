@@ -95,7 +95,7 @@ class ForkServer:
         self.ahead = ahead
         #: So many trials are just being begun.
         self.beginning = 0
-        self._program = program
+        self.program = program
         self._process: ServerProcess | None = None
         #: Why its module cannot be forked, once that is known.
         self._hindrance = ""
@@ -150,12 +150,12 @@ class ForkServer:
 
     def _give_up_if_silent(self) -> None:
         """A module whose process hangs at a fork would only do so again; that of commands is made anew."""
-        if self._process is not None and self._process.is_silent and self._program.imports:
+        if self._process is not None and self._process.is_silent and self.program.imports:
             self._refuse(SILENT)
 
     def _refuse(self, hindrance: str) -> None:
         self._hindrance = (
-            f"each trial imports {self._program.imports} anew, because it cannot be forked: {hindrance}"
+            f"each trial imports {self.program.imports} anew, because it cannot be forked: {hindrance}"
         )
         raise Unforkable(self._hindrance)
 
@@ -166,7 +166,7 @@ class ForkServer:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        name = self._program.imports
+        name = self.program.imports
         with theirs:
             try:
                 # The rest of its standard error is for the daemon's own log.
@@ -201,9 +201,9 @@ class ForkServer:
         place = "" if group is None else str(group.path)
         try:
             main = subprocess.Popen(
-                (*self._program.argv, str(theirs.fileno()), place),
-                cwd=self._program.workdir,
-                env={**self._program.environment, MARK_VARIABLE: mark},
+                (*self.program.argv, str(theirs.fileno()), place),
+                cwd=self.program.workdir,
+                env={**self.program.environment, MARK_VARIABLE: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -266,11 +266,17 @@ class ForkServers:
 
     def _server(self, experiment: Experiment, uid: str) -> ForkServer:
         key = self._key(experiment, uid)
+        program = (
+            ServerProgram.of_commands()
+            if key is None
+            else ServerProgram.of(experiment, self._host, self._workdir)
+        )
+        if key in self._servers and self._servers[key].program != program:
+            # A person replaced the objective.
+            self._retire(key)
         server = self._servers.pop(key, None)
-        if server is None and key is None:
-            server = ForkServer(ServerProgram.of_commands())
-        elif server is None:
-            server = ForkServer(ServerProgram.of(experiment, self._host, self._workdir))
+        if server is None:
+            server = ForkServer(program)
         server.ahead = min(TRIALS, self._slots)
         # It is not used yet, and so not counted: the others make room for it.
         self._trim(coming=key is not None)

@@ -6,6 +6,7 @@ It never overwrites a file that waits there, and leaves none that is half writte
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import sys
@@ -17,9 +18,20 @@ from typing import TYPE_CHECKING
 import click
 
 from tuned.config import settings
-from tuned.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem, TunedError, Unreachable
+from tuned.errors import (
+    Conflict,
+    DatabaseAway,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Problem,
+    TunedError,
+    Unreachable,
+)
 from tuned.experiment import experiment, summary
+from tuned.experiment.differences import differences
 from tuned.protocol.limits import MOST_FILE_BYTES
+from tuned.tunectl import deletion
 from tuned.tunectl.advice import advice
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import fleet
@@ -31,6 +43,7 @@ if TYPE_CHECKING:
     from tuned.domain.space import Point
     from tuned.experiment.experiment import Experiment
     from tuned.protocol.events import Event
+    from tuned.protocol.experiments import ExperimentSummary
     from tuned.tunectl.client import Client
     from tuned.tunectl.text import Canvas
 
@@ -75,24 +88,54 @@ def submit(client: Client, files: Sequence[str]) -> int:
 
 
 def replace(client: Client, files: Sequence[str]) -> int:
-    """Gives experiments the budgets of these files; submits a file if this host has no part in it yet."""
+    """Makes experiments what these files say; submits a file if this host has no part in it yet."""
     spool = _spool(client)
 
     def change_and_tell(file: str) -> None:
         parsed, content = load(file)
         view = client.post(experiment_path(parsed.name, "replace"), body=content)
-        click.echo(fleet.replaced(view))
+        click.echo("\n".join(fleet.replaced(view)))
         if not view["runs_here"] and view["experiment"]["state"] != "done":
             _put_and_tell(client, spool, parsed, content)
 
     return _each(files, change_and_tell)
 
 
+def fresh(client: Client, files: Sequence[str], *, is_sure: bool, is_forced: bool) -> int:
+    """Deletes experiments and submits these files for them; a person who wants to keep one exits 1."""
+    spool = _spool(client)
+    kept: list[str] = []
+
+    def delete_and_put(file: str) -> None:
+        parsed, content = load(file)
+        with contextlib.suppress(NotFound):
+            if not deletion.delete(client, parsed.name, is_sure=is_sure, is_forced=is_forced):
+                kept.append(file)
+                return
+        _put_and_tell(client, spool, parsed, content)
+
+    return _each(files, delete_and_put) or int(bool(kept))
+
+
 def _put_and_tell(client: Client, spool: Path, parsed: Experiment, content: bytes) -> None:
+    before = _known(client, parsed)
+    if before is not None and before["state"] == "done":
+        click.echo(fleet.over(before))
+        return
     # Begun before the file is there: the daemon's word on it cannot be missed.
     following = _events(client)
     _put(spool, f"{parsed.name}.toml", content)
-    click.echo(_verdict(parsed.name, following))
+    click.echo(_verdict(client, parsed.name, following, before))
+
+
+def _known(client: Client, parsed: Experiment) -> ExperimentSummary | None:
+    """The experiment that is there, if it is the one of this file."""
+    try:
+        view = client.get(experiment_path(parsed.name))
+    except (NotFound, DatabaseAway, Unreachable):
+        return None
+    summary: ExperimentSummary = view["summary"]
+    return None if differences(parsed.definition(), json.dumps(view["definition"])) else summary
 
 
 def _each(files: Sequence[str], act: Callable[[str], None]) -> int:
@@ -173,13 +216,20 @@ def _not_written(spool: Path, file: str, error: OSError) -> TunedError:
     return TunedError(text)
 
 
-def _verdict(name: str, following: Generator[Event, None, None] | None) -> str:
+def _verdict(
+    client: Client,
+    name: str,
+    following: Generator[Event, None, None] | None,
+    before: ExperimentSummary | None,
+) -> str:
     """The daemon's answer to the file, in words. Raises Conflict if it rejects it."""
     if following is None:
         return f"{name} submitted; the daemon does not run, and will take it when it starts"
     for event in following:
         if event["event"] == "experiment-taken" and event.get("experiment") == name:
-            return f"{name} submitted and taken; see tunectl show {name}"
+            return fleet.taken(name, before)
+        if event["event"] == "experiment-same" and event.get("file") == f"{name}.toml":
+            return fleet.unchanged(client.get(experiment_path(name))["summary"])
         if event["event"] == "experiment-rejected" and event.get("file") == f"{name}.toml":
             raise Conflict(f"{name} submitted and rejected: {event.get('message', 'see its .error file')}")
     return f"{name} submitted; the daemon has not taken it yet, see tunectl status"

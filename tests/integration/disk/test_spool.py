@@ -290,6 +290,40 @@ def test_a_retired_file_never_overwrites_an_earlier_one(spool: Spool, into: Fold
     assert found == {"a.toml": "0", "a.1.toml": "1", "a.2.toml": "2"}
 
 
+def put(directory: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        (directory / f"{name}.toml").write_text(text)
+
+
+def test_an_active_files_content_is_replaced_whole(spool: Spool) -> None:
+    put(spool.path, a="one")
+    assert names(spool) == ["a"]
+    spool.replace(Taken(name="a", content=b"two"))
+    assert tree(spool.path) == {"active/a.toml"}
+    assert (spool.path / "active" / "a.toml").read_text() == "two"
+    with pytest.raises(NotFound):
+        spool.replace(Taken(name="b", content=b"two"))
+
+
+def test_the_same_file_again_is_removed_and_told_once(spool: Spool) -> None:
+    for _ in range(2):
+        put(spool.path, a="one")
+        spool.take()
+    assert (spool.unchanged(), spool.unchanged(), tree(spool.path)) == (["a"], [], {"active/a.toml"})
+
+
+def test_files_of_some_folders_are_removed_by_name_and_content(spool: Spool) -> None:
+    put(spool.path, a="one", b="one")
+    assert names(spool) == ["a", "b"]
+    put(spool.path / "done", a="one", b="one")
+    put(spool.path / "cancelled", a="two")
+    spool.discard("b")
+    spool.discard_all([Folder.DONE, Folder.CANCELLED], lambda file, text: (file, text) == ("a.toml", b"one"))
+    assert tree(spool.path) == {"active/a.toml", "done/b.toml", "cancelled/a.toml"}
+    with pytest.raises(NotFound):
+        spool.discard("b")
+
+
 def test_a_rejected_file_has_its_problems_beside_it(spool: Spool) -> None:
     (spool.path / "a.toml").write_bytes(b"x")
     spool.take()

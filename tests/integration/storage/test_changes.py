@@ -1,20 +1,23 @@
-"""Operators change a study: they retry failed points, or replace its budget."""
+"""Operators change a study: they retry failed points, or replace its definition."""
 
 from __future__ import annotations
 
+import functools
+import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from tests.factories import CRASH, Member, join, kill, line, make_claimant, make_experiment
-from tuned.domain.claim import Closed, Origin
+from tests.factories import CRASH, Member, at_once, join, kill, line, make_claimant, make_experiment
+from tuned.domain.claim import Candidate, Claimed, Closed, Origin
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import HostState, StudyState
-from tuned.errors import Conflict
-from tuned.experiment.experiment import Experiment
+from tuned.errors import Conflict, NotFound
+from tuned.experiment.experiment import Experiment, parse
 from tuned.storage import hosts as hosts_module
-from tuned.storage.changes import change_budget, free_failed
+from tuned.storage.changes import Author, Replacement, free_failed, replace_definition
 from tuned.storage.database import Database
 from tuned.storage.queries import experiments
 from tuned.storage.settling import settle_orphans
@@ -125,18 +128,26 @@ def test_a_repetition_on_purpose_that_failed_is_not_retried(database: Database) 
     assert member.now().visited == 1
 
 
-# Another budget
+# Another definition
+
+ANN = Author(user="ann", host="h1")
 
 
 def budget(trials: int, more: str = "") -> Experiment:
     return make_experiment(f"{more}\n[budget]\ntrials = {trials}")
 
 
+def runs(program: str, more: str = "") -> Experiment:
+    return parse(
+        f'name = "exp"\n{more}\n[objective]\ncommand = ["{program}"]\n{line(9)}'.encode(), "exp.toml"
+    )
+
+
 def test_another_budget_is_in_force_at_once(database: Database) -> None:
     member = join(database, budget(1))
     member.take(1)
     assert member.draw(2) == Closed()
-    change_budget(database, member.status.study_id, budget(2))
+    replace_definition(database, member.status.study_id, budget(2), ANN)
     member.take(2)
     assert member.draw(3) == Closed()
     assert (member.now().trials_limit, member.now().definition) == (2, budget(2).definition())
@@ -148,25 +159,117 @@ def test_a_larger_budget_opens_a_done_study_and_a_smaller_one_ends_it(database: 
     member.evaluate(1, 0.5)
     assert close_if_over(database, study_id)
     for trials, state in ((1, StudyState.DONE), (3, StudyState.OPEN), (2, StudyState.OPEN)):
-        change_budget(database, study_id, budget(trials))
+        replace_definition(database, study_id, budget(trials), ANN)
         assert member.now().state is state
     member.evaluate(2, 0.5)
     assert close_if_over(database, study_id)
 
 
-def test_only_the_budget_can_be_changed_and_all_else_that_differs_is_told(database: Database) -> None:
+def test_a_replacement_is_a_revision_with_its_author_and_its_changes(database: Database) -> None:
+    member = join(database, runs("old"))
+    study_id = member.status.study_id
+    local = ["objective.workdir: /b, was /a (on h1)"]
+    made = replace_definition(database, study_id, runs("new"), ANN, local=local)
+    assert made == Replacement(revision=2, changes=('objective.command: ["new"], was ["old"]', *local))
+    assert (member.now().revision, member.now().definition) == (2, runs("new").definition())
+    [revision] = experiments.experiment(database, "exp")["revisions"]
+    told = (revision["revision"], revision["user"], revision["host"], revision["changes"])
+    assert told == (2, "ann", "h1", [*made.changes])
+    assert replace_definition(database, study_id, runs("new"), ANN) == Replacement(revision=2, changes=())
+
+
+def test_only_the_newest_revisions_are_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuned.storage.changes.MOST_REVISIONS", 2)
     member = join(database, budget(1))
-    other = make_experiment('direction = "maximize"\n[budget]\ntrials = 5', space=line(3))
-    with pytest.raises(Conflict, match=r"differs too: directions: .*; space.x.high: ") as refused:
-        change_budget(database, member.status.study_id, other)
-    assert "budget.trials" not in str(refused.value)
-    assert member.now().definition == budget(1).definition()
+    for trials in (2, 3, 4):
+        replace_definition(database, member.status.study_id, budget(trials), ANN)
+    kept = experiments.experiment(database, "exp")["revisions"]
+    assert [each["revision"] for each in kept] == [4, 3]
 
 
-def test_a_file_with_another_budget_only_is_refused_with_a_hint(database: Database) -> None:
+def test_a_trial_knows_the_revision_that_its_host_had(database: Database) -> None:
+    member = join(database, runs("old"))
+    member.evaluate(1, 0.5)
+    replace_definition(database, member.status.study_id, runs("new"), ANN)
+    # A host that has not looked yet claims under the definition that it has.
+    assert member.take(2).revision == 1
+    outcome = member.claims.claim(Candidate(point=member.point(3), origin=Origin.SAMPLER, revision=2))
+    assert isinstance(outcome, Claimed)
+    found = member.claims.find(outcome.candidate.claim_id, Origin.SAMPLER)
+    assert (outcome.revision, found) == (2, outcome)
+    stories = [experiments.story(database, "exp", number) for number in range(3)]
+    assert [(each["revision"], each["revision_now"]) for each in stories] == [(1, 2), (1, 2), (2, 2)]
+    assert [each["replacement"] is None for each in stories] == [True, True, False]
+
+
+def test_a_late_value_is_of_the_revision_of_its_trial(database: Database) -> None:
+    member = join(database, runs("old"))
+    claimed = member.take(1)
+    kill(database, member.claimant)
+    settle_orphans(database, member.status.study_id)
+    replace_definition(database, member.status.study_id, runs("new"), ANN)
+    assert member.tell(claimed, 0.5) is TellOutcome.LATE
+    assert experiments.story(database, "exp", 1)["revision"] == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "table"),
+    [
+        (make_experiment('direction = "maximize"\n[budget]\ntrials = 5'), "directions"),
+        (make_experiment("[budget]\ntrials = 5", space=line(3)), "space"),
+        (make_experiment('[sampler]\nname = "random"'), "sampler"),
+        (make_experiment("[sampler]\nseed = 1"), "sampler"),
+        (make_experiment("[dedup]\npatience = 9"), "dedup"),
+        (make_experiment("points = [{ x = 1 }]"), "points"),
+    ],
+)
+def test_another_search_is_refused_with_the_ways_to_have_it(
+    database: Database, other: Experiment, table: str
+) -> None:
+    member = join(database, budget(1))
+    ways = f"with {table} changed it is another search: give it another name, or delete .*tunectl delete exp"
+    with pytest.raises(Conflict, match=f"cannot replace experiment exp: .*; {ways}.*--fresh FILE"):
+        replace_definition(database, member.status.study_id, other, ANN)
+    assert (member.now().definition, member.now().revision) == (budget(1).definition(), 1)
+
+
+def test_the_order_of_the_parameters_stays_that_of_the_walk(database: Database) -> None:
+    one, other = line(3), line(3).replace("x", "y")
+    member = join(database, make_experiment(space=one + other))
+    replace_definition(database, member.status.study_id, budget_of(other + one), ANN)
+    assert list(json.loads(member.now().definition)["space"]) == ["x", "y"]
+
+
+def budget_of(space: str) -> Experiment:
+    return make_experiment("[budget]\ntrials = 5", space=space)
+
+
+def test_a_file_that_may_replace_what_is_there_is_refused_with_that_hint(database: Database) -> None:
     join(database, budget(1))
-    with pytest.raises(Conflict, match=r"budget.trials: 2 here, 1 in the database; .*--replace"):
+    with pytest.raises(Conflict, match=r"budget.trials: 2 here, 1 in the database; .*--replace FILE$"):
         join(database, budget(2))
-    with pytest.raises(Conflict) as refused:
+    with pytest.raises(Conflict, match=r"tunectl delete exp; tunectl submit --fresh") as refused:
         join(database, budget(2, 'direction = "maximize"'))
     assert "--replace" not in str(refused.value)
+
+
+def test_a_replacement_and_claims_at_once_are_one_after_the_other(database: Database) -> None:
+    members = [join(database, runs("old"), f"h{n}") for n in range(3)]
+    study_id = members[0].status.study_id
+    calls: list[Callable[[], object]] = [
+        *(functools.partial(member.take, x) for x, member in enumerate(members)),
+        *(functools.partial(replace_definition, database, study_id, runs(each), ANN) for each in "abc"),
+    ]
+    at_once(*calls)
+    assert (members[0].now().revision, members[0].now().trials) == (4, 3)
+    changes = [each["changes"] for each in experiments.experiment(database, "exp")["revisions"]]
+    now, before = (json.loads(changes[0][0].split(": ")[1].split(", was ")[place])[0] for place in (0, 1))
+    assert json.loads(members[0].now().definition)["objective"]["command"] == [now]
+    assert before in "abc"
+
+
+def test_a_study_that_got_the_id_of_another_one_is_not_replaced(database: Database) -> None:
+    member = join(database, budget(1))
+    other = make_experiment("[budget]\ntrials = 2", name="other")
+    with pytest.raises(NotFound):
+        replace_definition(database, member.status.study_id, other, ANN)

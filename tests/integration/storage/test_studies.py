@@ -104,7 +104,9 @@ def test_another_definition_is_refused_with_every_difference(database: Database)
         open_it(database, other)
     assert str(refused.value) == (
         "cannot run study exp: it exists with another definition: "
-        'space.x.high: 4 here, 8 in the database; sampler.name: "tpe" here, "random" in the database'
+        'space.x.high: 4 here, 8 in the database; sampler.name: "tpe" here, "random" in the database; with '
+        "space or sampler changed it is another search: give it another name, or delete the one that is "
+        "there (tunectl delete exp; tunectl submit --fresh FILE does both)"
     )
     assert study_statuses(database, [before.study_id])[before.study_id] == before
 

@@ -11,6 +11,7 @@ from tuned.domain.states import StudyState
 from tuned.domain.study_status import StudyStatus
 
 FRESH = StudyStatus(
+    revision=1,
     study_id=1, uid="u", definition="{}", state=StudyState.OPEN, seed=1, size=None, trials=0,
     trials_limit=None, evaluations=0, evaluations_limit=None, seconds_left=None, visited=0,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from tests.unit.experiment.sources import (
     MINIMAL,
     read,
 )
-from tuned.experiment.differences import differences
+from tuned.experiment.differences import differences, explained, replaced
 
 
 def test_local_keys_are_no_difference() -> None:
@@ -43,10 +43,40 @@ def test_a_default_and_the_same_value_written_out_are_no_difference() -> None:
 )
 def test_a_difference_is_told_by_its_key(old: str, new: str, line: str) -> None:
     theirs = read(FULL.replace(old, new)).definition()
-    assert differences(read(FULL).definition(), theirs) == [line]
+    assert [*map(str, differences(read(FULL).definition(), theirs))] == [line]
 
 
 def test_a_parameter_that_only_one_side_has_is_a_difference() -> None:
     more = read(MINIMAL + '[space.n]\ntype = "int"\nlow = 1\nhigh = 2\n').definition()
-    (line,) = differences(read(MINIMAL).definition(), more)
-    assert line.startswith('space.n: not set here, {"type": "int"')
+    (found,) = differences(read(MINIMAL).definition(), more)
+    assert str(found).startswith('space.n: not set here, {"type": "int"')
+
+
+def test_local_keys_are_compared_on_their_own_and_show_no_variable() -> None:
+    text = MINIMAL.replace("[objective]", '[objective]\nworkdir = "/a"\nenv = { TOKEN = "sesame" }')
+    other = text.replace("/a", "/b").replace("sesame", "mustard")
+    found = differences(read(text).local(), read(other).local())
+    assert [str(each) for each in found] == [
+        'objective.workdir: "/a" here, "/b" in the file that is active',
+        "objective.env: other variables here",
+    ]
+    assert [each.as_change for each in found] == [
+        'objective.workdir: "/a", was "/b"',
+        "objective.env: other variables",
+    ]
+    assert explained(found, "exp").endswith("tunectl submit --replace FILE")
+
+
+def test_what_makes_another_search_is_told_with_the_ways_to_have_it() -> None:
+    found = differences(read(MINIMAL).definition(), read("direction = 'maximize'\n" + MINIMAL).definition())
+    assert explained(found, "exp").endswith(
+        "; with directions changed it is another search: give it another name, or delete the one that is "
+        "there (tunectl delete exp; tunectl submit --fresh FILE does both)"
+    )
+
+
+def test_a_replaced_definition_takes_only_what_may_be_replaced() -> None:
+    mine = read(FULL.replace("trials = 100", "trials = 7").replace("seed = 42", "seed = 43")).definition()
+    theirs = read(FULL).definition()
+    [left] = differences(replaced(theirs, mine), mine)
+    assert left.key == "sampler.seed"

@@ -6,7 +6,6 @@ daemon adds the facts of its host: the running trials, the reason of a pause, th
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 import json
 from collections import defaultdict
@@ -21,6 +20,7 @@ from tuned.domain.states import StudyState
 from tuned.errors import Conflict, NotFound, TunedError
 from tuned.storage.budget import SECONDS_LEFT
 from tuned.storage.database import Database
+from tuned.storage.queries import revisions as revisions_module
 from tuned.storage.queries import story as story_module
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.queries.best import best_ids
@@ -100,6 +100,7 @@ def experiment(database: Database, name: str) -> ExperimentView:
             "resources": None,
             "file": None,
             "failures": trials_module.newest_failures(connection, row.study_id, MOST_FAILURES),
+            "revisions": revisions_module.revisions(connection, row.study_id),
         }
 
 
@@ -238,13 +239,9 @@ def _summary(
         "seconds_left": None if row.seconds_left is None else max(0.0, row.seconds_left),
         "space_size": row.size,
         "visited": row.visited,
-        "started": None if row.first_claim is None else _utc(row.first_claim),
+        "started": None if row.first_claim is None else revisions_module.utc(row.first_claim),
         "best": best_one,
     }
-
-
-def _utc(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="microseconds")
 
 
 def _counts(connection: Connection, study_ids: Collection[int]) -> dict[int, Counts]:

@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, case, select
+from sqlalchemy import Connection, case, func, select
 
 from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState
 from tuned.experiment.experiment import defined
 from tuned.storage import trial_rows
 from tuned.storage.encoding import Encoding
+from tuned.storage.queries import revisions
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.tables.schema import t_point, t_study, t_trial, trials
 
 if TYPE_CHECKING:
     from tuned.protocol.trials import FailureView, PointView, StoryView
+
+_twin = t_trial.alias("twin")
 
 
 def story(connection: Connection, study_id: int, name: str, number: int) -> StoryView | None:
@@ -28,14 +31,18 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
     if trial is None:
         return None
     trial_id = trials_module.id_of(connection, study_id, number)
-    definition = connection.execute(
-        select(t_study.c.definition).where(t_study.c.study_id == study_id)
-    ).scalar_one()
+    definition, revision_now = connection.execute(
+        select(t_study.c.definition, t_study.c.revision).where(t_study.c.study_id == study_id)
+    ).one()
     facts = _facts(connection, trial_id)
+    revision = None if facts is None else facts.revision
     return {
         "trial": trial,
         "origin": None if facts is None else str(facts.origin),
         "sampler": str(json.loads(definition)["sampler"]["name"]),
+        "revision": revision,
+        "revision_now": revision_now,
+        "replacement": revisions.revision(connection, study_id, revision),
         "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
         "late_of": _late_of(facts),
         "point": _point(connection, study_id, trial_id, Encoding(defined(definition, name).space)),
@@ -46,7 +53,12 @@ def _facts(connection: Connection, trial_id: int) -> Any:
     """The trial's row in ``t_trial``; None if another program made the trial."""
     return connection.execute(
         select(t_trial.c.kind, t_trial.c.origin, t_trial.c.host, trials.c.number.label("twin_number"))
+        # A late value is of the revision of the trial that it came too late for.
+        .add_columns(func.coalesce(t_trial.c.revision, _twin.c.revision).label("revision"))
         .join(trials, trials.c.trial_id == t_trial.c.twin_id, isouter=True)
+        .join(
+            _twin, (_twin.c.trial_id == t_trial.c.twin_id) & (t_trial.c.kind == TrialKind.LATE), isouter=True
+        )
         .where(t_trial.c.trial_id == trial_id)
     ).first()
 

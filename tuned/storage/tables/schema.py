@@ -1,4 +1,4 @@
-"""The tables: Optuna's own, as its models define them, and our five, whose names begin with ``t_``.
+"""The tables: Optuna's own, as its models define them, and ours, whose names begin with ``t_``.
 
 Optuna's tables hold the measurements. Our tables hold the claims, and, in columns, the origin and the end of
 each trial of ours. Optuna's attributes repeat these, so that other programs see them. Owns declarations only:
@@ -78,6 +78,8 @@ t_study = Table(
     # Also a study attribute, because SQLite gives the id of a deleted study to the next one.
     Column("uid", String(32), nullable=False),
     Column("definition", Text, nullable=False),
+    # 1, and one more each time that a person replaces the definition or a host's own keys.
+    Column("revision", Integer, nullable=False, server_default="1"),
     Column("state", String(16), nullable=False),
     # The whole fleet shares it, for the walk and for samplers that must agree on a seed.
     Column("seed", BigInteger, nullable=False),
@@ -105,6 +107,32 @@ UID_KEPT = and_(
     study_system_attributes.c.study_id == t_study.c.study_id,
     study_system_attributes.c.key == UID_ATTRIBUTE,
     study_system_attributes.c.value_json == literal('"').concat(t_study.c.uid).concat('"'),
+)
+
+t_revision = Table(
+    "t_revision",
+    metadata,
+    Column("study_id", Integer, ForeignKey(t_study.c.study_id, ondelete="CASCADE"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    # Seconds since 1970, by the database's own clock.
+    Column("since", Float(53), nullable=False),
+    # The person, as the host that was asked knows them, and that host.
+    Column("user_name", String(256), nullable=False),
+    Column("host", String(100), nullable=False),
+    # Words for people, as a JSON array.
+    Column("changes", Text, nullable=False),
+    PrimaryKeyConstraint("study_id", "revision"),
+)
+
+#: A host removes the outputs of these studies, and of no others, whenever it comes to know of it.
+t_deleted = Table(
+    "t_deleted",
+    metadata,
+    Column("uid", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    # Seconds since 1970, by the database's own clock.
+    Column("since", Float(53), nullable=False),
 )
 
 t_host = Table(
@@ -167,6 +195,8 @@ t_trial = Table(
     Column("twin_id", Integer),
     # A value of Cause, once the trial has failed.
     Column("cause", String(16)),
+    # The revision of the definition that its host had. Null if no host evaluated it.
+    Column("revision", Integer),
     # How often it was tried. The tell writes it.
     Column("attempts", Integer, nullable=False, server_default="1"),
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuned.errors import Unreachable
+from tuned.tunectl import deletion
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import events as events_module
 from tuned.tunectl.session import DONE, FAILED, Session, name_argument
@@ -34,6 +35,21 @@ def cancel(session: Session, name: str) -> None:
     In the whole fleet.
     """
     _change(session, name, "cancel")
+
+
+@click.command()
+@name_argument
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
+@click.option("--force", "is_forced", is_flag=True, help="Also if other programs have trials in it.")
+@click.pass_obj
+def delete(session: Session, name: str, *, is_sure: bool, is_forced: bool) -> int:
+    """Remove an experiment with all that is known of it.
+
+    In the whole fleet: what runs is stopped, then its trials, files, outputs and checkpoints are removed.
+    Exits 1 if you do not confirm it.
+    """
+    is_deleted = deletion.delete(session.client, name, is_sure=is_sure, is_forced=is_forced)
+    return DONE if is_deleted else FAILED
 
 
 @click.command()
@@ -111,4 +127,4 @@ def _changes_state(event: Event, name: str) -> bool:
     return event["event"] == "lost" or (event["event"] == "experiment-state" and event["experiment"] == name)
 
 
-COMMANDS: tuple[click.Command, ...] = (cancel, pause, resume, drain, abort, wait)
+COMMANDS: tuple[click.Command, ...] = (cancel, delete, pause, resume, drain, abort, wait)

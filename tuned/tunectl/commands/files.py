@@ -13,17 +13,35 @@ from tuned.tunectl.session import Session
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--replace", "is_replacing", is_flag=True, help="Change the budgets of what is there.")
+@click.option("--replace", "is_replacing", is_flag=True, help="Change what is there, for new trials.")
+@click.option("--fresh", "is_fresh", is_flag=True, help="Delete what is there first.")
+@click.option("--yes", "is_sure", is_flag=True, help="With --fresh: do not ask.")
+@click.option("--force", "is_forced", is_flag=True, help="With --fresh: also if other programs use it.")
 @click.pass_obj
-def submit(session: Session, files: tuple[str, ...], *, is_replacing: bool) -> int:
+def submit(
+    session: Session,
+    files: tuple[str, ...],
+    *,
+    is_replacing: bool,
+    is_fresh: bool,
+    is_sure: bool,
+    is_forced: bool,
+) -> int:
     """Check files and put them into the spool.
 
-    With --replace, an experiment that is there gets the file's budget, in the whole fleet.
+    With --replace, an experiment that is there becomes what the file says, for the trials that start
+    from then on: all but its space, directions, sampler, [dedup] and [[points]]. In the whole fleet, but
+    each host keeps its own workdir, path, fork, env, parallel and [resources].
+    With --fresh, it is deleted first, as by tunectl delete.
     FILE may be -: standard input, which must have a name in it.
     Exits 1 if a file was wrong or rejected; the others are submitted all the same.
     """
     from tuned.tunectl import submit
 
+    if is_replacing and is_fresh:
+        raise click.UsageError("--replace keeps what is there, and --fresh deletes it: expected one of them")
+    if is_fresh:
+        return submit.fresh(session.client, files, is_sure=is_sure, is_forced=is_forced)
     act = submit.replace if is_replacing else submit.submit
     return act(session.client, files)
 

@@ -11,6 +11,7 @@ from tuned.tunectl.pages.words import (
     budget_text,
     failure_text,
     params_text,
+    replacement_text,
     short_count,
     time_of_day,
     values_text,
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 _COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "pruned", "running"], ...] = (
     "complete", "reused", "failed", "skipped", "pruned", "running",
 )  # fmt: skip
+
+
+#: How many replacements of the definition ``show`` lists.
+MOST_REVISIONS = 5
 
 
 class Progress(NamedTuple):
@@ -142,6 +147,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
         *_resources_facts(view["resources"]),
         ("  Started", time_of_day(summary["started"]) if summary["started"] else "not yet"),
         ("  File", view["file"] or "none on this host"),
+        *(("  Replaced", replacement_text(each)) for each in view["revisions"][:MOST_REVISIONS]),
     ]
     facts += [("  Environment", f"{key}={value}") for key, value in view.get("env", {}).items()]
     return [*facts, *_best_facts(summary["best"])]

@@ -10,7 +10,13 @@ from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.protocol.experiments import AmendedView, RetryView
+    from tuned.protocol.experiments import (
+        AmendedView,
+        DeletedView,
+        ExperimentSummary,
+        ReplacedView,
+        RetryView,
+    )
     from tuned.protocol.fleet import FixedView, HostView
 
 
@@ -57,20 +63,63 @@ def retried(view: RetryView) -> list[str]:
     return [f"{points} of {name} free again; it is {view['experiment']['state']}", *_hints(view)]
 
 
-def replaced(view: AmendedView) -> str:
+def replaced(view: ReplacedView) -> list[str]:
     summary = view["experiment"]
-    return f"{printable(summary['name'])} is {summary['state']}; its budget: {budget_text(summary)}"
+    name, state = printable(summary["name"]), summary["state"]
+    changes = [f"  {printable(each)}" for each in view["changes"]] or ["  nothing differs from the file"]
+    lines = [f"{name} is {state}; its budget: {budget_text(summary)}", *changes]
+    return [*lines, f"to go on: tunectl resume {name}"] if state == "paused" else [*lines, *_full(view)]
+
+
+def over(summary: ExperimentSummary) -> str:
+    """The answer to a file whose experiment is done."""
+    name, size = printable(summary["name"]), summary["space_size"]
+    is_exhausted = size is not None and summary["visited"] >= size
+    spent = f"{size} of {size} points" if is_exhausted else budget_text(summary)
+    ways = [f"failed points again: tunectl retry {name} --failed"] if summary["counts"]["failed"] else []
+    ways += [] if is_exhausted else ["another budget: tunectl submit --replace FILE"]
+    return "; ".join([f"{name} is done, {spent}", *ways, "all of it again: tunectl submit --fresh FILE"])
+
+
+def unchanged(summary: ExperimentSummary) -> str:
+    """The answer to a file that is active already."""
+    name = printable(summary["name"])
+    if summary["state"] == "paused":
+        return f"{name} is already active, unchanged; it is paused, to go on: tunectl resume {name}"
+    note = f"; {printable(summary['note'])}" if summary["note"] else ""
+    return f"{name} is already active, unchanged{note}"
+
+
+def taken(name: str, before: ExperimentSummary | None) -> str:
+    """The answer to a file that the daemon takes, with the experiment as it was before, if it was there."""
+    state = None if before is None else before["state"]
+    if state == "cancelled":
+        return f"{name} submitted and taken; it was cancelled and goes on, see tunectl show {name}"
+    if state == "paused":
+        return f"{name} submitted and taken; it is paused, to go on: tunectl resume {name}"
+    return f"{name} submitted and taken; see tunectl show {name}"
+
+
+def deleted(view: DeletedView) -> str:
+    trials = "1 trial" if view["trials"] == 1 else f"{view['trials']} trials"
+    return f"{printable(view['name'])} is deleted, with {trials}; other hosts follow within a beat"
 
 
 def _hints(view: AmendedView) -> list[str]:
     """Why nothing may come of it."""
     name = printable(view["experiment"]["name"])
-    if view["is_full"]:
-        spent = budget_text(view["experiment"])
-        return [f"nothing can start: the budget is full ({spent}); raise it: tunectl submit --replace FILE"]
+    if full := _full(view):
+        return full
     if view["experiment"]["state"] == "open" and not view["runs_here"]:
         return [f"this host does not work on {name}: submit its file here, too"]
     return []
+
+
+def _full(view: AmendedView) -> list[str]:
+    if not view["is_full"]:
+        return []
+    spent = budget_text(view["experiment"])
+    return [f"nothing can start: the budget is full ({spent}); raise it: tunectl submit --replace FILE"]
 
 
 def diagnosis(canvas: Canvas, view: FixedView) -> list[str]:

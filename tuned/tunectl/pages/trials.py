@@ -8,6 +8,7 @@ from tuned.tunectl.pages.words import (
     STATE_COLOURS,
     failure_text,
     params_text,
+    replacement_text,
     time_of_day,
     value_text,
     values_text,
@@ -34,6 +35,7 @@ def story(canvas: Canvas, name: str, view: StoryView) -> list[str]:
     state = canvas.paint(trial["state"], STATE_COLOURS.get(trial["state"], Colour.NONE))
     facts = [("  Point", params_text(trial["params"]) or "no parameters"), ("  From", _origin_text(view))]
     facts += _began(trial)
+    facts += _definition(view)
     for attempt, failure in enumerate(view["retried"], 1):
         facts.append((f"  Attempt {attempt}", f"{failure_text(failure)}; tried again"))
     facts += _ended(trial)
@@ -56,6 +58,15 @@ def _began(trial: TrialView) -> list[tuple[str, str]]:
         return []
     where = f" by {trial['host']}" if trial["host"] else ""
     return [("  Claimed", f"{time_of_day(trial['started'])}{where}")]
+
+
+def _definition(view: StoryView) -> list[tuple[str, str]]:
+    """Empty if there has been no other."""
+    number, replacement = view["revision"], view["replacement"]
+    if number is None or view["revision_now"] == 1:
+        return []
+    how = "" if replacement is None else f", replaced {replacement_text(replacement)}"
+    return [("  Definition", f"revision {number} of {view['revision_now']}{how}")]
 
 
 def _ended(trial: TrialView) -> list[tuple[str, str]]:

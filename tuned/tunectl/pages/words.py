@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tuned.protocol.experiments import ExperimentSummary
     from tuned.protocol.fields import Params
-    from tuned.protocol.trials import FailureView
+    from tuned.protocol.trials import FailureView, RevisionView
 
 
 STATE_COLOURS = {
@@ -51,6 +51,13 @@ def failure_text(failure: FailureView | None) -> str:
     cause, message = failure["cause"], failure.get("message") or failure["cause"]
     # "exit status 1" says its cause itself.
     return message if message.startswith(cause) else f"{cause}: {message}"
+
+
+def replacement_text(view: RevisionView) -> str:
+    """When and by whom a definition was replaced, and the changes, if this reader may see them."""
+    changes = "; ".join(view.get("changes", []))
+    text = f"{time_of_day(view['since'])} by {view['user']} on {view['host']}"
+    return f"{text}: {changes}" if changes else text
 
 
 def time_of_day(stamp: str) -> str:

@@ -15,7 +15,7 @@ from tests.factories import Member, join, line, make_experiment, opened
 from tuned.domain.claim import Claimed
 from tuned.domain.states import POINT_TRANSITIONS, STUDY_TRANSITIONS, PointState, StudyState
 from tuned.errors import Conflict
-from tuned.storage.changes import change_budget, free_failed
+from tuned.storage.changes import Author, free_failed, replace_definition
 from tuned.storage.database import Database
 from tuned.storage.settling import give_back, settle_own
 from tuned.storage.studies import close_if_over, set_state
@@ -76,9 +76,8 @@ def test_a_study_that_is_over_ends_only_if_its_state_may(member: Member, now: St
 @pytest.mark.parametrize("now", StudyState)
 def test_another_budget_opens_what_is_done_and_nothing_else(member: Member, now: StudyState) -> None:
     put_study(member.database, now)
-    change_budget(
-        member.database, member.status.study_id, make_experiment("[budget]\ntrials = 5", space=line(1))
-    )
+    raised = make_experiment("[budget]\ntrials = 5", space=line(1))
+    replace_definition(member.database, member.status.study_id, raised, Author(user="ann", host="h1"))
     assert member.now().state is (StudyState.OPEN if now is StudyState.DONE else now)
 
 

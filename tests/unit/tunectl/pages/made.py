@@ -33,4 +33,5 @@ def an_experiment() -> ExperimentView:
         resources=None,
         file=None,
         failures=[failed],
+        revisions=[],
     )

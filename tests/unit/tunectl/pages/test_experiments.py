@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.small_host import a_summary
+from tests.small_host import a_revision, a_summary
 from tests.unit.tunectl.pages.made import NOW, PLAIN, an_experiment, text
 from tuned.tunectl.pages import experiments
 
@@ -43,6 +43,18 @@ Latest failures
   9  exit status 1
 """
     )
+
+
+def test_show_lists_the_newest_replacements_of_the_definition() -> None:
+    view = an_experiment()
+    view["revisions"] = [
+        a_revision(number, changes=["budget.trials: 9, was 8"]) for number in range(9, 1, -1)
+    ]
+    del view["revisions"][1]["changes"]
+    lines = [line for line in experiments.experiment(PLAIN, view, NOW) if "Replaced" in line]
+    assert len(lines) == experiments.MOST_REVISIONS
+    assert lines[0].endswith(" by ann on alpha: budget.trials: 9, was 8")
+    assert lines[1].endswith(" by ann on alpha"), "a reader who may not change anything does not see it"
 
 
 def test_progress_is_towards_the_limit_that_is_reached_first() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.small_host import a_finding, a_host, a_summary
+from tests.small_host import a_count, a_finding, a_host, a_summary
 from tests.unit.tunectl.pages.made import PLAIN, text
-from tuned.protocol.experiments import RetryView
+from tuned.protocol.experiments import ReplacedView, RetryView
+from tuned.protocol.fields import StudyStateName
 from tuned.protocol.fleet import FixedView
 from tuned.tunectl.pages import fleet
 
@@ -66,3 +67,35 @@ fixed  spool: mode 0750, was 0777
   Do   run it as a service
 """
     )
+
+
+def replacement(state: StudyStateName = "open", *changes: str, is_full: bool = False) -> ReplacedView:
+    summary = a_summary(state=state)
+    return {"experiment": summary, "is_full": is_full, "runs_here": True, "changes": [*changes]}
+
+
+def test_a_replacement_says_each_change_and_what_is_to_do() -> None:
+    first = "minima is {}; its budget: 46 of 100 trials"
+    changed = replacement("open", "retry.attempts: 1, was 0")
+    assert fleet.replaced(changed) == [first.format("open"), "  retry.attempts: 1, was 0"]
+    assert fleet.replaced(replacement("paused")) == [
+        first.format("paused"), "  nothing differs from the file", "to go on: tunectl resume minima",
+    ]  # fmt: skip
+    assert "nothing can start: the budget is full" in fleet.replaced(replacement("done", is_full=True))[2]
+
+
+def test_a_done_experiment_is_told_with_all_ways_on() -> None:
+    assert fleet.over(a_summary(state="done")) == (
+        "minima is done, 46 of 100 trials; failed points again: tunectl retry minima --failed; "
+        "another budget: tunectl submit --replace FILE; all of it again: tunectl submit --fresh FILE"
+    )
+    exhausted = a_summary(state="done", visited=1024, counts=a_count(complete=1024))
+    assert fleet.over(exhausted) == (
+        "minima is done, 1024 of 1024 points; all of it again: tunectl submit --fresh FILE"
+    )
+
+
+def test_what_is_active_already_says_why_nothing_happens() -> None:
+    paused_here = a_summary(note="paused after 10 failures in a row on this host")
+    assert fleet.unchanged(paused_here).endswith("already active, unchanged; " + paused_here["note"])
+    assert fleet.deleted({"name": "x", "trials": 1}).startswith("x is deleted, with 1 trial; ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.small_host import a_story, a_summary, a_trial
+from tests.small_host import a_revision, a_story, a_summary, a_trial
 from tests.unit.tunectl.pages.made import PLAIN, text
 from tuned.tunectl.pages import trials
 from tuned.tunectl.text import Canvas
@@ -91,3 +91,15 @@ Trial 17 on alpha: 0.9731
 """
     )
     assert trials.best(PLAIN, [view, view])[0].split() == ["TRIAL", "VALUES", "HOST", "PARAMETERS"]
+
+
+def test_the_story_names_the_definition_only_if_there_has_been_another_one() -> None:
+    def line(**changes: object) -> list[str]:
+        lines = trials.story(PLAIN, "minima", a_story(a_trial(7), revision_now=3, **changes))
+        return [each.split(maxsplit=1)[1] for each in lines if "Definition" in each]
+
+    assert line(revision=1) == ["revision 1 of 3"]
+    [replaced] = line(revision=2, replacement=a_revision())
+    assert replaced.startswith("revision 2 of 3, replaced ")
+    assert replaced.endswith(" by ann on alpha:")
+    assert line(revision=None) == []

@@ -1,0 +1,36 @@
+"""Compares a file's content with an experiment that is there.
+
+It owns no words of its own: ``differences`` has them. It must never read a file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tuned.errors import InvalidInput
+from tuned.experiment.differences import are_replaceable, differences, explained
+from tuned.experiment.experiment import Experiment, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def explain(active: Mapping[str, Experiment], name: str, content: bytes) -> str:
+    """The differences between a file and the experiment that is active under its name, and the way on."""
+    try:
+        mine = parse(content, f"{name}.toml")
+    except InvalidInput as error:
+        return str(error)
+    there = active.get(name, mine)
+    shared = differences(mine.definition(), there.definition())
+    found = [*shared, *differences(mine.local(), there.local())]
+    return explained(found, mine.name) if found else ""
+
+
+def defines(content: bytes, file: str, definition: str) -> bool:
+    """Whether a file is one of this definition, but for keys that may have been replaced since."""
+    try:
+        found = differences(parse(content, file).definition(), definition)
+    except (InvalidInput, ValueError):
+        return False
+    return are_replaceable(found)

@@ -1,0 +1,141 @@
+"""DELETE: removes a study with all its trials, and leaves a tombstone for the hosts that have its outputs.
+
+A host removes outputs only for a tombstone: a study that is merely not found may come back with a database
+that is restored. This module must never delete trials of another program unless a person insists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna.storages._rdb import models
+from sqlalchemy import Connection, Row, Table, delete, exists, func, insert, select
+
+from tuned.errors import Conflict, NotFound
+from tuned.storage.tables.functions import epoch
+from tuned.storage.tables.schema import (
+    studies,
+    study_directions,
+    study_system_attributes,
+    t_deleted,
+    t_point,
+    t_revision,
+    t_study,
+    t_trial,
+    trial_intermediate_values,
+    trial_params,
+    trial_system_attributes,
+    trial_user_attributes,
+    trial_values,
+    trials,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tuned.storage.database import Database
+
+_OF_TRIAL: tuple[Table, ...] = (
+    trial_params,
+    trial_values,
+    trial_intermediate_values,
+    trial_user_attributes,
+    trial_system_attributes,
+    models.TrialHeartbeatModel.__table__,
+    t_trial,
+)
+
+#: In an order that keeps each row until no other points to it.
+_OF_STUDY: tuple[Table, ...] = (
+    trials,
+    t_point,
+    t_revision,
+    t_study,
+    study_directions,
+    models.StudyUserAttributeModel.__table__,
+    study_system_attributes,
+    studies,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """A study that was deleted just now."""
+
+    uid: str
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A study that was deleted at any time."""
+
+    name: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstones:
+    """All of them, by the studies' uids; ``mark`` changes with them."""
+
+    mark: tuple[int, float]
+    by_uid: Mapping[str, Tombstone]
+
+
+NO_TOMBSTONES = Tombstones(mark=(0, 0.0), by_uid={})
+
+
+def delete_study(database: Database, study_id: int, name: str, *, is_forced: bool) -> Deleted:
+    """Deletes a study, whatever its state is. Hosts kill what they run of it when they notice.
+
+    Raises NotFound if the study is gone, Conflict if other programs have trials in it, unless it is forced.
+    """
+    with database.locking(studies, study_id) as connection:
+        ours = _lock_all(connection, study_id, name)
+        count, foreign = connection.execute(
+            select(
+                func.count(), func.count().filter(~exists().where(t_trial.c.trial_id == trials.c.trial_id))
+            )
+            .select_from(trials)
+            .where(trials.c.study_id == study_id)
+        ).one()
+        if foreign and not is_forced:
+            raise Conflict(
+                f"cannot delete {name}: other programs have {foreign} of its {count} trials; "
+                f"to delete those too: tunectl delete --force {name}"
+            )
+        buried = {"uid": ours.uid, "name": name, "definition": ours.definition}
+        connection.execute(insert(t_deleted).values(**buried, since=epoch()))
+        theirs = select(trials.c.trial_id).where(trials.c.study_id == study_id)
+        for table in _OF_TRIAL:
+            connection.execute(delete(table).where(table.c.trial_id.in_(theirs)))
+        for table in _OF_STUDY:
+            connection.execute(delete(table).where(table.c.study_id == study_id))
+        return Deleted(uid=ours.uid, trials=count)
+
+
+def tombstones(database: Database, known: Tombstones) -> Tombstones:
+    """All tombstones: those that are known, unless some have come or gone since."""
+    with database.reading() as connection:
+        count, newest = connection.execute(select(func.count(), func.max(t_deleted.c.since))).one()
+        mark = (count, newest or 0.0)
+        if mark == known.mark:
+            return known
+        rows = connection.execute(select(t_deleted.c.uid, t_deleted.c.name, t_deleted.c.definition))
+        found = {row.uid: Tombstone(name=row.name, definition=row.definition) for row in rows}
+        return Tombstones(mark=mark, by_uid=found)
+
+
+def _lock_all(connection: Connection, study_id: int, name: str) -> Row[Any]:
+    """Keeps every other program out until the commit, and returns our row of the study."""
+    # No other transaction can then add a row that points to the study.
+    named = select(studies.c.study_name).where(studies.c.study_id == study_id).with_for_update()
+    if connection.execute(named).scalar() != name:
+        # SQLite may have given the study's id to another one since the id was looked up.
+        raise NotFound("the study is no longer in the database")
+    mine = select(t_study).where(t_study.c.study_id == study_id).with_for_update()
+    ours = connection.execute(mine).one()
+    of_trials = select(trials.c.trial_id).where(trials.c.study_id == study_id).order_by(trials.c.trial_id)
+    connection.execute(of_trials.with_for_update()).all()
+    return ours
