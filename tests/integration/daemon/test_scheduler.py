@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from tests.factories import Member, join, line, linked, make_experiment
 from tests.integration.daemon.wiring import Rooms, wired
 from tests.waiting import until_async
+from tuned.domain.claim import Outcome
 from tuned.domain.result import Result, TellOutcome
 from tuned.experiment.experiment import Experiment, parse
 from tuned.search.search import Search
@@ -76,6 +77,31 @@ async def test_an_interrupted_search_has_no_trial_and_its_points_are_free(
             await rooms.scheduler.interrupt(search, member.claimant.incarnation)
         assert rooms.scheduler.slots == [None]
         assert [trial.state for trial in member.trials()] == [TrialState.FAIL]
+        assert (member.now().free, member.now().evaluations) == (1, 0)
+
+
+async def test_a_claim_that_is_granted_while_its_search_ends_starts_no_trial(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_claimed, may_answer = asyncio.Event(), asyncio.Event()
+    claim = Search.claim_next
+
+    async def claim_slowly(search: Search, slot: int) -> Outcome:
+        outcome = await claim(search, slot)
+        is_claimed.set()
+        await may_answer.wait()
+        return outcome
+
+    monkeypatch.setattr(Search, "claim_next", claim_slowly)
+    script = f"touch {tmp_path}/begun; sleep 1000"
+    async with serving(sqlite_url, tmp_path, a_script(script)) as (rooms, search, member):
+        await asyncio.wait_for(is_claimed.wait(), 60)
+        with search.ending():
+            ending = asyncio.create_task(rooms.scheduler.interrupt(search, member.claimant.incarnation))
+            await asyncio.sleep(0)
+            may_answer.set()
+            await asyncio.wait_for(ending, 60)
+        assert not (tmp_path / "begun").exists()
         assert (member.now().free, member.now().evaluations) == (1, 0)
 
 
