@@ -117,6 +117,9 @@ def test_an_outage_longer_than_expire_kills_nobody_and_loses_nothing(
     server.stop()
     stopped = now()
     until_away(exposed)
+    for host in hosts:
+        [seen] = host.status()["experiments"]
+        assert (seen["name"], "not counted" in seen["note"]) == ("exp", True)
     gate.open()
     for host in hosts:
         until_waiting(host, 2)

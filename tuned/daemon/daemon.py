@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 from typing import TYPE_CHECKING
 
@@ -169,7 +170,8 @@ class Daemon:
         """Joins the fleet as soon as the database is there, and starts the slots."""
         await self._teller.restore()
         await retried(self._link, "prepare the database", self._link.prepare)
-        await self._reconciliation.recall(self._settings.host)
+        recall = functools.partial(self._reconciliation.recall, self._settings.host)
+        await retried(self._link, "recall what was told", recall)
         self._background.append(group.create_task(self._teller.run(self._experiments.on_told)))
         # Results that an earlier daemon could not tell come before its trials are settled as lost.
         await self._teller.emptied()
