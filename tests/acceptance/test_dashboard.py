@@ -188,6 +188,28 @@ def test_a_study_that_is_renamed_while_it_runs_ends_here_and_hurts_nothing_else(
     assert {state.name for state in (trial.state for trial in daemon.study("after").trials)} == {"RUNNING"}
 
 
+def test_a_running_trial_that_is_ended_there_stays_as_it_was_ended(
+    make: MakeDaemon, database_url: str
+) -> None:
+    daemon = make(storage=database_url).start()
+    gate = daemon.home / "gate"
+    daemon.drop("told", an_experiment(f"until [ -e {gate} ]; do sleep 0.05; done", high=1, more=GRID))
+    daemon.until_running(2)
+    with serving(daemon.config) as address:
+        (study,) = ask(address, "/api/studies")["study_summaries"]
+        first, second = ask(address, f"/api/studies/{study['study_id']}")["trials"]
+        value = {"state": "Complete", "values": [0.5]}
+        ask(address, f"/api/trials/{first['trial_id']}/tell", "POST", content=value)
+        ask(address, f"/api/trials/{second['trial_id']}/tell", "POST", content={"state": "Fail"})
+    gate.touch()
+    daemon.until_in("done", "told")
+    told = daemon.study("told").trials
+    assert [(trial.state.name, trial.value) for trial in told[:2]] == [("COMPLETE", 0.5), ("FAIL", None)]
+    # The value that came too late for a failed trial is one of its own.
+    (late,) = told[2:]
+    assert (late.state.name, late.params, late.value) == ("COMPLETE", told[1].params, told[1].params["x"])
+
+
 def test_settings_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None:
     config = tmp_path / "tuned.toml"
     config.write_text("storage = 5\n")
