@@ -34,10 +34,10 @@ def test_show_as_a_person_sees_it() -> None:
   Best       0.9731 in trial 17 on alpha
              minima_size=16 lr=0.001 optimizer=adam
 
-HOST            COMPLETE  REUSED  FAILED  SKIPPED  RUNNING
-alpha                 30       2       3        0        2
-beta                  10       0       0        1        0
-other programs         3       0       0        0        0
+HOST            COMPLETE  REUSED  FAILED  SKIPPED  PRUNED  RUNNING
+alpha                 30       2       3        0       0        2
+beta                  10       0       0        1       0        0
+other programs         3       0       0        0       0        0
 
 Latest failures
   9  exit status 1
