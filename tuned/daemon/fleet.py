@@ -120,7 +120,7 @@ class Fleet:
         assert self.claimant is not None
         if await self._link.beat(beat, self.claimant.incarnation, self._describe()):
             return True
-        self._require_no_copy(await self._link.beat(hosts))
+        await self._require_no_copy()
         return False
 
     async def _look(self) -> None:
@@ -163,11 +163,26 @@ class Fleet:
                 _log.warning("lost trials settled", study_id=study_id, trials=numbers)
         return is_settled
 
-    def _require_no_copy(self, rows: list[HostRow]) -> None:
-        """Only a daemon on a copy of our state directory can have our name now; both cannot have it."""
-        for row in rows:
-            if row.name == self._host and row.installation_id == self._installation_id and not row.dead:
+    async def _require_no_copy(self) -> None:
+        """Raises Conflict if a daemon on a copy of our state directory has our name now.
+
+        One that does not beat is an earlier incarnation of ours: the database has forgotten the newer one.
+        """
+        before = {row.incarnation: row.beat for row in await self._namesakes()}
+        if not before:
+            return
+        await asyncio.sleep(2 * self._interval)
+        for row in await self._namesakes():
+            if before.get(row.incarnation) != row.beat:
                 raise self._conflict(row)
+
+    async def _namesakes(self) -> list[HostRow]:
+        """The living hosts with our name and our state directory."""
+        return [
+            row
+            for row in await self._link.beat(hosts)
+            if row.name == self._host and row.installation_id == self._installation_id and not row.dead
+        ]
 
     def _conflict(self, row: HostRow) -> Conflict:
         if row.installation_id == self._installation_id:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.factories import join, kill, linked, make_experiment, opened
 from tests.fleet.hosts import query
+from tests.forgetting import forgotten
 from tests.postgres import PostgresServer
 from tests.waiting import until_async
 from tuned.daemon.fleet import Fleet
@@ -97,6 +98,17 @@ async def test_a_restart_settles_what_the_last_incarnation_left(database: Databa
         assert await again.settle_orphans()
         assert member.trial(0).state is TrialState.FAIL
         assert (member.now().free, member.now().held, member.now().trials) == (1, 0, 0)
+
+
+async def test_a_host_whose_joining_was_forgotten_joins_again(database: Database) -> None:
+    async with linked(database.url) as link:
+        await host(link).join()
+        fleet = host(link, interval=0.05)
+        with forgotten(database):
+            await fleet.join()
+        async with beating(fleet) as later:
+            await until_async(lambda: bool(later), what="it to join again", seconds=60)
+        assert rows(database)["h1"].incarnation == later[0].incarnation
 
 
 async def test_a_host_that_is_silent_is_found_dead_and_its_trials_are_lost(database: Database) -> None:
