@@ -75,6 +75,17 @@ KINDS = (
 )  # fmt: skip
 
 
+#: An experiment of its own, whose row is damaged.
+VICTIM = "victim"
+
+#: How its row is damaged, and made whole again.
+POISONS = (
+    ("state = 'wat'", "state = 'open'"),
+    ("definition = '{' || definition", "definition = substr(definition, 2)"),
+    ("seconds_limit = 'NaN'", "seconds_limit = NULL"),
+)
+
+
 class Chaos:
     """The fleet, what is done to it, and when."""
 
@@ -83,6 +94,8 @@ class Chaos:
         self.server = server
         self.wire = wire
         self._is_read_only = False
+        #: Makes the victim's row whole again; empty while it is.
+        self._remedy = ""
         self.storage = server.create_database()
         storage = make_url(wire.url).set(database=make_url(self.storage).database).render_as_string()
         self.hosts = [FleetHost(home / f"h{n}", storage=storage, slots=SLOTS) for n in range(HOSTS)]
@@ -130,11 +143,16 @@ class Chaos:
             return places == {"done"}
 
         until(is_over, what="all experiments to be done", seconds=RUN_OUT_SECONDS)
+        before = len(self.ledger.evaluations(VICTIM))
+        until(
+            lambda: len(self.ledger.evaluations(VICTIM)) > before + SLOTS,
+            what="the experiment whose row was poisoned to go on", seconds=RUN_OUT_SECONDS,
+        )  # fmt: skip
 
     def _strike(self) -> None:
         faults: Sequence[Callable[[], str | None]] = (
             self._kill, self._kill, self._freeze, self._freeze_whole, self._terminate, self._cut, self._cut,
-            self._stop_database, self._refuse_writes, self._fall_silent, self._slow_down,
+            self._stop_database, self._refuse_writes, self._fall_silent, self._slow_down, self._poison,
         )  # fmt: skip
         fault = self._random.choice(faults)()
         if fault is not None:
@@ -223,6 +241,38 @@ class Chaos:
         query(url, f"ALTER SYSTEM SET default_transaction_read_only = {setting}")
         query(url, "SELECT pg_reload_conf()")
 
+    def drop_victim(self) -> None:
+        """On every host, without an end."""
+        space = '[space.x]\ntype = "int"\nlow = 0\nhigh = 1000000\n[sampler]\nname = "random"\n'
+        for host in self.hosts:
+            host.drop(VICTIM, "parallel = 1\n" + self.ledger.objective(pause="echo 0.5") + space)
+
+    def _poison(self) -> str | None:
+        if not self.server.is_running or self._is_read_only or self._remedy or not self._victims("state"):
+            return None
+        poison, self._remedy = self._random.choice(POISONS)
+        self._change_victim(poison)
+        self._later(1, 9, self._mend)
+        return "row poisoned"
+
+    def _mend(self) -> None:
+        if not self._remedy:
+            return
+        if not self.server.is_running or self._is_read_only:
+            self._later(0.5, 1, self._mend)
+            return
+        self._change_victim(self._remedy)
+        self._remedy = ""
+
+    def _change_victim(self, change: str) -> None:
+        its = f"(SELECT study_id FROM studies WHERE study_name = '{VICTIM}')"
+        self._query(f"UPDATE t_study SET {change} WHERE study_id = {its}")
+
+    def _victims(self, column: str) -> list[tuple[Any, ...]]:
+        return self._query(
+            f"SELECT {column} FROM t_study JOIN studies USING (study_id) WHERE study_name = '{VICTIM}'"
+        )
+
     def _fall_silent(self) -> str:
         self.wire.fall_silent()
         self._later(0.5, 12, self.wire.speak)
@@ -246,6 +296,7 @@ class Chaos:
     def _start_what_is_down(self) -> None:
         self._start_database()
         self._take_writes()
+        self._mend()
         self.wire.speak()
         self._speed_up()
         self._note_crashes()
@@ -268,7 +319,8 @@ class Chaos:
         host.launch()
 
     def _is_all_done(self) -> bool:
-        states = self._query("SELECT state FROM t_study JOIN studies USING (study_id)")
+        named = f"SELECT state FROM t_study JOIN studies USING (study_id) WHERE study_name <> '{VICTIM}'"
+        states = self._query(named)
         return len(states) == len(self.experiments) and {state for (state,) in states} <= {"done"}
 
     def _query(self, statement: str) -> list[tuple[Any, ...]]:
@@ -305,6 +357,7 @@ def run(home: Path, seconds: float, seed: int) -> bool:
     """All of it below an empty directory, and prints the table; True if every promise was kept."""
     click.echo(f"seed {seed}, {seconds:g} s of faults on {HOSTS} hosts with {SLOTS} slots each")
     with chaos(home, seed) as made:
+        made.drop_victim()
         made.drop_wave()
         made.rage(seconds)
         made.run_out()

@@ -177,11 +177,16 @@ class Fleet:
                 raise self._conflict(row)
 
     async def _namesakes(self) -> list[HostRow]:
-        """The living hosts with our name and our state directory."""
+        """The living hosts with our name and our state directory, but another incarnation.
+
+        With our own it is our row, which a person changed and mended meanwhile.
+        """
+        ours = None if self.claimant is None else self.claimant.incarnation
         return [
             row
             for row in await self._link.beat(hosts)
-            if row.name == self._host and row.installation_id == self._installation_id and not row.dead
+            if row.name == self._host and row.installation_id == self._installation_id
+            if not row.dead and row.incarnation != ours
         ]
 
     def _conflict(self, row: HostRow) -> Conflict:

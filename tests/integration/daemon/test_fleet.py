@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
@@ -221,3 +222,16 @@ async def test_an_outage_makes_the_watch_begin_anew_and_hosts_join_after_it(post
                 await joining
             await until_async(lambda: len(fleet.sightings) == 2, what="a look at both", seconds=60)
         assert later == []
+
+
+async def test_a_hosts_own_row_is_no_copy_of_it_whatever_a_person_did_to_it_meanwhile(
+    sqlite_url: str,
+) -> None:
+    async with linked(sqlite_url) as link:
+        fleet = host(link)
+        claimant = await fleet.join()
+        rows = await link.beat(hosts.hosts)
+        fleet._require_no_copy(rows)
+        copied = [replace(row, incarnation="another") for row in rows if row.name == claimant.host]
+        with pytest.raises(Conflict, match="copy of this state directory"):
+            fleet._require_no_copy(copied)
