@@ -25,7 +25,7 @@ from tuned.search.announcements import Announcements
 from tuned.search.claiming import Backlog, Claiming
 from tuned.search.fault import Fault, fault_after
 from tuned.search.sampling import PointSource
-from tuned.storage.reasons import reason_of
+from tuned.storage.faults import reason_of
 from tuned.storage.studies import close_if_over, study_statuses
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ class Search:
     @property
     def note(self) -> str:
         """Why this host does not evaluate, if the study's state does not say it, or how it does so."""
-        renamed = self.status.name not in ("", self.name)
-        called = f"another program renamed study {self.name} to {self.status.name}" if renamed else ""
+        name = self.status.name or self.name
+        called = f"another program renamed study {self.name} to {name}" if name != self.name else ""
         return "; ".join(filter(None, (self._reason, self.shortfall.unenforced, self._unforked, called)))
 
     @property
@@ -178,11 +178,9 @@ class Search:
         """Starts nothing for a while, because something of this experiment failed here."""
         last, self._is_faulty = self._fault, True
         self._fault = fault_after(error, last)
-        reason, pause = self._fault.reason, self._fault.pause_seconds
+        reason = self._fault.reason
         self._reconsider()
-        if last is not None and last.reason == reason:
-            self.log.warning("experiment still rests on this host", reason=reason, retry_seconds=pause)
-        else:
+        if last is None or last.reason != reason:
             self.log.error("experiment rests on this host", reason=reason, exc_info=error)
             self.announce_state()
 
@@ -204,8 +202,6 @@ class Search:
             return
         if reason:
             self.log.error("experiment rests on this host", reason=reason)
-        else:
-            self.log.info("experiment can be read again")
         self.announce_state()
 
     def withdraw(self) -> None:

@@ -11,7 +11,11 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from tuned.errors import DatabaseAway
+from tuned.config.toml import printable, shorten
+from tuned.errors import DatabaseAway, TunedError
+
+#: Of an error in words: it may quote a database or a library, which say more than a person wants.
+_LONGEST_REASON = 300
 
 SERVER: Final = "see that the database runs and that this host reaches it; the daemon goes on by itself"
 
@@ -146,3 +150,14 @@ def _remedy(error: DBAPIError) -> str | None:
     # A server that refuses a login gives its reason without a SQLSTATE.
     text = str(error.orig)
     return _RIGHTS if "password" in text or "authentication" in text else SERVER
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error; the type of one that is not ours comes before it."""
+    # SQLAlchemy adds the statement to the error of the driver, and has that in ``orig``.
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).strip().splitlines()
+    line = lines[0] if lines else ""
+    if not isinstance(error, TunedError):
+        line = f"{type(cause).__name__}: {line}"
+    return shorten(printable(line), _LONGEST_REASON)
