@@ -254,8 +254,7 @@ class Experiments:
     async def replace(self, name: str, content: bytes, author: Author) -> Sequence[str]:
         """Gives an experiment the definition of a file, for the whole fleet, and this host its local keys.
 
-        Returns the changes, in words. Raises InvalidInput, NotFound, DatabaseAway, Conflict if it would be
-        another search.
+        Returns the changes. Raises InvalidInput, NotFound, DatabaseAway, Conflict if it is another search.
         """
         experiment = await asyncio.to_thread(parse, content, f"{name}.toml")
         study_id = await self._link.call(experiments.find, name)

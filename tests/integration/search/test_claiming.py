@@ -42,8 +42,8 @@ async def test_a_claim_whose_answer_comes_after_the_host_was_taken_for_dead_is_n
         claims = search._claiming._claims
         given, may_answer, claim = threading.Event(), threading.Event(), claims.claim
 
-        def claim_late(candidate: Candidate, revision: int) -> Outcome:
-            outcome = claim(candidate, revision)
+        def claim_late(candidate: Candidate) -> Outcome:
+            outcome = claim(candidate)
             given.set()
             assert may_answer.wait(60)
             return outcome
