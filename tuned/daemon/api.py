@@ -199,13 +199,11 @@ class Api:
         return {"freed": freed, **await self._amended(name)}
 
     async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
-        author = Author(user=user, host=self.settings.host)
-        changes = await self.local_experiments.replace(name, content, author)
-        return {"changes": list(changes), **await self._amended(name)}
+        change = self.local_experiments.replace(name, content, Author(user=user, host=self.settings.host))
+        return {"changes": [*await change], **await self._amended(name)}
 
     async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
-        trials = await self.local_experiments.delete(name, is_forced=is_forced)
-        return {"name": name, "trials": trials}
+        return {"name": name, "trials": await self.local_experiments.delete(name, is_forced=is_forced)}
 
     async def doctor(self) -> Sequence[FindingView]:
         is_member = self.fleet.claimant is not None

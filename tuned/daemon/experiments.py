@@ -16,8 +16,8 @@ import structlog
 from tuned.daemon.admission import Admission, Unopened
 from tuned.daemon.deletions import Deletions
 from tuned.daemon.looks import Looks
-from tuned.disk.arrivals import SUFFIX, Folder, Taken
-from tuned.disk.spool import Change, Spool
+from tuned.disk.arrivals import SUFFIX, Change, Folder, Taken
+from tuned.disk.spool import Spool
 from tuned.domain.ending import Cause
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import SearchState, StudyState

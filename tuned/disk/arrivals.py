@@ -1,4 +1,4 @@
-"""An experiment file in the spool: its name, its content, and why it may be refused.
+"""An experiment file in the spool: its name, its content, and why it or the spool may be refused.
 
 It must never read more than 1 MiB of a file, or follow a link that its owner put there.
 """
@@ -6,6 +6,7 @@ It must never read more than 1 MiB of a file, or follow a link that its owner pu
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tuned.disk import files
 from tuned.domain.names import NAME
+from tuned.errors import InvalidInput, Problem
 from tuned.protocol.limits import MOST_FILE_BYTES
 
 if TYPE_CHECKING:
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 
 
 SUFFIX = ".toml"
+
+
+class Change(enum.Flag):
+    """The kinds of work that a change in the spool may bring."""
+
+    #: There may be something for ``take``.
+    ARRIVALS = enum.auto()
+    #: A file went from ``active/``: by ``retire`` or ``reject``, or by hand.
+    ACTIVE = enum.auto()
 
 
 class Folder(StrEnum):
@@ -84,3 +95,17 @@ def read_kept(path: Path, name: str) -> Taken | None:
 
 def identity(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def unusable(path: Path, error: OSError) -> InvalidInput:
+    """The error of a spool that cannot be read or written."""
+    found, file = error.strerror or str(error), str(error.filename or path)
+    expected = "a directory that the daemon's user may read and write"
+    return InvalidInput(Problem(file=file, key="", found=found, expected=expected))
+
+
+def unwatchable(path: Path, error: OSError) -> InvalidInput:
+    """The error of a spool for which the system has no watch."""
+    found = f"no watch to be had: {error.strerror}"
+    expected = "room below the limits fs.inotify.max_user_instances and fs.inotify.max_user_watches (sysctl)"
+    return InvalidInput(Problem(file=str(path), key="", found=found, expected=expected))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import itertools
 import os
 import re
@@ -23,6 +22,7 @@ from asyncinotify import Event, Inotify, Mask
 from tuned.disk import files
 from tuned.disk.arrivals import (
     SUFFIX,
+    Change,
     Folder,
     Refused,
     Taken,
@@ -33,9 +33,11 @@ from tuned.disk.arrivals import (
     open_arrived,
     read_kept,
     read_taken,
+    unusable,
+    unwatchable,
 )
 from tuned.disk.users import user_name
-from tuned.errors import Conflict, InvalidInput, NotFound, Problem
+from tuned.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterator
@@ -59,19 +61,9 @@ _IS_ACTIVE = "an experiment file of this name is active"
 _ARRIVED = Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.ATTRIB
 
 _WENT = Mask.DELETE | Mask.MOVED_FROM
-
 _SELF = Mask.DELETE_SELF | Mask.MOVE_SELF
 
 _BLIND = _SELF | Mask.UNMOUNT | Mask.IGNORED
-
-
-class Change(enum.Flag):
-    """The kinds of work that a change in the spool may bring."""
-
-    #: There may be something for ``take``.
-    ARRIVALS = enum.auto()
-    #: A file went from ``active/``: by ``retire`` or ``reject``, or by hand.
-    ACTIVE = enum.auto()
 
 
 class Spool:
@@ -99,7 +91,7 @@ class Spool:
             # The lock is on active/ itself: there is no lock file that someone could remove.
             lock = files.lock_directory(path / Folder.ACTIVE)
         except OSError as error:
-            raise _unusable(path, error) from error
+            raise unusable(path, error) from error
         if lock is None:
             raise Conflict(
                 f"cannot use spool {path}: another daemon has it; "
@@ -364,7 +356,7 @@ class Spool:
         try:
             return os.listdir(self.path)  # noqa: PTH208 (names are all that is wanted)
         except OSError as error:
-            raise _unusable(self.path, error) from error
+            raise unusable(self.path, error) from error
 
     def _require_active(self, name: str) -> Path:
         if not self.is_active(name):
@@ -390,7 +382,7 @@ class Spool:
             except FileNotFoundError:
                 raise self._gone() from None
             except OSError as error:
-                raise _unwatchable(self.path, error) from error
+                raise unwatchable(self.path, error) from error
             self._require_spool()
             yield inotify
 
@@ -406,15 +398,3 @@ class Spool:
         # Without a name, it is the directory whose permissions changed.
         is_arrival = event.mask & _ARRIVED and (not file or is_looked_at(file))
         return Change.ARRIVALS if is_arrival else Change(0)
-
-
-def _unusable(path: Path, error: OSError) -> InvalidInput:
-    found, file = error.strerror or str(error), str(error.filename or path)
-    expected = "a directory that the daemon's user may read and write"
-    return InvalidInput(Problem(file=file, key="", found=found, expected=expected))
-
-
-def _unwatchable(path: Path, error: OSError) -> InvalidInput:
-    found = f"no watch to be had: {error.strerror}"
-    expected = "room below the limits fs.inotify.max_user_instances and fs.inotify.max_user_watches (sysctl)"
-    return InvalidInput(Problem(file=str(path), key="", found=found, expected=expected))

@@ -123,7 +123,9 @@ def _tables(raw: object) -> tuple[Any, ...]:
     return refuse("an array of tables, written [[points]]")
 
 
-Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+_SCALAR = {"type": ["string", "number", "boolean"]}
+
+Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_SCALAR)]
 
 Bound = Annotated[int, AfterValidator(_fits_float)]
 
@@ -381,15 +383,7 @@ class File(Table):
     points: Annotated[
         tuple[Mapping[str, Any], ...],
         BeforeValidator(_tables),
-        WithJsonSchema(
-            {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "additionalProperties": {"type": ["string", "number", "boolean"]},
-                },
-            }
-        ),
+        WithJsonSchema({"type": "array", "items": {"type": "object", "additionalProperties": _SCALAR}}),
         Scope.SEARCH,
     ] = Field(default=(), description="Points that are evaluated first: a value for every parameter.")
 

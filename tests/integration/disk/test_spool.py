@@ -23,8 +23,8 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuned.disk.arrivals import Folder, Taken
-from tuned.disk.spool import Change, Spool
+from tuned.disk.arrivals import Change, Folder, Taken
+from tuned.disk.spool import Spool
 from tuned.errors import Conflict, InvalidInput, NotFound
 from tuned.protocol.limits import MOST_FILE_BYTES
 
