@@ -59,7 +59,7 @@ async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_on
             assert not list((tmp_path / "spool" / "rejected").iterdir())
 
 
-def commanded(program: str, more: str = "", *, high: int = 9) -> str:
+def commanded(program: str, more: str = "", *, high: int = 10**6) -> str:
     text = f'[objective]\ncommand = ["{program}"]\n{more}\n'
     return f'{text}[space.x]\ntype = "int"\nlow = 0\nhigh = {high}\n[budget]\ntrials = 3\n'
 
@@ -117,7 +117,7 @@ async def test_a_host_takes_up_what_was_replaced_on_another_one_and_keeps_its_ow
 
 async def test_a_replacement_that_is_refused_changes_nothing(sqlite_url: str, tmp_path: Path) -> None:
     async with at_work(sqlite_url, tmp_path, commanded("old")) as (local, rooms):
-        with pytest.raises(Conflict, match=r"space.x.high: 5 here, 9 in the database; with space changed"):
+        with pytest.raises(Conflict, match=r"space.x.high: 5 here, 10+ in the database; with space changed"):
             await local.replace("exp", commanded("new", high=5).encode(), ANN)
         assert local.searches["exp"].experiment.objective.command == ("old",)
         assert (rooms.spool.path / "active" / "exp.toml").read_text() == commanded("old")
