@@ -80,7 +80,8 @@ def _tell_in_time(database: Database, result: Result, receipt: Receipt | None) -
 
 _trial_of_claim = select(t_trial.c.trial_id).where(t_trial.c.claim_id == bindparam("claim")).scalar_subquery()
 
-_objectives = select(func.count()).where(study_directions.c.study_id == trials.c.study_id).scalar_subquery()
+#: By a value: SQLite's RETURNING has no names of tables, so a column of both would be compared with itself.
+_objectives = select(func.count()).where(study_directions.c.study_id == bindparam("study")).scalar_subquery()
 
 #: The fence: only the trial of the claim can end, while it is RUNNING, in the study in which it was claimed.
 _FINISH = (
@@ -143,6 +144,7 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
     ending, state = result.ending, result.ending.state
     fence = {
         "claim": result.claim_id,
+        "study": result.study_id,
         "uid": trial_rows.stored_attribute(result.study_uid),
         "ended": TrialState[state],
         "now": trial_rows.utc_now(),
