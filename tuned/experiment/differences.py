@@ -47,10 +47,15 @@ class Difference:
 
 
 def scope_of(key: str) -> Scope:
-    """The scope of a dotted key of the file, such as ``objective.command`` or ``space.lr.low``."""
+    """The scope of a dotted key of the file, such as ``objective.command`` or ``space.lr.low``.
+
+    A key that this version does not know, or text that is no table, makes another search.
+    """
     table, _, rest = key.partition(".")
     name = rest.partition(".")[0]
-    field = Objective.model_fields[name] if table == "objective" else File.model_fields[table]
+    field = Objective.model_fields.get(name) if table == "objective" else File.model_fields.get(table)
+    if field is None:
+        return Scope.SEARCH
     return next(each for each in field.metadata if isinstance(each, Scope))
 
 
