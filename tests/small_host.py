@@ -36,6 +36,7 @@ def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:
         state="open",
         note="",
         ended_by=None,
+        is_paused_here=False,
         directions=["maximize"],
         running=1,
         counts=a_count(complete=40, reused=2, failed=3, skipped=1, running=2),

@@ -254,14 +254,16 @@ def test_objectives_prune_their_points_and_end_the_search(daemon: Daemon, module
 def test_an_import_that_fails_fails_its_trials_and_is_tried_again(shared: Daemon, module: Module) -> None:
     module.write("import no_such_module")
     shared.drop("broken", module.experiment(xs=30))
-    assert rest(shared, "broken") == "paused after 10 failures in a row on this host"
+    assert rest(shared, "broken").startswith(
+        "never succeeded: 5 evaluations in a row failed alike (exit status 1:"
+    )
     failures = [t.user_attrs["FAILURE"] for t in shared.study("broken").trials if "FAILURE" in t.user_attrs]
     assert {failure["cause"] for failure in failures} == {"exit"}
     assert {failure["message"] for failure in failures} == {
         "exit status 1: ModuleNotFoundError: No module named 'no_such_module'"
     }
     assert "Traceback" in shared.tunectl("logs", "broken", "3").stdout
-    assert len(module.imports()) >= 10
+    assert len(module.imports()) >= 5
     module.write("def objective(trial): return 1")
     assert shared.tunectl("resume", "broken").returncode == 0
     shared.until_in("done", "broken")

@@ -58,18 +58,41 @@ def test_parallel_leaves_the_other_slots_to_others(shared: Daemon) -> None:
     cancel(shared, "single", "others")
 
 
-def test_an_experiment_that_only_fails_pauses_itself_and_slows_nobody(shared: Daemon) -> None:
+def test_an_experiment_that_never_succeeds_pauses_everywhere_and_slows_nobody(shared: Daemon) -> None:
     shared.drop("failing", counted(shared, "failing", "exit 3"))
     shared.run("healthy", counted(shared, "healthy", high=30))
-    until(lambda: shared.summary("failing")["note"], what="the note")
+    until(lambda: shared.summary("failing")["state"] == "paused", what="the pause")
     begun = shared.evaluations("failing").total()
-    assert 10 <= begun <= 13, "each of four slots may have had one more under way"
-    assert shared.summary("failing")["state"] == "open"
-    assert "paused after 10 failures in a row on this host" in shared.tunectl("status").stdout
-    answer = shared.tunectl("resume", "failing")
-    assert answer.stdout == "failing is open\n"
-    until(lambda: shared.evaluations("failing").total() >= begun + 10, what="it to go on")
+    assert 5 <= begun <= 13, "four slots may have two more each under way while the results are told"
+    until(lambda: shared.summary("failing")["counts"]["running"] == 0, what="the others to end")
+    assert shared.summary("failing")["trials"] == 0, "nothing is charged"
+    shown = " ".join(shared.tunectl("status").stdout.split())
+    assert "never succeeded: 5 evaluations in a row failed alike" in shown
+    assert "tunectl resume failing" in shown
+    waited = shared.tunectl("wait", "failing")
+    assert (waited.returncode, "failing is paused, no value: never succeeded" in waited.stdout) == (1, True)
+    assert "tunectl resume failing" in shared.tunectl("doctor").stdout
+    assert shared.tunectl("resume", "failing").stdout == "failing is open\n"
+    until(lambda: shared.evaluations("failing").total() >= begun + 5, what="it to go on")
     cancel(shared, "failing")
+
+
+def test_crashes_in_a_row_after_a_value_pause_it_on_their_host(shared: Daemon) -> None:
+    crash = f"until test -e {gate(shared, 'late')}; do sleep 0.05; done; exit 3"
+    script = f"if test $TUNED_PARAM_X = 1; then echo 1; else {crash}; fi"
+    shared.drop("late", counted(shared, "late", script, high=60, more="[[points]]\nx = 1\n"))
+    until(lambda: "late" in shared.tunectl("list").stdout, what="it to be opened")
+    until(lambda: shared.summary("late")["counts"]["complete"], what="the first value")
+    gate(shared, "late").touch()
+    until(lambda: shared.summary("late")["is_paused_here"], what="the pause")
+    summary = shared.summary("late")
+    assert (summary["state"], summary["note"]) == (
+        "open",
+        "10 crashes in a row on this host; fix it, then: tunectl resume late",
+    )
+    assert "paused" in shared.tunectl("status").stdout
+    assert shared.tunectl("wait", "late").returncode == 1
+    cancel(shared, "late")
 
 
 def test_a_paused_experiment_starts_nothing_until_it_is_resumed(shared: Daemon) -> None:

@@ -386,7 +386,7 @@ _EMPTIED = (
 )  # fmt: skip
 _STUDY = """
 UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?,
-  complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0
+  complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0, alike = 0, last_failure = NULL
 """
 _HOST = "INSERT INTO t_host (name, installation_id, incarnation, beat, dead, told) VALUES (?, ?, ?, ?, ?, ?)"
 _POINT = """
@@ -395,8 +395,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _TRIAL = "INSERT INTO trials (trial_id, number, study_id, state) VALUES (?, ?, ?, ?)"
 _FACTS = """
-INSERT INTO t_trial (trial_id, kind, twin_id, cause, attempts, claim_id, origin, host)
-VALUES (?, ?, ?, ?, ?, ?, 'walk', 'h')
+INSERT INTO t_trial (trial_id, kind, twin_id, cause, attempts, claim_id, is_charged, origin, host)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'walk', 'h')
 """
 _PARAM = """
 INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)
@@ -408,7 +408,7 @@ SELECT state, trials, evaluations, visited, cursor, complete + reused, failed + 
 """
 _TRIALS = """
 SELECT trial_id, state, CAST(param_value AS INTEGER), value, coalesce(cause, ''), kind = 'late', attempts - 1,
-  coalesce(claim_id, '')
+  coalesce(claim_id, ''), is_charged
 FROM trials JOIN trial_params USING (trial_id) JOIN t_trial USING (trial_id)
   LEFT JOIN trial_values USING (trial_id) ORDER BY trial_id
 """
@@ -431,14 +431,14 @@ def _point_columns(point: PointRow) -> tuple[Any, ...]:
 
 
 def _trial_row(trial: int, state: str, x: int, value: float | None, *rest: Any) -> TrialRow:
-    cause, is_late, retried, claim = rest
+    cause, is_late, retried, claim, is_charged = rest
     known = "" if claim.startswith("?") else claim
-    return TrialRow(trial, state, x, value, cause, bool(is_late), retried, known)
+    return TrialRow(trial, state, x, value, cause, bool(is_late), retried, known, bool(is_charged))
 
 
 def _facts(row: TrialRow) -> tuple[Any, ...]:
     kind, twin = ("late", 0) if row.is_late else ("evaluated", None)
-    return row.trial, kind, twin, row.cause or None, 1 + row.retried, claim_of(row)
+    return row.trial, kind, twin, row.cause or None, 1 + row.retried, claim_of(row), row.is_charged
 
 
 def _attributes(row: TrialRow) -> dict[str, Any]:

@@ -51,11 +51,13 @@ class TrialRow(NamedTuple):
     retried: int
     #: Empty if no host refers to it.
     claim: str
+    #: False for a crash before the first value.
+    is_charged: bool
 
     @property
     def is_counted(self) -> bool:
         """Whether it is one of those that the budget is for."""
-        return self.cause not in REFUNDED and not self.is_late
+        return self.is_charged and self.cause not in REFUNDED and not self.is_late
 
 
 class Tables(NamedTuple):

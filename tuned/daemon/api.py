@@ -22,7 +22,7 @@ from tuned.daemon import doctor
 from tuned.disk import checkup, trial_log
 from tuned.disk.arrivals import active_path
 from tuned.domain.ending import Cause
-from tuned.domain.states import HostState, StudyState
+from tuned.domain.states import HostState, SearchState, StudyState
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.storage.changes import Author
 from tuned.storage.hosts import HostRow, forget, held, hosts
@@ -208,7 +208,12 @@ class Api:
     async def doctor(self) -> Sequence[FindingView]:
         is_member = self.fleet.claimant is not None
         found = await doctor.examine(self.settings, self.link, is_member=is_member)
-        return [*found, *self.site.findings()]
+        paused = [
+            doctor.paused_finding(search.name, search.reason)
+            for search in self.local_experiments.searches.values()
+            if search.state is SearchState.PAUSED
+        ]
+        return [*found, *paused, *self.site.findings()]
 
     async def fix(self) -> FixedView:
         fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.claimant is not None)
@@ -272,14 +277,15 @@ class Api:
     def _localized(self, summary: ExperimentSummary) -> ExperimentSummary:
         """Adds the figures that only this host knows."""
         summary = summary.copy()
-        notes = [summary["note"], *self._faults_of(summary["name"])]
+        faults = self._faults_of(summary["name"])
         search = self._search_of(summary["name"])
         if search is None:
-            summary["note"] = "; ".join(filter(None, notes))
+            summary["note"] = "; ".join(filter(None, [summary["note"], *faults]))
             return summary
         if self.link.message is not None and summary["name"] not in self._last_summaries:
-            notes.append("its trials are not counted: the database is away")
-        summary["note"] = "; ".join(filter(None, [*notes, search.note]))
+            faults.append("its trials are not counted: the database is away")
+        summary["note"] = "; ".join(filter(None, [*faults, search.note]))
+        summary["is_paused_here"] = search.state is SearchState.PAUSED
         summary["running"] = len(self.scheduler.running(search.name))
         summary["counts"] = {
             **summary["counts"],
@@ -351,6 +357,7 @@ def _uncounted(search: Search) -> ExperimentSummary:
         "state": status.state.value,
         "note": "",
         "ended_by": status.ended_by,
+        "is_paused_here": False,
         "directions": [
             "maximize" if each == "maximize" else "minimize" for each in search.experiment.directions
         ],

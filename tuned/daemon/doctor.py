@@ -14,6 +14,7 @@ from tuned.errors import DatabaseAway
 from tuned.storage import faults
 from tuned.storage.astray import astray_points, forget_astray
 from tuned.storage.hosts import HostInfo, HostRow, held, hosts
+from tuned.storage.queries.experiments import paused
 from tuned.storage.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
         holding = await link.ask(held)
         left = await link.ask(unheld_trials)
         astray = await link.ask(astray_points)
+        stopped = await link.ask(paused)
     except DatabaseAway as error:
         return [_away(str(error), error.remedy), *found]
     return [
@@ -70,6 +72,7 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
         *_orphans(rows, holding),
         *_unheld(left),
         *_astray(astray),
+        *(paused_finding(name, reason) for name, reason in stopped.items()),
         *found,
     ]
 
@@ -93,6 +96,18 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
         # The next examination reports it first.
         return done
     return done
+
+
+def paused_finding(name: str, reason: str) -> FindingView:
+    """An experiment that goes on only when a person says so; ``reason`` is empty if a person paused it."""
+    return {
+        "kind": "fault" if reason else "note",
+        "code": "paused",
+        "what": f"{name} is paused",
+        "why": reason or "a person paused it, and nothing new starts",
+        "remedy": ("fix it, then: " if reason else "") + f"tunectl resume {name}",
+        "is_fixable": False,
+    }
 
 
 def _away(reason: str, remedy: str) -> FindingView:

@@ -27,6 +27,10 @@ class Cause(StrEnum):
 CRASHES = frozenset({Cause.EXIT, Cause.SIGNAL, Cause.OOM})
 
 
+#: The detail of a failure whose value is there, and is NaN.
+NAN = {"value": "nan"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why an evaluation failed, as the trial's user attribute ``FAILURE`` keeps it."""
@@ -35,6 +39,11 @@ class Failure:
     message: str
     #: Further facts for machines, such as ``status`` of an exit or ``signal`` by name.
     detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether the program is at fault, and not the point: not one that ran too long or came to NaN."""
+        return self.cause in CRASHES or (self.cause is Cause.NO_VALUE and self.detail != NAN)
 
     def attribute(self) -> dict[str, Any]:
         return {"cause": self.cause.value, "message": self.message, **self.detail}

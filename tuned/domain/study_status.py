@@ -37,6 +37,8 @@ class StudyStatus:
     held: int = 0
     #: Trials that plain Optuna enqueued, by id.
     waiting: tuple[int, ...] = ()
+    #: Why nobody's command but the breaker paused it; empty otherwise.
+    pause_reason: str = ""
     #: The study's name in the database, which another program may have changed.
     name: str = ""
     #: Which look of this process found it: a later one has a higher number.

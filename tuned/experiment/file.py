@@ -277,7 +277,7 @@ class Budget(Table):
     trials: StoredCount | None = Field(
         default=None,
         description="So many trials: evaluated, reused, skipped and failed ones count, aborted and lost "
-        "ones do not.",
+        "ones and crashes before the first value do not.",
     )
     evaluations: StoredCount | None = Field(
         default=None, description="So many processes that ended by themselves, each retry counted."

@@ -30,10 +30,12 @@ class ExperimentSummary(TypedDict):
 
     name: str
     state: StudyStateName
-    #: Why it is in this state, if that is not plain: "paused after 10 failures in a row on this host".
+    #: Why it is in this state, if that is not plain, with what a person can do about it.
     note: str
     #: Why it ends or has ended: "100 trials", "stopped by trial 41 on h3"; None while nothing has ended it.
     ended_by: str | None
+    #: This host evaluates nothing of it until a person resumes it, though the fleet may.
+    is_paused_here: bool
     directions: list[Literal["minimize", "maximize"]]
     #: How many evaluations run on this host now; ``counts.running`` is the fleet's.
     running: int

@@ -16,6 +16,11 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
 
+def way_on(experiment: str) -> str:
+    """For a person, after the breaker paused an experiment."""
+    return f"fix it, then: tunectl resume {experiment}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One failure, or several in a row."""
@@ -35,3 +40,35 @@ def fault_after(error: Exception, last: Fault | None) -> Fault:
     """The fault of this failure; ``last`` is the one that it follows."""
     pause = FIRST_PAUSE_SECONDS if last is None else min(2 * last.pause_seconds, LONGEST_PAUSE_SECONDS)
     return Fault(reason=reason_of(error), pause_seconds=pause, due=time.monotonic() + pause)
+
+
+class Faults:
+    """The failures of one experiment on this host: the last one, and whether it is still waited for."""
+
+    def __init__(self) -> None:
+        #: Until a turn of a slot goes well.
+        self.last: Fault | None = None
+        self._is_waiting = False
+
+    @property
+    def waiting(self) -> Fault | None:
+        """The fault that keeps this host from starting anything now."""
+        return self.last if self._is_waiting else None
+
+    def add(self, error: Exception) -> bool:
+        """Takes note of a failure; False if the last one had the same reason."""
+        before, self._is_waiting = self.last, True
+        self.last = fault_after(error, before)
+        return before is None or before.reason != self.last.reason
+
+    def try_again(self) -> None:
+        """The pause is over. The next failure makes it longer."""
+        self._is_waiting = False
+
+    def note_success(self) -> None:
+        """The next failure is a first one, unless this success came while a later failure waits."""
+        if not self._is_waiting:
+            self.last = None
+
+    def forget(self) -> None:
+        self.last, self._is_waiting = None, False

@@ -23,7 +23,7 @@ from tuned.errors import Conflict, InvalidInput
 from tuned.search.adoption import Adoption
 from tuned.search.announcements import Announcements
 from tuned.search.claiming import Backlog, Claiming
-from tuned.search.fault import Fault, fault_after
+from tuned.search.fault import Faults, way_on
 from tuned.search.sampling import PointSource
 from tuned.storage.faults import reason_of
 from tuned.storage.studies import close_if_over, study_statuses
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-#: A search whose evaluations fail so often in a row pauses itself on this host.
-MOST_FAILURES_IN_A_ROW = 10
+#: A search whose evaluations crash so often in a row pauses itself on this host.
+MOST_CRASHES_IN_A_ROW = 10
 
 
 class Search:
@@ -75,12 +75,8 @@ class Search:
         self._reason = ""
         #: Why its study cannot be read; empty while it can.
         self._unreadable = ""
-        #: The last thing that went wrong here, until a turn of a slot goes well.
-        self._fault: Fault | None = None
-        #: Nothing is started until the fault is due.
-        self._is_faulty = False
-        #: The definition of which ``experiment`` was made.
-        self._failures_in_a_row = 0
+        self._faults = Faults()
+        self._crashes_in_a_row = 0
         self._unforked = ""  #: Why its trials are not forked here; empty if they are.
         self._backlog = Backlog(points=deque(experiment.points))
         self._claiming = self._claiming_from(source)
@@ -115,21 +111,28 @@ class Search:
         return self._state
 
     @property
+    def reason(self) -> str:
+        """Of its state on this host, for people."""
+        return self._reason
+
+    @property
     def note(self) -> str:
         """Why this host does not evaluate, if the study's state does not say it, or how it does so."""
+        paused = self.status.pause_reason
+        why = self._reason or (f"{paused}; {way_on(self.name)}" if paused else "")
         name = self.status.name or self.name
         called = f"another program renamed study {self.name} to {name}" if name != self.name else ""
-        return "; ".join(filter(None, (self._reason, self.shortfall.unenforced, self._unforked, called)))
+        return "; ".join(filter(None, (why, self.shortfall.unenforced, self._unforked, called)))
 
     @property
     def was_found_over(self) -> bool:
         """The study has ended, and nothing has been done about it here yet."""
-        return self.status.has_ended and self._state is not SearchState.ENDING and not self._is_faulty
+        return self.status.has_ended and self._state is not SearchState.ENDING and not self._faults.waiting
 
     @property
     def is_due(self) -> bool:
         """Something failed here, and it is time to try again."""
-        return self._is_faulty and self._fault is not None and self._fault.is_due
+        return self._faults.waiting is not None and self._faults.waiting.is_due
 
     @property
     def parked(self) -> int:
@@ -168,31 +171,28 @@ class Search:
 
     def resume(self) -> None:
         """A person looked at the failures, maybe edited the module, and wants the search to go on here."""
-        self._failures_in_a_row = 0
+        self._crashes_in_a_row = 0
         self._unforked = ""
-        self._fault, self._is_faulty = None, False
+        self._faults.forget()
         if self._state in (SearchState.PAUSED, SearchState.IDLE, SearchState.RESTING):
             self._go_on()
 
     def rest(self, error: Exception) -> None:
         """Starts nothing for a while, because something of this experiment failed here."""
-        last, self._is_faulty = self._fault, True
-        self._fault = fault_after(error, last)
-        reason = self._fault.reason
+        is_new = self._faults.add(error)
         self._reconsider()
-        if last is None or last.reason != reason:
-            self.log.error("experiment rests on this host", reason=reason, exc_info=error)
+        if is_new:
+            self.log.error("experiment rests on this host", reason=reason_of(error), exc_info=error)
             self.announce_state()
 
     def try_again(self) -> None:
         """The pause after a failure is over. The next failure makes it longer."""
-        self._is_faulty = False
+        self._faults.try_again()
         self._reconsider()
 
     def note_turn(self) -> None:
         """A slot's turn went well, so the next failure is a first one."""
-        if not self._is_faulty:
-            self._fault = None
+        self._faults.note_success()
 
     def note_unreadable(self, reason: str) -> None:
         """Starts nothing until the study can be read again, and ``reason`` is empty."""
@@ -239,7 +239,7 @@ class Search:
         self._adopt(status)
         # An end is announced when its consequences are drawn.
         if status.state is not before.state and status.state in (StudyState.OPEN, StudyState.PAUSED):
-            self.log.info("experiment state", state=status.state.value)
+            self.log.info("experiment state", state=status.state.value, reason=status.pause_reason)
             self.announce_state()
         if self._state is SearchState.IDLE:
             self._go_on()
@@ -304,13 +304,14 @@ class Search:
         return await self._claiming.charge_retry(claimed)
 
     def count_ending(self, ending: Ending) -> None:
-        """Takes note of how an evaluation ended here; one failure too many pauses the search.
+        """Takes note of how an evaluation ended here; one crash too many pauses the search.
 
         It does not wait for the database, which may be slower than evaluations that fail at once.
         """
-        self._failures_in_a_row = 0 if ending.failure is None else self._failures_in_a_row + 1
-        if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW and self._state is not SearchState.PAUSED:
-            self.pause(f"paused after {MOST_FAILURES_IN_A_ROW} failures in a row on this host")
+        is_crash = ending.failure is not None and ending.failure.is_crash
+        self._crashes_in_a_row = self._crashes_in_a_row + 1 if is_crash else 0
+        if self._crashes_in_a_row >= MOST_CRASHES_IN_A_ROW and self._state is not SearchState.PAUSED:
+            self.pause(f"{MOST_CRASHES_IN_A_ROW} crashes in a row on this host; {way_on(self.name)}")
 
     def note_unforked(self, reason: str) -> None:
         """Takes note that each trial imports its module anew here; says it once."""
@@ -357,8 +358,8 @@ class Search:
 
     def _go_on(self) -> None:
         """Works again, unless something keeps it from that."""
-        fault = self._fault.reason if self._is_faulty and self._fault is not None else ""
-        reason = self.shortfall.missing or self._unreadable or fault
+        fault = self._faults.waiting
+        reason = self.shortfall.missing or self._unreadable or (fault.reason if fault else "")
         self._enter(SearchState.RESTING if reason else SearchState.WORKING, reason)
 
     def _reconsider(self) -> None:

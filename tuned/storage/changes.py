@@ -15,6 +15,7 @@ from tuned.domain.states import PointState, StudyState
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import are_replaceable, differences, explained, replaced
 from tuned.experiment.experiment import Experiment
+from tuned.storage import breaker
 from tuned.storage.budget import WITHIN_BUDGET
 from tuned.storage.database import Database
 from tuned.storage.tables.functions import affected, epoch, is_below
@@ -55,18 +56,24 @@ def free_failed(database: Database, study_id: int, cause: Cause | None) -> int:
     with database.locking(studies, study_id) as connection:
         if _locked_state(connection, study_id) is StudyState.CANCELLED:
             raise Conflict("cannot retry in a cancelled experiment: submit its file again first")
-        # Nobody has to evaluate a deliberate repetition again, so it stays as it is.
-        failed = (t_point.c.study_id == study_id) & (t_point.c.replica == 0)
-        if cause is not None:
-            failed &= exists().where(t_trial.c.trial_id == t_point.c.trial_id, t_trial.c.cause == cause)
-        free = move_point(PointState.FREE, since=PointState.FAILED).where(failed).values(losses=0)
-        freed = affected(connection.execute(free))
-        study = t_study.c
-        connection.execute(
-            update(t_study).where(study.study_id == study_id).values(visited=study.visited - freed)
-        )
+        freed = free_points(connection, study_id, cause)
         _open_again(connection, study_id)
         return freed
+
+
+def free_points(connection: Connection, study_id: int, cause: Cause | None = None) -> int:
+    """Frees failed points and returns how many. Callers hold the study's lock."""
+    # Nobody has to evaluate a deliberate repetition again, so it stays as it is.
+    failed = (t_point.c.study_id == study_id) & (t_point.c.replica == 0)
+    if cause is not None:
+        failed &= exists().where(t_trial.c.trial_id == t_point.c.trial_id, t_trial.c.cause == cause)
+    free = move_point(PointState.FREE, since=PointState.FAILED).where(failed).values(losses=0)
+    freed = affected(connection.execute(free))
+    study = t_study.c
+    connection.execute(
+        update(t_study).where(study.study_id == study_id).values(visited=study.visited - freed)
+    )
+    return freed
 
 
 def replace_definition(
@@ -138,7 +145,11 @@ def _locked_state(connection: Connection, study_id: int) -> StudyState:
 
 
 def _open_again(connection: Connection, study_id: int) -> None:
-    """Opens a done study if a trial may start in it."""
+    """Opens a study that the breaker paused, and a done one if a trial may start in it."""
+    is_paused = (t_study.c.study_id == study_id, t_study.c.pause_reason.is_not(None))
+    lifted = move_study(StudyState.OPEN, since=StudyState.PAUSED).where(*is_paused)
+    if affected(connection.execute(lifted.values(breaker.AFRESH))):
+        free_points(connection, study_id)
     may_start = (WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
     connection.execute(
         move_study(StudyState.OPEN, since=StudyState.DONE).where(t_study.c.study_id == study_id, *may_start)

@@ -20,7 +20,9 @@ from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
+from tuned.storage import breaker
 from tuned.storage.budget import SECONDS_LEFT, WITHIN_BUDGET
+from tuned.storage.changes import free_points
 from tuned.storage.database import Database
 from tuned.storage.joining import check_compatible, find_or_make, join, renamed_study, uid_of
 from tuned.storage.tables.functions import affected
@@ -138,6 +140,7 @@ def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int
         free=counts.get((row.study_id, PointState.FREE), 0),
         held=counts.get((row.study_id, PointState.HELD), 0),
         waiting=tuple(waiting),
+        pause_reason=row.pause_reason or "",
         name=row.study_name,
         look=look,
     )
@@ -153,18 +156,22 @@ def set_state(database: Database, study_id: int, state: StudyState) -> None:
 
 
 def _set_state(connection: Connection, study_id: int, state: StudyState) -> None:
-    now = StudyState(
-        connection.execute(
-            select(t_study.c.state).where(t_study.c.study_id == study_id).with_for_update(key_share=True)
-        ).scalar_one()
-    )
+    row = connection.execute(
+        select(t_study.c.state, t_study.c.pause_reason)
+        .where(t_study.c.study_id == study_id)
+        .with_for_update(key_share=True)
+    ).one()
+    now = StudyState(row.state)
     if now is state:
         return
     try:
         move = move_study(state, since=now)
     except ValueError:
         raise Conflict(f"cannot {_VERBS[state]} the experiment: it is {now}") from None
-    connection.execute(move.where(t_study.c.study_id == study_id))
+    connection.execute(move.where(t_study.c.study_id == study_id).values(breaker.AFRESH))
+    if row.pause_reason and state is StudyState.OPEN:
+        # The program is mended, so its points deserve another evaluation.
+        free_points(connection, study_id)
 
 
 def close_if_over(database: Database, study_id: int) -> bool:

@@ -18,7 +18,7 @@ from tuned.domain.ending import Ending, EndState
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import trial_facts, trial_rows
+from tuned.storage import breaker, trial_facts, trial_rows
 from tuned.storage.tables import statements
 from tuned.storage.tables.functions import affected, is_below
 from tuned.storage.tables.schema import (
@@ -118,6 +118,7 @@ _COUNT = (
         pruned=t_study.c.pruned + bindparam("is_pruned"),
         # The first request to stop the search stands.
         ended_by=func.coalesce(t_study.c.ended_by, bindparam("stopped_by", type_=t_study.c.ended_by.type)),
+        **breaker.COLUMNS,
     )
 )
 
@@ -155,18 +156,15 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
     _check_objectives(ending, finished.objectives)
     trial_id = finished.trial_id
     mine = {"study": result.study_id, "trial": trial_id}
+    counted = {**mine, **_counted(state, _stopped_by(result)), **breaker.parameters(ending)}
     statements.run(
         connection,
         # Count before the verdict, because the verdict ends our hold on the point.
-        statements.Statement(_COUNT, {**mine, **_counted(state, _stopped_by(result))}),
+        statements.Statement(_COUNT, counted),
         statements.Statement(_VISIT[_VERDICTS[state]], mine),
         trial_rows.values(trial_id, ending.values or ()),
         trial_rows.user_attributes(trial_id, _attributes(ending)),
-        trial_facts.ended(
-            trial_id,
-            None if ending.failure is None else ending.failure.cause,
-            attempts=ending.attempts,
-        ),
+        trial_facts.ended(result.study_id, trial_id, ending),
         _noted(result, receipt),
     )
     trial_rows.insert_intermediate(connection, trial_id, ending.intermediate)
@@ -245,7 +243,7 @@ def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> T
 def _let_go(connection: Connection, result: Result, own: Row[Any, Any, Any]) -> None:
     """Ends our hold on the point if another program ended our trial."""
     mine = {"study": result.study_id, "trial": own.trial_id}
-    connection.execute(_COUNT, {**mine, **_counted(None, None)})
+    connection.execute(_COUNT, {**mine, **_counted(None, None), **breaker.parameters(None)})
     verdict = _VERDICTS[EndState(own.state.name)] if own.state.is_finished() else PointState.FAILED
     connection.execute(_VISIT[verdict], mine)
 

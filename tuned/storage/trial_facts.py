@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, update
 
 from tuned.domain.claim import TrialKind
+from tuned.storage import breaker
 from tuned.storage.tables.schema import t_trial
 from tuned.storage.tables.statements import Statement, insertion
 
 if TYPE_CHECKING:
     from tuned.domain.claim import Origin
-    from tuned.domain.ending import Cause
+    from tuned.domain.ending import Cause, Ending
 
 #: The kinds of trials that no host evaluates, because another trial has their point.
 DUPLICATES = (TrialKind.REUSED, TrialKind.SKIPPED)
@@ -26,7 +27,11 @@ DUPLICATES = (TrialKind.REUSED, TrialKind.SKIPPED)
 _END = (
     update(t_trial)
     .where(t_trial.c.trial_id == bindparam("ended_trial"))
-    .values(cause=bindparam("its_cause"), attempts=bindparam("its_attempts"))
+    .values(
+        cause=bindparam("its_cause"),
+        attempts=bindparam("its_attempts"),
+        is_charged=breaker.IS_CHARGED,
+    )
 )
 
 _FAIL = (
@@ -61,11 +66,20 @@ def written(
     return insertion(t_trial, [row])
 
 
-def ended(trial_id: int, cause: Cause | None, *, attempts: int) -> Statement | None:
+def ended(study_id: int, trial_id: int, ending: Ending) -> Statement | None:
     """Records that a trial ended by itself; None if its row needs no change."""
-    if cause is None and attempts == 1:
+    if ending.failure is None and ending.attempts == 1:
         return None
-    return Statement(_END, {"ended_trial": trial_id, "its_cause": cause, "its_attempts": attempts})
+    return Statement(
+        _END,
+        {
+            "ended_trial": trial_id,
+            "its_cause": None if ending.failure is None else ending.failure.cause,
+            "its_attempts": ending.attempts,
+            "study": study_id,
+            "is_crash": int(ending.failure is not None and ending.failure.is_crash),
+        },
+    )
 
 
 def interrupted(trial_id: int, cause: Cause) -> Statement:

@@ -10,7 +10,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from tuned.domain.ending import Cause, Failure
+from tuned.domain.ending import NAN, Cause, Failure
 from tuned.trial.lines import Lines
 from tuned.trial.notes import Notes
 from tuned.worker.channel import ASK
@@ -48,7 +48,7 @@ class ObjectiveReports(Notes):
             found = f"the function returned {len(self._values)} values, expected {self._objectives}"
             return Failure(cause=Cause.NO_VALUE, message=found)
         if any(math.isnan(value) for value in self._values):
-            return Failure(cause=Cause.NO_VALUE, message="the value is NaN")
+            return Failure(cause=Cause.NO_VALUE, message="the value is NaN", detail=NAN)
         return tuple(self._values)
 
     def _read(self, line: bytes) -> None:

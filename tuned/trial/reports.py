@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tuned.domain.ending import Cause, Failure
+from tuned.domain.ending import NAN, Cause, Failure
 from tuned.trial.lines import Lines, Shown
 from tuned.trial.notes import Notes, is_number, short
 from tuned.trial.pattern import NUMBER, Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Reports(Notes):
         if result.problem:
             return self._no_value(result.problem)
         if any(math.isnan(value) for value in result.values):
-            return self._no_value("the value is NaN")
+            return self._no_value("the value is NaN", NAN)
         return result.values
 
     def _read(self, shown: Shown) -> None:
@@ -111,12 +111,12 @@ class Reports(Notes):
         text = self._last_line.decode("utf-8", "replace")
         return _Report(values=(float(text),)) if NUMBER.fullmatch(text) else None
 
-    def _no_value(self, problem: str) -> Failure:
+    def _no_value(self, problem: str, detail: Mapping[str, Any] | None = None) -> Failure:
         if self._last_line:
             problem += f"; the last line was {short(self._last_line.decode('utf-8', 'replace'))}"
         else:
             problem += "; nothing was printed there"
-        return Failure(cause=Cause.NO_VALUE, message=problem)
+        return Failure(cause=Cause.NO_VALUE, message=problem, detail=dict(detail or {}))
 
 
 def _step(step: object) -> int | None:

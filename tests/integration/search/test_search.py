@@ -20,7 +20,7 @@ from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.search.fault import FIRST_PAUSE_SECONDS
 from tuned.search.sampling import PointSource
-from tuned.search.search import MOST_FAILURES_IN_A_ROW, Search
+from tuned.search.search import MOST_CRASHES_IN_A_ROW, Search
 from tuned.storage.studies import set_state
 
 FAILED, COMPLETE = Ending(failure=CRASH), Ending(values=(1.0,))
@@ -57,16 +57,16 @@ async def told(events: Events, *, of: Any) -> list[tuple[Any, Any]]:
 
 
 def fail_often(search: Search) -> None:
-    for _ in range(MOST_FAILURES_IN_A_ROW):
+    for _ in range(MOST_CRASHES_IN_A_ROW):
         search.count_ending(FAILED)
 
 
-async def test_failures_in_a_row_pause_it_until_a_person_resumes_it(search: Search, events: Events) -> None:
-    for _ in range(MOST_FAILURES_IN_A_ROW - 1):
+async def test_crashes_in_a_row_pause_it_until_a_person_resumes_it(search: Search, events: Events) -> None:
+    for _ in range(MOST_CRASHES_IN_A_ROW - 1):
         search.count_ending(FAILED)
     search.count_ending(COMPLETE)
     assert search.may_start(1)
-    note = "paused after 10 failures in a row on this host"
+    note = "10 crashes in a row on this host; fix it, then: tunectl resume exp"
     assert await told(events, of=lambda: fail_often(search)) == [("open", note)]
     assert (search.state, search.note, search.may_start(1)) == (SearchState.PAUSED, note, False)
     assert await told(events, of=lambda: search.count_ending(FAILED)) == []
@@ -194,8 +194,8 @@ async def test_an_older_look_never_replaces_a_newer_one(search: Search, member: 
 
 
 def make_due(search: Search) -> None:
-    assert search._fault is not None
-    search._fault = replace(search._fault, due=0)
+    assert search._faults.last is not None
+    search._faults.last = replace(search._faults.last, due=0)
 
 
 async def test_a_failure_rests_it_until_a_pause_is_over_that_grows_while_it_fails(
@@ -213,8 +213,8 @@ async def test_a_failure_rests_it_until_a_pause_is_over_that_grows_while_it_fail
     search.try_again()
     assert (search.note, search.may_start(1), search.is_due) == ("", True, False)
     assert await told(events, of=lambda: search.rest(error)) == []
-    assert search._fault is not None
-    assert search._fault.pause_seconds == 2 * FIRST_PAUSE_SECONDS
+    assert search._faults.last is not None
+    assert search._faults.last.pause_seconds == 2 * FIRST_PAUSE_SECONDS
 
 
 async def test_a_turn_that_goes_well_or_a_person_makes_the_next_failure_a_first_one(search: Search) -> None:
@@ -222,8 +222,8 @@ async def test_a_turn_that_goes_well_or_a_person_makes_the_next_failure_a_first_
     search.try_again()
     search.note_turn()
     search.rest(TypeError("no"))
-    assert search._fault is not None
-    assert search._fault.pause_seconds == FIRST_PAUSE_SECONDS
+    assert search._faults.last is not None
+    assert search._faults.last.pause_seconds == FIRST_PAUSE_SECONDS
     search.resume()
     assert (search.state, search.note) == (SearchState.WORKING, "")
 

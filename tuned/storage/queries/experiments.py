@@ -195,6 +195,18 @@ def _find(connection: Connection, name: str) -> Row[Any]:
     raise NotFound(f"cannot find experiment {name}: {known}")
 
 
+def paused(database: Database) -> dict[str, str]:
+    """The paused experiments, by name, and why; without a reason a person paused them."""
+    with database.reading() as connection:
+        found = connection.execute(
+            select(studies.c.study_name, t_study.c.pause_reason)
+            .join(studies, studies.c.study_id == t_study.c.study_id)
+            .where(t_study.c.state == StudyState.PAUSED)
+            .order_by(t_study.c.study_id)
+        )
+        return {row.study_name: row.pause_reason or "" for row in found}
+
+
 def directions_of(connection: Connection, study_ids: Collection[int]) -> dict[int, list[StudyDirection]]:
     found = connection.execute(
         select(study_directions.c.study_id, study_directions.c.direction)
@@ -227,8 +239,9 @@ def _summary(
     return {
         "name": row.study_name,
         "state": StudyState(row.state).value,
-        "note": "",
+        "note": row.pause_reason or "",
         "ended_by": row.ended_by,
+        "is_paused_here": False,
         "directions": ["maximize" if each is StudyDirection.MAXIMIZE else "minimize" for each in directions],
         "running": 0,
         "counts": counts,

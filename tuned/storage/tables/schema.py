@@ -27,6 +27,7 @@ from sqlalchemy import (
     false,
     literal,
     text,
+    true,
 )
 
 from tuned.domain.states import PointState
@@ -99,6 +100,11 @@ t_study = Table(
     Column("first_claim", Float(53)),
     # Why it ends, or has ended, for people. No trial starts any more once this is set.
     Column("ended_by", String(200)),
+    # A digest of the last crash, and how many in a row were like it, until there is a value.
+    Column("last_failure", String(32)),
+    Column("alike", Integer, nullable=False, server_default="0"),
+    # Null if a person paused it, or nobody did.
+    Column("pause_reason", String(400)),
 )
 
 #: True if our row belongs to the study that has its id now. If the database enforces no foreign keys, a
@@ -199,6 +205,8 @@ t_trial = Table(
     Column("revision", Integer),
     # How often it was tried. The tell writes it.
     Column("attempts", Integer, nullable=False, server_default="1"),
+    # False for a crash before the study's first value.
+    Column("is_charged", Boolean, nullable=False, server_default=true()),
 )
 
 #: Plain Optuna enforces no foreign keys on SQLite when it deletes a study, and SQLite reuses ids. A point

@@ -17,7 +17,7 @@ from tuned.storage.tables.schema import t_point, t_study
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import Table, Update
+    from sqlalchemy import Case, ColumnElement, Table, Update
 
 
 def move_study(then: StudyState, *, since: StudyState | None = None) -> Update:
@@ -32,6 +32,13 @@ def move_study(then: StudyState, *, since: StudyState | None = None) -> Update:
     # A study that is opened again has not ended; one that is only resumed may have been stopped meanwhile.
     is_paused = t_study.c.state == StudyState.PAUSED
     return move.values(ended_by=case((is_paused, t_study.c.ended_by), else_=None))
+
+
+def study_moved(then: StudyState, condition: ColumnElement[bool]) -> Case[str]:
+    """A study's state, for an UPDATE of more: the new one if the condition holds and it may follow."""
+    state = t_study.c.state
+    may_follow = or_(*(state == each for each in sorted(predecessors(STUDY_TRANSITIONS, then))))
+    return case((may_follow & condition, literal(then, state.type)), else_=state)
 
 
 def move_point(then: PointState, *, since: PointState | None = None) -> Update:

@@ -13,11 +13,15 @@ from tuned.errors import Unreachable
 from tuned.tunectl import deletion
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import events as events_module
+from tuned.tunectl.pages import experiments
 from tuned.tunectl.session import DONE, FAILED, Session, name_argument
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tuned.protocol.events import Event
     from tuned.protocol.experiments import ExperimentSummary
+    from tuned.protocol.fleet import HostView
     from tuned.tunectl.client import Client
 
 
@@ -101,12 +105,16 @@ def abort(session: Session) -> None:
 def wait(session: Session, name: str) -> int:
     """Wait until an experiment ends.
 
-    Exits 0 if it is done and has a value, 1 otherwise.
+    Says why it waits if nothing runs. Exits 0 if it is done and has a value, 1 otherwise: also if it is
+    paused, nothing of it runs any more, and so only a person can make it go on.
     """
     summary = _wait_for_end(session.client, name)
     found = summary["best"]
+    state, why = experiments.state_word(summary), summary["note"]
     click.echo(
-        f"{name} is {summary['state']}" + (f", best trial {found['number']}" if found else ", no value")
+        f"{name} is {state}"
+        + (f", best trial {found['number']}" if found else ", no value")
+        + (f": {why}" if state == "paused" and why else "")
     )
     return DONE if summary["state"] == "done" and found else FAILED
 
@@ -114,17 +122,37 @@ def wait(session: Session, name: str) -> int:
 def _wait_for_end(client: Client, name: str) -> ExperimentSummary:
     following = client.events()
     next(following)
+    told = ""
     while True:
         # Events say when to look, the answer says what is so: an event that was lost does no harm.
         summary: ExperimentSummary = client.get(experiment_path(name))["summary"]
-        if summary["state"] in {"done", "cancelled"}:
+        if summary["state"] in {"done", "cancelled"} or _is_stuck(client, summary):
             return summary
-        if not any(_changes_state(event, name) for event in following):
+        if (note := summary["note"]) and note != told:
+            click.echo(f"{name} waits: {note}", err=True)
+        told = note
+        may_end_it = {"experiment-state"} | ({"trial-ended"} if _is_paused(summary) else set())
+        if not any(_concerns(event, name, may_end_it) for event in following):
             raise Unreachable(f"cannot wait for {name}: the daemon has ended")
 
 
-def _changes_state(event: Event, name: str) -> bool:
-    return event["event"] == "lost" or (event["event"] == "experiment-state" and event["experiment"] == name)
+def _is_paused(summary: ExperimentSummary) -> bool:
+    return experiments.state_word(summary) == "paused"
+
+
+def _is_stuck(client: Client, summary: ExperimentSummary) -> bool:
+    """Nothing runs, and nothing will until a person resumes it."""
+    if not _is_paused(summary) or summary["counts"]["running"]:
+        return False
+    if summary["state"] == "paused":
+        return True
+    # The others may go on with what is paused on this host alone.
+    hosts: list[HostView] = client.get("/v1/hosts")["hosts"]
+    return sum(host["state"] == "running" for host in hosts) <= 1
+
+
+def _concerns(event: Event, name: str, kinds: Collection[str]) -> bool:
+    return event["event"] == "lost" or (event["event"] in kinds and event.get("experiment") == name)
 
 
 COMMANDS: tuple[click.Command, ...] = (cancel, delete, pause, resume, drain, abort, wait)

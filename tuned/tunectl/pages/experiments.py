@@ -63,9 +63,14 @@ def progress(summary: ExperimentSummary) -> Progress:
     )
 
 
+def state_word(summary: ExperimentSummary) -> str:
+    """The state of the experiment as it concerns this host."""
+    return "paused" if summary["is_paused_here"] and summary["state"] == "open" else summary["state"]
+
+
 def seconds_left(summary: ExperimentSummary, now: datetime) -> float | None:
     """By the pace so far, and not over the time budget's rest; None if nothing says when it will end."""
-    if summary["state"] != "open":
+    if state_word(summary) != "open":
         return None
     done, total, _ = progress(summary)
     guesses = [] if summary["seconds_left"] is None else [summary["seconds_left"]]
@@ -93,7 +98,7 @@ def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
     drawn = bar(done, total, 10) if total else ""
     return [
         view["name"],
-        Cell(view["state"], STATE_COLOURS.get(view["state"], Colour.NONE)),
+        Cell(state_word(view), STATE_COLOURS.get(state_word(view), Colour.NONE)),
         drawn,
         f"{short_count(done)}/{short_count(total)}" if total else short_count(done),
         str(view["counts"]["running"]),
@@ -105,7 +110,8 @@ def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
 
 def experiment(canvas: Canvas, view: ExperimentView, now: datetime) -> list[str]:
     summary = view["summary"]
-    state = canvas.paint(f"● {summary['state']}", STATE_COLOURS.get(summary["state"], Colour.NONE))
+    word = state_word(summary)
+    state = canvas.paint(f"● {word}", STATE_COLOURS.get(word, Colour.NONE))
     lines = [f"{state}  {summary['name']}", *canvas.facts(_experiment_facts(view, now))]
     if view["hosts"]:
         lines += ["", *_hosts(canvas, view["hosts"])]
