@@ -109,6 +109,7 @@ def a_story(trial: TrialView, **changes: object) -> StoryView:
         retried=[{"cause": "signal", "message": "printed: sesame"}],
         late_of=None,
         point={"state": "done", "trial": trial["number"], "host": "alpha", "late_of": None, "losses": 0},
+        output=None,
     )
     story.update(changes)  # type: ignore[typeddict-item]
     return story
@@ -199,6 +200,7 @@ class SmallHost:
         self.may_change.set()
         self.open_logs = 0
         self.definition: dict[str, Any] = {"direction": "maximize"}
+        self.output = [b"epoch 1\n", b"epoch 2\n"]
         self.replacement = b""
         #: The user who sent it.
         self.replaced_by = ""
@@ -237,25 +239,34 @@ class SmallHost:
             parallel=None,
             resources=None,
             file="/var/spool/tuned/active/minima.toml",
+            outputs="/var/lib/tuned/trials/minima-0123abcd",
             failures=[a_trial(9, state="FAIL", values=None, failure=failure)],
             revisions=[a_revision()],
             env={"TOKEN": "sesame"},
         )
 
     async def trials(
-        self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
+        self,
+        name: str,
+        *,
+        state: TrialStateName | None,
+        before: int | None,
+        limit: int,
+        is_by_value: bool = False,
     ) -> Sequence[TrialView]:
         self._require(name)
         fit = [t for t in self.all_trials if state in {None, t["state"]}]
+        if is_by_value:
+            return sorted(fit, key=lambda t: t["values"] or [])[:limit]
         return [t for t in reversed(fit) if before is None or t["number"] < before][:limit]
 
     async def story(self, name: str, number: int) -> StoryView:
         self._require(name)
         return a_story(self.all_trials[number])
 
-    async def best(self, name: str) -> Sequence[BestView]:
+    async def best(self, name: str, limit: int | None = None) -> Sequence[BestView]:
         self._require(name)
-        return [] if self.summary["best"] is None else [self.summary["best"]]
+        return [] if self.summary["best"] is None else [self.summary["best"]] * (limit or 1)
 
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
         self._require(name)
@@ -266,10 +277,12 @@ class SmallHost:
     async def _output(self, *, follow: bool) -> AsyncGenerator[bytes, None]:
         self.open_logs += 1
         try:
-            yield b"epoch 1\n"
-            if follow:
-                await asyncio.Event().wait()
-            yield b"epoch 2\n"
+            for index, piece in enumerate(self.output):
+                if index and follow:
+                    await asyncio.Event().wait()
+                yield piece
+                # One at a time, as a trial writes it.
+                await asyncio.sleep(0)
         finally:
             self.open_logs -= 1
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.acceptance.daemon import Daemon
 from tuned.errors import Conflict
+from tuned.protocol.experiments import ExperimentSummary
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -36,7 +37,7 @@ def shared(shared_daemon: Daemon) -> Iterator[Daemon]:
     # Experiments that a test left would take the slots of the next one.
     for experiment in shared_daemon.status()["experiments"]:
         with suppress(Conflict):
-            shared_daemon.client.post(f"/v1/experiments/{experiment['name']}/cancel")
+            shared_daemon.client.post(f"/v1/experiments/{experiment['name']}/cancel", ExperimentSummary)
 
 
 @pytest.fixture

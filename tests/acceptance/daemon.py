@@ -24,9 +24,9 @@ import optuna
 from tests.waiting import PATIENCE_SECONDS, until
 from tuned.errors import TunedError
 from tuned.protocol.events import Event
-from tuned.protocol.experiments import ExperimentSummary
+from tuned.protocol.experiments import ExperimentSummary, ExperimentView
 from tuned.protocol.host import Status
-from tuned.protocol.trials import TrialView
+from tuned.protocol.trials import TrialsView, TrialView
 from tuned.tunectl.client import Client
 
 #: In the environment of the daemon, and so of all that descends from it.
@@ -201,17 +201,14 @@ class Daemon:
         return Client([self.socket])
 
     def status(self) -> Status:
-        status: Status = self.client.get("/v1/status")
-        return status
+        return self.client.get("/v1/status", Status)
 
     def summary(self, name: str) -> ExperimentSummary:
-        summary: ExperimentSummary = self.client.get(f"/v1/experiments/{name}")["summary"]
-        return summary
+        return self.client.get(f"/v1/experiments/{name}", ExperimentView)["summary"]
 
     def trials(self, name: str) -> list[TrialView]:
         """Oldest first."""
-        found: list[TrialView] = self.client.get(f"/v1/experiments/{name}/trials", limit=1000)["trials"]
-        return found[::-1]
+        return self.client.get(f"/v1/experiments/{name}/trials", TrialsView, limit=1000)["trials"][::-1]
 
     def study(self, name: str) -> optuna.Study:
         """As any Optuna script sees it."""

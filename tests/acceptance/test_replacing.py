@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, an_experiment
 from tests.waiting import until
+from tuned.protocol.trials import StoryView
 
 
 def printing(daemon: Daemon, text: str, *, high: int = 99) -> str:
@@ -50,7 +51,7 @@ def test_a_command_is_replaced_in_a_fleet_and_the_experiment_is_then_deleted(
             what="a trial under the new definition",
         )
     revisions = {
-        one.client.get(f"/v1/experiments/exp/trials/{trial['number']}")["revision"]
+        one.client.get(f"/v1/experiments/exp/trials/{trial['number']}", StoryView)["revision"]
         for trial in one.trials("exp")
     }
     assert revisions == {1, 2}

@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, an_experiment
 from tests.waiting import until
+from tuned.protocol.fleet import HostsView
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_who_asks_for_no_card_has_the_environment_as_it_is(make: MakeDaemon) -> 
         gate(daemon, name).touch()
         daemon.run(name, "parallel = 1\n" + recorded(daemon, name, gpus, high=0))
     assert (begun(daemon, "none"), begun(daemon, "one")) == (["7,8"], ["7"])
-    assert [host["gpus"] for host in daemon.client.get("/v1/hosts")["hosts"]] == [2]
+    assert [host["gpus"] for host in daemon.client.get("/v1/hosts", HostsView)["hosts"]] == [2]
 
 
 def test_the_configuration_that_is_used_names_the_cards(equipped: Daemon) -> None:

@@ -223,7 +223,7 @@ def test_wait_parks_a_duplicate_without_a_trial_until_its_twin_ends(shared: Daem
 
 
 def origin(daemon: Daemon, name: str, number: int) -> str | None:
-    story: StoryView = daemon.client.get(f"/v1/experiments/{name}/trials/{number}")
+    story = daemon.client.get(f"/v1/experiments/{name}/trials/{number}", StoryView)
     return story["origin"]
 
 

@@ -22,6 +22,7 @@ from tests.postgres import PostgresServer
 from tests.waiting import until
 from tuned.control import routes
 from tuned.control.peers import Access
+from tuned.protocol.trials import TrialsView
 
 GRID = '[sampler]\nname = "grid"\n'
 
@@ -86,7 +87,8 @@ def test_an_unprivileged_user_may_read_and_not_change(public_daemon: Daemon) -> 
     for target in READABLE:
         status, body = ask_as(NOBODY, path, "GET", target)
         assert (target, status, "secret" in body) == (target, 200, False)
-    trials = daemon.client.get("/v1/experiments/watched/trials")["trials"]
+    trials = daemon.client.get("/v1/experiments/watched/trials", TrialsView)["trials"]
+    assert trials[0]["failure"] is not None
     assert "secret" in trials[0]["failure"]["message"]
     assert daemon.status()["state"] == "running"
     assert {each["uid"] for each in daemon.logged() if each["event"] == "request refused"} == {NOBODY}

@@ -48,15 +48,27 @@ class Host(Protocol):
         """Whole: the socket leaves out the fields that are TrustedOnly. Raises NotFound."""
 
     async def trials(
-        self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
+        self,
+        name: str,
+        *,
+        state: TrialStateName | None,
+        before: int | None,
+        limit: int,
+        is_by_value: bool = False,
     ) -> Sequence[TrialView]:
-        """The newest ``limit`` trials whose number is below ``before``, newest first. Raises NotFound."""
+        """The newest ``limit`` trials whose number is below ``before``, newest first. Raises NotFound.
+
+        By value: the trials with the best first values, the best first; ``before`` is None.
+        """
 
     async def story(self, name: str, number: int) -> StoryView:
         """One trial and what became of its point. Raises NotFound."""
 
-    async def best(self, name: str) -> Sequence[BestView]:
-        """The best trial, or the front; empty while there is no value. Raises NotFound."""
+    async def best(self, name: str, limit: int | None = None) -> Sequence[BestView]:
+        """The best trial, or the front; empty while there is no value. Raises NotFound.
+
+        With a limit: the best so many evaluated trials, the best first, or the front's first.
+        """
 
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
         """The output of a trial on this host (None: the newest one here); with ``follow``, until it ends.

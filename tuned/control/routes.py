@@ -80,8 +80,18 @@ async def _trials(call: Call) -> TrialsView:
         raise bad_option("state", state, f"one of: {', '.join(TRIAL_STATES)}")
     before = call.number("before", 0, _HIGHEST_NUMBER)
     limit = call.number("limit", 1, MOST_TRIALS_PER_PAGE) or TRIALS_PER_PAGE
-    trials = list(await call.host.trials(call.name, state=known, before=before, limit=limit))
-    return TrialsView(trials=trials, before=trials[-1]["number"] if len(trials) == limit else None)
+    sort = call.option("sort")
+    if sort not in {None, "value"}:
+        raise bad_option("sort", str(sort), "value")
+    if sort is not None and before is not None:
+        raise bad_option("before", str(before), "no before, because numbers say nothing of values")
+    trials = list(
+        await call.host.trials(
+            call.name, state=known, before=before, limit=limit, is_by_value=sort is not None
+        )
+    )
+    has_more = len(trials) == limit and sort is None
+    return TrialsView(trials=trials, before=trials[-1]["number"] if has_more else None)
 
 
 async def _story(call: Call) -> StoryView:
@@ -89,7 +99,8 @@ async def _story(call: Call) -> StoryView:
 
 
 async def _best(call: Call) -> BestsView:
-    return BestsView(best=list(await call.host.best(call.name)))
+    limit = call.number("limit", 1, MOST_TRIALS_PER_PAGE)
+    return BestsView(best=list(await call.host.best(call.name, limit)))
 
 
 async def _logs(call: Call) -> Output:
@@ -177,10 +188,10 @@ ROUTES = (
         "/v1/experiments/{name}/trials",
         Access.ANYONE,
         _trials,
-        frozenset({"state", "before", "limit"}),
+        frozenset({"state", "before", "limit", "sort"}),
     ),
     Route("GET", "/v1/experiments/{name}/trials/{number}", Access.ANYONE, _story),
-    Route("GET", "/v1/experiments/{name}/best", Access.ANYONE, _best),
+    Route("GET", "/v1/experiments/{name}/best", Access.ANYONE, _best, frozenset({"limit"})),
     Route("GET", "/v1/experiments/{name}/logs", Access.TRUSTED, _logs, frozenset({"trial", "follow"})),
     Route("GET", "/metrics", Access.ANYONE, _metrics),
     Route("GET", "/v1/doctor", Access.ANYONE, _doctor),

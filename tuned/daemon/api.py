@@ -20,7 +20,8 @@ from tuned.control import metrics
 from tuned.control.exporter import Exporter
 from tuned.daemon import doctor
 from tuned.disk import checkup, trial_log
-from tuned.disk.arrivals import active_path
+from tuned.disk.arrivals import active_path, kept_path
+from tuned.disk.layout import study_folder
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, SearchState, StudyState
 from tuned.errors import Conflict, DatabaseAway, NotFound
@@ -127,30 +128,46 @@ class Api:
     async def experiment(self, name: str) -> ExperimentView:
         view = await self.link.ask(experiments.experiment, self._study_name(name))
         view["summary"] = self._localized(view["summary"])
+        outputs = self.site.state.trials / await self._output_folder(name)
         if search := self._search_of(view["summary"]["name"]):
             view["parallel"] = search.experiment.parallel
             view["resources"] = _resources(search.experiment.resources)
             view["file"] = str(active_path(self.settings.spool, search.file))
             view["env"] = dict(search.experiment.objective.env)
+        else:
+            kept = await asyncio.to_thread(kept_path, self.settings.spool, name)
+            view["file"] = None if kept is None else str(kept)
+        view["outputs"] = str(outputs) if await asyncio.to_thread(outputs.is_dir) else None
         return view
 
     async def trials(
-        self, name: str, *, state: TrialStateName | None, before: int | None, limit: int
+        self,
+        name: str,
+        *,
+        state: TrialStateName | None,
+        before: int | None,
+        limit: int,
+        is_by_value: bool = False,
     ) -> Sequence[TrialView]:
         study_id = await self._study_id(name)
+        if is_by_value:
+            return await self.link.ask(experiments.trials_by_value, study_id, state=state, limit=limit)
         return await self.link.ask(experiments.trials, study_id, state=state, before=before, limit=limit)
 
     async def story(self, name: str, number: int) -> StoryView:
-        return await self.link.ask(experiments.story, self._study_name(name), number)
+        view = await self.link.ask(experiments.story, self._study_name(name), number)
+        files = self.site.state.trial(await self._output_folder(name), number)
+        view["output"] = str(files.log) if await asyncio.to_thread(files.has_output) else None
+        return view
 
-    async def best(self, name: str) -> Sequence[BestView]:
-        return await self.link.ask(experiments.best, await self._study_id(name))
+    async def best(self, name: str, limit: int | None = None) -> Sequence[BestView]:
+        return await self.link.ask(experiments.best, await self._study_id(name), limit)
 
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
-        uid = await self.link.ask(experiments.uid, await self._study_id(name))
+        folder = await self._output_folder(name)
         if number is None:
-            number = await self._newest(name, uid)
-        files = self.site.state.trial(uid, number)
+            number = await self._newest(name, folder)
+        files = self.site.state.trial(folder, number)
         if not await asyncio.to_thread(files.has_output):
             raise await self._log_not_here(name, number)
         running = next((r for r in self.scheduler.running(name) if r.claimed.number == number), None)
@@ -330,8 +347,14 @@ class Api:
             )
         return found
 
-    async def _newest(self, name: str, uid: str) -> int:
-        newest = await asyncio.to_thread(self.site.state.newest_trial, uid)
+    async def _output_folder(self, name: str) -> str:
+        uid = await self.link.call(experiments.uid, await self._study_id(name))
+        # By the name that the trials of this host have, which another program cannot change.
+        search = self._search_of(self._study_name(name))
+        return study_folder(name if search is None else search.name, uid)
+
+    async def _newest(self, name: str, folder: str) -> int:
+        newest = await asyncio.to_thread(self.site.state.newest_trial, folder)
         if newest is None:
             raise NotFound(f"cannot show output of {name}: no trial of it has run on this host")
         return newest

@@ -76,7 +76,7 @@ class Deletions:
                     await asyncio.to_thread(self._spool.discard_all, [Folder.ACTIVE], _runs(tombstone))
                 ended = (Folder.DONE, Folder.CANCELLED)
                 await asyncio.to_thread(self._spool.discard_all, ended, _ran(tombstone))
-                await asyncio.to_thread(leftovers.remove, self._layout, uid)
+                await asyncio.to_thread(leftovers.remove, self._layout, tombstone.name, uid)
             except OSError as error:
                 if uid not in self._left:
                     self._left.add(uid)

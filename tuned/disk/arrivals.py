@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
@@ -62,6 +63,18 @@ class Refused(Exception):
 def active_path(spool: Path, name: str) -> Path:
     """The place of an experiment's file as long as this host works on it."""
     return spool / Folder.ACTIVE / (name + SUFFIX)
+
+
+def kept_path(spool: Path, name: str) -> Path | None:
+    """The file of an experiment that has ended here, the newest one; None if there is none."""
+    numbered = re.compile(rf"{re.escape(name)}(\.[0-9]+)?{re.escape(SUFFIX)}")
+    found = [
+        path
+        for folder in (Folder.DONE, Folder.CANCELLED)
+        for path in (spool / folder).glob(f"{name}*{SUFFIX}")
+        if numbered.fullmatch(path.name)
+    ]
+    return max(found, key=lambda path: path.lstat().st_mtime_ns, default=None)
 
 
 def is_looked_at(file: str) -> bool:

@@ -33,6 +33,11 @@ class TrialFiles:
         return self.log.exists() or older_part(self.log).exists()
 
 
+def study_folder(name: str, study_uid: str) -> str:
+    """The folder of a study's outputs, to be found by name; a later study of that name has its own."""
+    return f"{name}-{study_uid[:8]}"
+
+
 def older_part(log: Path) -> Path:
     """The file to which the older part of a long log is set aside."""
     return log.with_name(f"{log.name}.1")
@@ -59,17 +64,18 @@ class Layout:
         """TUNED_POINT_DIR, by point."""
         return self.path / "points"
 
-    def trial(self, study_uid: str, number: int) -> TrialFiles:
-        return TrialFiles(self.trials / study_uid / str(number))
+    def trial(self, folder: str, number: int) -> TrialFiles:
+        """The folder is study_folder()."""
+        return TrialFiles(self.trials / folder / str(number))
 
     def point(self, study_uid: str, key: str) -> Path:
         """A point's own directory, which outlives its trials."""
         return self.points / study_uid / key
 
-    def newest_trial(self, study_uid: str) -> int | None:
+    def newest_trial(self, folder: str) -> int | None:
         """The highest number of a trial of this study that began here. May wait for the disk."""
         try:
-            names = [path.name for path in (self.trials / study_uid).iterdir()]
+            names = [path.name for path in (self.trials / folder).iterdir()]
         except FileNotFoundError:
             return None
         return max((int(name) for name in names if name.isdecimal()), default=None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
-from tuned.protocol.fields import Params
+from tuned.protocol.fields import OPEN, Measured, Params, Time
 from tuned.protocol.host import Status
 from tuned.protocol.trials import FailureView, TwinView
 
@@ -43,7 +43,7 @@ class EventFields(TypedDict, total=False):
     slot: int
     attempt: int
     params: Params
-    values: list[float] | None
+    values: list[Measured] | None
     failure: FailureView | None
     duplicate_of: TwinView | None
     #: How many events this reader lost, because it did not read fast enough.
@@ -54,6 +54,6 @@ class EventFields(TypedDict, total=False):
 class Event(EventFields):
     """One line of the event stream."""
 
-    time: str
-    event: EventName
+    time: Time
+    event: Annotated[EventName, OPEN]
     host: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from tuned.protocol.fields import StudyStateName, TrustedOnly
+from tuned.protocol.fields import StudyStateName, Time, TrustedOnly
 from tuned.protocol.trials import BestView, RevisionView, TrialView
 
 
@@ -51,7 +51,7 @@ class ExperimentSummary(TypedDict):
     space_size: int | None
     visited: int
     #: When tuned first claimed a point; None before that.
-    started: str | None
+    started: Time | None
     #: The best trial, or the first one of the front; None while there is no value.
     best: BestView | None
 
@@ -83,6 +83,8 @@ class ExperimentView(TypedDict):
     resources: ResourcesView | None
     #: Where this host's file is now; None if this host has none.
     file: str | None
+    #: The directory of its trials' outputs on this host, by number; None: none of it has run here.
+    outputs: str | None
     #: The newest ones, newest first; at most 5.
     failures: list[TrialView]
     #: The newest first; at most 100.

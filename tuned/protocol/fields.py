@@ -16,6 +16,26 @@ TRUSTED_ONLY = "trusted only"
 
 TrustedOnly = Annotated[T, TRUSTED_ONLY]
 
+#: Marks a number that may be infinite. JSON has no infinity: such a number goes as one of these strings.
+MAY_BE_INFINITE = "may be infinite"
+
+INFINITIES = ("Infinity", "-Infinity", "NaN")
+
+Measured = Annotated[float, MAY_BE_INFINITE]
+
+#: Marks a moment: ISO 8601 with its zone.
+TIME = "time"
+
+Time = Annotated[str, TIME]
+
+#: Marks an absolute path.
+PATH = "path"
+
+AbsolutePath = Annotated[str, PATH]
+
+#: Marks a word that a newer daemon may choose among more words than these.
+OPEN = "open"
+
 #: A parameter's value, as in tuned.domain.space.
 Value = int | float | str | bool
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 from tuned.protocol.experiments import ExperimentSummary
-from tuned.protocol.fields import HostStateName
+from tuned.protocol.fields import AbsolutePath, HostStateName
 
 
 class SlotView(TypedDict):
@@ -57,8 +57,8 @@ class Status(TypedDict):
     #: The limits that this host can keep: of memory, cpus and pids.
     limits: list[str]
     gpus: list[GpuView]
-    #: Absolute path: ``tunectl submit`` puts files there.
-    spool: str
+    #: ``tunectl submit`` puts files there.
+    spool: AbsolutePath
     database: DatabaseView
     slots: list[SlotView]
     #: The open and the paused ones.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from tuned.protocol.fields import Params, TrialStateName, TrustedOnly
+from tuned.protocol.fields import Measured, Params, Time, TrialStateName, TrustedOnly
 
 
 class FailureView(TypedDict):
@@ -26,7 +26,7 @@ class BestView(TypedDict):
     """A best trial. With several objectives: one of the front."""
 
     number: int
-    values: list[float]
+    values: list[Measured]
     params: Params
     host: str | None
 
@@ -35,12 +35,12 @@ class TrialView(TypedDict):
     number: int
     state: TrialStateName
     params: Params
-    values: list[float] | None
+    values: list[Measured] | None
     host: str | None
     duplicate_of: TwinView | None
     failure: FailureView | None
-    started: str | None
-    ended: str | None
+    started: Time | None
+    ended: Time | None
     seconds: float | None
     #: 1 for the first evaluation, one more for each retry.
     attempt: int
@@ -92,6 +92,8 @@ class StoryView(TypedDict):
     late_of: int | None
     #: None if its parameters are not a point of the experiment's space.
     point: PointView | None
+    #: The file with its output on the answering host; None if there is none.
+    output: str | None
 
 
 class TrialsView(TypedDict):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from tuned.disk.layout import study_folder
 from tuned.domain.ending import CRASHES, Ending, Failure
 from tuned.systemd import log
 from tuned.trial import cgroup, process
@@ -92,7 +93,8 @@ class Evaluation:
 
     @property
     def files(self) -> TrialFiles:
-        return self.site.state.trial(self.study_uid, self.claimed.number)
+        folder = study_folder(self.experiment.name, self.study_uid)
+        return self.site.state.trial(folder, self.claimed.number)
 
     @property
     def point_directory(self) -> Path:

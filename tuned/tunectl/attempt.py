@@ -10,7 +10,6 @@ import os
 import platform
 import random
 import signal
-import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -25,6 +24,7 @@ from tuned.trial import process, process_table
 from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.tunectl.advice import advice
 from tuned.tunectl.hints import hints, surroundings
+from tuned.tunectl.output import TrialOutput
 from tuned.tunectl.submit import example_point, load, point_text
 from tuned.tunectl.text import Colour, number, printable
 
@@ -68,16 +68,17 @@ async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
     launch = _launch(parsed, point, scratch)
     launch.log.touch()
     server = ForkServer(ServerProgram.of_commands())
+    output = TrialOutput()
     running = asyncio.ensure_future(process.run(launch, server.start, _tell_report))
     for end in (signal.SIGTERM, signal.SIGHUP):
         # The trial is in a session of its own: it would outlive us.
         asyncio.get_running_loop().add_signal_handler(end, running.cancel)
     try:
         async for chunk in trial_log.read(launch.log, running):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+            output.write(chunk)
         return await running
     finally:
+        output.end()
         running.cancel()
         await asyncio.wait([running])
         await server.end()

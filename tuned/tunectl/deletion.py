@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuned.protocol.experiments import DeletedView, ExperimentView
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import fleet
 from tuned.tunectl.text import printable
@@ -25,11 +26,11 @@ def delete(client: Client, name: str, *, is_sure: bool, is_forced: bool) -> bool
     Raises NotFound, Conflict if other programs have trials in it and it is not forced.
     """
     if not is_sure:
-        summary: ExperimentSummary = client.get(experiment_path(name))["summary"]
+        summary = client.get(experiment_path(name), ExperimentView)["summary"]
         if not _confirmed(summary):
             click.echo(f"{name} stays as it is")
             return False
-    click.echo(fleet.deleted(client.post(experiment_path(name, "delete"), force=int(is_forced))))
+    click.echo(fleet.deleted(client.post(experiment_path(name, "delete"), DeletedView, force=int(is_forced))))
     return True
 
 

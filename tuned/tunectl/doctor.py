@@ -11,29 +11,30 @@ from typing import TYPE_CHECKING
 from tuned.config import settings as settings_module
 from tuned.disk import checkup
 from tuned.errors import InvalidInput, Unreachable
+from tuned.protocol.fleet import DoctorView, FixedView
+from tuned.tunectl.unreached import log_of, start_of
 
 if TYPE_CHECKING:
-    from tuned.protocol.fleet import FindingView, FixedView
+    from tuned.protocol.fleet import FindingView
     from tuned.tunectl.client import Client
 
 
 def examine(client: Client, *, is_fixing: bool) -> FixedView:
     try:
         if is_fixing:
-            fixed: FixedView = client.post("/v1/doctor/fix")
-            return fixed
-        return {"fixed": [], "findings": client.get("/v1/doctor")["findings"]}
+            return client.post("/v1/doctor/fix", FixedView)
+        return {"fixed": [], "findings": client.get("/v1/doctor", DoctorView)["findings"]}
     except Unreachable as error:
-        return _without_daemon(error, is_fixing=is_fixing)
+        return _without_daemon(client, error, is_fixing=is_fixing)
 
 
-def _without_daemon(error: Unreachable, *, is_fixing: bool) -> FixedView:
+def _without_daemon(client: Client, error: Unreachable, *, is_fixing: bool) -> FixedView:
     unreachable: FindingView = {
         "kind": "fault",
         "code": "unreachable",
         "what": str(error),
         "why": "this host evaluates nothing; the database and the other hosts were not looked at",
-        "remedy": "systemctl start tuned; if it does not stay, journalctl -u tuned says why",
+        "remedy": f"{start_of(client.paths)}; if it does not stay, {log_of(client.paths)} says why",
         "is_fixable": False,
     }
     try:

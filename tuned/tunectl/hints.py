@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuned.errors import TunedError
+from tuned.protocol.host import Status
 from tuned.trial import pattern
 from tuned.tunectl.text import span
+from tuned.tunectl.unreached import has_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,17 +41,6 @@ SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 _HIDDEN = tuple(Path(each) for each in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
 
 
-#: Where a package or an administrator puts the unit.
-_UNITS = [
-    Path(each, "tuned.service")
-    for each in (
-        "/etc/systemd/system",
-        "/run/systemd/system",
-        "/usr/lib/systemd/system",
-        "/lib/systemd/system",
-    )
-]
-
 _LAST_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?(?!.*\d)")
 
 
@@ -64,9 +55,9 @@ class Surroundings:
 
 def surroundings(client: Client) -> Surroundings:
     try:
-        status = client.get("/v1/status")
+        status = client.get("/v1/status", Status)
     except TunedError:
-        is_service = any(unit.exists() for unit in _UNITS)
+        is_service = has_unit()
         return Surroundings(is_service=is_service, path=SERVICE_PATH if is_service else None)
     is_service = status["is_service"]
     return Surroundings(

@@ -16,40 +16,70 @@ import click
 from tuned import __version__
 from tuned.errors import TunedError, Unreachable
 from tuned.protocol.limits import MOST_WAIT_SECONDS
+from tuned.tunectl import output
+from tuned.tunectl.client import ReaderGone
 from tuned.tunectl.commands import changing, files, fleet, reading
+from tuned.tunectl.manual import Manual, help_command
 from tuned.tunectl.session import DONE, FAILED, UNREACHABLE, Session, client_of
-from tuned.tunectl.text import Canvas
 
 _FILE = click.Path(path_type=Path)
 
 
+#: As of a process that SIGPIPE has ended.
+_READER_GONE = 141
+
+
 def main() -> NoReturn:
     """The process: an error is one message and an exit status."""
+    output.install()
     try:
-        status = commands.main(standalone_mode=False) or DONE
-        sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except Unreachable as error:
-        status = _complain(error, UNREACHABLE)
-    except TunedError as error:
-        status = _complain(error, FAILED)
-    except (KeyboardInterrupt, click.Abort):
-        status = 130
-    except BrokenPipeError:
-        # The reader of our output has seen enough. Python must not flush the rest of it at exit.
+        sys.exit(_status())
+    except (BrokenPipeError, ReaderGone):
+        # The reader of our output has seen enough.
+        _drop_output()
+        sys.exit(_READER_GONE)
+    except OSError as error:
+        _drop_output()
+        output.complain(TunedError(f"cannot go on: {error.filename or 'output'}: {error.strerror or error}"))
+        sys.exit(FAILED)
+
+
+def _drop_output() -> None:
+    """Python must not flush the rest of it at exit."""
+    if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141
-    sys.exit(status)
 
 
-def _complain(error: TunedError, status: int) -> int:
-    click.echo(f"tunectl: {error}", err=True)
+def _status() -> int:
+    try:
+        status: int = commands.main(standalone_mode=False) or DONE
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        output.complain(TunedError(_usage(error)))
+        return error.exit_code
+    except Unreachable as error:
+        output.complain(error)
+        return UNREACHABLE
+    except TunedError as error:
+        output.complain(error)
+        return FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return 130
     return status
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+def _usage(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return message if context is None else f"{message}\nsee {context.command_path} --help"
+
+
+@click.group(cls=Manual, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="tunectl")
 @click.option("--socket", type=_FILE, help="Control socket of the daemon.")
 @click.option(
@@ -63,16 +93,8 @@ def _complain(error: TunedError, status: int) -> int:
 @click.pass_context
 def commands(context: click.Context, socket: Path | None, timeout: int) -> None:
     """Control tuned, the hyperparameter-tuning daemon of this host."""
-    context.obj = Session(client_of(socket, timeout), _canvas())
+    context.obj = Session(client_of(socket, timeout), output.canvas())
 
 
-def _canvas() -> Canvas:
-    is_terminal = sys.stdout.isatty()
-    has_colours = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    width = os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal else 0
-    # A terminal that does not know its width says 0.
-    return Canvas(width=width or 80, has_colours=has_colours)
-
-
-for _command in (*reading.COMMANDS, *files.COMMANDS, *changing.COMMANDS, *fleet.COMMANDS):
+for _command in (*reading.COMMANDS, *files.COMMANDS, *changing.COMMANDS, *fleet.COMMANDS, help_command):
     commands.add_command(_command)

@@ -30,10 +30,13 @@ from tuned.errors import (
 )
 from tuned.experiment import experiment, summary
 from tuned.experiment.differences import differences
+from tuned.protocol.experiments import ExperimentView, ReplacedView
+from tuned.protocol.host import Status
 from tuned.protocol.limits import MOST_FILE_BYTES
 from tuned.tunectl import deletion
 from tuned.tunectl.advice import advice
 from tuned.tunectl.client import experiment_path
+from tuned.tunectl.output import complain
 from tuned.tunectl.pages import fleet
 from tuned.tunectl.text import Colour, cut, number, printable
 
@@ -93,7 +96,7 @@ def replace(client: Client, files: Sequence[str]) -> int:
 
     def change_and_tell(file: str) -> None:
         parsed, content = load(file)
-        view = client.post(experiment_path(parsed.name, "replace"), body=content)
+        view = client.post(experiment_path(parsed.name, "replace"), ReplacedView, body=content)
         click.echo("\n".join(fleet.replaced(view)))
         if not view["runs_here"] and view["experiment"]["state"] != "done":
             _put_and_tell(client, spool, parsed, content)
@@ -131,11 +134,11 @@ def _put_and_tell(client: Client, spool: Path, parsed: Experiment, content: byte
 def _known(client: Client, parsed: Experiment) -> ExperimentSummary | None:
     """The experiment that is there, if it is the one of this file."""
     try:
-        view = client.get(experiment_path(parsed.name))
+        view = client.get(experiment_path(parsed.name), ExperimentView)
     except (NotFound, DatabaseAway, Unreachable):
         return None
-    summary: ExperimentSummary = view["summary"]
-    return None if differences(parsed.definition(), json.dumps(view["definition"])) else summary
+    same = not differences(parsed.definition(), json.dumps(view["definition"]))
+    return view["summary"] if same else None
 
 
 def _each(files: Sequence[str], act: Callable[[str], None]) -> int:
@@ -146,7 +149,7 @@ def _each(files: Sequence[str], act: Callable[[str], None]) -> int:
         except Unreachable:
             raise
         except TunedError as error:
-            click.echo(str(error), err=True)
+            complain(error)
             status = 1
     return status
 
@@ -164,7 +167,7 @@ def _read(file: str) -> tuple[bytes, str]:
 def _spool(client: Client) -> Path:
     """The daemon's spool; that of the settings, if it does not run."""
     try:
-        return Path(client.get("/v1/status")["spool"])
+        return Path(client.get("/v1/status", Status)["spool"])
     except Unreachable:
         return settings.load(None, os.environ).spool
 
@@ -229,7 +232,7 @@ def _verdict(
         if event["event"] == "experiment-taken" and event.get("experiment") == name:
             return fleet.taken(name, before)
         if event["event"] == "experiment-same" and event.get("file") == f"{name}.toml":
-            return fleet.unchanged(client.get(experiment_path(name))["summary"])
+            return fleet.unchanged(client.get(experiment_path(name), ExperimentView)["summary"])
         if event["event"] == "experiment-rejected" and event.get("file") == f"{name}.toml":
             raise Conflict(f"{name} submitted and rejected: {event.get('message', 'see its .error file')}")
     return f"{name} submitted; the daemon has not taken it yet, see tunectl status"

@@ -1,11 +1,13 @@
 """Text for a terminal: tables that fit a width, bars, spans of time, numbers. It knows nothing of tuned.
 
 A width is in places on the terminal, as wcwidth measures it: a letter may take two, or none. A cell cannot
-control the terminal: only this module writes escape sequences, for colours.
+control the terminal: only this module writes escape sequences, for colours. Whether they and all other text
+reach the terminal is decided in output.py.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +23,10 @@ _GAP = "  "
 
 
 _CUT = "…"
+
+
+#: The width of a file or a pipe: whatever reads it has room.
+UNBOUNDED = 2**31
 
 
 class Colour(Enum):
@@ -108,8 +114,23 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], most: int
 
 
 def printable(text: str) -> str:
-    """The text on one line, without anything that a terminal would obey."""
-    return "".join(each if each.isprintable() else " " if each.isspace() else "�" for each in text)
+    r"""The text on one line, with nothing that a terminal would obey: an escape shows as ``\x1b``."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return " " if letter.isspace() else letter.encode("unicode_escape").decode()
+
+
+def printable_but(kept: re.Pattern[str], text: str) -> str:
+    """The text, printable but for the parts that the pattern matches."""
+    parts, end = [], 0
+    for match in kept.finditer(text):
+        parts += [printable(text[end : match.start()]), match[0]]
+        end = match.end()
+    return "".join([*parts, printable(text[end:])])
 
 
 def cut(text: str, width: int) -> str:

@@ -17,8 +17,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def host(path: Path) -> AsyncIterator[SmallHost]:
-    host = SmallHost()
+def host_type() -> type[SmallHost]:
+    return SmallHost
+
+
+@pytest.fixture
+async def host(path: Path, host_type: type[SmallHost]) -> AsyncIterator[SmallHost]:
+    host = host_type()
     async with served(host, path):
         yield host
 

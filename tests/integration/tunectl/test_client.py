@@ -11,6 +11,9 @@ import pytest
 
 from tests.small_host import SmallHost, served
 from tuned.errors import Conflict, InvalidInput, NotFound, TunedError, Unreachable
+from tuned.protocol.experiments import ExperimentSummary, ExperimentView
+from tuned.protocol.host import Status
+from tuned.protocol.trials import TrialsView
 from tuned.tunectl.client import Client, experiment_path
 
 
@@ -21,19 +24,21 @@ def client(host: SmallHost, path: Path) -> Client:
 
 
 async def test_an_answer_is_what_the_host_said(client: Client) -> None:
-    assert (await asyncio.to_thread(client.get, "/v1/status"))["host"] == "alpha"
-    page = await asyncio.to_thread(client.get, experiment_path("minima", "trials"), limit=3, state=None)
+    assert (await asyncio.to_thread(client.get, "/v1/status", Status))["host"] == "alpha"
+    page = await asyncio.to_thread(
+        client.get, experiment_path("minima", "trials"), TrialsView, limit=3, state=None
+    )
     assert [trial["number"] for trial in page["trials"]] == [249, 248, 247]
 
 
 @pytest.mark.parametrize(
     ("ask", "kind"),
     [
-        (lambda client: client.get(experiment_path("other")), NotFound),
-        (lambda client: client.get(experiment_path("a/../b")), NotFound),
-        (lambda client: client.get(experiment_path("minima", "trials"), limit=0), InvalidInput),
-        (lambda client: client.post(experiment_path("minima", "pause")), Conflict),
-        (lambda client: client.post("/v1/status"), TunedError),
+        (lambda client: client.get(experiment_path("other"), ExperimentView), NotFound),
+        (lambda client: client.get(experiment_path("a/../b"), ExperimentView), NotFound),
+        (lambda client: client.get(experiment_path("minima", "trials"), TrialsView, limit=0), InvalidInput),
+        (lambda client: client.post(experiment_path("minima", "pause"), ExperimentSummary), Conflict),
+        (lambda client: client.post("/v1/status", Status), TunedError),
         (lambda client: list(client.text(experiment_path("other", "logs"))), NotFound),
     ],
 )
@@ -50,7 +55,7 @@ async def test_an_error_comes_out_as_what_it_went_in_as(
 
 async def test_problems_of_an_invalid_request_come_out_whole(client: Client) -> None:
     with pytest.raises(InvalidInput) as caught:
-        await asyncio.to_thread(client.get, experiment_path("minima", "trials"), limit=0)
+        await asyncio.to_thread(client.get, experiment_path("minima", "trials"), TrialsView, limit=0)
     assert [problem.key for problem in caught.value.problems] == ["limit"]
 
 
@@ -86,7 +91,7 @@ async def test_a_stream_that_breaks_off_is_no_end(path: Path) -> None:
 async def test_the_reason_is_read_also_when_the_door_is_closed(path: Path) -> None:
     async with served(SmallHost(), path, connections_per_user=0):
         with pytest.raises(TunedError, match="as many as allowed"):
-            await asyncio.to_thread(Client([path]).get, "/v1/status")
+            await asyncio.to_thread(Client([path]).get, "/v1/status", Status)
 
 
 def test_who_cannot_be_reached_is_told_with_each_socket_that_was_tried(tmp_path: Path) -> None:
@@ -94,11 +99,11 @@ def test_who_cannot_be_reached_is_told_with_each_socket_that_was_tried(tmp_path:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(stale))
     with pytest.raises(Unreachable) as caught:
-        Client([tmp_path / "none.sock", stale]).get("/v1/status")
+        Client([tmp_path / "none.sock", stale]).get("/v1/status", Status)
     text = str(caught.value)
     assert f"{tmp_path}/none.sock: no such socket" in text
     assert f"{stale}: nobody answers there" in text
-    assert "systemctl status tuned" in text
+    assert "start it as it was started before (tuned)" in text
 
 
 def test_a_socket_that_does_not_speak_http_is_unreachable(path: Path) -> None:
@@ -113,5 +118,5 @@ def test_a_socket_that_does_not_speak_http_is_unreachable(path: Path) -> None:
             connection.sendall(b"220 mail.example.org\r\n")
             os._exit(0)
         with pytest.raises(Unreachable, match="broke off"):
-            client.get("/v1/status")
+            client.get("/v1/status", Status)
         os.waitpid(pid, 0)

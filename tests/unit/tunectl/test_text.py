@@ -136,3 +136,15 @@ def test_labels_of_facts_are_as_wide_as_they_look() -> None:
 
 def test_a_long_text_is_wrapped_in_time_that_grows_with_its_length() -> None:
     assert len(text_module.wrap("日" * 20000, 80)) == 500
+
+
+@given(st.text())
+def test_printable_text_is_printable_and_what_was_printable_is_unchanged(written: str) -> None:
+    shown = text_module.printable(written)
+    assert shown.isprintable()
+    assert shown == written or not written.isprintable()
+
+
+def test_a_control_character_is_shown_by_its_number() -> None:
+    assert text_module.printable("a\x1b[2J\x07\u202eb\ud800") == "a\\x1b[2J\\x07\\u202eb\\ud800"
+    assert text_module.printable("é 日本 ●\tx\n") == "é 日本 ● x "

@@ -73,6 +73,30 @@ def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[in
     return {row.study_id: [row.trial_id] for row in first}
 
 
+def leading_ids(
+    connection: Connection, study_id: int, direction: StudyDirection, limit: int
+) -> dict[int, int]:
+    """The evaluated trials with the best values: their numbers by id, the best first. For one objective."""
+    sign = -1 if direction is StudyDirection.MAXIMIZE else 1
+    leading = (
+        select(trials.c.trial_id, trials.c.number)
+        .join(trial_values, (trial_values.c.trial_id == trials.c.trial_id) & (trial_values.c.objective == 0))
+        .join(duplicate, is_duplicate, isouter=True)
+        .where(
+            trials.c.study_id == study_id,
+            trials.c.state == TrialState.COMPLETE,
+            duplicate.c.trial_id.is_(None),
+        )
+        .order_by(INFINITY * sign, trial_values.c.value * sign, trials.c.trial_id)
+    )
+    found = connection.execute(leading.limit(limit)).all()
+    if _infeasible(connection, [row.trial_id for row in found]):
+        found = connection.execute(leading).all()
+        violating = _infeasible(connection, leading.with_only_columns(trials.c.trial_id).order_by(None))
+        found = [row for row in found if row.trial_id not in violating][:limit]
+    return {row.trial_id: row.number for row in found}
+
+
 def _fronts(connection: Connection, directions: Directions, *, is_constrained: bool) -> dict[int, list[int]]:
     """The Pareto fronts of these studies, computed in memory."""
     if not directions:

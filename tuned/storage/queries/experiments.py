@@ -23,7 +23,7 @@ from tuned.storage.database import Database
 from tuned.storage.queries import revisions as revisions_module
 from tuned.storage.queries import story as story_module
 from tuned.storage.queries import trials as trials_module
-from tuned.storage.queries.best import best_ids
+from tuned.storage.queries.best import best_ids, leading_ids
 from tuned.storage.queries.readable import readable, unreadable
 from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.tables import schema
@@ -99,6 +99,7 @@ def experiment(database: Database, name: str) -> ExperimentView:
             "parallel": None,
             "resources": None,
             "file": None,
+            "outputs": None,
             "failures": trials_module.newest_failures(connection, row.study_id, MOST_FAILURES),
             "revisions": revisions_module.revisions(connection, row.study_id),
         }
@@ -110,6 +111,14 @@ def trials(
     """The newest ``limit`` trials whose number is below ``before``, newest first."""
     with readable(), database.reading() as connection:
         return trials_module.page(connection, study_id, state=state, before=before, limit=limit)
+
+
+def trials_by_value(
+    database: Database, study_id: int, *, state: TrialStateName | None, limit: int
+) -> list[TrialView]:
+    """The trials with the best first values, the best first."""
+    with readable(), database.reading() as connection:
+        return trials_module.by_value(connection, study_id, state=state, limit=limit)
 
 
 def trial(database: Database, study_id: int, number: int) -> TrialView:
@@ -130,15 +139,21 @@ def story(database: Database, name: str, number: int) -> StoryView:
     return view
 
 
-def best(database: Database, study_id: int) -> list[BestView]:
+def best(database: Database, study_id: int, limit: int | None = None) -> list[BestView]:
     """The best trial, or the front in the order of numbers. It is empty while there is no value.
 
-    A reused trial never comes before the evaluated one.
+    A reused trial never comes before the evaluated one. With a limit: so many evaluated trials, the best
+    first, or so many of the front.
     """
     with readable(), database.reading() as connection:
-        found = best_ids(connection, directions_of(connection, [study_id]))
-        views = trials_module.by_id(connection, found.get(study_id, []))
-    return [_best_view(view) for view in sorted(views, key=_evaluated_first)]
+        directions = directions_of(connection, [study_id])
+        if limit is not None and len(directions[study_id]) == 1:
+            ids = leading_ids(connection, study_id, directions[study_id][0], limit)
+            found = {view["number"]: view for view in trials_module.by_id(connection, list(ids))}
+            return [_best_view(found[number]) for number in ids.values()]
+        front = best_ids(connection, directions).get(study_id, [])
+        views = trials_module.by_id(connection, front)
+    return [_best_view(view) for view in sorted(views, key=_evaluated_first)][:limit]
 
 
 def _no_trial(number: int) -> NotFound:

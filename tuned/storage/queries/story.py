@@ -46,6 +46,7 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
         "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
         "late_of": _late_of(facts),
         "point": _point(connection, study_id, trial_id, Encoding(defined(definition, name).space)),
+        "output": None,
     }
 
 

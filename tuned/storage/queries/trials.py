@@ -12,12 +12,31 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, ScalarSelect, Select, cast, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    ScalarSelect,
+    Select,
+    case,
+    cast,
+    func,
+    select,
+)
 
 from tuned.domain.claim import TrialKind
 from tuned.storage import trial_rows
-from tuned.storage.tables.schema import t_trial, trial_params, trial_user_attributes, trial_values, trials
+from tuned.storage.tables.schema import (
+    study_directions,
+    t_trial,
+    trial_params,
+    trial_user_attributes,
+    trial_values,
+    trials,
+)
 from tuned.storage.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
@@ -68,6 +87,25 @@ def page(
         end = func.coalesce(_id_of(study_id, before), _NO_ID)
         query = query.where(trials.c.number < before, trials.c.trial_id < end)
     return _views(connection, connection.execute(query).all())
+
+
+def by_value(
+    connection: Connection, study_id: int, *, state: TrialStateName | None, limit: int
+) -> list[TrialView]:
+    """The ``limit`` trials with the best first values, the best first."""
+    of = study_directions.c
+    query = (
+        _SHOWN.join(
+            trial_values, (trial_values.c.trial_id == trials.c.trial_id) & (trial_values.c.objective == 0)
+        )
+        .join(study_directions, (of.study_id == trials.c.study_id) & (of.objective == 0))
+        .where(trials.c.study_id == study_id)
+    )
+    if state is not None:
+        query = query.where(trials.c.state == TrialState[state])
+    sign = case((of.direction == StudyDirection.MAXIMIZE, -1), else_=1)
+    ordered = query.order_by(trial_rows.INFINITY * sign, trial_values.c.value * sign, trials.c.trial_id)
+    return _views(connection, connection.execute(ordered.limit(limit)).all())
 
 
 def newest_failures(connection: Connection, study_id: int, limit: int) -> list[TrialView]:

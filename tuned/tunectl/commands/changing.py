@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tuned.errors import Unreachable
+from tuned.protocol.experiments import ExperimentSummary, ExperimentView
+from tuned.protocol.fleet import HostsView
+from tuned.protocol.host import StateView
 from tuned.tunectl import deletion
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import events as events_module
@@ -20,13 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from tuned.protocol.events import Event
-    from tuned.protocol.experiments import ExperimentSummary
-    from tuned.protocol.fleet import HostView
     from tuned.tunectl.client import Client
 
 
 def _change(session: Session, name: str, verb: str) -> None:
-    summary = session.client.post(experiment_path(name, verb))
+    summary = session.client.post(experiment_path(name, verb), ExperimentSummary)
     click.echo(f"{name} is {summary['state']}" + (f": {summary['note']}" if summary["note"] else ""))
 
 
@@ -81,12 +82,12 @@ def resume(session: Session, name: str) -> None:
 def drain(session: Session, *, is_waiting: bool) -> None:
     """Let what runs finish, then end the daemon."""
     if not is_waiting:
-        click.echo(session.client.post("/v1/drain")["state"])
+        click.echo(session.client.post("/v1/drain", StateView)["state"])
         return
     with session.client.until_daemon_is_gone():
         following = session.client.events()
         next(following)
-        click.echo(session.client.post("/v1/drain")["state"])
+        click.echo(session.client.post("/v1/drain", StateView)["state"])
         for event in following:
             if event["event"] in {"host-state", "trial-ended"}:
                 click.echo(events_module.event(session.canvas, event))
@@ -96,7 +97,7 @@ def drain(session: Session, *, is_waiting: bool) -> None:
 @click.pass_obj
 def abort(session: Session) -> None:
     """Kill what runs and end the daemon."""
-    click.echo(session.client.post("/v1/abort")["state"])
+    click.echo(session.client.post("/v1/abort", StateView)["state"])
 
 
 @click.command()
@@ -125,7 +126,7 @@ def _wait_for_end(client: Client, name: str) -> ExperimentSummary:
     told = ""
     while True:
         # Events say when to look, the answer says what is so: an event that was lost does no harm.
-        summary: ExperimentSummary = client.get(experiment_path(name))["summary"]
+        summary = client.get(experiment_path(name), ExperimentView)["summary"]
         if summary["state"] in {"done", "cancelled"} or _is_stuck(client, summary):
             return summary
         if (note := summary["note"]) and note != told:
@@ -147,7 +148,7 @@ def _is_stuck(client: Client, summary: ExperimentSummary) -> bool:
     if summary["state"] == "paused":
         return True
     # The others may go on with what is paused on this host alone.
-    hosts: list[HostView] = client.get("/v1/hosts")["hosts"]
+    hosts = client.get("/v1/hosts", HostsView)["hosts"]
     return sum(host["state"] == "running" for host in hosts) <= 1
 
 

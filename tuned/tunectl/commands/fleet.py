@@ -8,9 +8,12 @@ from __future__ import annotations
 import click
 
 from tuned.domain.ending import Cause
+from tuned.protocol.experiments import RetryView
+from tuned.protocol.fleet import HostsView
+from tuned.protocol.trials import StoryView
 from tuned.tunectl.client import experiment_path, host_path
 from tuned.tunectl.pages import fleet, trials
-from tuned.tunectl.session import Session, as_json_option, name_argument, print_view
+from tuned.tunectl.session import Session, as_json_option, name_argument, print_view, trial_argument
 
 
 @click.command()
@@ -24,15 +27,15 @@ def hosts(session: Session, *, forgotten: str | None, as_json: bool) -> None:
     they are forgotten. Values that a forgotten host found stay.
     """
     if forgotten is None:
-        view = session.client.get("/v1/hosts")
+        view = session.client.get("/v1/hosts", HostsView)
     else:
-        view = session.client.post(host_path(forgotten, "forget"))
+        view = session.client.post(host_path(forgotten, "forget"), HostsView)
     print_view(as_json, view, lambda: fleet.hosts(session.canvas, view["hosts"]))
 
 
 @click.command()
 @name_argument
-@click.argument("trial", type=click.IntRange(min=0))
+@trial_argument()
 @as_json_option
 @click.pass_obj
 def explain(session: Session, name: str, trial: int, *, as_json: bool) -> None:
@@ -40,7 +43,7 @@ def explain(session: Session, name: str, trial: int, *, as_json: bool) -> None:
 
     Where its point came from, who evaluated it or why nobody did, and what became of the point.
     """
-    view = session.client.get(experiment_path(name, "trials", str(trial)))
+    view = session.client.get(experiment_path(name, "trials", str(trial)), StoryView)
     print_view(as_json, view, lambda: trials.story(session.canvas, name, view))
 
 
@@ -60,7 +63,7 @@ def retry(session: Session, name: str, *, is_for_failed: bool, cause: str | None
     """
     if not is_for_failed:
         raise click.UsageError("say what is to be retried: --failed")
-    view = session.client.post(experiment_path(name, "retry"), cause=cause)
+    view = session.client.post(experiment_path(name, "retry"), RetryView, cause=cause)
     click.echo("\n".join(fleet.retried(view)))
 
 

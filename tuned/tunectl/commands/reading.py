@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from tuned.errors import NotFound, Unreachable
+from tuned.protocol.experiments import ExperimentsView, ExperimentView
 from tuned.protocol.fields import TRIAL_STATES
+from tuned.protocol.host import Status
 from tuned.protocol.limits import MOST_TRIALS_PER_PAGE
+from tuned.protocol.trials import BestsView, TrialsView
 from tuned.tunectl.client import experiment_path
+from tuned.tunectl.output import TrialOutput, json_text, texts
 from tuned.tunectl.pages import events as events_module
 from tuned.tunectl.pages import experiments, host
 from tuned.tunectl.pages import trials as trials_module
-from tuned.tunectl.session import Session, as_json_option, name_argument, print_view
+from tuned.tunectl.session import (
+    DONE,
+    FAILED,
+    Session,
+    as_json_option,
+    name_argument,
+    print_view,
+    trial_argument,
+)
 
 if TYPE_CHECKING:
     from tuned.protocol.trials import TrialView
     from tuned.tunectl.client import Client
 
 
-@click.command()
+@click.command(context_settings={"allow_extra_args": True})
 @as_json_option
-@click.pass_obj
-def status(session: Session, *, as_json: bool) -> None:
+@click.pass_context
+def status(context: click.Context, *, as_json: bool) -> None:
     """Show this host: its state, experiments and slots."""
-    view = session.client.get("/v1/status")
-    print_view(as_json, view, lambda: host.status(session.canvas, view, datetime.now(UTC)))
+    if context.args:
+        raise click.UsageError(
+            f"status shows this host; for one experiment: tunectl show {context.args[0]}", context
+        )
+    session = context.find_object(Session)
+    assert session is not None
+    canvas, view = session.canvas, session.client.get("/v1/status", Status)
+    print_view(as_json, view, lambda: host.status(canvas, view, datetime.now(UTC)))
 
 
 @click.command("list")
@@ -36,7 +54,7 @@ def status(session: Session, *, as_json: bool) -> None:
 @click.pass_obj
 def list_experiments(session: Session, *, as_json: bool) -> None:
     """List all experiments, the ended ones too."""
-    view = session.client.get("/v1/experiments")
+    view = session.client.get("/v1/experiments", ExperimentsView)
     print_view(
         as_json,
         view,
@@ -51,24 +69,41 @@ def list_experiments(session: Session, *, as_json: bool) -> None:
 def show(session: Session, name: str, *, as_json: bool) -> None:
     """Show one experiment.
 
-    Its progress, budget, best trial and latest failures.
+    Its progress, budget, best trial and latest failures, and where its file and its outputs are.
     """
-    view = session.client.get(experiment_path(name))
+    view = session.client.get(experiment_path(name), ExperimentView)
     print_view(as_json, view, lambda: experiments.experiment(session.canvas, view, datetime.now(UTC)))
 
 
 @click.command()
 @name_argument
 @click.option("--state", type=click.Choice(TRIAL_STATES, case_sensitive=False), help="Only these.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
 @click.option("-a", "--all", "wants_all", is_flag=True, help="All trials, not only the newest.")
+@click.option(
+    "--sort", type=click.Choice(["value"]), help="By the first value, the best trial last; not the newest."
+)
 @as_json_option
 @click.pass_obj
 def trials(
-    session: Session, name: str, *, state: str | None, limit: int, wants_all: bool, as_json: bool
+    session: Session,
+    name: str,
+    *,
+    state: str | None,
+    limit: int,
+    wants_all: bool,
+    sort: str | None,
+    as_json: bool,
 ) -> None:
-    """List the newest trials of an experiment."""
-    found = list(reversed(_newest_trials(session.client, name, state, None if wants_all else limit)))
+    """List the newest trials of an experiment, or those with the best values."""
+    if sort is None:
+        found = _newest_trials(session.client, name, state, None if wants_all else limit)
+    elif wants_all or limit > MOST_TRIALS_PER_PAGE:
+        raise click.UsageError(f"at most {MOST_TRIALS_PER_PAGE} trials can be sorted, choose with --limit")
+    else:
+        path = experiment_path(name, "trials")
+        found = session.client.get(path, TrialsView, state=state, limit=limit, sort=sort)["trials"]
+    found.reverse()
     print_view(as_json, {"trials": found}, lambda: trials_module.trials(session.canvas, found))
 
 
@@ -78,25 +113,36 @@ def _newest_trials(client: Client, name: str, state: str | None, limit: int | No
     while limit is None or len(found) < limit:
         wanted = MOST_TRIALS_PER_PAGE if limit is None else limit - len(found)
         size = min(MOST_TRIALS_PER_PAGE, wanted)
-        page = client.get(experiment_path(name, "trials"), state=state, limit=size, before=before)
+        page = client.get(experiment_path(name, "trials"), TrialsView, state=state, limit=size, before=before)
         found += page["trials"]
-        before = page["before"]
-        if before is None:
+        following = page["before"]
+        if following is None:
             break
+        if before is not None and following >= before:
+            raise Unreachable(f"cannot list trials: the daemon gave page {following} twice")
+        before = following
     return found
 
 
 @click.command()
 @name_argument
+@click.option("-n", "--limit", type=click.IntRange(1, MOST_TRIALS_PER_PAGE), help="The best so many trials.")
 @as_json_option
 @click.pass_obj
-def best(session: Session, name: str, *, as_json: bool) -> None:
+def best(session: Session, name: str, *, limit: int | None, as_json: bool) -> int:
     """Show the best trial, or the front.
 
-    The front, of several objectives: all trials that no other one beats.
+    The front, of several objectives: all trials that no other one beats. Exits 1 if there is no value yet.
     """
-    view = session.client.get(experiment_path(name, "best"))
-    print_view(as_json, view, lambda: trials_module.best(session.canvas, view["best"]))
+    view = session.client.get(experiment_path(name, "best"), BestsView, limit=limit)
+    if not view["best"] and not as_json:
+        raise NotFound(f"cannot show the best trial of {name}: it has no value yet")
+    print_view(
+        as_json,
+        view,
+        lambda: trials_module.best(session.canvas, view["best"], is_table=limit is not None),
+    )
+    return DONE if view["best"] else FAILED
 
 
 @click.command()
@@ -105,33 +151,43 @@ def best(session: Session, name: str, *, as_json: bool) -> None:
 def events(session: Session, *, as_json: bool) -> None:
     """Print what happens on this host.
 
-    Goes on until it is interrupted, or the daemon ends.
+    Goes on until it is interrupted, nobody reads its output any more, or the daemon ends.
     """
-    for event in session.client.events():
+    for event in session.client.events(reader=_stdout()):
         if as_json:
-            click.echo(json.dumps(event))
+            click.echo(json_text(event))
         elif event["event"] != "snapshot":
             click.echo(events_module.event(session.canvas, event))
 
 
 @click.command()
 @name_argument
-@click.argument("trial", type=click.IntRange(min=0), required=False)
+@trial_argument(required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the trial ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print each piece of output as a JSON object.")
 @click.pass_obj
 def logs(session: Session, name: str, trial: int | None, *, follow: bool, as_json: bool) -> None:
     """Print what a trial printed on this host.
 
-    Without TRIAL, the newest one.
+    Without TRIAL, the newest one. Into a pipe or a file goes each byte as the trial wrote it; a terminal
+    gets colours, and sees all other control characters as text.
     """
     path = experiment_path(name, "logs")
-    for piece in session.client.text(path, trial=trial, follow=int(follow)):
-        if as_json:
-            click.echo(json.dumps({"text": piece.decode(errors="replace")}))
-        else:
-            sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
+    pieces = session.client.text(path, reader=_stdout(), trial=trial, follow=int(follow))
+    if as_json:
+        for text in texts(pieces):
+            click.echo(json_text({"text": text}))
+        return
+    output = TrialOutput()
+    try:
+        for piece in pieces:
+            output.write(piece)
+    finally:
+        output.end()
+
+
+def _stdout() -> int | None:
+    return None if sys.stdout is None else sys.stdout.fileno()
 
 
 COMMANDS: tuple[click.Command, ...] = (status, list_experiments, show, trials, best, events, logs)

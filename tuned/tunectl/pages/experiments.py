@@ -16,7 +16,7 @@ from tuned.tunectl.pages.words import (
     time_of_day,
     values_text,
 )
-from tuned.tunectl.text import Canvas, Cell, Colour, Column, bar, cut, percent, printable, span
+from tuned.tunectl.text import UNBOUNDED, Canvas, Cell, Colour, Column, bar, cut, percent, printable, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         HostCounts,
         ResourcesView,
     )
-    from tuned.protocol.trials import BestView
 
 
 _COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "pruned", "running"], ...] = (
@@ -38,6 +37,7 @@ _COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "prun
 
 #: How many replacements of the definition ``show`` lists.
 MOST_REVISIONS = 5
+_NO_VALUE = "no value: no trial of it gave one"
 
 
 class Progress(NamedTuple):
@@ -49,17 +49,22 @@ class Progress(NamedTuple):
 
 
 def progress(summary: ExperimentSummary) -> Progress:
+    """It counts what has ended: the budget is charged when a trial begins, a point is visited at its end."""
+    trials, evaluations = (
+        max(0, charged - summary["counts"]["running"])
+        for charged in (summary["trials"], summary["evaluations"])
+    )
     limits = (
-        Progress(summary["trials"], summary["trials_limit"], "trials"),
-        Progress(summary["evaluations"], summary["evaluations_limit"], "evaluations"),
+        Progress(trials, summary["trials_limit"], "trials"),
+        Progress(evaluations, summary["evaluations_limit"], "evaluations"),
         Progress(summary["visited"], summary["space_size"], "points"),
     )
     known = [each for each in limits if each.total]
-    # A time budget of its own has no count; what was charged says most then.
+    # A time budget of its own has no count; the trials say most then.
     return max(
         known,
         key=lambda each: each.done / (each.total or 1),
-        default=Progress(summary["trials"], None, "trials"),
+        default=Progress(trials, None, "trials"),
     )
 
 
@@ -86,10 +91,17 @@ def experiments(canvas: Canvas, views: Sequence[ExperimentSummary], now: datetim
     columns = [Column("EXPERIMENT", least=10), Column("STATE"), Column("PROGRESS"), Column("")]
     columns += [Column("RUN", is_right=True), Column("FAILED", is_right=True)]
     columns += [Column("BEST", is_right=True, least=6), Column("LEFT", is_right=True)]
+    label = 20 if canvas.width < UNBOUNDED else UNBOUNDED
     notes = [
-        (f"  {cut(each['name'], 20)}", Cell(each["note"], Colour.YELLOW)) for each in views if each["note"]
+        (f"  {cut(each['name'], label)}", Cell(note, Colour.YELLOW))
+        for each in views
+        if (note := _note(each))
     ]
     return [*canvas.table(columns, [_experiment_row(each, now) for each in views]), *canvas.facts(notes)]
+
+
+def _note(view: ExperimentSummary) -> str:
+    return view["note"] or (f"done, {_NO_VALUE}" if view["state"] == "done" and not view["best"] else "")
 
 
 def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
@@ -112,7 +124,7 @@ def experiment(canvas: Canvas, view: ExperimentView, now: datetime) -> list[str]
     summary = view["summary"]
     word = state_word(summary)
     state = canvas.paint(f"● {word}", STATE_COLOURS.get(word, Colour.NONE))
-    lines = [f"{state}  {summary['name']}", *canvas.facts(_experiment_facts(view, now))]
+    lines = [f"{state}  {printable(summary['name'])}", *canvas.facts(_experiment_facts(view, now))]
     if view["hosts"]:
         lines += ["", *_hosts(canvas, view["hosts"])]
     if view["failures"]:
@@ -145,7 +157,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
     facts += [
         ("  Progress", _progress_text(summary, now)),
         ("  Trials", _counts_text(summary["counts"])),
-        ("  Budget", budget_text(summary)),
+        ("  Budget", budget_text(summary) + _running_text(summary["counts"]["running"])),
         ("  Direction", ", ".join(summary["directions"])),
         ("  Space", f"{size}, {summary['visited']} visited"),
         ("  Sampler", f"{sampler['name']}{seed}"),
@@ -153,10 +165,21 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
         *_resources_facts(view["resources"]),
         ("  Started", time_of_day(summary["started"]) if summary["started"] else "not yet"),
         ("  File", view["file"] or "none on this host"),
+        ("  Outputs", _outputs_text(summary["name"], view["outputs"])),
         *(("  Replaced", replacement_text(each)) for each in view["revisions"][:MOST_REVISIONS]),
     ]
     facts += [("  Environment", f"{key}={value}") for key, value in view.get("env", {}).items()]
-    return [*facts, *_best_facts(summary["best"])]
+    return [*facts, *_best_facts(summary)]
+
+
+def _running_text(running: int) -> str:
+    return f", {running} of them still running" if running else ""
+
+
+def _outputs_text(name: str, outputs: str | None) -> str:
+    if outputs is None:
+        return "none on this host"
+    return f"{outputs}/TRIAL/output.log; tunectl logs {name} TRIAL"
 
 
 def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]:
@@ -166,9 +189,11 @@ def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]
     return [("  Each trial", each)] if each else []
 
 
-def _best_facts(best: BestView | None) -> list[tuple[str, str | Cell]]:
+def _best_facts(summary: ExperimentSummary) -> list[tuple[str, str | Cell]]:
+    best = summary["best"]
     if best is None:
-        return [("  Best", "no value yet")]
+        has_ended = summary["state"] in {"done", "cancelled"}
+        return [("  Best", Cell(_NO_VALUE, Colour.YELLOW) if has_ended else "no value yet")]
     where = f" on {best['host']}" if best["host"] else ""
     return [
         ("  Best", Cell(f"{values_text(best['values'])} in trial {best['number']}{where}", Colour.BOLD)),
@@ -182,7 +207,7 @@ def _progress_text(summary: ExperimentSummary, now: datetime) -> str:
         return f"{done} {unit}"
     left = seconds_left(summary, now)
     rest = "" if left is None else f", about {span(left)} left"
-    return f"{bar(done, total, 24)} {percent(done, total)}  {done} of {total} {unit}{rest}"
+    return f"{bar(done, total, 20)} {percent(done, total)}  {done} of {total} {unit}{rest}"
 
 
 def _counts_text(counts: Counts) -> str:

@@ -43,6 +43,8 @@ def story(canvas: Canvas, name: str, view: StoryView) -> list[str]:
         facts.append(("  Late", f"the value of trial {view['late_of']}, which had been given up as lost"))
     if view["point"] is not None:
         facts.append(("  Point now", _point_text(trial["number"], view["point"])))
+    if view["output"] is not None:
+        facts.append(("  Output", view["output"]))
     return [f"Trial {trial['number']} of {printable(name)}: {state}", *canvas.facts(facts)]
 
 
@@ -134,11 +136,9 @@ def _trial_note(view: TrialView) -> str:
     return f"attempt {view['attempt']}" if view["attempt"] > 1 else ""
 
 
-def best(canvas: Canvas, views: Sequence[BestView]) -> list[str]:
-    """One trial, or a table of the front."""
-    if not views:
-        return ["No value yet."]
-    if len(views) == 1:
+def best(canvas: Canvas, views: Sequence[BestView], *, is_table: bool = False) -> list[str]:
+    """One trial, or a table of several."""
+    if len(views) == 1 and not is_table:
         view = views[0]
         where = f" on {view['host']}" if view["host"] else ""
         head = f"Trial {view['number']}{where}: {canvas.paint(values_text(view['values']), Colour.BOLD)}"

@@ -15,8 +15,8 @@ from tests.integration.tunectl.running import tunectl
     ("arguments", "expected"),
     [
         (["status"], "minima"),
-        (["list"], "46/100"),
-        (["show", "minima"], "46 of 100 trials"),
+        (["list"], "44/100"),
+        (["show", "minima"], "44 of 100 trials"),
         (["trials", "minima", "-n", "3"], "247"),
         (["best", "minima"], "0.9731"),
         (["hosts"], "beta   stopped"),
@@ -30,7 +30,7 @@ async def test_reading_commands_print_for_people_and_for_machines(
     status, out, err = await tunectl(path, *arguments)
     assert (status, err, expected in out) == (0, "", True)
     assert "\x1b" not in out
-    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
     status, out, _ = await tunectl(path, *arguments, "--json")
     lines = out.splitlines() if arguments[0] == "logs" else [out]
     assert all(isinstance(json.loads(line), dict) for line in lines)

@@ -32,6 +32,7 @@ def an_experiment() -> ExperimentView:
         parallel=None,
         resources=None,
         file=None,
+        outputs=None,
         failures=[failed],
         revisions=[],
     )

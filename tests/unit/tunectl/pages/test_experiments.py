@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.small_host import a_revision, a_summary
+from tests.small_host import a_count, a_revision, a_summary
 from tests.unit.tunectl.pages.made import NOW, PLAIN, an_experiment, text
 from tuned.tunectl.pages import experiments
+from tuned.tunectl.text import UNBOUNDED, Canvas
 
 
 def test_show_says_what_each_trial_may_use() -> None:
@@ -22,15 +23,16 @@ def test_show_as_a_person_sees_it() -> None:
         text(lines)
         == """
 ● open  minima
-  Progress   ███████████░░░░░░░░░░░░░ 46%  46 of 100 trials, about 54min left
+  Progress   ████████░░░░░░░░░░░░ 44%  44 of 100 trials, about 58min 33s left
   Trials     40 complete, 2 reused, 3 failed, 1 skipped, 2 running
-  Budget     46 of 100 trials
+  Budget     46 of 100 trials, 2 of them still running
   Direction  maximize
   Space      1024 points, 43 visited
   Sampler    tpe, seed 42
   Slots      1 busy here, at most all
   Started
   File       none on this host
+  Outputs    none on this host
   Best       0.9731 in trial 17 on alpha
              minima_size=16 lr=0.001 optimizer=adam
 
@@ -59,13 +61,43 @@ def test_show_lists_the_newest_replacements_of_the_definition() -> None:
 
 def test_progress_is_towards_the_limit_that_is_reached_first() -> None:
     nearer = a_summary(trials=10, trials_limit=100, evaluations=30, evaluations_limit=60)
-    assert experiments.progress(nearer) == (30, 60, "evaluations")
+    assert experiments.progress(nearer) == (28, 60, "evaluations")
     unbounded = a_summary(trials=10, trials_limit=None, space_size=None)
-    assert experiments.progress(unbounded) == (10, None, "trials")
+    assert experiments.progress(unbounded) == (8, None, "trials")
+
+
+def test_progress_counts_trials_that_ended_and_the_budget_those_that_began() -> None:
+    view = a_summary(counts=a_count(complete=3, running=2), trials=5, evaluations=5, visited=0)
+    assert experiments.progress(view).done == 3
+    begun = a_summary(counts=a_count(running=2), trials=1, evaluations=1, visited=0)
+    assert experiments.progress(begun).done == 0
+
+
+def test_a_search_that_ended_without_a_value_is_not_called_done_without_a_word() -> None:
+    failed = a_summary(state="done", best=None)
+    said = "no value: no trial of it gave one"
+    assert f"  minima  done, {said}" in experiments.experiments(PLAIN, [failed], NOW)
+    view = an_experiment()
+    view["summary"] = failed
+    assert f"  Best       {said}" in experiments.experiment(PLAIN, view, NOW)
+    assert len(experiments.experiments(PLAIN, [a_summary(state="done")], NOW)) == 2
+
+
+def test_show_says_where_the_outputs_of_trials_are() -> None:
+    view = an_experiment()
+    view["outputs"] = "/state/trials/minima-0123abcd"
+    lines = experiments.experiment(Canvas(width=200), view, NOW)
+    assert "  Outputs    /state/trials/minima-0123abcd/TRIAL/output.log; tunectl logs minima TRIAL" in lines
+
+
+def test_nothing_is_cut_for_a_pipe() -> None:
+    name = "a-name-of-one-hundred-characters-" * 3 + "x"
+    lines = experiments.experiments(Canvas(width=UNBOUNDED), [a_summary(name, note="rests")], NOW)
+    assert [line.split()[0] for line in lines[1:]] == [name, name]
 
 
 def test_the_time_left_is_by_the_pace_and_within_the_time_budget() -> None:
-    assert experiments.seconds_left(a_summary(trials=50, visited=0), NOW) == 46 * 60
+    assert experiments.seconds_left(a_summary(trials=52, visited=0), NOW) == 46 * 60
     assert experiments.seconds_left(a_summary(trials=50, seconds_left=60.0), NOW) == 60
     assert experiments.seconds_left(a_summary(state="paused"), NOW) is None
     assert experiments.seconds_left(a_summary(started=None), NOW) is None

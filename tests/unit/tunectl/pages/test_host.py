@@ -26,8 +26,8 @@ def test_status_as_a_person_sees_it() -> None:
   Spool     /var/spool/tuned
   Database  sqlite:////var/lib/tuned/tuned.db
 
-EXPERIMENT  STATE  PROGRESS            RUN  FAILED    BEST   LEFT
-minima      open   ████░░░░░░  46/100    2       3  0.9731  54min
+EXPERIMENT  STATE  PROGRESS            RUN  FAILED    BEST       LEFT
+minima      open   ████░░░░░░  44/100    2       3  0.9731  58min 33s
 
 SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE
    0  minima         46        1  1min 15s
