@@ -1,7 +1,7 @@
 """Directories that a study left below the state directory: its trials' outputs, and its points' checkpoints.
 
-It owns their removal. The directory of its checkpoints, which is named by the study's uid, tells that this host
-took part. It must never follow a link, or remove anything whose name is not that of a study.
+It owns their removal. The directory of its checkpoints, which is named by the study's uid, tells that this
+host took part. It must never follow a link, or remove anything whose name is not that of a study.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def _drop_output() -> None:
 
 def _status() -> int:
     try:
-        status: int = commands.main(standalone_mode=False) or DONE
+        status: int = commands.main(prog_name="tunectl", standalone_mode=False) or DONE
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.control.asking import ask, exchange, get, next_event, open_events
-from tests.small_host import SmallHost, served
+from tests.small_host import SmallHost, a_trial, served
 from tests.waiting import until_async
 from tuned.control import routes
 from tuned.control.peers import Access
@@ -41,6 +41,12 @@ async def test_trials_come_in_pages_newest_first(address: Path) -> None:
             break
         before = f"&before={page['before']}"
     assert numbers == list(reversed(range(250)))
+
+
+async def test_trials_by_value_are_one_page(server: SmallHost, path: Path) -> None:
+    server.all_trials = [a_trial(number, values=[value]) for number, value in enumerate([0.5, 0.1, 0.3])]
+    _, page = await get(path, "/v1/experiments/minima/trials?sort=value&limit=2")
+    assert ([trial["number"] for trial in page["trials"]], page["before"]) == ([1, 2], None)
 
 
 async def test_trials_can_be_chosen_by_state(server: SmallHost, path: Path) -> None:

@@ -18,9 +18,14 @@ async def test_what_is_refused_exits_1_with_the_reason(host: SmallHost, path: Pa
     assert (status, out, err) == (1, "", "tunectl: cannot make minima paused: it is done\n")
 
 
-async def test_wrong_usage_exits_2(path: Path) -> None:
-    for arguments in (["frobnicate"], ["show"], ["trials", "minima", "--limit", "0"]):
-        assert (await tunectl(path, *arguments))[0] == 2
+async def test_wrong_usage_exits_2_and_names_the_help(path: Path) -> None:
+    for arguments, said in (
+        (["frobnicate"], "tunectl: no such command 'frobnicate'\n  see tunectl --help\n"),
+        (["show"], "tunectl: missing argument 'NAME'\n  see tunectl show --help\n"),
+        (["trials", "minima", "--limit", "0"], "tunectl: invalid value for '-n' / '--limit': 0 is not in"),
+    ):
+        status, out, err = await tunectl(path, *arguments)
+        assert (status, out, err[: len(said)]) == (2, "", said)
 
 
 async def test_no_daemon_exits_3(path: Path) -> None:

@@ -112,3 +112,30 @@ def test_there_is_no_best_without_a_feasible_value(world: World) -> None:
     search.evaluate(2)
     assert experiments.best(world.database, search.study_id) == []
     assert experiments.summaries(world.database, None)[0]["best"] is None
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("minimize", [2, 4, 0]), ("maximize", [3, 0, 4])])
+def test_the_best_so_many_are_evaluated_trials_the_best_first(
+    world: World, direction: Direction, expected: list[int]
+) -> None:
+    search = world.search(text=f'direction = "{direction}"')
+    for size, value in enumerate([1.0, None, -INFINITY, INFINITY, 0.5], 1):
+        search.evaluate(size, *([] if value is None else [value]))
+    assert isinstance(search.draw(3), Duplicate)
+    found = experiments.best(world.database, search.study_id, 3)
+    assert [each["number"] for each in found] == expected
+
+
+def test_the_best_so_many_violate_no_constraint(world: World) -> None:
+    with world.optuna() as study:
+        for size, violation in enumerate([1.0, -1.0, 2.0, 0.0], 1):
+            study.add_trial(trial_of(size, float(size), system_attrs={"constraints": [violation]}))
+    found = experiments.best(world.database, world.search().study_id, 2)
+    assert [each["number"] for each in found] == [1, 3]
+
+
+def test_the_best_so_many_of_several_objectives_are_the_first_of_the_front(world: World) -> None:
+    search = world.search(text='directions = ["minimize", "minimize"]')
+    for size in (1, 2, 3):
+        search.evaluate(size, float(size), -float(size))
+    assert [each["number"] for each in experiments.best(world.database, search.study_id, 2)] == [0, 1]

@@ -105,6 +105,18 @@ def test_a_page_may_be_of_one_state_only(world: World) -> None:
     assert [(view["number"], view["state"]) for view in page] == [(4, "FAIL"), (2, "FAIL")]
 
 
+@pytest.mark.parametrize(("direction", "expected"), [("minimize", [7, 5, 3]), ("maximize", [1, 3, 5])])
+def test_trials_may_be_listed_by_value_the_best_first(
+    world: World, direction: str, expected: list[int]
+) -> None:
+    search = world.search(text=f'direction = "{direction}"')
+    for n in range(9):
+        search.evaluate(1 + n, *([-float(n)] if n % 2 else []))
+    page = experiments.trials_by_value(world.database, search.study_id, state="COMPLETE", limit=3)
+    assert [view["number"] for view in page] == expected
+    assert experiments.trials_by_value(world.database, search.study_id, state="FAIL", limit=3) == []
+
+
 def test_a_trial_is_found_by_its_number(world: World) -> None:
     for search in interleaved(world):
         for view in everything(search):
