@@ -78,7 +78,9 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
 @click.command()
 @name_argument
 @click.option("--state", type=click.Choice(TRIAL_STATES, case_sensitive=False), help="Only these.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many."
+)
 @click.option("-a", "--all", "wants_all", is_flag=True, help="All trials, not only the newest.")
 @click.option(
     "--sort", type=click.Choice(["value"]), help="By the first value, the best trial last; not the newest."
@@ -126,7 +128,13 @@ def _newest_trials(client: Client, name: str, state: str | None, limit: int | No
 
 @click.command()
 @name_argument
-@click.option("-n", "--limit", type=click.IntRange(1, MOST_TRIALS_PER_PAGE), help="The best so many trials.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, MOST_TRIALS_PER_PAGE),
+    metavar="N",
+    help="The best so many trials.",
+)
 @as_json_option
 @click.pass_obj
 def best(session: Session, name: str, *, limit: int | None, as_json: bool) -> int:
