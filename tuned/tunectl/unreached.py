@@ -45,7 +45,7 @@ def has_unit() -> bool:
 
 
 def start_of(paths: Collection[Path]) -> str:
-    """What starts it."""
+    """The command that starts it, in words."""
     return "systemctl start tuned" if is_service(paths) else "start it as it was started before (tuned)"
 
 

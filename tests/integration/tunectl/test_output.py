@@ -1,4 +1,4 @@
-"""What reaches a terminal, a pipe and a file, from the process itself."""
+"""The bytes that reach a terminal, a pipe and a file, from the process itself."""
 
 from __future__ import annotations
 
