@@ -18,7 +18,7 @@ from tuned.config.paths import is_service
 from tuned.config.settings import Settings, redacted
 from tuned.control import metrics
 from tuned.control.exporter import Exporter
-from tuned.daemon import doctor
+from tuned.daemon import doctor, views
 from tuned.disk import checkup, trial_log
 from tuned.disk.arrivals import active_path, kept_path
 from tuned.disk.layout import study_folder
@@ -26,7 +26,7 @@ from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, SearchState, StudyState
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.storage.changes import Author
-from tuned.storage.hosts import HostRow, forget, held, hosts
+from tuned.storage.hosts import forget, held, hosts
 from tuned.storage.queries import experiments
 from tuned.storage.studies import study_statuses
 from tuned.trial import cgroup
@@ -37,22 +37,20 @@ if TYPE_CHECKING:
 
     from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
-    from tuned.daemon.scheduler import Running, Scheduler
+    from tuned.daemon.scheduler import Scheduler
     from tuned.daemon.teller import Teller
     from tuned.events import Events
-    from tuned.experiment.file import Resources
     from tuned.protocol.experiments import (
         AmendedView,
         DeletedView,
         ExperimentSummary,
         ExperimentView,
         ReplacedView,
-        ResourcesView,
         RetryView,
     )
     from tuned.protocol.fields import HostStateName, TrialStateName
     from tuned.protocol.fleet import FindingView, FixedView, HostView
-    from tuned.protocol.host import DatabaseView, SlotView, Status
+    from tuned.protocol.host import DatabaseView, Status
     from tuned.protocol.trials import BestView, StoryView, TrialView
     from tuned.search.search import Search
     from tuned.storage.link import Link
@@ -102,7 +100,7 @@ class Api:
             "gpus": [{"id": card, "used": float(used)} for card, used in self.scheduler.gpus.used.items()],
             "spool": str(self.settings.spool),
             "database": self._database(),
-            "slots": [_slot(number, running) for number, running in enumerate(self.scheduler.slots)],
+            "slots": [views.slot(number, running) for number, running in enumerate(self.scheduler.slots)],
             "experiments": await self._active_summaries(),
             "warnings": self._warnings(),
         }
@@ -131,7 +129,7 @@ class Api:
         outputs = self.site.state.trials / await self._output_folder(name)
         if search := self._search_of(view["summary"]["name"]):
             view["parallel"] = search.experiment.parallel
-            view["resources"] = _resources(search.experiment.resources)
+            view["resources"] = views.resources(search.experiment.resources)
             view["file"] = str(active_path(self.settings.spool, search.file))
             view["env"] = dict(search.experiment.objective.env)
         else:
@@ -180,7 +178,7 @@ class Api:
         return [
             {
                 "name": row.name,
-                "state": _host_state(row),
+                "state": views.host_state(row),
                 "slots": row.info.slots,
                 "gpus": row.info.gpus,
                 "running": running.get(row.incarnation, 0),
@@ -278,7 +276,7 @@ class Api:
             # Counting a large study takes long: a peer that asks often gets the last figures.
             self._fresh_until = time.monotonic() + 10 * (time.monotonic() - began)
         last = self._last_summaries
-        shown = [last.get(search.status.name) or _uncounted(search) for search in searches]
+        shown = [last.get(search.status.name) or views.uncounted(search) for search in searches]
         others = {each.experiment for each in resting} - {search.status.name for search in searches}
         shown += [summary for name, summary in last.items() if name in others]
         return [self._localized(summary) for summary in shown]
@@ -370,61 +368,3 @@ class Api:
             return NotFound(f"cannot show output of trial {number} of {name} here: it ran on host {where}")
         why = view["failure"].get("message") if view["failure"] else None
         return NotFound(f"trial {number} of {name} has no output on this host" + (f": {why}" if why else ""))
-
-
-def _uncounted(search: Search) -> ExperimentSummary:
-    """What this host knows of an experiment without the database."""
-    status = search.status
-    return {
-        "name": search.status.name,
-        "state": status.state.value,
-        "note": "",
-        "ended_by": status.ended_by,
-        "is_paused_here": False,
-        "directions": [
-            "maximize" if each == "maximize" else "minimize" for each in search.experiment.directions
-        ],
-        "running": 0,
-        "counts": {
-            "complete": 0, "reused": 0, "failed": 0, "skipped": 0, "pruned": 0, "running": 0, "waiting": 0,
-        },
-        "trials": status.trials,
-        "trials_limit": status.trials_limit,
-        "evaluations": status.evaluations,
-        "evaluations_limit": status.evaluations_limit,
-        "seconds_left": status.seconds_left,
-        "space_size": status.size,
-        "visited": status.visited,
-        "started": None,
-        "best": None,
-    }  # fmt: skip
-
-
-def _host_state(row: HostRow) -> HostStateName:
-    """The state that the host wrote last; a dead host shows as dead unless it wrote that it stopped."""
-    last = row.info.state
-    return "dead" if row.dead and last is not HostState.STOPPED else last.value
-
-
-def _resources(resources: Resources) -> ResourcesView:
-    return {
-        "memory": resources.memory,
-        "cpus": resources.cpus,
-        "pids": resources.pids,
-        "gpus": resources.gpus,
-    }
-
-
-def _slot(number: int, running: Running | None) -> SlotView:
-    if running is None:
-        return {"slot": number, "running": None}
-    return {
-        "slot": number,
-        "running": {
-            "experiment": running.search.name,
-            "trial": running.claimed.number,
-            "attempt": running.evaluation.attempt,
-            "seconds": running.seconds,
-            "gpus": list(running.evaluation.cards),
-        },
-    }

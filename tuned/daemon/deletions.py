@@ -1,4 +1,4 @@
-"""What is to be removed on this host of experiments that a person deleted: files, outputs, checkpoints.
+"""Removes from this host the files, outputs and checkpoints of experiments that a person deleted.
 
 This room owns the tombstones that the host knows. It must never remove anything of a study without one.
 """

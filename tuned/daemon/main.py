@@ -21,7 +21,7 @@ from tuned.daemon.settle import settle
 from tuned.disk.spool import Spool
 from tuned.disk.state import StateDirectory
 from tuned.errors import InvalidInput, Problem, TunedError
-from tuned.storage.engine import expected_of
+from tuned.storage.connection.engine import expected_of
 from tuned.systemd import credentials, log
 
 if TYPE_CHECKING:

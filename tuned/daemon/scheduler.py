@@ -25,7 +25,7 @@ from tuned.domain.ending import Ending
 from tuned.domain.resources import Shortfall
 from tuned.domain.states import SearchState
 from tuned.errors import DatabaseAway
-from tuned.storage.faults import reason_of
+from tuned.storage.connection.faults import reason_of
 from tuned.storage.queries.facts import study_facts
 from tuned.storage.settling import give_back, settle_own
 from tuned.systemd import log

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from tuned.storage.faults import reason_of
+from tuned.storage.connection.faults import reason_of
 
 FIRST_PAUSE_SECONDS = 1.0
 

@@ -25,7 +25,7 @@ from tuned.search.announcements import Announcements
 from tuned.search.claiming import Backlog, Claiming
 from tuned.search.fault import Faults, way_on
 from tuned.search.sampling import PointSource
-from tuned.storage.faults import reason_of
+from tuned.storage.connection.faults import reason_of
 from tuned.storage.studies import close_if_over, study_statuses
 
 if TYPE_CHECKING:

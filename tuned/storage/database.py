@@ -25,9 +25,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tuned.errors import Conflict, DatabaseAway, NotFound
-from tuned.storage import faults
-from tuned.storage.engine import LOCK_SECONDS, make_engine
-from tuned.storage.sqlite_file import DatabaseFile
+from tuned.storage.connection import faults
+from tuned.storage.connection.engine import LOCK_SECONDS, make_engine
+from tuned.storage.connection.sqlite_file import DatabaseFile
 from tuned.storage.tables import schema
 from tuned.storage.tables.migrations import MIGRATION_TIMEOUT, migrate
 

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, Select, Table, select
 
-from tuned.storage.faults import reason_of
+from tuned.storage.connection.faults import reason_of
 from tuned.storage.tables.schema import (
     trial_intermediate_values,
     trial_params,

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import structlog
 
 from tuned.errors import DatabaseAway
-from tuned.storage import faults
-from tuned.storage.engine import BEAT_THREADS, CALL_THREADS, DRAW_THREADS, LOCK_SECONDS
-from tuned.storage.lanes import Lane, Lanes
+from tuned.storage.connection import faults
+from tuned.storage.connection.engine import BEAT_THREADS, CALL_THREADS, DRAW_THREADS, LOCK_SECONDS
+from tuned.storage.connection.lanes import Lane, Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

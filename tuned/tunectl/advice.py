@@ -25,7 +25,7 @@ _MAXIMIZED = re.compile(
     r"(?<![a-z])(accuracy|acc|auc|auroc|roc_auc|f1|score|reward|r2|precision|recall)(?![a-z])", re.IGNORECASE
 )
 
-#: What a shell, or tuned in an argument, would have replaced.
+#: A shell, or tuned in an argument, would have replaced these.
 _REPLACED = re.compile(r"\$\w+|\$\{\w+\}|\$\(.*\)|~/.*|\{\w+\}")
 
 #: Programs whose first argument is the program that a person wrote.

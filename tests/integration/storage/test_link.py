@@ -14,8 +14,8 @@ from tests.postgres import PostgresServer
 from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.storage import link as link_module
+from tuned.storage.connection.engine import DRAW_THREADS
 from tuned.storage.database import Database
-from tuned.storage.engine import DRAW_THREADS
 from tuned.storage.hosts import hosts
 from tuned.storage.link import Link
 

@@ -1,4 +1,4 @@
-"""What a study left below the state directory, and its removal."""
+"""Directories that a study left below the state directory, and their removal."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 
 from tuned.errors import NotFound
-from tuned.storage.faults import reason_of
+from tuned.storage.connection.faults import reason_of
 
 _OF_DRIVER: Any = TypeError("no such table\nLINE 1: SELECT")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tuned.errors import Conflict, TunedError
-from tuned.storage.faults import reason_of
+from tuned.storage.connection.faults import reason_of
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

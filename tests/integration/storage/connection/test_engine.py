@@ -11,7 +11,7 @@ from tests.fleet.hosts import Fleet, query
 from tests.fleet.ledger import Ledger
 from tests.pgbouncer import PROGRAM, SERVER_CONNECTIONS, pgbouncer
 from tests.waiting import until
-from tuned.storage.engine import MOST_CONNECTIONS, expected_of
+from tuned.storage.connection.engine import MOST_CONNECTIONS, expected_of
 
 GRID = '[space.x]\ntype = "int"\nlow = 0\nhigh = 39\n[sampler]\nname = "grid"\n'
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError
 
-from tuned.storage.faults import SQLSTATES, away
+from tuned.storage.connection.faults import SQLSTATES, away
 
 CLASSES = sorted(code for name, code in vars(errorcodes).items() if name.startswith("CLASS_"))
 

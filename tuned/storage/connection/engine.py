@@ -41,7 +41,7 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def expected_of(url: str, state_dir: Path) -> str:
-    """What a URL lacks that no database can have without it, in words; empty if nothing is seen from here.
+    """The part that a URL lacks and needs, in words; empty if nothing is seen from here.
 
     It connects nowhere. The state directory need not exist yet.
     """

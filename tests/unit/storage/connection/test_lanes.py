@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tuned.storage.lanes import Lane, Lanes
+from tuned.storage.connection.lanes import Lane, Lanes
 
 
 async def waiting(lanes: Lanes, *wanted: Lane) -> tuple[list[Lane], list[asyncio.Task[None]]]:

@@ -1,0 +1,36 @@
+"""Shapes of the protocol, made of the objects of this host."""
+
+from __future__ import annotations
+
+import pytest
+
+from tuned.daemon import views
+from tuned.domain.states import HostState
+from tuned.experiment.file import UNLIMITED, Resources
+from tuned.storage.hosts import HostInfo, HostRow
+
+
+@pytest.mark.parametrize(
+    ("last", "is_dead", "shown"),
+    [
+        (HostState.RUNNING, False, "running"),
+        (HostState.RUNNING, True, "dead"),
+        (HostState.STOPPED, True, "stopped"),
+    ],
+)
+def test_a_dead_host_shows_as_dead_unless_it_wrote_that_it_stopped(
+    last: HostState, is_dead: bool, shown: str
+) -> None:
+    row = HostRow(
+        name="h", installation_id="i", incarnation="c", beat=1, dead=is_dead, info=HostInfo(state=last)
+    )
+    assert views.host_state(row) == shown
+
+
+def test_limits_that_are_not_set_are_none() -> None:
+    assert set(views.resources(UNLIMITED).values()) == {None}
+    assert views.resources(Resources(memory=2**20, gpus=0.5))["gpus"] == 0.5
+
+
+def test_a_slot_without_a_trial_is_idle() -> None:
+    assert views.slot(3, None) == {"slot": 3, "running": None}

@@ -1,0 +1,77 @@
+"""Shapes of the protocol, made of the objects of this host.
+
+This room never asks anybody, and never waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tuned.domain.states import HostState
+
+if TYPE_CHECKING:
+    from tuned.daemon.scheduler import Running
+    from tuned.experiment.file import Resources
+    from tuned.protocol.experiments import ExperimentSummary, ResourcesView
+    from tuned.protocol.fields import HostStateName
+    from tuned.protocol.host import SlotView
+    from tuned.search.search import Search
+    from tuned.storage.hosts import HostRow
+
+
+def uncounted(search: Search) -> ExperimentSummary:
+    """An experiment as this host knows it without the database."""
+    status = search.status
+    return {
+        "name": search.status.name,
+        "state": status.state.value,
+        "note": "",
+        "ended_by": status.ended_by,
+        "is_paused_here": False,
+        "directions": [
+            "maximize" if each == "maximize" else "minimize" for each in search.experiment.directions
+        ],
+        "running": 0,
+        "counts": {
+            "complete": 0, "reused": 0, "failed": 0, "skipped": 0, "pruned": 0, "running": 0, "waiting": 0,
+        },
+        "trials": status.trials,
+        "trials_limit": status.trials_limit,
+        "evaluations": status.evaluations,
+        "evaluations_limit": status.evaluations_limit,
+        "seconds_left": status.seconds_left,
+        "space_size": status.size,
+        "visited": status.visited,
+        "started": None,
+        "best": None,
+    }  # fmt: skip
+
+
+def host_state(row: HostRow) -> HostStateName:
+    """The state that the host wrote last; a dead host shows as dead unless it wrote that it stopped."""
+    last = row.info.state
+    return "dead" if row.dead and last is not HostState.STOPPED else last.value
+
+
+def resources(resources: Resources) -> ResourcesView:
+    return {
+        "memory": resources.memory,
+        "cpus": resources.cpus,
+        "pids": resources.pids,
+        "gpus": resources.gpus,
+    }
+
+
+def slot(number: int, running: Running | None) -> SlotView:
+    if running is None:
+        return {"slot": number, "running": None}
+    return {
+        "slot": number,
+        "running": {
+            "experiment": running.search.name,
+            "trial": running.claimed.number,
+            "attempt": running.evaluation.attempt,
+            "seconds": running.seconds,
+            "gpus": list(running.evaluation.cards),
+        },
+    }
