@@ -98,10 +98,13 @@ def test_duplicates_do_not_count_as_evaluations(shared: Daemon) -> None:
 
 
 def test_each_retry_counts_as_an_evaluation(shared: Daemon) -> None:
-    more = GRID + "[budget]\nevaluations = 7\n[retry]\nattempts = 2\n"
-    shared.run("retries", counted(shared, "retries", more, high=50, script="exit 3"))
+    # A crash before the first value would not be charged.
+    more = GRID + "[budget]\nevaluations = 7\n[retry]\nattempts = 2\n[[points]]\nx = 0\n"
+    script = "test $TUNED_PARAM_X = 0 || exit 3"
+    shared.run("retries", "parallel = 1\n" + counted(shared, "retries", more, high=50, script=script))
     assert sum(shared.evaluations("retries").values()) == 7
-    assert {trial.user_attrs["FAILURE"]["cause"] for trial in trials(shared, "retries")} == {"exit"}
+    states = [trial.state for trial in trials(shared, "retries")]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
 
 
 def test_when_the_time_is_over_nothing_new_starts_and_what_runs_finishes(shared: Daemon) -> None:

@@ -161,7 +161,12 @@ def test_a_python_objective_is_called(shared: Daemon, tmp_path: Path) -> None:
             "echo high",
             {"message": "no value on standard output; the last line was 'high'"},
         ),
-        ("no-value", "nan", "echo nan", {"message": "the value is NaN; the last line was 'nan'"}),
+        (
+            "no-value",
+            "nan",
+            "echo nan",
+            {"message": "the value is NaN; the last line was 'nan'", "value": "nan"},
+        ),
         ("timeout", "time", "sleep 600", {"message": "still running after 0.5 s", "timeout": 0.5}),
     ],
 )
@@ -194,10 +199,13 @@ def test_a_crash_is_tried_again_in_the_same_trial(shared: Daemon) -> None:
 
 
 def test_retries_are_charged_and_end_with_the_budget(shared: Daemon) -> None:
-    more = "[retry]\nattempts = 5\n[budget]\nevaluations = 2"
-    found = failure(shared, "charged", an_experiment("echo $TUNED_ATTEMPT; exit 1", xs=9, more=more))
-    assert found["cause"] == "exit"
-    assert output(shared, "charged") == "1\n2\n"
+    # A crash before the first value would not be charged.
+    more = "[[points]]\nx = 0\n[retry]\nattempts = 5\n[budget]\nevaluations = 3"
+    script = "echo $TUNED_ATTEMPT; test $TUNED_PARAM_X = 0"
+    shared.run("charged", an_experiment(script, xs=9, more=more))
+    first, second = shared.study("charged").trials
+    assert (first.state, second.user_attrs["FAILURE"]["cause"]) == (TrialState.COMPLETE, "exit")
+    assert output(shared, "charged", 1) == "1\n2\n"
 
 
 def test_what_runs_to_its_end_without_a_value_is_not_tried_again(shared: Daemon) -> None:

@@ -302,7 +302,7 @@ class Store:
         for table in _EMPTIED:
             run(f"DELETE FROM {table}")
         ended = [sum(row.state == state for row in rows) for state in ("COMPLETE", "FAIL")]
-        run(_STUDY, (*tables.study, *ended))
+        run(_STUDY, (*tables.study, *ended, tables.study.state))
         many(
             _HOST, [(f"h{h.host}", f"h{h.host}", h.incarnation, h.beat, h.dead, h.told) for h in tables.hosts]
         )
@@ -386,7 +386,8 @@ _EMPTIED = (
 )  # fmt: skip
 _STUDY = """
 UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?,
-  complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0, alike = 0, last_failure = NULL
+  complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0, alike = 0, last_failure = NULL,
+  ended_by = CASE WHEN ? = 'done' THEN 'it is over' END
 """
 _HOST = "INSERT INTO t_host (name, installation_id, incarnation, beat, dead, told) VALUES (?, ?, ?, ?, ?, ?)"
 _POINT = """

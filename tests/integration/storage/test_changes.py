@@ -101,7 +101,8 @@ def test_a_retry_opens_a_done_study_unless_its_budget_is_full(database: Database
     exhausted = join(database, make_experiment(space=line(2)))
     exhausted.evaluate(0, 0.5)
     fail(exhausted, 1)
-    full = join(database, make_experiment("[budget]\ntrials = 1", name="full"), claimant=exhausted.claimant)
+    full = join(database, make_experiment("[budget]\ntrials = 2", name="full"), claimant=exhausted.claimant)
+    full.evaluate(0, 0.5)
     fail(full, 1)
     for member, state in ((exhausted, StudyState.OPEN), (full, StudyState.DONE)):
         assert close_if_over(database, member.status.study_id)

@@ -68,7 +68,7 @@ def test_a_failure_ends_its_trial_with_its_reason_and_visits_its_point(member: M
     assert (trial.state, trial.values) == (TrialState.FAIL, None)
     assert trial.user_attrs["FAILURE"] == {"cause": "exit", "message": "exit status 1", "status": 1}
     assert trial.intermediate_values == {0: 1.5}
-    assert (charged(member), member.now().held) == ((1, 1, 1), 0)
+    assert (charged(member), member.now().held) == ((0, 0, 1), 0)
     assert point_states(member) == {(PointState.FAILED, False): 1}
 
 
@@ -167,7 +167,9 @@ def test_of_many_who_tell_a_result_at_once_one_has_told_it(
         result = member.result(member.take(5), *values)
         told = at_once(*(functools.partial(tell, database, result) for database in [first, second] * 3))
         assert Counter(told) == {TellOutcome.TOLD: 1, TellOutcome.DROPPED: 5}
-        assert (len(member.trials()), charged(member)) == (1, (1, 1, 1))
+        # A crash before the first value is not charged.
+        count = len(values)
+        assert (len(member.trials()), charged(member)) == (1, (count, count, 1))
 
 
 def test_a_failure_of_a_trial_that_was_settled_is_dropped(member: Member) -> None:
@@ -270,9 +272,10 @@ def test_who_evaluates_again_what_came_late_owes_it_to_nobody_when_aborted(membe
 
 def test_a_late_value_of_a_failed_point_is_its_value_and_no_second_visit(member: Member) -> None:
     lost = lose(member, 5)
+    # Its crash is not charged, because it comes before the first value.
     member.evaluate(5)
     late(member, lost, 0.25)
-    assert (charged(member), point_states(member)) == ((2, 2, 1), {(PointState.DONE, False): 1})
+    assert (charged(member), point_states(member)) == ((1, 1, 1), {(PointState.DONE, False): 1})
 
 
 def test_a_late_value_of_a_point_that_was_given_up_is_its_value(member: Member) -> None:

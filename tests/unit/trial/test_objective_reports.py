@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tuned.domain.ending import Cause, Failure
+from tuned.domain.ending import NAN, Cause, Failure
 from tuned.trial.objective_reports import ObjectiveReports
 
 
@@ -37,12 +37,16 @@ def test_a_pruned_trial_has_its_last_report_or_nothing() -> None:
         ([{"problem": "the function returned None"}], "the function returned None"),
         ([{"error": "ValueError: no"}], "ValueError: no"),
         ([{"values": [1.0, 2.0]}], "the function returned 2 values, expected 1"),
-        ([{"values": [math.nan]}], "the value is NaN"),
         ([{"problem": "x" * 1000}], "x" * 300),
     ],
 )
 def test_without_a_value_there_is_a_reason(found: list[Any], message: str) -> None:
     assert read(*found).finish() == Failure(cause=Cause.NO_VALUE, message=message)
+
+
+def test_a_value_that_is_nan_is_said_to_be_one() -> None:
+    found = read({"values": [math.nan]}).finish()
+    assert found == Failure(cause=Cause.NO_VALUE, message="the value is NaN", detail=NAN)
 
 
 def test_reports_are_kept_as_they_come() -> None:
