@@ -245,6 +245,7 @@ class Store:
             value = call()
             after = self._now = self._dump()
             check_change(tables, after)
+            self._check_counts(after)
             if after.trials != tables.trials:
                 self._check_facts()
             answer = self._answers[tables, question] = Answer(after, value)
@@ -323,13 +324,10 @@ class Store:
 
     def _dump(self) -> Tables:
         run = self._sqlite.execute
-        [(*study, completed, failed, pruned)] = run(_STUDIES)
+        [study] = run(_STUDIES)
         lines = run("SELECT name, incarnation, beat, dead, told FROM t_host ORDER BY name")
         points = run("SELECT key, replica, trial_id, incarnation, state, losses FROM t_point")
         trials = tuple(_trial_row(*row) for row in run(_TRIALS))
-        ended = [sum(row.state == state for row in trials) for state in ("COMPLETE", "FAIL")]
-        if [completed, failed, pruned] != [*ended, 0]:
-            raise Violation(f"the study counts {completed}, {failed} and {pruned} trials of {ended}")
         return Tables(
             StudyRow(*study),
             tuple(
@@ -339,6 +337,12 @@ class Store:
             tuple(sorted(PointRow(self._xs[key], *rest) for key, *rest in points)),
             trials,
         )
+
+    def _check_counts(self, tables: Tables) -> None:
+        [found] = self._sqlite.execute("SELECT complete + reused, failed + skipped, pruned FROM t_study")
+        ended = [sum(row.state == state for row in tables.trials) for state in ("COMPLETE", "FAIL")]
+        if [*found] != [*ended, 0]:
+            raise Violation(f"the study counts {found} ended trials, and there are {ended}")
 
     def _check_facts(self) -> None:
         """Compares tuned's columns with Optuna's attributes."""
@@ -405,7 +409,7 @@ INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) 
 _VALUE = "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, 'FINITE')"
 _ATTRIBUTE = "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
 _STUDIES = """
-SELECT state, trials, evaluations, visited, cursor, complete + reused, failed + skipped, pruned FROM t_study
+SELECT state, trials, evaluations, visited, cursor FROM t_study
 """
 _TRIALS = """
 SELECT trial_id, state, CAST(param_value AS INTEGER), value, coalesce(cause, ''), kind = 'late', attempts - 1,
