@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.waiting import PATIENCE_SECONDS
+from tuned.config.settings import Settings
 from tuned.daemon.api import Api
 from tuned.disk.layout import Layout
 from tuned.disk.state import StateDirectory
@@ -21,10 +22,13 @@ def api(state: StateDirectory) -> Api:
     """One that is only asked for files on disk."""
     none = cast("Any", None)
     others = dict.fromkeys(
-        ("settings", "events", "link", "teller", "scheduler", "local_experiments", "fleet", "state",
+        ("events", "link", "teller", "scheduler", "local_experiments", "fleet", "state",
          "request_drain", "request_abort"), none
     )  # fmt: skip
-    return Api(site=Site(host="h", state=state, cgroups=None, grace_seconds=0), **others)
+    settings = Settings(
+        storage="sqlite://", spool=state.path, state_dir=state.path, socket=state.path, slots=1, host="h"
+    )
+    return Api(settings=settings, site=Site(host="h", state=state, cgroups=None, grace_seconds=0), **others)
 
 
 async def test_the_loop_goes_on_while_the_newest_trial_is_looked_for(
