@@ -15,6 +15,7 @@ from tests.integration.trial.starting import serving
 from tests.integration.trial.trees import cgroup_root
 from tuned.disk import trial_log
 from tuned.disk.state import StateDirectory
+from tuned.disk.users import described
 from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.experiment.experiment import parse
 from tuned.trial import cgroup
@@ -32,7 +33,7 @@ def test_why_there_are_no_control_groups_is_logged_and_a_finding(
     monkeypatch.setattr(cgroup, "_own_group", lambda: tmp_path / "none")
     with StateDirectory.open(tmp_path / "state") as state, capture_logs() as logs:
         site = Site.here(host="h", state=state, grace_seconds=0)
-    reason = f"user {os.geteuid()} may not write to {tmp_path}/none"
+    reason = f"{described(os.geteuid())} may not write to {tmp_path}/none"
     assert [(log["event"], log["reason"]) for log in logs] == [("no control groups", reason)]
     [finding] = site.findings()
     assert (finding["code"], finding["what"]) == (
