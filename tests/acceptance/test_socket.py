@@ -168,7 +168,8 @@ def test_the_socket_of_a_killed_daemon_is_replaced(daemon: Daemon) -> None:
 def test_a_second_daemon_is_refused_what_the_first_one_has(
     shared: Daemon, make: MakeDaemon, shared_part: str
 ) -> None:
-    second = make("b", host="beta")
+    # The directory of its database must be there, whatever state directory it has.
+    second = make("b", host="beta", storage=f"sqlite:///{shared.home / 'b.db'}")
     setattr(second, shared_part, getattr(shared, shared_part))
     assert second.launch().wait(60) == 1
     [message] = [line for line in second.log.read_text().splitlines() if line.startswith("tuned: ")]
