@@ -5,6 +5,7 @@ It owns no words of its own: ``differences`` has them. It must never read a file
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tuned.errors import InvalidInput
@@ -34,3 +35,12 @@ def defines(content: bytes, file: str, definition: str) -> bool:
     except (InvalidInput, ValueError):
         return False
     return are_replaceable(found)
+
+
+def name_in(definition: str) -> str | None:
+    """The name of the experiment in a definition; None if it cannot be read."""
+    try:
+        name: str = json.loads(definition)["name"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return name

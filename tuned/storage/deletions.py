@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optuna.storages._rdb import models
 from sqlalchemy import Connection, Row, Table, delete, exists, func, insert, select
 
 from tuned.errors import Conflict, NotFound
@@ -18,11 +17,13 @@ from tuned.storage.tables.schema import (
     studies,
     study_directions,
     study_system_attributes,
+    study_user_attributes,
     t_deleted,
     t_point,
     t_revision,
     t_study,
     t_trial,
+    trial_heartbeats,
     trial_intermediate_values,
     trial_params,
     trial_system_attributes,
@@ -42,7 +43,7 @@ _OF_TRIAL: tuple[Table, ...] = (
     trial_intermediate_values,
     trial_user_attributes,
     trial_system_attributes,
-    models.TrialHeartbeatModel.__table__,
+    trial_heartbeats,
     t_trial,
 )
 
@@ -53,7 +54,7 @@ _OF_STUDY: tuple[Table, ...] = (
     t_revision,
     t_study,
     study_directions,
-    models.StudyUserAttributeModel.__table__,
+    study_user_attributes,
     study_system_attributes,
     studies,
 )

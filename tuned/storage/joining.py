@@ -6,7 +6,6 @@ transaction. It must never change an existing trial.
 
 from __future__ import annotations
 
-import json
 import secrets
 import uuid
 from collections import defaultdict
@@ -23,6 +22,7 @@ from tuned.domain.states import PointState, StudyState
 from tuned.errors import Conflict
 from tuned.experiment.differences import ways_out
 from tuned.experiment.experiment import Experiment
+from tuned.experiment.likeness import name_in
 from tuned.storage.database import Database
 from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import (
@@ -55,16 +55,7 @@ def renamed_study(connection: Connection, name: str) -> int | None:
         .join(study_system_attributes, UID_KEPT)
         .order_by(t_study.c.study_id.desc())
     )
-    return next((row.study_id for row in found if _named(row.definition) == name), None)
-
-
-def _named(definition: str) -> str | None:
-    """The name of the experiment in a definition; None if it cannot be read."""
-    try:
-        name: str = json.loads(definition)["name"]
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return None
-    return name
+    return next((row.study_id for row in found if name_in(row.definition) == name), None)
 
 
 def find_or_make(connection: Connection, database: Database, experiment: Experiment) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.experiment.sources import MINIMAL
 from tuned.experiment.experiment import parse
-from tuned.experiment.likeness import defines, explain
+from tuned.experiment.likeness import defines, explain, name_in
 
 ACTIVE = {"exp": parse(MINIMAL.encode(), "exp.toml")}
 
@@ -33,3 +33,8 @@ def test_a_file_defines_what_it_differs_from_only_in_what_may_be_replaced() -> N
     assert not defines(b"direction = 'maximize'\n" + MINIMAL.encode(), "exp.toml", definition)
     assert not defines(b"odd = 1", "exp.toml", definition)
     assert not defines(MINIMAL.encode(), "exp.toml", "no JSON")
+
+
+def test_a_definition_that_cannot_be_read_has_no_name() -> None:
+    assert name_in(ACTIVE["exp"].definition()) == "exp"
+    assert [name_in(odd) for odd in ("{oops", "{}", "[]", "1", "[" * 100_000)] == [None] * 5

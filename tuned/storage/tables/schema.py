@@ -53,6 +53,7 @@ trial_values = _optuna_table(models.TrialValueModel)
 trial_intermediate_values = _optuna_table(models.TrialIntermediateValueModel)
 trial_user_attributes = _optuna_table(models.TrialUserAttributeModel)
 trial_system_attributes = _optuna_table(models.TrialSystemAttributeModel)
+trial_heartbeats = _optuna_table(models.TrialHeartbeatModel)
 
 metadata = MetaData()
 
