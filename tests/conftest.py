@@ -22,6 +22,8 @@ _server = pytest.StashKey[PostgresServer]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Started before the workers, so that all of them share one server; unit tests need none."""
+    # A shell may have a run in its background ignore interrupts, and all that tests start would do so too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput") or config.option.collectonly or _only_unit_tests(config):
         return
     # A run that is told to end cleans up like one that is interrupted; a killed one leaves files, no process.
