@@ -472,6 +472,7 @@ async def test_within_its_grace_a_program_ends_by_itself(launch: Launch, tmp_pat
     running = asyncio.create_task(sh(replace(launch, grace_seconds=60), script))
     await asyncio.to_thread(pid_in, file)
     await cancel(running)
+    await trial_log.all_written()
     assert "saved" in launch.log.read_text()
 
 
