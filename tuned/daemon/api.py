@@ -346,7 +346,7 @@ class Api:
         return found
 
     async def _output_folder(self, name: str) -> str:
-        uid = await self.link.call(experiments.uid, await self._study_id(name))
+        uid = await self.link.ask(experiments.uid, await self._study_id(name))
         # By the name that the trials of this host have, which another program cannot change.
         search = self._search_of(self._study_name(name))
         return study_folder(name if search is None else search.name, uid)
