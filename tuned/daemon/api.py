@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from tuned.protocol.fleet import FindingView, FixedView, HostView
     from tuned.protocol.host import DatabaseView, Status
     from tuned.protocol.trials import BestView, StoryView, TrialView
-    from tuned.search.search import Search
     from tuned.storage.link import Link
 
 
@@ -127,7 +126,7 @@ class Api:
         view = await self.link.ask(experiments.experiment, self._study_name(name))
         view["summary"] = self._localized(view["summary"])
         outputs = self.site.state.trials / await self._output_folder(name)
-        if search := self._search_of(view["summary"]["name"]):
+        if search := self.local_experiments.search_of(view["summary"]["name"]):
             view["parallel"] = search.experiment.parallel
             view["resources"] = views.resources(search.experiment.resources)
             view["file"] = str(active_path(self.settings.spool, search.file))
@@ -210,15 +209,18 @@ class Api:
         return await self._set_state(name, StudyState.OPEN)
 
     async def retry(self, name: str, cause: Cause | None) -> RetryView:
+        name = self._study_name(name)
         freed = await self.local_experiments.retry(name, cause)
         return {"freed": freed, **await self._amended(name)}
 
     async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
+        name = self._study_name(name)
         change = self.local_experiments.replace(name, content, Author(user=user, host=self.settings.host))
         return {"changes": [*await change], **await self._amended(name)}
 
     async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
-        return {"name": name, "trials": await self.local_experiments.delete(name, is_forced=is_forced)}
+        trials = await self.local_experiments.delete(self._study_name(name), is_forced=is_forced)
+        return {"name": name, "trials": trials}
 
     async def doctor(self) -> Sequence[FindingView]:
         is_member = self.fleet.claimant is not None
@@ -234,19 +236,20 @@ class Api:
         fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.claimant is not None)
         return {"fixed": fixed, "findings": list(await self.doctor())}
 
-    async def _amended(self, name: str) -> AmendedView:
-        study_id = await self._study_id(name)
+    async def _amended(self, study_name: str) -> AmendedView:
+        study_id = await self.link.ask(experiments.find, study_name)
         [summary] = await self.link.ask(experiments.summaries, [study_id])
         found = await self.link.ask(study_statuses, [study_id])
         return {
             "experiment": self._localized(summary),
             "is_full": study_id in found and found[study_id].is_full,
-            "runs_here": name in self.local_experiments.searches,
+            "runs_here": self.local_experiments.search_of(study_name) is not None,
         }
 
     async def _set_state(self, name: str, state: StudyState) -> ExperimentSummary:
-        await self.local_experiments.set_state(name, state)
-        study_id = await self._study_id(name)
+        study_name = self._study_name(name)
+        await self.local_experiments.set_state(study_name, state)
+        study_id = await self.link.ask(experiments.find, study_name)
         [summary] = await self.link.ask(experiments.summaries, [study_id])
         return self._localized(summary)
 
@@ -257,10 +260,6 @@ class Api:
         """The name that the study of an experiment has now: another program may have renamed it."""
         search = self.local_experiments.searches.get(name)
         return name if search is None else search.status.name
-
-    def _search_of(self, study_name: str) -> Search | None:
-        searches = self.local_experiments.searches.values()
-        return next((search for search in searches if search.status.name == study_name), None)
 
     async def _active_summaries(self) -> list[ExperimentSummary]:
         searches = list(self.local_experiments.searches.values())
@@ -293,7 +292,7 @@ class Api:
         """Adds the figures that only this host knows."""
         summary = summary.copy()
         faults = self._faults_of(summary["name"])
-        search = self._search_of(summary["name"])
+        search = self.local_experiments.search_of(summary["name"])
         if search is None:
             summary["note"] = "; ".join(filter(None, [summary["note"], *faults]))
             return summary
@@ -348,7 +347,7 @@ class Api:
     async def _output_folder(self, name: str) -> str:
         uid = await self.link.ask(experiments.uid, await self._study_id(name))
         # By the name that the trials of this host have, which another program cannot change.
-        search = self._search_of(self._study_name(name))
+        search = self.local_experiments.search_of(self._study_name(name))
         return study_folder(name if search is None else search.name, uid)
 
     async def _newest(self, name: str, folder: str) -> int:

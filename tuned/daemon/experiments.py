@@ -77,6 +77,10 @@ class Experiments:
     def searches(self) -> dict[str, Search]:
         return self._scheduler.searches
 
+    def search_of(self, study_name: str) -> Search | None:
+        """By the name that the study has now: another program may have renamed it."""
+        return next((search for search in self.searches.values() if search.status.name == study_name), None)
+
     @property
     def unopened(self) -> list[str]:
         """Files that wait for the database, by name."""
@@ -230,13 +234,9 @@ class Experiments:
 
         Raises NotFound, Conflict if its state does not allow it, DatabaseAway.
         """
-        search = self.searches.get(name)
-        if search is None:
-            study_id = await self._link.call(experiments.find, name)
-        else:
-            study_id = search.status.study_id
+        study_id = await self._link.call(experiments.find, name)
         await self._link.call(set_state, study_id, state)
-        if search is not None:
+        if search := self.search_of(name):
             if state is StudyState.OPEN:
                 search.resume()
             await self.check(search)
@@ -256,9 +256,9 @@ class Experiments:
 
         Returns the changes. Raises InvalidInput, NotFound, DatabaseAway, Conflict if it is another search.
         """
-        experiment = await asyncio.to_thread(parse, content, f"{name}.toml")
+        search = self.search_of(name)
+        experiment = await asyncio.to_thread(parse, content, f"{search.name if search else name}.toml")
         study_id = await self._link.call(experiments.find, name)
-        search = self.searches.get(name)
         local = [] if search is None else differences(experiment.local(), search.experiment.local())
         words = [*dict.fromkeys(f"{each.as_change} (on {author.host})" for each in local)]
         made = await self._link.call(replace_definition, study_id, experiment, author, local=words)
@@ -279,7 +279,7 @@ class Experiments:
         deleted = await self._link.call(delete_study, study_id, name, is_forced=is_forced)
         self._ended.pop(study_id, None)
         await self._deletions.look()
-        search = self.searches.get(name)
+        search = self.search_of(name)
         if search is not None and search.status.uid == deleted.uid:
             await self.check(search)
             await self._scheduler.left(search)
@@ -289,7 +289,7 @@ class Experiments:
 
     async def _go_on(self, name: str, study_id: int, content: bytes | None = None) -> None:
         """Goes on at once with a study that a person changed, if this host may; with this file, if any."""
-        if search := self.searches.get(name):
+        if search := self.search_of(name):
             search.resume()
             await self.check(search)
             return

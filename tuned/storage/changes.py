@@ -15,6 +15,7 @@ from tuned.domain.states import PointState, StudyState
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import are_replaceable, differences, explained, replaced
 from tuned.experiment.experiment import Experiment
+from tuned.experiment.likeness import name_in
 from tuned.storage import breaker
 from tuned.storage.budget import WITHIN_BUDGET
 from tuned.storage.database import Database
@@ -87,9 +88,11 @@ def replace_definition(
     """
     with database.locking(studies, study_id) as connection:
         _locked_state(connection, study_id)
-        _require_name(connection, study_id, experiment.name)
         mine = t_study.c.study_id == study_id
         theirs = connection.execute(select(t_study.c.definition, t_study.c.revision).where(mine)).one()
+        if name_in(theirs.definition) != experiment.name:
+            # SQLite may have given the study's id to another one since the id was looked up.
+            raise NotFound("the study is no longer in the database")
         found = differences(experiment.definition(), theirs.definition)
         if not are_replaceable(found):
             raise Conflict(
@@ -129,13 +132,6 @@ def _remember(
     )
     old = t_revision.c.revision <= revision - MOST_REVISIONS
     connection.execute(delete(t_revision).where(t_revision.c.study_id == study_id, old))
-
-
-def _require_name(connection: Connection, study_id: int, name: str) -> None:
-    """SQLite may have given the study's id to another one since the id was looked up."""
-    found = connection.execute(select(studies.c.study_name).where(studies.c.study_id == study_id)).scalar()
-    if found != name:
-        raise NotFound("the study is no longer in the database")
 
 
 def _locked_state(connection: Connection, study_id: int) -> StudyState:

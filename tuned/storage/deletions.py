@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, Table, delete, exists, func, insert, select
 
 from tuned.errors import Conflict, NotFound
+from tuned.experiment.likeness import name_in
 from tuned.storage.tables.functions import epoch
 from tuned.storage.tables.schema import (
     studies,
@@ -106,7 +107,9 @@ def delete_study(database: Database, study_id: int, name: str, *, is_forced: boo
                 f"cannot delete {name}: other programs have {foreign} of its {count} trials; "
                 f"to delete those too: tunectl delete --force {name}"
             )
-        buried = {"uid": ours.uid, "name": name, "definition": ours.definition}
+        # The hosts keep its files and outputs by this name, even if another program renamed the study.
+        called = name_in(ours.definition) or name
+        buried = {"uid": ours.uid, "name": called, "definition": ours.definition}
         connection.execute(insert(t_deleted).values(**buried, since=epoch()))
         theirs = select(trials.c.trial_id).where(trials.c.study_id == study_id)
         for table in _OF_TRIAL:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from sqlalchemy import update
+
 from tests.acceptance.daemon import an_experiment
 from tests.factories import linked, make_claimant
 from tests.integration.daemon.wiring import Rooms, wired
@@ -13,9 +15,11 @@ from tests.integration.storage.steps import delete_by_optuna
 from tuned.daemon.deletions import Deletions
 from tuned.daemon.experiments import Experiments
 from tuned.disk import leftovers
+from tuned.disk.layout import study_folder
 from tuned.storage.deletions import delete_study
 from tuned.storage.link import Link
 from tuned.storage.queries import experiments
+from tuned.storage.tables import schema
 
 
 @asynccontextmanager
@@ -47,6 +51,20 @@ async def test_an_experiment_that_is_deleted_here_leaves_nothing_here(
         assert (local.searches, here(rooms), rooms.files("active")) == ({}, set(), [])
         # The file in cancelled/ is another search's.
         assert (rooms.files("done"), rooms.files("cancelled")) == (["other.toml"], ["exp.toml"])
+
+
+async def test_a_renamed_study_is_deleted_with_all_that_has_its_old_name_here(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with at_work(sqlite_url, tmp_path) as (link, rooms, local):
+        with link.database.transaction() as connection:
+            connection.execute(update(schema.studies).values(study_name="theirs"))
+        await local._look_around()
+        outputs = rooms.scheduler.layout.trials / study_folder("exp", local.searches["exp"].status.uid)
+        outputs.mkdir(parents=True)
+        await local.delete("theirs", is_forced=False)
+        assert (local.searches, here(rooms), outputs.exists()) == ({}, set(), False)
+        assert (rooms.files("active"), rooms.files("done")) == ([], ["other.toml"])
 
 
 async def test_a_host_removes_what_was_deleted_on_another_one(database_url: str, tmp_path: Path) -> None:

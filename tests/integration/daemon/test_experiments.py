@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from tests.acceptance.daemon import an_experiment
@@ -23,6 +24,7 @@ from tuned.search.search import Search
 from tuned.storage.changes import Author, replace_definition
 from tuned.storage.link import Link
 from tuned.storage.studies import set_state
+from tuned.storage.tables.schema import studies
 
 
 @contextmanager
@@ -99,6 +101,19 @@ async def test_a_replacement_changes_what_this_host_runs_from_then_on(
         assert [(each.command, each.workdir) for each in found] == [(("old",), None), (("new",), "/srv")]
         assert found[1].env == {"TOKEN": "sesame"}
         assert (rooms.spool.path / "active" / "exp.toml").read_text() == text
+
+
+async def test_a_renamed_study_is_replaced_and_retried_by_a_file_of_its_old_name(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with at_work(sqlite_url, tmp_path, commanded("old")) as (local, _):
+        with local._link.database.transaction() as connection:
+            connection.execute(update(studies).values(study_name="theirs"))
+        await local._look_around()
+        changes = await local.replace("theirs", commanded("new").encode(), ANN)
+        assert changes == ('objective.command: ["new"], was ["old"]',)
+        assert local.searches["exp"].experiment.objective.command == ("new",)
+        assert await local.retry("theirs", None) == 0
 
 
 async def test_a_host_takes_up_what_was_replaced_on_another_one_and_keeps_its_own_keys(
