@@ -122,9 +122,11 @@ def _meaning(context: click.Context, option: click.Option) -> str:
 def _text(text: str) -> Iterator[str]:
     """Paragraphs, with a line for each sentence."""
     for number, paragraph in enumerate(text.split("\n\n")):
-        if number:
+        is_as_it_is = paragraph.startswith(_AS_IT_IS)
+        if number and not is_as_it_is:
+            # A display has its own space before it.
             yield ".Pp"
-        if paragraph.startswith(_AS_IT_IS):
+        if is_as_it_is:
             yield from (".Bd -literal", *map(_roff, paragraph.removeprefix(_AS_IT_IS).splitlines()), ".Ed")
         else:
             sentences = re.split(r"(?<=[.!?:;]) (?=\S)", " ".join(paragraph.split()))
