@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, select
 
 from tuned.storage.tables.schema import t_revision
+from tuned.storage.tables.typed import require_typed
 
 if TYPE_CHECKING:
     from tuned.protocol.trials import RevisionView
@@ -36,6 +37,7 @@ def utc(seconds: float) -> str:
 
 
 def _view(row: Row[Any]) -> RevisionView:
+    require_typed(row, t_revision)
     return {
         "revision": row.revision,
         "since": utc(row.since),

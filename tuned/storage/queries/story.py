@@ -35,13 +35,14 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
         select(t_study.c.definition, t_study.c.revision).where(t_study.c.study_id == study_id)
     ).one()
     facts = _facts(connection, trial_id)
-    revision = None if facts is None else facts.revision
+    # SQLite keeps any value in any column, and only a number may be told.
+    revision = None if facts is None or facts.revision is None else int(facts.revision)
     return {
         "trial": trial,
         "origin": None if facts is None else str(facts.origin),
         "sampler": str(json.loads(definition)["sampler"]["name"]),
         "revision": revision,
-        "revision_now": revision_now,
+        "revision_now": int(revision_now),
         "replacement": revisions.revision(connection, study_id, revision),
         "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
         "late_of": _late_of(facts),

@@ -10,7 +10,9 @@ import pytest
 from tests.factories import Member, join, make_experiment, opened
 from tests.poison import Poison, poisoned, poisons
 from tuned.errors import Conflict, TunedError
+from tuned.storage.changes import Author, replace_definition
 from tuned.storage.database import Database
+from tuned.storage.deletions import delete_study
 from tuned.storage.queries import experiments
 from tuned.storage.queries.readable import readable
 from tuned.storage.studies import study_statuses
@@ -18,8 +20,12 @@ from tuned.storage.tables.schema import t_study
 
 
 def two_experiments(database: Database) -> tuple[Member, Member]:
-    """The first is to be poisoned. The other one is innocent."""
+    """The first is to be poisoned, and was replaced. The other one is innocent. A third one was deleted."""
     victim = join(database, make_experiment(name="victim"))
+    longer = make_experiment("[budget]\ntrials = 5", name="victim")
+    replace_definition(database, victim.status.study_id, longer, Author(user="ann", host="h1"))
+    gone = join(database, make_experiment(name="gone"), claimant=victim.claimant)
+    delete_study(database, gone.status.study_id, "gone", is_forced=False)
     innocent = join(database, make_experiment(name="innocent"), claimant=victim.claimant)
     for member in (victim, innocent):
         member.evaluate(1, 0.5)
@@ -39,6 +45,8 @@ def test_an_odd_value_in_any_column_hides_no_other_experiment(database_url: str)
                 json.dumps(found)
                 with suppress(TunedError):
                     json.dumps(experiments.story(database, "victim", 0))
+                with suppress(TunedError):
+                    json.dumps(experiments.experiment(database, "victim"))
         assert {each["state"] for each in experiments.summaries(database, None)} == {"open"}
 
 
