@@ -2,7 +2,7 @@
 
 The event loop never waits for the database itself. A caller that gets DatabaseAway waits with ``back``. One
 task retries with backoff, and all callers go on once it succeeds. The database counts as back only after a
-call of each kind that failed has gone through, because a full disk or a lock lets others pass.
+call of each kind that failed or waited has gone through, because a full disk or a lock lets others pass.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Link:
         #: Why the database is away, and what a person can do; None while it is reachable.
         self.message: str | None = None
         self.remedy = ""
-        #: The executors or lanes of calls that failed, and of which none has gone through since.
+        #: The executors or lanes of calls that failed or waited, and of which none has gone through since.
         self._suspects: set[object] = set()
         self._is_proven = asyncio.Event()
         self._pause = FIRST_RETRY_SECONDS
@@ -192,11 +192,13 @@ class Link:
     ) -> R:
         if not self._is_there.is_set() and kind is not Lane.ASK:
             on_landed()
+            self._suspects.add(kind)
             raise DatabaseAway(self.message or "", remedy=self.remedy)
         try:
             found = await self._in_thread(executor, function, on_landed)
         except DatabaseAway as error:
-            self._lose(error, kind)
+            self._suspects.add(kind)
+            self._lose(error)
             raise
         self._suspects.discard(kind)
         if self._suspects.isdisjoint((self._beats, Lane.TELL, Lane.CLAIM)):
@@ -221,13 +223,11 @@ class Link:
         # A thread cannot be cancelled, so its call runs to its end in any case.
         return await asyncio.shield(future)
 
-    def _lose(self, error: DatabaseAway, kind: object) -> None:
+    def _lose(self, error: DatabaseAway) -> None:
         if self.message is None:
             _log.warning("database away", reason=str(error))
             self._events.publish("database-away", message=str(error))
         self.message, self.remedy = str(error), error.remedy
-        if self._is_there.is_set():
-            self._suspects.add(kind)
         self._is_proven.clear()
         self._is_there.clear()
         self._is_away.set()
@@ -267,9 +267,9 @@ class Link:
             # The threads that wait for an answer get an error, and so their callers.
             await asyncio.to_thread(self.database.cut)
             silence = f"the database does not answer: silent for {ANSWER_SECONDS:g} s"
-            self._lose(DatabaseAway(silence, remedy=faults.SERVER), self._beats)
+            self._lose(DatabaseAway(silence, remedy=faults.SERVER))
         except DatabaseAway as error:
-            self._lose(error, self._beats)
+            self._lose(error)
         except Exception:  # noqa: BLE001 (a loop's edge)
             _log.exception("the database could not be asked")
         else:
@@ -277,7 +277,7 @@ class Link:
         return False
 
     async def _lets_through(self) -> bool:
-        """Lets calls go on; False if one fails before one of each kind that failed has gone through."""
+        """Lets calls go on; False if one fails before one of each kind that failed or waited has gone through."""
         self._is_proven.clear()
         self._is_away.clear()
         self._is_there.set()

@@ -99,6 +99,22 @@ async def test_a_database_that_answers_but_refuses_again_is_away_all_the_time(sq
         assert not link.message
 
 
+async def test_the_database_is_back_only_for_all_that_waited_for_it(sqlite_url: str) -> None:
+    # The first one is not even tried.
+    tells = iter([hosts, refuse_once, hosts])
+    async with linked(sqlite_url) as link, asyncio.timeout(60):
+        with capture_logs() as logged:
+            with pytest.raises(DatabaseAway):
+                await link.beat(refuse_once)
+            for _ in range(2):
+                with pytest.raises(DatabaseAway):
+                    await link.tell(next(tells))
+                await link.back()
+                await link.beat(hosts)
+            await link.tell(next(tells))
+        assert [record["event"] for record in logged] == ["database away", "database back"]
+
+
 async def test_while_the_database_is_away_nothing_but_questions_is_tried(sqlite_url: str) -> None:
     # Nobody watches it, so that it does not come back by itself.
     link = Link(Database(sqlite_url), Events("h1"), last_retry_seconds=1.0)
