@@ -28,6 +28,7 @@ class Pair:
 
     def __init__(self, home: Path, storage: str) -> None:
         self.daemon = Daemon(home, storage=storage)
+        self.script = "sleep 0.1"
 
     def begin(self) -> None:
         self.daemon.start()
@@ -36,11 +37,23 @@ class Pair:
         for name in ("victim", "innocent"):
             self.until_more(name)
 
-    def submit(self, name: str) -> None:
+    def text(self, name: str) -> str:
         count = self.daemon.count_file(name)
-        more = 'parallel = 1\n[sampler]\nname = "random"\n'
-        text = an_experiment("sleep 0.1", high=BIG, count=count)
-        self.daemon.drop(name, more.partition("\n")[0] + "\n" + text + more.partition("\n")[2])
+        more = '[sampler]\nname = "random"\n'
+        return "parallel = 1\n" + an_experiment(self.script, high=BIG, more=more, count=count)
+
+    def submit(self, name: str) -> None:
+        self.daemon.drop(name, self.text(name))
+
+    def fill(self) -> None:
+        """Replaces the victim and deletes a third experiment, so that no table is empty."""
+        file = self.daemon.home / "victim.toml"
+        self.script = "sleep 0.10"
+        file.write_text(self.text("victim"))
+        assert self.daemon.tunectl("submit", "--replace", str(file)).returncode == 0
+        self.submit("gone")
+        self.daemon.until_in("active", "gone")
+        assert self.daemon.tunectl("delete", "--yes", "gone").returncode == 0
 
     def until_more(self, name: str) -> None:
         """Until more of its points are evaluated."""
@@ -78,6 +91,7 @@ def pair(tmp_path: Path, database_url: str) -> Iterator[Pair]:
 
 def test_an_odd_value_in_any_column_hurts_only_its_experiment(pair: Pair) -> None:
     pair.begin()
+    pair.fill()
     with closing(Database(pair.daemon.storage)) as database:
         tables = set()
         for poison in poisons(database):
