@@ -117,7 +117,10 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         as_user = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
         done = subprocess.run(
-            [*self._enter(), *as_user, *command], input=stdin, capture_output=True, text=True,
+            [*self._enter(), *as_user, *command],
+            input=stdin, capture_output=True, text=True,
+            # The journal's export form has lengths in binary beside fields of several lines.
+            errors="replace",
             check=False, timeout=COMMAND_SECONDS, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )  # fmt: skip
         if is_checked and done.returncode != 0:

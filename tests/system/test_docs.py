@@ -61,7 +61,9 @@ class Administrator:
             done = self.host.run(
                 "sh", "-c", f"cd {home} && {command}", user=user, stdin="y\n", is_checked=is_checked
             )
-            return done.stdout if done.returncode == 0 else None
+            # Just after a start, no host may have joined yet: a person looks again.
+            is_ready = done.returncode == 0 and not done.stdout.startswith("No hosts")
+            return done.stdout if is_ready else None
 
         if command in LOOKING:
             return until(
