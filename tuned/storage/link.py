@@ -277,7 +277,7 @@ class Link:
         return False
 
     async def _lets_through(self) -> bool:
-        """Lets calls go on; False if one fails before one of each kind that waits has gone through."""
+        """Lets calls go on; False if one fails before the database is found back."""
         self._is_proven.clear()
         self._is_away.clear()
         self._is_there.set()
