@@ -91,7 +91,7 @@ def _command(context: click.Context, name: str) -> Iterator[str]:
             yield from _text(_meaning(context, option))
         yield ".El"
     if command.epilog:
-        yield ".Pp"
+        # It is a display, which has its own space before it.
         yield from _text(inspect.cleandoc(command.epilog))
 
 
