@@ -1,7 +1,5 @@
 """The shape of an error."""
 
-from __future__ import annotations
-
 from typing import NotRequired, TypedDict
 
 

@@ -1,7 +1,5 @@
 """The shape of an event."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, TypedDict
 
 from tuned.protocol.fields import OPEN, Measured, Params, Time

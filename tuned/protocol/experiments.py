@@ -1,7 +1,5 @@
 """The shapes of experiments, and the answers to requests that change one."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, NotRequired, TypedDict
 
 from tuned.protocol.fields import StudyStateName, Time, TrustedOnly
@@ -68,6 +66,16 @@ class HostCounts(TypedDict):
     counts: Counts
 
 
+class ResourcesView(TypedDict):
+    """The limits of one trial; None: as much as there is, of GPUs none of its own."""
+
+    #: In bytes.
+    memory: int | None
+    cpus: float | None
+    pids: int | None
+    gpus: float | None
+
+
 class ExperimentView(TypedDict):
     """One experiment, as ``show`` shows it."""
 
@@ -91,16 +99,6 @@ class ExperimentView(TypedDict):
     revisions: list[RevisionView]
     #: This host's ``[objective] env``.
     env: NotRequired[TrustedOnly[dict[str, str]]]
-
-
-class ResourcesView(TypedDict):
-    """The limits of one trial; None: as much as there is, of GPUs none of its own."""
-
-    #: In bytes.
-    memory: int | None
-    cpus: float | None
-    pids: int | None
-    gpus: float | None
 
 
 class AmendedView(TypedDict):

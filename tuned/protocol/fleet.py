@@ -1,7 +1,5 @@
 """The shapes of the fleet: its hosts, and what the doctor finds."""
 
-from __future__ import annotations
-
 from typing import Literal, TypedDict
 
 from tuned.protocol.fields import HostStateName

@@ -1,18 +1,9 @@
 """The shape of one host: its slots, cards, database and state."""
 
-from __future__ import annotations
-
 from typing import Literal, TypedDict
 
 from tuned.protocol.experiments import ExperimentSummary
 from tuned.protocol.fields import AbsolutePath, HostStateName
-
-
-class SlotView(TypedDict):
-    """One slot of this host; ``running`` is None when it is idle."""
-
-    slot: int
-    running: RunView | None
 
 
 class RunView(TypedDict):
@@ -22,6 +13,13 @@ class RunView(TypedDict):
     seconds: float
     #: The ids of the cards that it was given.
     gpus: list[str]
+
+
+class SlotView(TypedDict):
+    """One slot of this host; ``running`` is None when it is idle."""
+
+    slot: int
+    running: RunView | None
 
 
 class GpuView(TypedDict):

@@ -1,7 +1,5 @@
 """The shapes of trials: rows of a page, one trial's story, the best ones."""
 
-from __future__ import annotations
-
 from typing import Literal, NotRequired, TypedDict
 
 from tuned.protocol.fields import Measured, Params, Time, TrialStateName, TrustedOnly
