@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from tuned.daemon.retrying import retried
 from tuned.errors import DatabaseAway
 from tuned.storage.remembered import Remembered, remembered, told_by
 from tuned.storage.settling import settle_claims
@@ -46,13 +47,11 @@ class Reconciliation:
 
     async def recall(self, host: str) -> None:
         """Before the first telling: takes up the results that the database has forgotten."""
-        while True:
-            try:
-                await self._teller.recall(await self._link.call(told_by, host))
-            except DatabaseAway:
-                await self._link.back()
-            else:
-                return
+
+        async def look() -> None:
+            await self._teller.recall(await self._link.call(told_by, host))
+
+        await retried(self._link, "recall results", look)
 
     async def run(self, interval_seconds: float) -> None:
         """Loop: look each beat, and at once when the database is back."""
