@@ -203,12 +203,12 @@ class Admission:
             self._rest(unopened, error)
 
     def _rest(self, unopened: Unopened, error: Exception) -> None:
-        last, file = unopened.fault, unopened.taken.file
-        unopened.fault = fault = fault_after(error, last)
-        if last is not None and last.reason == fault.reason:
-            _log.warning("experiment still cannot be opened", file=file, reason=fault.reason)
-        else:
+        file = unopened.taken.file
+        unopened.fault = fault = fault_after(error, unopened.fault)
+        if fault.is_new:
             _log.error("experiment cannot be opened", file=file, reason=fault.reason, exc_info=error)
+        else:
+            _log.warning("experiment still cannot be opened", file=file, reason=fault.reason)
 
     async def _reject(self, taken: Taken, problems: str) -> None:
         try:

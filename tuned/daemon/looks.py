@@ -60,6 +60,6 @@ class Looks:
             raise
         except Exception as error:  # noqa: BLE001 (a loop's edge)
             fault = self._faults[study_id] = fault_after(error, last)
-            if last is None or last.reason != fault.reason:
+            if fault.is_new:
                 _log.error("study cannot be read", study_id=study_id, reason=fault.reason, exc_info=error)
             return {}

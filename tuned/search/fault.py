@@ -30,6 +30,8 @@ class Fault:
     pause_seconds: float
     #: When it may be tried again, by the monotonic clock.
     due: float
+    #: The failure before it, if there was one, had another reason.
+    is_new: bool
 
     @property
     def is_due(self) -> bool:
@@ -39,7 +41,9 @@ class Fault:
 def fault_after(error: Exception, last: Fault | None) -> Fault:
     """The fault of this failure; ``last`` is the one that it follows."""
     pause = FIRST_PAUSE_SECONDS if last is None else min(2 * last.pause_seconds, LONGEST_PAUSE_SECONDS)
-    return Fault(reason=reason_of(error), pause_seconds=pause, due=time.monotonic() + pause)
+    reason = reason_of(error)
+    is_new = last is None or last.reason != reason
+    return Fault(reason=reason, pause_seconds=pause, due=time.monotonic() + pause, is_new=is_new)
 
 
 class Faults:
@@ -57,9 +61,9 @@ class Faults:
 
     def add(self, error: Exception) -> bool:
         """Takes note of a failure; False if the last one had the same reason."""
-        before, self._is_waiting = self.last, True
-        self.last = fault_after(error, before)
-        return before is None or before.reason != self.last.reason
+        self._is_waiting = True
+        self.last = fault_after(error, self.last)
+        return self.last.is_new
 
     def try_again(self) -> None:
         """The pause is over. The next failure makes it longer."""
