@@ -32,6 +32,7 @@ QUESTION = re.compile(r"(?:^|[.!?]\s+)((?:What|Who|Whoever)\b.*)", re.MULTILINE)
 UNTESTED = {
     "domain/result": "shapes alone: the tests of the outbox and of tells hold what becomes of them",
     "control/host": "an interface: mypy holds the daemon and tests/small_host.py to it",
+    "experiment/keys": "types alone: the tests of the tables hold what they refuse",
     "protocol": "shapes alone: mypy holds both sides to them, and tests/acceptance the socket",
 }
 

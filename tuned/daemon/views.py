@@ -11,7 +11,7 @@ from tuned.domain.states import HostState
 
 if TYPE_CHECKING:
     from tuned.daemon.scheduler import Running
-    from tuned.experiment.file import Resources
+    from tuned.experiment.resources import Resources
     from tuned.protocol.experiments import ExperimentSummary, ResourcesView
     from tuned.protocol.fields import HostStateName
     from tuned.protocol.host import SlotView

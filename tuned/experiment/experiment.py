@@ -17,8 +17,10 @@ from pydantic import BaseModel
 from tuned.config.toml import Problems, describe, load_toml, refuse_file
 from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.domain.space import Point, Space, Value, document
+from tuned.experiment.budget import Budget
 from tuned.experiment.checks import Draft, check, substitute
-from tuned.experiment.file import Budget, Dedup, File, Objective, Resources, Retry
+from tuned.experiment.file import Dedup, File, Objective, Retry
+from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import Sampler
 from tuned.experiment.scope import Scope
 

@@ -6,78 +6,41 @@ It must never check two tables against each other (``checks`` does) or read a fi
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from fractions import Fraction
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     field_validator,
-    model_validator,
 )
 
 from tuned.config.fields import (
     LARGEST_STORED,
     AbsolutePath,
-    Cards,
     Count,
     Name,
-    Size,
     Span,
-    StoredCount,
 )
-from tuned.config.locations import Choice
-from tuned.config.toml import Table, describe, refuse, refuse_keys
-from tuned.domain.resources import described, limits, parse_gpus
-from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
+from tuned.config.toml import Table, refuse
 from tuned.experiment import samplers
+from tuned.experiment.budget import Budget
+from tuned.experiment.keys import SCALAR, Array, FilledArray
+from tuned.experiment.parameters import AnyParameter, ParameterName
+from tuned.experiment.resources import Resources
 from tuned.experiment.scope import Scope
 
 T = TypeVar("T")
 
-PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: Optuna's tables hold every parameter as a float; beyond this an integer would not come back.
-_LARGEST_EXACT = 2**53
-
-#: A float of this many steps' worth of rounding error can no longer be told from its neighbours.
-_FINEST_STEP = 1e7
-
 _SPACE = "a table [space.NAME] for each parameter"
-
-
-def _fits_float(value: int) -> int:
-    if abs(value) > _LARGEST_EXACT:
-        refuse("an integer from -2**53 to 2**53 (the database holds floats)")
-    return value
-
-
-def _scalar(value: object) -> int | float | str | bool:
-    if not isinstance(value, int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
-        refuse("a string, a finite number, true or false")
-    return value
-
-
-def _distinct(choices: tuple[Any, ...]) -> tuple[Any, ...]:
-    # As Python and Optuna compare them: 1, 1.0 and true are equal.
-    seen: dict[Any, Any] = {}
-    for choice in choices:
-        if choice in seen:
-            refuse("choices that differ (1, 1.0 and true are equal)", f"{describe(choice)} twice")
-        seen[choice] = choice
-    return choices
 
 
 def _importable(value: str) -> str:
@@ -95,21 +58,10 @@ def _program(command: tuple[str, ...]) -> tuple[str, ...]:
     return command
 
 
-def _filled(array: tuple[T, ...]) -> tuple[T, ...]:
-    return array or refuse("an array that is not empty", "an empty array")
-
-
 def _variable(name: str) -> str:
     if not _VARIABLE_NAME.fullmatch(name):
         refuse("a name of letters, digits and '_', not beginning with a digit")
     return refuse("a name that does not begin with TUNED_") if name.startswith("TUNED_") else name
-
-
-def _parameter_name(name: str) -> str:
-    if not PARAMETER_NAME.fullmatch(name):
-        expected = "a name of up to 64 letters, digits and '_', not beginning with a digit"
-        refuse(expected, f"the name {describe(name)}")
-    return name
 
 
 def _some(space: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -122,20 +74,6 @@ def _tables(raw: object) -> tuple[Any, ...]:
         return tuple(raw)
     return refuse("an array of tables, written [[points]]")
 
-
-_SCALAR = {"type": ["string", "number", "boolean"]}
-
-Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_SCALAR)]
-
-Bound = Annotated[int, AfterValidator(_fits_float)]
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-#: TOML's arrays, as values that nobody can change.
-Array = Annotated[tuple[T, ...], Field(strict=False)]
-
-#: Not ``min_length``, with which pydantic also calls an array of wrong values too short.
-FilledArray = Annotated[Array[T], AfterValidator(_filled), Field(json_schema_extra={"minItems": 1})]
 
 Direction = Literal["minimize", "maximize"]
 
@@ -189,105 +127,6 @@ class Objective(Table):
         return self.metric.pattern if self.metric else None
 
 
-class IntTable(Table):
-    """An integer from low to high, both included if a step reaches them."""
-
-    type: Literal["int"] = Field(description="The kind of parameter.")
-    low: Bound = Field(title="an integer", description="The smallest value.")
-    high: Bound = Field(title="an integer", description="The largest value.")
-    step: Annotated[Bound, Field(ge=1)] = Field(default=1, description="The distance of two values.")
-    log: bool = Field(
-        default=False,
-        description="Whether small values are drawn as often as large ones: by their logarithm.",
-    )
-
-    def parameter(self, name: str) -> Parameter:
-        return IntParameter(name=name, low=self.low, high=self.high, step=self.step, log=self.log)
-
-    @model_validator(mode="after")
-    def _is_range(self) -> Self:
-        _check_range(self)
-        return self
-
-
-class FloatTable(Table):
-    """A number from low to high: continuous, or low plus multiples of step."""
-
-    type: Literal["float"] = Field(description="The kind of parameter.")
-    low: Finite = Field(title="a number", description="The smallest value.")
-    high: Finite = Field(title="a number", description="The largest value.")
-    step: Annotated[Finite, Field(gt=0)] | None = Field(
-        default=None, description="The distance of two values, exact in decimal. Default: continuous."
-    )
-    log: bool = Field(
-        default=False,
-        description="Whether small values are drawn as often as large ones: by their logarithm.",
-    )
-
-    def parameter(self, name: str) -> Parameter:
-        return FloatParameter(name=name, low=self.low, high=self.high, step=self.step, log=self.log)
-
-    @model_validator(mode="after")
-    def _is_range(self) -> Self:
-        _check_range(self)
-        return self
-
-
-class CategoricalTable(Table):
-    """One of some choices."""
-
-    type: Literal["categorical"] = Field(description="The kind of parameter.")
-    choices: Annotated[FilledArray[Scalar], AfterValidator(_distinct)] = Field(
-        title="an array of strings, numbers or booleans", description="The values."
-    )
-
-    def parameter(self, name: str) -> Parameter:
-        return CategoricalParameter(name=name, choices=self.choices)
-
-
-def _check_range(table: IntTable | FloatTable) -> None:
-    problems = {}
-    if table.low > table.high:
-        problems["low"] = f"at most high ({describe(table.high)})"
-    elif not math.isfinite(table.high - table.low):
-        problems["high"] = "a range that a float can hold"
-    if table.log and table.low <= 0:
-        problems["low"] = "more than 0, because log = true"
-    if table.log and table.step not in (None, 1 if isinstance(table, IntTable) else None):
-        problems["step"] = "no step, because log = true"
-    elif isinstance(table, FloatTable) and table.step is not None:
-        finest = math.ulp(max(abs(table.low), abs(table.high))) * _FINEST_STEP
-        if table.step < finest:
-            problems["step"] = f"at least {finest:.1g}, for floats of this size"
-    if problems:
-        refuse_keys(table, problems)
-
-
-_AnyParameter = Annotated[
-    Annotated[IntTable, Tag("int")]
-    | Annotated[FloatTable, Tag("float")]
-    | Annotated[CategoricalTable, Tag("categorical")],
-    Discriminator(Choice(key="type").of),
-]
-
-
-class Budget(Table):
-    """The end of the experiment, over the whole fleet."""
-
-    trials: StoredCount | None = Field(
-        default=None,
-        description="So many trials: evaluated, reused, skipped and failed ones count, aborted and lost "
-        "ones and crashes before the first value do not.",
-    )
-    evaluations: StoredCount | None = Field(
-        default=None, description="So many processes that ended by themselves, each retry counted."
-    )
-    time: Span | None = Field(
-        default=None,
-        description='Nothing starts later than this after the first claim, as "8h"; a number is seconds.',
-    )
-
-
 class Dedup(Table):
     """The use of a drawn point that was evaluated already, or is being evaluated."""
 
@@ -313,44 +152,6 @@ class Retry(Table):
     )
 
 
-class Resources(Table):
-    """Limits of each trial."""
-
-    memory: Size | None = Field(
-        default=None,
-        description='At most so much memory: bytes, or a number with K, M, G or T in powers of 1024, as "4G" '
-        'or "1.5G"; from 1M. Swap is not used beside it. Default: no limit.',
-    )
-    cpus: Annotated[float, Field(ge=0.01, le=100_000)] | None = Field(
-        default=None, description="At most so many CPUs' time; 0.5 is half of one. Default: no limit."
-    )
-    pids: Annotated[int, Field(ge=1, le=2**22)] | None = Field(
-        default=None, description="At most so many processes and threads at once. Default: no limit."
-    )
-    gpus: Cards | None = Field(
-        default=None,
-        description="A whole number of GPUs for each trial alone, or a part of one: with 0.5 two trials "
-        "share a card. They are named in CUDA_VISIBLE_DEVICES. Default: none, and the environment is left "
-        "as it is.",
-    )
-
-    @property
-    def cards(self) -> Fraction | None:
-        """The GPUs, exactly: whole cards, or the part of one card. None if a trial gets none of its own."""
-        return None if self.gpus is None else parse_gpus(self.gpus)
-
-    @property
-    def limits(self) -> Mapping[str, str]:
-        """The limits that are set, by the key of the file, as a person would write them."""
-        return limits(memory=self.memory, cpus=self.cpus, pids=self.pids)
-
-    def __str__(self) -> str:
-        return described(memory=self.memory, cpus=self.cpus, pids=self.pids, gpus=self.gpus)
-
-
-UNLIMITED = Resources()
-
-
 class File(Table):
     """An experiment of tuned: a hyperparameter search."""
 
@@ -371,7 +172,7 @@ class File(Table):
     )
     objective: Objective = Field(title="a table [objective] with a command")
     space: Annotated[
-        Mapping[Annotated[str, AfterValidator(_parameter_name)], _AnyParameter],
+        Mapping[ParameterName, AnyParameter],
         AfterValidator(_some),
         Scope.SEARCH,
     ] = Field(title=_SPACE, description="The parameters, by name.")
@@ -383,7 +184,7 @@ class File(Table):
     points: Annotated[
         tuple[Mapping[str, Any], ...],
         BeforeValidator(_tables),
-        WithJsonSchema({"type": "array", "items": {"type": "object", "additionalProperties": _SCALAR}}),
+        WithJsonSchema({"type": "array", "items": {"type": "object", "additionalProperties": SCALAR}}),
         Scope.SEARCH,
     ] = Field(default=(), description="Points that are evaluated first: a value for every parameter.")
 

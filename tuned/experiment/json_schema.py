@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from tuned.config.schema import TomlSchema
-from tuned.experiment.file import PARAMETER_NAME, File
+from tuned.experiment.file import File
+from tuned.experiment.parameters import PARAMETER_NAME
 
 
 def json_schema() -> dict[str, Any]:

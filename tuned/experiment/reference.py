@@ -18,7 +18,10 @@ from pydantic.fields import FieldInfo
 
 from tuned.config.schema import TomlSchema, words
 from tuned.config.settings import Settings, describe_value, setting_keys, setting_types
-from tuned.experiment import file as tables
+from tuned.experiment import parameters
+from tuned.experiment.budget import Budget
+from tuned.experiment.file import Dedup, File, Objective, Retry
+from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import SAMPLERS, Sampler
 from tuned.experiment.scope import Scope
 
@@ -56,22 +59,22 @@ class Entry:
 
 #: The tables of the experiment file by the names of their blocks.
 _TABLES: Mapping[str, type[BaseModel]] = {
-    "top": tables.File,
-    "objective": tables.Objective,
-    "int": tables.IntTable,
-    "float": tables.FloatTable,
-    "categorical": tables.CategoricalTable,
+    "top": File,
+    "objective": Objective,
+    "int": parameters.IntTable,
+    "float": parameters.FloatTable,
+    "categorical": parameters.CategoricalTable,
     "sampler": Sampler,
-    "budget": tables.Budget,
-    "dedup": tables.Dedup,
-    "retry": tables.Retry,
-    "resources": tables.Resources,
+    "budget": Budget,
+    "dedup": Dedup,
+    "retry": Retry,
+    "resources": Resources,
 }
 
 
 def table_entries(name: str) -> list[Entry]:
     """The keys of one table of the experiment file."""
-    is_local = name == "resources" and Scope.HOST in tables.File.model_fields[name].metadata
+    is_local = name == "resources" and Scope.HOST in File.model_fields[name].metadata
     return list(_entries(_TABLES[name], is_local=is_local))
 
 
@@ -114,12 +117,12 @@ def _entries(model: type[BaseModel], *, is_local: bool = False) -> Iterator[Entr
     schema = model.model_json_schema(schema_generator=TomlSchema)["properties"]
     for name, field in model.model_fields.items():
         inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_model(kind)]
-        if inner and model is not tables.File:
+        if inner and model is not File:
             # A table within a table: no key of it must be given, for it may be left out itself.
             yield from (
                 replace(entry, key=f"{name}.{entry.key}", is_required=False) for entry in _entries(inner[0])
             )
-        elif model is not tables.File or _is_plain(schema[name]):
+        elif model is not File or _is_plain(schema[name]):
             yield _entry(name, field, schema[name], is_local=is_local)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from tuned.experiment.file import Resources
+    from tuned.experiment.resources import Resources
 
 _log: FilteringBoundLogger = structlog.get_logger()
 

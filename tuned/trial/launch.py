@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tuned.config import gpus
 from tuned.config.toml import printable
 from tuned.experiment.experiment import Experiment, text
-from tuned.experiment.file import UNLIMITED, Resources
+from tuned.experiment.resources import UNLIMITED, Resources
 from tuned.trial.tree import Tree
 
 if TYPE_CHECKING:

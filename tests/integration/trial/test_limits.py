@@ -16,7 +16,7 @@ from tuned.disk.state import StateDirectory
 from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.domain.ending import Cause, Ending
 from tuned.experiment.experiment import parse
-from tuned.experiment.file import Resources
+from tuned.experiment.resources import Resources
 from tuned.trial import cgroup
 from tuned.trial.cgroup import Cgroup, Root
 from tuned.trial.evaluation import Evaluation, Site, evaluate

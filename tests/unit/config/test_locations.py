@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tuned.config.locations import locate
-from tuned.experiment.file import File, FloatTable, Metric, Objective
+from tuned.experiment.file import File, Metric, Objective
+from tuned.experiment.parameters import FloatTable
 from tuned.experiment.samplers import CHOICE, SAMPLERS, Tpe
 
 

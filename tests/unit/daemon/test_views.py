@@ -6,7 +6,7 @@ import pytest
 
 from tuned.daemon import views
 from tuned.domain.states import HostState
-from tuned.experiment.file import UNLIMITED, Resources
+from tuned.experiment.resources import UNLIMITED, Resources
 from tuned.storage.hosts import HostInfo, HostRow
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.factories import MIXED
 from tuned.experiment.experiment import Experiment, parse
-from tuned.experiment.file import UNLIMITED
+from tuned.experiment.resources import UNLIMITED
 from tuned.trial import launch as launch_module
 from tuned.trial.launch import Launch, command, launch_problem
 

@@ -1,0 +1,31 @@
+"""The table [budget]."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.experiment.sources import told, with_parts
+
+_SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'
+
+_REFUSED = {
+    "trials": (with_parts(budget="[budget]\ntrials = 0"), "budget.trials: found 0, expected at least 1"),
+    "evaluations": (
+        with_parts(budget="[budget]\nevaluations = 1.5"),
+        "budget.evaluations: found 1.5, expected an integer",
+    ),
+    "more trials than a column holds": (
+        with_parts(budget="[budget]\ntrials = 9_999_999_999"),
+        "budget.trials: found 9999999999, expected at most 2147483647",
+    ),
+    "more evaluations than a column holds": (
+        with_parts(budget="[budget]\nevaluations = 2147483648"),
+        "budget.evaluations: found 2147483648, expected at most 2147483647",
+    ),
+    "time": (with_parts(budget='[budget]\ntime = "-1h"'), f'budget.time: found "-1h", expected {_SPAN}'),
+}
+
+
+@pytest.mark.parametrize(("source", "line"), _REFUSED.values(), ids=_REFUSED)
+def test_a_mistake_is_told_in_one_line(source: str, line: str) -> None:
+    assert told(source) == [f"x.toml: {line}"]
