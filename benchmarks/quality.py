@@ -30,7 +30,7 @@ from tuned.events import Events
 from tuned.search.search import Search
 from tuned.storage.encoding import Encoding
 from tuned.storage.link import Link
-from tuned.storage.tells import tell
+from tuned.storage.trials.tells import tell
 
 SEEDS = 24
 #: That share the seeds; a search has nothing to do with it.

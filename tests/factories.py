@@ -30,7 +30,6 @@ from tuned.events import Events
 from tuned.experiment.experiment import Experiment, parse
 from tuned.search.sampling import PointSource
 from tuned.storage import hosts
-from tuned.storage.claims import Claims
 from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
 from tuned.storage.history import History
@@ -45,7 +44,8 @@ from tuned.storage.tables.schema import (
     trial_values,
     trials,
 )
-from tuned.storage.tells import tell
+from tuned.storage.trials.claims import Claims
+from tuned.storage.trials.tells import tell
 
 T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]

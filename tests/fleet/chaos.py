@@ -30,7 +30,7 @@ from tests.fleet.verdict import Budget, Study, Verdict
 from tests.fleet.wire import Wire, wired_to
 from tests.postgres import PostgresServer, StopMode
 from tests.waiting import until
-from tuned.storage.settling import MOST_LOSSES
+from tuned.storage.trials.settling import MOST_LOSSES
 
 #: The directory of the hosts of ``make chaos``.
 HOME = Path(".chaos").resolve()

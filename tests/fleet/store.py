@@ -23,11 +23,11 @@ from tuned.domain.states import POINT_TRANSITIONS, PointState
 from tuned.domain.walk import Walk
 from tuned.experiment.experiment import Budget, Experiment
 from tuned.storage import hosts
-from tuned.storage.claims import Claims
 from tuned.storage.database import Database
-from tuned.storage.settling import orphaned_studies, settle_claims, settle_orphans, settle_own
 from tuned.storage.studies import close_if_over, study_statuses
-from tuned.storage.tells import Receipt, tell
+from tuned.storage.trials.claims import Claims
+from tuned.storage.trials.settling import orphaned_studies, settle_claims, settle_orphans, settle_own
+from tuned.storage.trials.tells import Receipt, tell
 
 CRASH = Failure(cause=Cause.EXIT, message="exit status 1")
 

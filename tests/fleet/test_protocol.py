@@ -19,10 +19,10 @@ from tests.fleet.program import Program
 from tests.fleet.steps import ALL_KINDS, KINDS, Rules
 from tests.fleet.store import Violation
 from tuned.daemon.failure_detector import FailureDetector
-from tuned.storage import budget, settling, tells
-from tuned.storage.claims import Claims
 from tuned.storage.hosts import HostRow
 from tuned.storage.tables.schema import t_trial, trials
+from tuned.storage.trials import budget, settling, tells
+from tuned.storage.trials.claims import Claims
 
 #: They compute for half a minute; on a machine that does much else, for minutes.
 pytestmark = pytest.mark.timeout(600)

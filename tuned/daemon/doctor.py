@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from tuned.disk.checkup import check_host, close_directories
 from tuned.errors import DatabaseAway
-from tuned.storage.astray import astray_points, forget_astray
 from tuned.storage.connection import faults
 from tuned.storage.hosts import HostInfo, HostRow, held, hosts
 from tuned.storage.queries.experiments import paused
-from tuned.storage.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
+from tuned.storage.trials.astray import astray_points, forget_astray
+from tuned.storage.trials.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

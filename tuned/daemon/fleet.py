@@ -18,7 +18,7 @@ from tuned.daemon.retrying import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, retri
 from tuned.domain.claim import Claimant
 from tuned.errors import Conflict, DatabaseAway
 from tuned.storage.hosts import HostInfo, HostRow, beat, hosts, leave, mark_dead, register
-from tuned.storage.settling import orphaned_studies, settle_orphans
+from tuned.storage.trials.settling import orphaned_studies, settle_orphans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,8 +16,8 @@ import structlog
 
 from tuned.daemon.retrying import retried
 from tuned.errors import DatabaseAway
-from tuned.storage.remembered import Remembered, remembered, told_by
-from tuned.storage.settling import settle_claims
+from tuned.storage.trials.remembered import Remembered, remembered, told_by
+from tuned.storage.trials.settling import settle_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable

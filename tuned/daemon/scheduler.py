@@ -27,7 +27,7 @@ from tuned.domain.states import SearchState
 from tuned.errors import DatabaseAway
 from tuned.storage.connection.faults import reason_of
 from tuned.storage.queries.facts import study_facts
-from tuned.storage.settling import give_back, settle_own
+from tuned.storage.trials.settling import give_back, settle_own
 from tuned.systemd import log
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate

@@ -21,7 +21,7 @@ from tuned.events import Events
 from tuned.storage.database import Database
 from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
-from tuned.storage.remembered import told_by
+from tuned.storage.trials.remembered import told_by
 from tuned.trial import process_table
 
 if TYPE_CHECKING:

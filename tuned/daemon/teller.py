@@ -17,7 +17,7 @@ import structlog
 from tuned.disk.outbox import decode, encode, number_of
 from tuned.domain.result import Result, TellOutcome
 from tuned.errors import DatabaseAway
-from tuned.storage.tells import Receipt, tell
+from tuned.storage.trials.tells import Receipt, tell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

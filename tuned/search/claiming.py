@@ -17,8 +17,8 @@ from tuned.errors import DatabaseAway
 from tuned.search.parked import Parked
 from tuned.search.prefetch import Prefetch
 from tuned.search.unconfirmed import Unconfirmed
-from tuned.storage.claims import Claims
-from tuned.storage.enqueued import Misfit, fail_waiting, fixed_params
+from tuned.storage.trials.claims import Claims
+from tuned.storage.trials.enqueued import Misfit, fail_waiting, fixed_params
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

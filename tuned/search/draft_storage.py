@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
-from tuned.storage.enqueued import FIXED_PARAMS
 from tuned.storage.history import History
 from tuned.storage.studies import read_system_attributes, write_system_attribute
+from tuned.storage.trials.enqueued import FIXED_PARAMS
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence

@@ -22,7 +22,7 @@ from tuned.domain.claim import Candidate, Claimant, Origin
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
 from tuned.search.draft_storage import DraftStorage
-from tuned.storage.enqueued import FIXED_PARAMS, Misfit
+from tuned.storage.trials.enqueued import FIXED_PARAMS, Misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,12 +16,12 @@ from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import are_replaceable, differences, explained, replaced
 from tuned.experiment.experiment import Experiment
 from tuned.experiment.likeness import name_in
-from tuned.storage import breaker
-from tuned.storage.budget import WITHIN_BUDGET
 from tuned.storage.database import Database
 from tuned.storage.tables.functions import affected, epoch, is_below
 from tuned.storage.tables.schema import studies, t_point, t_revision, t_study, t_trial
 from tuned.storage.tables.transitions import move_point, move_study
+from tuned.storage.trials import breaker
+from tuned.storage.trials.budget import WITHIN_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

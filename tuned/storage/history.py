@@ -25,7 +25,7 @@ from tuned.storage.tables.schema import (
     trial_values,
     trials,
 )
-from tuned.storage.trial_rows import (
+from tuned.storage.trials.trial_rows import (
     restored_attribute,
     restored_intermediate,
     restored_time,

@@ -36,7 +36,7 @@ from tuned.storage.tables.schema import (
     trial_params,
     trials,
 )
-from tuned.storage.trial_rows import restored_attribute, stored_attribute
+from tuned.storage.trials.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
     from tuned.storage.encoding import Encoding

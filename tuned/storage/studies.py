@@ -20,8 +20,6 @@ from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
-from tuned.storage import breaker
-from tuned.storage.budget import SECONDS_LEFT, WITHIN_BUDGET
 from tuned.storage.changes import free_points
 from tuned.storage.database import Database
 from tuned.storage.joining import check_compatible, find_or_make, join, renamed_study, uid_of
@@ -29,7 +27,9 @@ from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
 from tuned.storage.tables.transitions import move_study
 from tuned.storage.tables.typed import require_typed
-from tuned.storage.trial_rows import restored_attribute, stored_attribute
+from tuned.storage.trials import breaker
+from tuned.storage.trials.budget import SECONDS_LEFT, WITHIN_BUDGET
+from tuned.storage.trials.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Collection

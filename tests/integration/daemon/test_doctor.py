@@ -20,8 +20,8 @@ from tuned.events import Events
 from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.link import Link
-from tuned.storage.settling import settle_unheld, unheld_trials
 from tuned.storage.tables.schema import t_host, t_point
+from tuned.storage.trials.settling import settle_unheld, unheld_trials
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from tuned.domain.result import TellOutcome
 from tuned.domain.states import StudyState
 from tuned.events import Events
 from tuned.search.search import Search
-from tuned.storage.settling import settle_orphans
 from tuned.storage.studies import set_state
 from tuned.storage.tables.schema import trial_system_attributes, trials
+from tuned.storage.trials.settling import settle_orphans
 
 
 @asynccontextmanager

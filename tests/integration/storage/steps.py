@@ -15,9 +15,9 @@ from tuned.domain.study_status import StudyStatus
 from tuned.experiment.experiment import Experiment
 from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
-from tuned.storage.settling import settle_orphans, settle_own
 from tuned.storage.studies import open_study
 from tuned.storage.tables.schema import t_point, t_trial
+from tuned.storage.trials.settling import settle_orphans, settle_own
 
 
 def open_it(database: Database, experiment: Experiment, *, is_new: bool = True) -> StudyStatus:

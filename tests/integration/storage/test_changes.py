@@ -20,9 +20,9 @@ from tuned.storage import hosts as hosts_module
 from tuned.storage.changes import Author, Replacement, free_failed, replace_definition
 from tuned.storage.database import Database
 from tuned.storage.queries import experiments
-from tuned.storage.settling import settle_orphans
 from tuned.storage.studies import close_if_over, set_state
-from tuned.storage.tells import tell
+from tuned.storage.trials.settling import settle_orphans
+from tuned.storage.trials.tells import tell
 
 # Hosts
 

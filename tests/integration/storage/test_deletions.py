@@ -20,9 +20,9 @@ from tuned.storage.changes import Author, replace_definition
 from tuned.storage.database import Database
 from tuned.storage.deletions import NO_TOMBSTONES, Deleted, Tombstone, delete_study, tombstones
 from tuned.storage.queries import experiments
-from tuned.storage.settling import settle_own
 from tuned.storage.studies import set_state, study_statuses
 from tuned.storage.tables import schema
+from tuned.storage.trials.settling import settle_own
 
 ANN = Author(user="ann", host="h1")
 

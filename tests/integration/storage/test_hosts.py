@@ -13,8 +13,8 @@ from tuned.domain.states import HostState
 from tuned.errors import Conflict, NotFound
 from tuned.storage import hosts
 from tuned.storage.database import Database
-from tuned.storage.settling import orphaned_studies
 from tuned.storage.tables.schema import t_host
+from tuned.storage.trials.settling import orphaned_studies
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ from tuned.domain.states import STUDY_TRANSITIONS, StudyState
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.experiment import parse
 from tuned.storage.database import Database
-from tuned.storage.settling import settle_orphans
 from tuned.storage.studies import close_if_over, set_state, study_statuses
 from tuned.storage.tables.schema import studies, t_study
+from tuned.storage.trials.settling import settle_orphans
 
 ENDED = [StudyState.CANCELLED, StudyState.DONE]
 

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, selec
 
 from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.tables.schema import study_directions, trial_system_attributes, trial_values, trials
-from tuned.storage.trial_rows import INFINITY, restored_attribute
+from tuned.storage.trials.trial_rows import INFINITY, restored_attribute
 
 #: The numbers to minimize, one per objective.
 Losses = tuple[float, ...]

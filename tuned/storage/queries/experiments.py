@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Row, ScalarSelect, Select, case, func, select
 
 from tuned.domain.states import StudyState
 from tuned.errors import Conflict, NotFound, TunedError
-from tuned.storage.budget import SECONDS_LEFT
 from tuned.storage.database import Database
 from tuned.storage.queries import revisions as revisions_module
 from tuned.storage.queries import story as story_module
@@ -37,7 +36,8 @@ from tuned.storage.tables.schema import (
     t_trial,
 )
 from tuned.storage.tables.typed import require_typed
-from tuned.storage.trial_facts import DUPLICATES
+from tuned.storage.trials.budget import SECONDS_LEFT
+from tuned.storage.trials.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
     from tuned.protocol.experiments import Counts, ExperimentSummary, ExperimentView, HostCounts, SamplerView

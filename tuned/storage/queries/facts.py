@@ -14,7 +14,7 @@ from tuned.storage.queries import trials as trials_module
 from tuned.storage.queries.best import best_ids
 from tuned.storage.queries.experiments import directions_of
 from tuned.storage.tables.schema import study_user_attributes, trial_user_attributes, trials
-from tuned.storage.trial_rows import restored_attribute
+from tuned.storage.trials.trial_rows import restored_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, case, func, select
 from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState
 from tuned.experiment.experiment import defined
-from tuned.storage import trial_rows
 from tuned.storage.encoding import Encoding
 from tuned.storage.queries import revisions
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.tables.schema import t_point, t_study, t_trial, trials
+from tuned.storage.trials import trial_rows
 
 if TYPE_CHECKING:
     from tuned.protocol.trials import FailureView, PointView, StoryView

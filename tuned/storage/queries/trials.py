@@ -28,7 +28,6 @@ from sqlalchemy import (
 )
 
 from tuned.domain.claim import TrialKind
-from tuned.storage import trial_rows
 from tuned.storage.tables.schema import (
     study_directions,
     t_trial,
@@ -37,7 +36,8 @@ from tuned.storage.tables.schema import (
     trial_values,
     trials,
 )
-from tuned.storage.trial_facts import DUPLICATES
+from tuned.storage.trials import trial_rows
+from tuned.storage.trials.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
     from tuned.protocol.fields import Params, TrialStateName

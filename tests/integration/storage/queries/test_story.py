@@ -12,7 +12,7 @@ from tuned.errors import NotFound
 from tuned.protocol.trials import StoryView
 from tuned.storage.database import Database
 from tuned.storage.queries import experiments
-from tuned.storage.settling import settle_orphans
+from tuned.storage.trials.settling import settle_orphans
 
 
 def tell_story(member: Member, number: int) -> StoryView:

@@ -19,13 +19,13 @@ from tuned.domain.result import Result, TellOutcome
 from tuned.domain.space import Value
 from tuned.experiment.experiment import parse
 from tuned.storage import hosts
-from tuned.storage.claims import Claims
 from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
 from tuned.storage.queries import experiments
-from tuned.storage.settling import settle_own
 from tuned.storage.studies import open_study
-from tuned.storage.tells import tell
+from tuned.storage.trials.claims import Claims
+from tuned.storage.trials.settling import settle_own
+from tuned.storage.trials.tells import tell
 
 Direction = Literal["minimize", "maximize"]
 

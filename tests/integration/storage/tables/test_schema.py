@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from tests.factories import MIXED, Member, join, make_experiment, opened
 from tests.fleet.hosts import connect
-from tuned.storage.settling import orphaned_studies, settle_own
+from tuned.storage.trials.settling import orphaned_studies, settle_own
 
 
 @pytest.fixture

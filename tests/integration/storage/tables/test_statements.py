@@ -10,9 +10,9 @@ from sqlalchemy import bindparam, event, literal_column, select, update
 
 from tests.factories import MIXED, Member, join, make_experiment, opened, statements
 from tuned.domain.claim import Action
-from tuned.storage.settling import give_back
 from tuned.storage.tables.schema import t_meta
 from tuned.storage.tables.statements import Statement, insertion, run
+from tuned.storage.trials.settling import give_back
 
 NINE_REPORTS = {"intermediate": dict.fromkeys(range(9), 0.5)}
 

@@ -17,10 +17,10 @@ from tuned.domain.states import POINT_TRANSITIONS, STUDY_TRANSITIONS, PointState
 from tuned.errors import Conflict
 from tuned.storage.changes import Author, free_failed, replace_definition
 from tuned.storage.database import Database
-from tuned.storage.settling import give_back, settle_own
 from tuned.storage.studies import close_if_over, set_state
 from tuned.storage.tables.schema import t_point, t_study
 from tuned.storage.tables.transitions import move_point, move_study
+from tuned.storage.trials.settling import give_back, settle_own
 
 
 @pytest.fixture

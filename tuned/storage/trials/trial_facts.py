@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, update
 
 from tuned.domain.claim import TrialKind
-from tuned.storage import breaker
 from tuned.storage.tables.schema import t_trial
 from tuned.storage.tables.statements import Statement, insertion
+from tuned.storage.trials import breaker
 
 if TYPE_CHECKING:
     from tuned.domain.claim import Origin

@@ -28,12 +28,12 @@ from tuned.domain.claim import (
 )
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import astray, trial_facts, trial_rows
-from tuned.storage.budget import Allowance, charge, charge_again, charge_retry
 from tuned.storage.database import Database
 from tuned.storage.tables import statements
 from tuned.storage.tables.schema import studies, t_point, t_study, t_trial, trials
 from tuned.storage.tables.transitions import move_point
+from tuned.storage.trials import astray, trial_facts, trial_rows
+from tuned.storage.trials.budget import Allowance, charge, charge_again, charge_retry
 
 if TYPE_CHECKING:
     from tuned.domain.space import Point

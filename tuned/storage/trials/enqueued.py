@@ -11,9 +11,9 @@ from sqlalchemy import select, update
 from tuned.domain.claim import Origin, TrialKind
 from tuned.domain.ending import Cause, Failure
 from tuned.errors import NotFound
-from tuned.storage import trial_facts, trial_rows
 from tuned.storage.tables import statements
 from tuned.storage.tables.schema import t_study, trial_system_attributes, trials
+from tuned.storage.trials import trial_facts, trial_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 from tests.factories import CRASH, Member, at_once, join, kill, make_experiment, plain_optuna, statements
 from tuned.protocol.experiments import Counts
 from tuned.storage.database import Database
-from tuned.storage.enqueued import fail_waiting
 from tuned.storage.queries import experiments
-from tuned.storage.settling import give_back, settle_orphans
 from tuned.storage.tables.schema import t_trial
+from tuned.storage.trials.enqueued import fail_waiting
+from tuned.storage.trials.settling import give_back, settle_orphans
 
 SKIP = '[dedup]\non_running = "skip"'
 

@@ -38,9 +38,9 @@ from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState, StudyState
 from tuned.storage.changes import free_failed
 from tuned.storage.database import Database
-from tuned.storage.settling import MOST_LOSSES, settle_orphans
 from tuned.storage.studies import close_if_over, set_state
-from tuned.storage.tells import tell
+from tuned.storage.trials.settling import MOST_LOSSES, settle_orphans
+from tuned.storage.trials.tells import tell
 
 
 @pytest.fixture

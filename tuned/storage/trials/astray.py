@@ -13,9 +13,9 @@ from sqlalchemy import Connection, exists, select, update
 
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import trial_rows
 from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import studies, t_point, t_study, trials
+from tuned.storage.trials import trial_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

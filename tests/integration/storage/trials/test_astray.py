@@ -10,10 +10,10 @@ from tests.factories import Member, join, line, make_experiment, plain_optuna
 from tests.integration.storage.steps import abort, charged, lose, walk
 from tuned.domain.claim import Claimed, Idle, Origin
 from tuned.domain.result import TellOutcome
-from tuned.storage.astray import astray_points, forget_astray
 from tuned.storage.database import Database
 from tuned.storage.studies import close_if_over
 from tuned.storage.tables.schema import trial_params, trial_values
+from tuned.storage.trials.astray import astray_points, forget_astray
 
 
 @pytest.fixture

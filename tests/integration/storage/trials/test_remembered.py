@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.factories import join, make_experiment
 from tests.forgetting import forgotten
 from tuned.storage.database import Database
-from tuned.storage.remembered import remembered, told_by
-from tuned.storage.tells import Receipt, tell
+from tuned.storage.trials.remembered import remembered, told_by
+from tuned.storage.trials.tells import Receipt, tell
 
 
 def test_a_host_is_remembered_with_what_it_holds_itself(database: Database) -> None:

@@ -12,11 +12,11 @@ from tuned.domain.claim import Closed
 from tuned.domain.ending import NAN, Cause, Ending, Failure
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState, StudyState
-from tuned.storage.breaker import MOST_ALIKE
 from tuned.storage.changes import Author, free_failed, replace_definition
 from tuned.storage.database import Database
 from tuned.storage.studies import set_state
-from tuned.storage.tells import tell
+from tuned.storage.trials.breaker import MOST_ALIKE
+from tuned.storage.trials.tells import tell
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from tests.integration.storage.steps import numbers, walk
 from tuned.domain.claim import Claimed, Closed, Idle
 from tuned.domain.states import StudyState
 from tuned.storage.database import Database
-from tuned.storage.settling import settle_orphans, settle_own
 from tuned.storage.studies import close_if_over, set_state
 from tuned.storage.tables.schema import t_study
+from tuned.storage.trials.settling import settle_orphans, settle_own
 
 
 def lose(member: Member, claimed: Claimed) -> None:

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Row, case, exists, select, update
 from tuned.domain.ending import Cause, Failure
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import astray, trial_facts, trial_rows
 from tuned.storage.tables import statements
 from tuned.storage.tables.schema import studies, t_host, t_point, t_study, t_trial, trials
 from tuned.storage.tables.transitions import move_point
+from tuned.storage.trials import astray, trial_facts, trial_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -18,7 +18,6 @@ from tuned.domain.ending import Ending, EndState
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
-from tuned.storage import breaker, trial_facts, trial_rows
 from tuned.storage.tables import statements
 from tuned.storage.tables.functions import affected, is_below
 from tuned.storage.tables.schema import (
@@ -33,6 +32,7 @@ from tuned.storage.tables.schema import (
     trials,
 )
 from tuned.storage.tables.transitions import move_point
+from tuned.storage.trials import breaker, trial_facts, trial_rows
 
 if TYPE_CHECKING:
     from tuned.storage.database import Database

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, upda
 from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState, StudyState
 from tuned.errors import NotFound
-from tuned.storage import trial_rows
 from tuned.storage.tables.functions import affected, epoch, is_below
 from tuned.storage.tables.schema import t_host, t_point, t_study, t_trial, trials
+from tuned.storage.trials import trial_rows
 
 if TYPE_CHECKING:
     from tuned.storage.database import Database

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tuned.storage import trial_rows
+from tuned.storage.trials import trial_rows
 
 OTHERS = sorted(
     path

@@ -21,7 +21,7 @@ from tuned.domain.claim import Action
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState
 from tuned.storage.database import Database
-from tuned.storage.settling import MOST_LOSSES, give_back, orphaned_studies, settle_orphans
+from tuned.storage.trials.settling import MOST_LOSSES, give_back, orphaned_studies, settle_orphans
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from tests.factories import Member, join, make_experiment, plain_optuna
 from tests.integration.storage.steps import delete_by_optuna
 from tuned.storage.database import Database
-from tuned.storage.enqueued import fail_waiting, fixed_params
+from tuned.storage.trials.enqueued import fail_waiting, fixed_params
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tuned.domain.claim import (
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState
 from tuned.storage.database import Database
-from tuned.storage.settling import settle_own
+from tuned.storage.trials.settling import settle_own
 
 # One point, one claim
 
