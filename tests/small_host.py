@@ -27,6 +27,7 @@ from tuned.protocol.experiments import (
 from tuned.protocol.fields import HostStateName, Params, StudyStateName, TrialStateName
 from tuned.protocol.fleet import FindingView, FixedView, HostView
 from tuned.protocol.host import Status
+from tuned.protocol.tables import ExportedTrial, ExportView, ImportedView
 from tuned.protocol.trials import BestView, RevisionView, StoryView, TrialView
 
 
@@ -80,6 +81,18 @@ def a_trial(number: int, **changes: object) -> TrialView:
     )
     trial.update(changes)  # type: ignore[typeddict-item]
     return trial
+
+
+def a_row(trial: TrialView) -> ExportedTrial:
+    return ExportedTrial(
+        number=trial["number"],
+        state=trial["state"],
+        values=trial["values"],
+        started=trial["started"],
+        ended=trial["ended"],
+        params=trial["params"],
+        user_attrs={"note": '"sesame"'},
+    )
 
 
 def a_host(name: str = "alpha", **changes: object) -> HostView:
@@ -207,6 +220,7 @@ class SmallHost:
         #: Whether the experiment was deleted, and by force.
         self.deleted: bool | None = None
         self.findings: list[FindingView] = []
+        self.imported = b""
 
     async def reach_database(self, seconds: float) -> None:
         if self.is_away:
@@ -322,6 +336,18 @@ class SmallHost:
         self.replacement, self.replaced_by = content, user
         changes = ["budget.trials: 100, was 50"]
         return {"experiment": self.summary, "is_full": False, "runs_here": True, "changes": changes}
+
+    async def export(self, name: str, *, after: int, limit: int) -> ExportView:
+        self._require(name)
+        page = [a_row(t) for t in self.all_trials if t["number"] > after][:limit]
+        following = page[-1]["number"] if len(page) == limit else None
+        return {"directions": ["maximize"], "trials": page, "after": following}
+
+    async def import_rows(self, name: str, rows: bytes) -> ImportedView:
+        self._require(name)
+        self.imported = rows
+        lines = len(rows.splitlines())
+        return {"imported": lines - 1, "known": 0, "unfit": [{"row": lines - 1, "reason": "no lr"}]}
 
     async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
         self._require(name)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tuned.protocol.fields import HostStateName, TrialStateName
     from tuned.protocol.fleet import FindingView, FixedView, HostView
     from tuned.protocol.host import Status
+    from tuned.protocol.tables import ExportView, ImportedView
     from tuned.protocol.trials import BestView, StoryView, TrialView
 
 
@@ -102,6 +103,12 @@ class Host(Protocol):
 
     async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
         """Another definition, from a whole file. Raises InvalidInput, NotFound, Conflict, DatabaseAway."""
+
+    async def export(self, name: str, *, after: int, limit: int) -> ExportView:
+        """The oldest ``limit`` trials whose number is above ``after``, of any study. Raises NotFound."""
+
+    async def import_rows(self, name: str, rows: bytes) -> ImportedView:
+        """Takes rows of a table in, as lines of JSON. Raises InvalidInput, NotFound, DatabaseAway."""
 
     async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
         """Raises NotFound, DatabaseAway, Conflict if other programs have trials in it."""

@@ -23,6 +23,7 @@ from tuned.control.answers import EventLines, Output, Text, json_line, json_resp
 from tuned.control.connection import connection_of, stream
 from tuned.control.middlewares import IS_TRUSTED, trust
 from tuned.control.peers import Access, Owner
+from tuned.control.server import read_large_body
 from tuned.disk.users import user_name
 from tuned.domain.names import NAME
 from tuned.errors import DatabaseAway, InvalidInput, Problem
@@ -44,6 +45,10 @@ _log: FilteringBoundLogger = structlog.get_logger()
 _NAMES = {"{name}": f"{{name:{NAME.pattern}}}", "{number}": "{number:[0-9]{1,9}}"}
 
 
+#: A large body comes from a program on this host, which has it whole.
+_LARGE_BODY_SECONDS = 60.0
+
+
 #: In the request: the names in its path, with their values.
 _PARTS = web.RequestKey("_PARTS", Mapping[str, str])
 
@@ -57,6 +62,8 @@ class Call:
     #: From the path; empty if the route has none.
     name: str = ""
     trial: int = 0
+    #: Of a route that takes a large one.
+    body: bytes = b""
 
     @property
     def user(self) -> str:
@@ -90,6 +97,8 @@ class Route:
     options: frozenset[str] = frozenset()
     #: Whether a change needs the database.
     asks_database: bool = True
+    #: How large a body may be beyond the bound of all requests.
+    body_bytes: int = 0
 
 
 def dispatching(table: Sequence[Route], host: Host, owner: Owner) -> Handler:
@@ -107,6 +116,12 @@ def dispatching(table: Sequence[Route], host: Host, owner: Owner) -> Handler:
     return dispatch
 
 
+def reads_later(table: Sequence[Route]) -> Callable[[str], bool]:
+    """Says of which path a route reads the body, after it has found the peer trusted."""
+    ends = {route.path.rpartition("/")[2] for route in table if route.body_bytes}
+    return lambda path: path.rpartition("/")[2] in ends
+
+
 def _handler(route: Route, host: Host, owner: Owner) -> Handler:
     redact = _redaction(route)
 
@@ -118,13 +133,20 @@ def _handler(route: Route, host: Host, owner: Owner) -> Handler:
             _log.info("request accepted", path=request.path, user=user, uid=peer.uid, pid=peer.pid)
         parts = request[_PARTS]
         name, number = parts.get("name", ""), int(parts.get("number", 0))
-        found = await _found(route, Call(host=host, request=request, name=name, trial=number))
+        body = await _large_body(route, request)
+        found = await _found(route, Call(host=host, request=request, name=name, trial=number, body=body))
         return await _respond(request, found, redaction.unchanged if request[IS_TRUSTED] else redact)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         return await trust(request, answer, access=route.access, owner=owner)
 
     return handle
+
+
+async def _large_body(route: Route, request: web.Request) -> bytes:
+    if not route.body_bytes:
+        return b""
+    return await read_large_body(request, route.body_bytes, _LARGE_BODY_SECONDS)
 
 
 async def _found(route: Route, call: Call) -> object:

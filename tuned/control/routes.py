@@ -16,7 +16,7 @@ from tuned.control import metrics, server
 from tuned.control.answers import EventLines, Output, Text
 from tuned.control.host import Host
 from tuned.control.peers import Access, Owner
-from tuned.control.router import Call, Route, bad_option, dispatching
+from tuned.control.router import Call, Route, bad_option, dispatching, reads_later
 from tuned.control.server import Limits
 from tuned.domain.ending import Cause
 from tuned.protocol.events import Event
@@ -31,7 +31,8 @@ from tuned.protocol.experiments import (
 from tuned.protocol.fields import TRIAL_STATES
 from tuned.protocol.fleet import DoctorView, FixedView, HostsView
 from tuned.protocol.host import StateView, Status
-from tuned.protocol.limits import MOST_TRIALS_PER_PAGE, TRIALS_PER_PAGE
+from tuned.protocol.limits import MOST_IMPORTED_BYTES, MOST_TRIALS_PER_PAGE, TRIALS_PER_PAGE
+from tuned.protocol.tables import ExportView, ImportedView
 from tuned.protocol.trials import BestsView, StoryView, TrialsView
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ async def serve(
     Raises Conflict if another daemon answers there, InvalidInput if nobody can listen there.
     """
     answer = dispatching(ROUTES, host, Owner.of_this_process())
-    async with server.serving(answer, path, mode=mode, limits=limits or Limits()):
+    later = reads_later(ROUTES)
+    async with server.serving(answer, path, mode=mode, limits=limits or Limits(), reads_later=later):
         try:
             yield
         finally:
@@ -173,6 +175,16 @@ async def _replace(call: Call) -> ReplacedView:
     return await _done(call.host.replace(call.name, await call.request.read(), call.user))
 
 
+async def _export(call: Call) -> ExportView:
+    after = call.number("after", 0, _HIGHEST_NUMBER)
+    limit = call.number("limit", 1, MOST_TRIALS_PER_PAGE) or MOST_TRIALS_PER_PAGE
+    return await call.host.export(call.name, after=-1 if after is None else after, limit=limit)
+
+
+async def _import(call: Call) -> ImportedView:
+    return await _done(call.host.import_rows(call.name, call.body))
+
+
 async def _delete(call: Call) -> DeletedView:
     return await _done(call.host.delete(call.name, is_forced=call.number("force", 0, 1) == 1))
 
@@ -192,6 +204,7 @@ ROUTES = (
     ),
     Route("GET", "/v1/experiments/{name}/trials/{number}", Access.ANYONE, _story),
     Route("GET", "/v1/experiments/{name}/best", Access.ANYONE, _best, frozenset({"limit"})),
+    Route("GET", "/v1/experiments/{name}/export", Access.ANYONE, _export, frozenset({"after", "limit"})),
     Route("GET", "/v1/experiments/{name}/logs", Access.TRUSTED, _logs, frozenset({"trial", "follow"})),
     Route("GET", "/metrics", Access.ANYONE, _metrics),
     Route("GET", "/v1/doctor", Access.ANYONE, _doctor),
@@ -204,6 +217,7 @@ ROUTES = (
     Route("POST", "/v1/experiments/{name}/resume", Access.TRUSTED, _resume),
     Route("POST", "/v1/experiments/{name}/retry", Access.TRUSTED, _retry, frozenset({"cause"})),
     Route("POST", "/v1/experiments/{name}/replace", Access.TRUSTED, _replace),
+    Route("POST", "/v1/experiments/{name}/import", Access.TRUSTED, _import, body_bytes=MOST_IMPORTED_BYTES),
     Route("POST", "/v1/experiments/{name}/delete", Access.TRUSTED, _delete, frozenset({"force"})),
 )
 

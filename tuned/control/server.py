@@ -21,7 +21,7 @@ from tuned.control.peers import ConnectionBound
 from tuned.errors import TunedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tuned.control.middlewares import Handler
@@ -50,11 +50,17 @@ class TooSlow(TunedError):
 
 
 @contextlib.asynccontextmanager
-async def serving(answer: Handler, path: Path, *, mode: int, limits: Limits) -> AsyncIterator[None]:
-    """Answers on the socket at ``path``. Raises Conflict or InvalidInput if it cannot listen there."""
+async def serving(
+    answer: Handler, path: Path, *, mode: int, limits: Limits, reads_later: Callable[[str], bool]
+) -> AsyncIterator[None]:
+    """Answers on the socket at ``path``. Raises Conflict or InvalidInput if it cannot listen there.
+
+    ``reads_later`` says of which path the handler itself reads the body.
+    """
 
     async def answer_whole(request: web.Request) -> web.StreamResponse:
-        await _read_body(request, limits)
+        if not reads_later(request.path):
+            await _read_body(request, limits)
         return await answer(request)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -87,14 +93,35 @@ async def serving(answer: Handler, path: Path, *, mode: int, limits: Limits) -> 
 
 async def _read_body(request: web.Request, limits: Limits) -> None:
     """Up to the limit, whether or not the route has a use for it; the request keeps it."""
+    with _reading(limits.request_seconds):
+        try:
+            async with asyncio.timeout(limits.request_seconds):
+                await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise _too_large(limits.body_bytes) from None
+
+
+async def read_large_body(request: web.Request, most_bytes: int, seconds: float) -> bytes:
+    """A body that is larger than those of all other requests. Only trusted peers may send one."""
+    body = bytearray()
+    with _reading(seconds):
+        async with asyncio.timeout(seconds):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > most_bytes:
+                    raise _too_large(most_bytes)
+    return bytes(body)
+
+
+def _too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(f"cannot read the request: found a body of over {most_bytes} bytes, expected less")
+
+
+@contextlib.contextmanager
+def _reading(seconds: float) -> Iterator[None]:
     try:
-        async with asyncio.timeout(limits.request_seconds):
-            await request.read()
+        yield
     except TimeoutError:
-        raise TooSlow(f"cannot read the request: no whole body in {limits.request_seconds:g} s") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(
-            f"cannot read the request: found a body of over {limits.body_bytes} bytes, expected less"
-        ) from None
+        raise TooSlow(f"cannot read the request: no whole body in {seconds:g} s") from None
     except (web.RequestPayloadError, ValueError, RuntimeError) as error:
         raise malformed(f"a body that cannot be decoded ({error})") from None

@@ -18,7 +18,7 @@ from tuned.config.paths import is_service
 from tuned.config.settings import Settings, redacted
 from tuned.control import metrics
 from tuned.control.exporter import Exporter
-from tuned.daemon import doctor, views
+from tuned.daemon import doctor, tables, views
 from tuned.disk import checkup, trial_log
 from tuned.disk.arrivals import active_path, kept_path
 from tuned.disk.layout import study_folder
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tuned.protocol.fields import HostStateName, TrialStateName
     from tuned.protocol.fleet import FindingView, FixedView, HostView
     from tuned.protocol.host import DatabaseView, Status
+    from tuned.protocol.tables import ExportView, ImportedView
     from tuned.protocol.trials import BestView, StoryView, TrialView
     from tuned.storage.link import Link
 
@@ -221,6 +222,12 @@ class Api:
     async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
         trials = await self.local_experiments.delete(self._study_name(name), is_forced=is_forced)
         return {"name": name, "trials": trials}
+
+    async def export(self, name: str, *, after: int, limit: int) -> ExportView:
+        return await tables.exported(self.link, self._study_name(name), after=after, limit=limit)
+
+    async def import_rows(self, name: str, rows: bytes) -> ImportedView:
+        return await tables.imported(self.link, await self._study_id(name), name, rows)
 
     async def doctor(self) -> Sequence[FindingView]:
         is_member = self.fleet.claimant is not None

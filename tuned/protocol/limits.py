@@ -12,3 +12,6 @@ MOST_FILE_BYTES = 2**20
 
 #: How long a request waits for the database at most, if its peer prefers to wait.
 MOST_WAIT_SECONDS = 50.0
+
+#: Rows of trials with more, as lines of JSON, are refused. This is some 100,000 trials.
+MOST_IMPORTED_BYTES = 64 * 2**20

@@ -18,7 +18,7 @@ from tuned.errors import TunedError, Unreachable
 from tuned.protocol.limits import MOST_WAIT_SECONDS
 from tuned.tunectl import output
 from tuned.tunectl.client import ReaderGone
-from tuned.tunectl.commands import changing, files, fleet, reading
+from tuned.tunectl.commands import changing, files, fleet, reading, tables
 from tuned.tunectl.manual import Manual, help_command
 from tuned.tunectl.session import DONE, FAILED, UNREACHABLE, Session, client_of
 
@@ -96,5 +96,12 @@ def commands(context: click.Context, socket: Path | None, timeout: int) -> None:
     context.obj = Session(client_of(socket, timeout), output.canvas())
 
 
-for _command in (*reading.COMMANDS, *files.COMMANDS, *changing.COMMANDS, *fleet.COMMANDS, help_command):
+for _command in (
+    *reading.COMMANDS,
+    *files.COMMANDS,
+    *changing.COMMANDS,
+    *fleet.COMMANDS,
+    *tables.COMMANDS,
+    help_command,
+):
     commands.add_command(_command)

@@ -18,6 +18,7 @@ DOCUMENTATION = "https://github.com/OWNER/tuned/tree/main/docs"
 GROUPS: Mapping[str, Sequence[str]] = {
     "Reading": ("status", "list", "show", "trials", "best", "explain", "logs", "events"),
     "Experiment files": ("check", "try", "submit"),
+    "Tables of trials": ("export", "import"),
     "Changing experiments": ("pause", "resume", "retry", "cancel", "delete", "wait"),
     "This host and the fleet": ("hosts", "doctor", "drain", "abort"),
 }
@@ -40,8 +41,14 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "drain": ("tunectl drain --wait && systemctl start tuned",),
     "events": ("tunectl events", "tunectl events --json"),
     "explain": ("tunectl explain minima 17",),
+    "export": ("tunectl export minima -o minima.csv", "tunectl export minima --format jsonl | jq .value"),
     "help": ("tunectl help trials",),
     "hosts": ("tunectl hosts", "tunectl hosts --forget gamma"),
+    "import": (
+        "tunectl import minima minima.csv",
+        "tunectl import minima --study older",
+        "tunectl import minima --study older --storage sqlite:////srv/older.db",
+    ),
     "list": ("tunectl list", "tunectl list --json"),
     "logs": ("tunectl logs minima", "tunectl logs minima 17", "tunectl logs -f minima"),
     "pause": ("tunectl pause minima",),

@@ -89,6 +89,16 @@ def page(
     return _views(connection, connection.execute(query).all())
 
 
+def after(connection: Connection, study_id: int, *, after: int, limit: int) -> dict[int, TrialView]:
+    """The oldest ``limit`` trials with a number above ``after``, by id, oldest first."""
+    query = _SHOWN.where(trials.c.study_id == study_id, trials.c.number > after)
+    # The number selects the trials. The id only lets an index find them.
+    begin = func.coalesce(_id_of(study_id, after), -1)
+    query = query.where(trials.c.trial_id > begin).order_by(trials.c.trial_id).limit(limit)
+    found = connection.execute(query).all()
+    return dict(zip([row.trial_id for row in found], _views(connection, found), strict=True))
+
+
 def by_value(
     connection: Connection, study_id: int, *, state: TrialStateName | None, limit: int
 ) -> list[TrialView]:

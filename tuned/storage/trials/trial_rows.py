@@ -142,18 +142,19 @@ def finish_trials(connection: Connection, trial_ids: Sequence[int], state: Trial
 
 
 def params(trial_id: int, rows: Iterable[ParamRow]) -> Statement | None:
-    return insertion(
-        trial_params,
-        [
-            {
-                "trial_id": trial_id,
-                "param_name": row.param_name,
-                "param_value": row.param_value,
-                "distribution_json": row.distribution_json,
-            }
-            for row in rows
-        ],
-    )
+    return insertion(trial_params, param_rows(trial_id, rows))
+
+
+def param_rows(trial_id: int, rows: Iterable[ParamRow]) -> list[dict[str, Any]]:
+    return [
+        {
+            "trial_id": trial_id,
+            "param_name": row.param_name,
+            "param_value": row.param_value,
+            "distribution_json": row.distribution_json,
+        }
+        for row in rows
+    ]
 
 
 def delete_details(
@@ -171,11 +172,15 @@ def _delete_attributes(connection: Connection, table: Table, trial_id: int, keys
 
 
 def values(trial_id: int, found: Sequence[float]) -> Statement | None:
+    return insertion(trial_values, value_rows(trial_id, found))
+
+
+def value_rows(trial_id: int, found: Sequence[float]) -> list[dict[str, Any]]:
     rows = []
     for objective, value in enumerate(found):
         stored, kind = TrialValueModel.value_to_stored_repr(value)
         rows.append({"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind})
-    return insertion(trial_values, rows)
+    return rows
 
 
 def insert_intermediate(connection: Connection, trial_id: int, reports: Mapping[int, float]) -> None:
@@ -204,7 +209,7 @@ def set_user_attributes(connection: Connection, trial_id: int, attributes: Mappi
 
 
 def user_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
-    return insertion(trial_user_attributes, _attributes(trial_id, attributes))
+    return insertion(trial_user_attributes, attribute_rows(trial_id, attributes))
 
 
 def restored_attributes(stored: Mapping[str, str]) -> dict[str, Any]:
@@ -212,10 +217,10 @@ def restored_attributes(stored: Mapping[str, str]) -> dict[str, Any]:
 
 
 def system_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement | None:
-    return insertion(trial_system_attributes, _attributes(trial_id, attributes))
+    return insertion(trial_system_attributes, attribute_rows(trial_id, attributes))
 
 
-def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+def attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"trial_id": trial_id, "key": key, "value_json": stored_attribute(value)}
         for key, value in attributes.items()

@@ -1,0 +1,40 @@
+"""The shapes of trials as rows of a table, on their way out of the database and into it."""
+
+from typing import Literal, NotRequired, TypedDict
+
+from tuned.protocol.fields import Measured, Params, Time, TrialStateName, TrustedOnly
+
+
+class ExportedTrial(TypedDict):
+    number: int
+    state: TrialStateName
+    values: list[Measured] | None
+    started: Time | None
+    ended: Time | None
+    params: Params
+    #: Each value as JSON text.
+    user_attrs: NotRequired[TrustedOnly[dict[str, str]]]
+
+
+class ExportView(TypedDict):
+    directions: list[Literal["minimize", "maximize"]]
+    #: Oldest first.
+    trials: list[ExportedTrial]
+    #: Ask with this ``after`` for the next page; None when this is the last one.
+    after: int | None
+
+
+class UnfitView(TypedDict):
+    """A row that is no point of the experiment, or has no value."""
+
+    #: Its place among the rows that were sent, from 0.
+    row: int
+    reason: str
+
+
+class ImportedView(TypedDict):
+    #: How many trials were added.
+    imported: int
+    #: How many rows are points that have a value already.
+    known: int
+    unfit: list[UnfitView]

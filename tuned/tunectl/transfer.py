@@ -1,0 +1,108 @@
+"""Carries trials between files, other studies and the daemon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuned.errors import TunedError, Unreachable
+from tuned.protocol.tables import ExportView, ImportedView
+from tuned.tunectl import tables
+from tuned.tunectl.client import experiment_path
+from tuned.tunectl.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tuned.tunectl.client import Client
+    from tuned.tunectl.tables import Format, Labelled, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The rows of a file or a study."""
+
+    name: str
+    rows: Sequence[Labelled]
+
+
+def export(client: Client, name: str, output: Path | None, kind: Format | None) -> None:
+    """Writes the experiment's trials into a file, or to standard output."""
+    content = tables.written(
+        _rows(client, name), kind or ("csv" if output is None else tables.format_of(output))
+    )
+    if output is not None:
+        output.write_bytes(content)
+    elif sys.stdout.isatty():
+        click.echo(content.decode(errors="replace"), nl=False)
+    else:
+        # Each byte, also of names that no terminal shows.
+        click.echo(content, nl=False)
+
+
+def _rows(client: Client, name: str) -> list[Row]:
+    rows: list[Row] = []
+    after: int | None = None
+    while True:
+        page = client.get(experiment_path(name, "export"), ExportView, after=after)
+        has_one = len(page["directions"]) == 1
+        rows += [tables.row_of(trial, has_one_objective=has_one) for trial in page["trials"]]
+        following = page["after"]
+        if following is None:
+            return rows
+        if after is not None and following <= after:
+            raise Unreachable(f"cannot export trials: the daemon gave page {following} twice")
+        after = following
+
+
+def rows_of_file(path: Path) -> Source:
+    return Source(name=str(path), rows=tables.read(path))
+
+
+def rows_of_study(client: Client, study: str, storage: str | None) -> Source:
+    """The rows of a study in the daemon's database, or in another one."""
+    if storage is not None:
+        found = [(f"trial {row['number']}", row) for row in _foreign(study, storage)]
+    else:
+        found = [(f"trial {row['number']}", _plain(row)) for row in _rows(client, study)]
+    return Source(name=study, rows=[tables.Labelled(place, row) for place, row in found])
+
+
+def _plain(row: Row) -> Row:
+    line = tables.written([row], "jsonl")
+    plain: Row = json.loads(line)
+    return plain
+
+
+def _foreign(study: str, storage: str) -> list[dict[str, Any]]:
+    request = json.dumps({"study": study, "storage": storage})
+    program = [sys.executable, "-m", "tuned.foreign_study"]
+    done = subprocess.run(program, input=request, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise TunedError(f"cannot read study {study}: {reason}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def import_rows(client: Client, name: str, source: Source) -> int:
+    """Sends the COMPLETE rows, says what became of them, and returns how many do not fit."""
+    complete = [each for each in source.rows if each.row.get("state") in {None, "", "COMPLETE"}]
+    body = b"".join(json.dumps(each.row).encode() + b"\n" for each in complete)
+    answer = client.post(experiment_path(name, "import"), ImportedView, body=body)
+    for each in answer["unfit"]:
+        place = complete[each["row"]].place if each["row"] < len(complete) else f"row {each['row']}"
+        click.echo(
+            f"tunectl: {printable(source.name)}: {place} does not fit: {printable(each['reason'])}", err=True
+        )
+    others = len(source.rows) - len(complete)
+    said = [f"{answer['imported']} imported", f"{answer['known']} known already"]
+    said += [f"{len(answer['unfit'])} do not fit"] if answer["unfit"] else []
+    said += [f"{others} without a value left out"] if others else []
+    click.echo(f"{name}: {', '.join(said)}")
+    return len(answer["unfit"])
