@@ -24,7 +24,8 @@ import click
 import optuna
 from sqlalchemy import make_url
 
-from tests.fleet.hosts import FleetHost, query
+from tests.fleet.hosts import FleetHost, claims_of, query
+from tests.fleet.lapse import Memory
 from tests.fleet.ledger import VALUE, Ledger
 from tests.fleet.verdict import Budget, Study, Verdict
 from tests.fleet.wire import Wire, wired_to
@@ -97,6 +98,7 @@ class Chaos:
         #: Makes the victim's row whole again; empty while it is.
         self._remedy = ""
         self.storage = server.create_database()
+        self.memory = Memory(server, self.storage)
         storage = make_url(wire.url).set(database=make_url(self.storage).database).render_as_string()
         self.hosts = [FleetHost(home / f"h{n}", storage=storage, slots=SLOTS) for n in range(HOSTS)]
         self.ledger = Ledger(home / "ledger")
@@ -120,7 +122,7 @@ class Chaos:
             while self._due and self._due[0][0] <= time.monotonic():
                 heapq.heappop(self._due)[2]()
             self._note_crashes()
-            if self.server.is_running and self._is_all_done():
+            if self.server.is_running and not self.memory.is_kept and self._is_all_done():
                 self.drop_wave()
             time.sleep(0.05)
         self._due.clear()
@@ -140,6 +142,7 @@ class Chaos:
         def is_over() -> bool:
             self._start_what_is_down()
             places = {host.place_of(name) for host in self.hosts for name in self.experiments}
+            assert "rejected" not in places, f"a file was rejected: {self.hosts[0].log_tail()}"
             return places == {"done"}
 
         until(is_over, what="all experiments to be done", seconds=RUN_OUT_SECONDS)
@@ -153,6 +156,7 @@ class Chaos:
         faults: Sequence[Callable[[], str | None]] = (
             self._kill, self._kill, self._freeze, self._freeze_whole, self._terminate, self._cut, self._cut,
             self._stop_database, self._refuse_writes, self._fall_silent, self._slow_down, self._poison,
+            self._forget,
         )  # fmt: skip
         fault = self._random.choice(faults)()
         if fault is not None:
@@ -248,7 +252,9 @@ class Chaos:
             host.drop(VICTIM, "parallel = 1\n" + self.ledger.objective(pause="echo 0.5") + space)
 
     def _poison(self) -> str | None:
-        if not self.server.is_running or self._is_read_only or self._remedy or not self._victims("state"):
+        if not self.server.is_running or self._is_read_only or self._remedy or self.memory.is_kept:
+            return None
+        if not self._victims("state"):
             return None
         poison, self._remedy = self._random.choice(POISONS)
         self._change_victim(poison)
@@ -273,6 +279,21 @@ class Chaos:
             f"SELECT {column} FROM t_study JOIN studies USING (study_id) WHERE study_name = '{VICTIM}'"
         )
 
+    def _forget(self) -> str | None:
+        """Forgets what is committed from now on until a moment that comes; all studies are there by now."""
+        if not self.server.is_running or self._is_read_only or self._remedy or self.memory.is_kept:
+            return None
+        if not self._victims("state") or len(self._states()) < len(self.experiments):
+            return None
+        self.memory.keep()
+        self._later(1, 9, self._fall_back)
+        return "database forgot its last seconds"
+
+    def _fall_back(self) -> None:
+        if self.memory.is_kept:
+            self._start_database()
+            self.memory.fall_back()
+
     def _fall_silent(self) -> str:
         self.wire.fall_silent()
         self._later(0.5, 12, self.wire.speak)
@@ -295,6 +316,7 @@ class Chaos:
 
     def _start_what_is_down(self) -> None:
         self._start_database()
+        self._fall_back()
         self._take_writes()
         self._mend()
         self.wire.speak()
@@ -319,9 +341,13 @@ class Chaos:
         host.launch()
 
     def _is_all_done(self) -> bool:
-        named = f"SELECT state FROM t_study JOIN studies USING (study_id) WHERE study_name <> '{VICTIM}'"
-        states = self._query(named)
+        states = self._states()
         return len(states) == len(self.experiments) and {state for (state,) in states} <= {"done"}
+
+    def _states(self) -> list[tuple[Any, ...]]:
+        return self._query(
+            f"SELECT state FROM t_study JOIN studies USING (study_id) WHERE study_name <> '{VICTIM}'"
+        )
 
     def _query(self, statement: str) -> list[tuple[Any, ...]]:
         return query(self.storage, statement)
@@ -336,7 +362,11 @@ class Chaos:
                 f" JOIN trial_params USING (trial_id) WHERE study_name = '{name}' AND losses >= {MOST_LOSSES}"
             )
             given_up = {int(x) for (x,) in failed}
-            found[name] = Study(study, self.ledger.evaluations(name), hosts, given_up).judge(kind.budget)
+            claims = claims_of(self.storage, name)
+            evaluations = self.ledger.evaluations(name)
+            lapses = self.memory.lapses
+            judged = Study(study, evaluations, hosts, given_up, claims=claims, lapses=lapses)
+            found[name] = judged.judge(kind.budget)
         return found
 
 

@@ -180,6 +180,17 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
         connection.close()
 
 
+def claims_of(url: str, study: str) -> dict[str, int]:
+    """The number of the trial of each claim of a study."""
+    return dict(
+        query(
+            url,
+            "SELECT claim_id, number FROM t_trial JOIN trials USING (trial_id) JOIN studies USING (study_id)"
+            f" WHERE study_name = '{study}' AND claim_id IS NOT NULL",
+        )
+    )
+
+
 def connect(url: str) -> Any:
     """A client of the database beside the fleet."""
     return psycopg2.connect(url.replace("+psycopg2", "", 1), connect_timeout=10)

@@ -1,7 +1,9 @@
 """The evaluations, as the trial commands themselves wrote them down: one line at start, one at the end.
 
 The ledger is an append-only file outside of the database, so that the evidence against the database's word
-does not come from it. Times are seconds since the machine's start, as ``/proc/uptime`` has them.
+does not come from it. An evaluation is named by the id of its claim, from the mark of its processes,
+because a database that forgets its last transactions gives numbers of trials again. Times are seconds since
+the machine's start, as ``/proc/uptime`` has them.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-#: Written by the shell itself, each line by one write to a file that is open for appending.
+#: The shell writes each line by one write to a file that is open for appending. ``{{`` is a brace.
 SCRIPT = """\
-mark="$TUNED_EXPERIMENT $TUNED_PARAM_X $TUNED_TRIAL $TUNED_ATTEMPT $TUNED_HOST"
+mark="$TUNED_EXPERIMENT $TUNED_PARAM_X ${{TUNED_MARK##*/}} $TUNED_ATTEMPT $TUNED_HOST"
 read -r now _ < /proc/uptime
 echo "start $mark $now" >> "$LEDGER"
 sleep "$({pause})"
@@ -34,7 +36,7 @@ class Evaluation:
 
     experiment: str
     x: int
-    trial: int
+    claim: str
     attempt: int
     host: str
     started: float
@@ -66,16 +68,16 @@ class Ledger:
         """In the order in which they started."""
         found: dict[tuple[str, str], Evaluation] = {}
         for line in self.path.read_text().splitlines():
-            what, name, x, trial, attempt, host, at, *value = line.split()
+            what, name, x, claim, attempt, host, at, *value = line.split()
             if name != experiment:
                 continue
             if what == "start":
-                assert (trial, attempt) not in found, f"started twice: {line}"
-                found[trial, attempt] = Evaluation(
-                    experiment=name, x=int(x), trial=int(trial), attempt=int(attempt), host=host,
+                assert (claim, attempt) not in found, f"started twice: {line}"
+                found[claim, attempt] = Evaluation(
+                    experiment=name, x=int(x), claim=claim, attempt=int(attempt), host=host,
                     started=float(at),
                 )  # fmt: skip
             else:
                 number = None if value[0] == "-" else float(value[0])
-                found[trial, attempt] = replace(found[trial, attempt], ended=float(at), value=number)
+                found[claim, attempt] = replace(found[claim, attempt], ended=float(at), value=number)
         return list(found.values())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.faulty import CRASHED
-from tests.fleet.hosts import Fleet, FleetHost
+from tests.fleet.hosts import Fleet, FleetHost, claims_of
 from tests.fleet.ledger import Ledger
 from tests.fleet.verdict import Budget, Study, cause_of
 from tests.waiting import until
@@ -57,7 +57,8 @@ def recovers(host: FleetHost, fleet: Fleet, ledger: Ledger) -> None:
 
 def is_kept(fleet: Fleet, ledger: Ledger) -> None:
     hosts = {host.name: host for host in fleet.hosts}
-    verdict = Study(fleet.study("exp"), ledger.evaluations("exp"), hosts, set()).judge(BUDGET)
+    claims = claims_of(fleet.storage, "exp")
+    verdict = Study(fleet.study("exp"), ledger.evaluations("exp"), hosts, set(), claims=claims).judge(BUDGET)
     assert not {promise: broken for promise, broken in verdict.broken.items() if broken}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.fleet.hosts import DEADLY_SECONDS, FleetHost, Freeze
+from tests.fleet.lapse import Lapse
 from tests.fleet.ledger import Evaluation, now
 from tests.fleet.verdict import Budget, Study
 
@@ -25,7 +27,7 @@ ORIGIN = now() - 1000
 
 def evaluation(trial: int, began: float, ended: float | None, *, host: str = "h0", x: int = 1) -> Evaluation:
     return Evaluation(
-        experiment="exp", x=x, trial=trial, attempt=1, host=host, started=ORIGIN + began,
+        experiment="exp", x=x, claim=str(trial), attempt=1, host=host, started=ORIGIN + began,
         ended=None if ended is None else ORIGIN + ended, value=None if ended is None else x * 3 + 1.0,
     )  # fmt: skip
 
@@ -55,10 +57,14 @@ def broken(
     trials: list[FrozenTrial],
     evaluations: list[Evaluation],
     budget: Budget | None = None,
+    lapses: Sequence[Lapse] = (),
 ) -> set[str]:
     study = optuna.create_study()
     study.add_trials(trials)
-    verdict = Study(study, evaluations, hosts, set()).judge(budget or Budget(points=1))
+    claims = {str(trial.number): trial.number for trial in trials}
+    verdict = Study(study, evaluations, hosts, set(), claims=claims, lapses=lapses).judge(
+        budget or Budget(points=1)
+    )
     return {promise for promise, what in verdict.broken.items() if what}
 
 
@@ -101,3 +107,29 @@ def test_a_budget_that_was_not_met_or_overrun_is_found(hosts: dict[str, FleetHos
 
 def test_a_process_without_a_claim_is_found(hosts: dict[str, FleetHost]) -> None:
     assert "evaluated without a claim" in broken(hosts, [trial(0, 0, 2)], [evaluation(0, 0, 1, host="h1")])
+
+
+def test_a_claim_that_was_forgotten_excuses_who_could_not_know_of_it(hosts: dict[str, FleetHost]) -> None:
+    trials = [trial(0, 7, 9, host="h1")]
+    evaluations = [evaluation(1, 0, 20), evaluation(0, 7, 8, host="h1")]
+    found = {"evaluated without a claim", "held by two live hosts"}
+    lapses = [Lapse(began=ORIGIN - 1, ended=ORIGIN + 5, claims=frozenset({"1"}))]
+    assert broken(hosts, trials, evaluations) == found
+    assert broken(hosts, trials, evaluations, lapses=lapses) == set()
+    lapses = [Lapse(began=ORIGIN - 1, ended=ORIGIN + 7.5, claims=frozenset({"1"}))]
+    assert broken(hosts, trials, evaluations, lapses=lapses) == {"held by two live hosts"}
+
+
+def test_what_was_forgotten_may_be_charged_or_not(hosts: dict[str, FleetHost]) -> None:
+    trials = [trial(number, number, number + 0.5) for number in range(3)]
+    evaluations = [evaluation(number, number, number + 0.4) for number in range(3)]
+    lapses = [Lapse(began=ORIGIN, ended=ORIGIN + 5, claims=frozenset({"2"}))]
+    for budget in (Budget(points=9, trials=2), Budget(points=9, evaluations=2)):
+        assert "off the budget" not in broken(hosts, trials, evaluations, budget, lapses)
+    for budget in (Budget(points=9, trials=1), Budget(points=9, evaluations=1)):
+        assert "off the budget" in broken(hosts, trials, evaluations, budget, lapses)
+
+
+def test_a_value_that_was_forgotten_and_not_told_again_is_lost(hosts: dict[str, FleetHost]) -> None:
+    lapses = [Lapse(began=ORIGIN, ended=ORIGIN + 5, claims=frozenset({"1"}))]
+    assert "results lost" in broken(hosts, [trial(0, 0, 2, **LOST)], [evaluation(1, 0, 1)], lapses=lapses)

@@ -6,11 +6,13 @@ import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.fleet.hosts import FleetHost
+from tests.fleet.lapse import Lapse
 from tests.fleet.ledger import Evaluation, now
 
 #: A result that the daemon has not written down when it is killed so soon after is gone with it.
@@ -66,15 +68,23 @@ class Study:
         evaluations: Sequence[Evaluation],
         hosts: Mapping[str, FleetHost],
         given_up: set[int],
+        *,
+        claims: Mapping[str, int],
+        lapses: Sequence[Lapse] = (),
     ) -> None:
-        """``given_up`` are the points that the fleet failed for having been lost too often."""
+        """``given_up`` are the points that the fleet failed for having been lost too often.
+
+        ``claims`` has the number of the trial of each claim.
+        """
         self._trials = study.get_trials(deepcopy=False)
         self._evaluations = evaluations
         self._hosts = hosts
         self._given_up = given_up
-        self._of_trial: dict[int, list[Evaluation]] = {}
+        self._claims = claims
+        self._lapses = lapses
+        self._of_claim: dict[str, list[Evaluation]] = {}
         for evaluation in evaluations:
-            self._of_trial.setdefault(evaluation.trial, []).append(evaluation)
+            self._of_claim.setdefault(evaluation.claim, []).append(evaluation)
 
     def judge(self, budget: Budget) -> Verdict:
         missing = self._without_complete()
@@ -95,9 +105,10 @@ class Study:
         )
 
     def _is_claimed(self, evaluation: Evaluation) -> bool:
-        if evaluation.trial >= len(self._trials):
-            return False
-        trial = self._trials[evaluation.trial]
+        number = self._claims.get(evaluation.claim)
+        if number is None:
+            return self._was_forgotten(evaluation.claim)
+        trial = self._trials[number]
         return trial.params.get("x") == evaluation.x and host_of(trial) == evaluation.host
 
     def _evaluated_after_value(self) -> list[str]:
@@ -108,16 +119,17 @@ class Study:
             if trial.state is TrialState.COMPLETE and not is_duplicate(trial)
         }
         found = []
-        for number in self._of_trial.keys() & set(range(len(self._trials))):
-            trial = self._trials[number]
+        for trial in (
+            self._trials[self._claims[claim]] for claim in self._of_claim.keys() & self._claims.keys()
+        ):
             value = valued.get(trial.params["x"])
-            if value is not None and value.number != number and _began(trial) > _ended(value):
-                found.append(f"point {trial.params['x']}: trial {number} after trial {value.number}")
+            if value is not None and value.number != trial.number and _began(trial) > _ended(value):
+                found.append(f"point {trial.params['x']}: trial {trial.number} after trial {value.number}")
         return found
 
     def _held_twice(self) -> list[str]:
         by_point: dict[int, list[list[Evaluation]]] = {}
-        for attempts in self._of_trial.values():
+        for attempts in self._of_claim.values():
             by_point.setdefault(attempts[0].x, []).append(attempts)
         found = []
         for of_point in by_point.values():
@@ -131,9 +143,14 @@ class Study:
         return found
 
     def _overlaps(self, attempts: Sequence[Evaluation], at: float) -> bool:
-        """Whether a trial was alive on a host that nobody could take for dead."""
+        """Whether a trial was alive on a host that nobody could take for dead, by a claim that all knew."""
         host, began, ended = self._hosts[attempts[0].host], attempts[0].started, attempts[-1].ended
-        return not (host.might_be_dead(began, at) or (ended is not None and ended <= at))
+        has_ended = ended is not None and ended <= at
+        is_unknown = any(lapse.has_taken(attempts[0].claim, before=at) for lapse in self._lapses)
+        return not (host.might_be_dead(began, at) or has_ended or is_unknown)
+
+    def _was_forgotten(self, claim: str) -> bool:
+        return any(claim in lapse.claims for lapse in self._lapses)
 
     def _without_complete(self) -> list[Evaluation]:
         told = {
@@ -165,8 +182,10 @@ class Study:
     def _off_budget(self, budget: Budget) -> list[str]:
         """A study goes beyond no limit, and ends when one is met or when all is visited."""
         counted = [trial for trial in self._trials if cause_of(trial) not in ("lost", "aborted")]
-        # A late value is charged only if there is room left.
-        trials = len(counted) - sum(is_late(trial) for trial in counted), len(counted)
+        # A late value, and a trial that the database forgot, are charged only if there is room left.
+        again = {number for claim, number in self._claims.items() if self._was_forgotten(claim)}
+        spared = sum(is_late(trial) or trial.number in again for trial in counted)
+        trials = len(counted) - spared, len(counted)
         evaluations = self._charged(counted)
         limits = ((trials, budget.trials), (evaluations, budget.evaluations))
         beyond = any(limit is not None and least > limit for (least, _), limit in limits)
@@ -184,14 +203,26 @@ class Study:
         numbers = {trial.number for trial in counted}
         least = 0
         most = late
-        for number, attempts in self._of_trial.items():
-            if number in numbers:
-                least, most = least + len(attempts), most + len(attempts)
+        for claim, attempts in self._of_claim.items():
+            if self._was_forgotten(claim):
+                most += len(attempts)
+                continue
+            if self._claims.get(claim) in numbers:
+                least, most = least + len(attempts) - self._forgotten_retries(attempts), most + len(attempts)
                 continue
             # Of a lost trial all attempts but the last stay charged; if that one failed, its retry may be.
             has_failed = attempts[-1].ended is not None and attempts[-1].value is None
             least, most = least + len(attempts) - 1, most + len(attempts) - 1 + int(has_failed)
         return least, most
+
+    def _forgotten_retries(self, attempts: Sequence[Evaluation]) -> int:
+        return sum(
+            any(
+                lapse.may_have_taken_charge(before.ended or before.started, after.started)
+                for lapse in self._lapses
+            )
+            for before, after in pairwise(attempts)
+        )
 
 
 def cause_of(trial: FrozenTrial) -> str | None:
