@@ -217,6 +217,7 @@ class SmallHost:
         self.replacement = b""
         #: The user who sent it.
         self.replaced_by = ""
+        self.cancelled_by = ""
         #: Whether the experiment was deleted, and by force.
         self.deleted: bool | None = None
         self.findings: list[FindingView] = []
@@ -317,7 +318,8 @@ class SmallHost:
         self.host_state = "aborting"
         return self.host_state
 
-    async def cancel(self, name: str) -> ExperimentSummary:
+    async def cancel(self, name: str, user: str) -> ExperimentSummary:
+        self.cancelled_by = user
         return await self._become(name, "cancelled")
 
     async def pause(self, name: str) -> ExperimentSummary:

@@ -89,7 +89,7 @@ class Host(Protocol):
     async def abort(self) -> HostStateName:
         """As drain()."""
 
-    async def cancel(self, name: str) -> ExperimentSummary:
+    async def cancel(self, name: str, user: str) -> ExperimentSummary:
         """Raises NotFound, Conflict if it has ended, DatabaseAway. Returns its state after the change."""
 
     async def pause(self, name: str) -> ExperimentSummary:

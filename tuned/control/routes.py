@@ -152,7 +152,7 @@ async def _abort(call: Call) -> StateView:
 
 
 async def _cancel(call: Call) -> ExperimentSummary:
-    return await _done(call.host.cancel(call.name))
+    return await _done(call.host.cancel(call.name, call.user))
 
 
 async def _pause(call: Call) -> ExperimentSummary:

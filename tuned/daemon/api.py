@@ -200,8 +200,8 @@ class Api:
     async def abort(self) -> HostStateName:
         return self.request_abort().value
 
-    async def cancel(self, name: str) -> ExperimentSummary:
-        return await self._set_state(name, StudyState.CANCELLED)
+    async def cancel(self, name: str, user: str) -> ExperimentSummary:
+        return await self._set_state(name, StudyState.CANCELLED, user)
 
     async def pause(self, name: str) -> ExperimentSummary:
         return await self._set_state(name, StudyState.PAUSED)
@@ -253,9 +253,9 @@ class Api:
             "runs_here": self.local_experiments.search_of(study_name) is not None,
         }
 
-    async def _set_state(self, name: str, state: StudyState) -> ExperimentSummary:
+    async def _set_state(self, name: str, state: StudyState, user: str | None = None) -> ExperimentSummary:
         study_name = self._study_name(name)
-        await self.local_experiments.set_state(study_name, state)
+        await self.local_experiments.set_state(study_name, state, user)
         study_id = await self.link.ask(experiments.find, study_name)
         [summary] = await self.link.ask(experiments.summaries, [study_id])
         return self._localized(summary)

@@ -191,7 +191,7 @@ class Experiments:
         if search.is_due:
             search.try_again()
         try:
-            if found is None or found.uid != search.status.uid or found.is_over:
+            if found is None or found.uid != search.status.uid or found.needs_check:
                 await self.check(search)
             else:
                 search.look(found)
@@ -229,13 +229,13 @@ class Experiments:
             await self._look_at(search)
         self._scheduler.wake()
 
-    async def set_state(self, name: str, state: StudyState) -> None:
+    async def set_state(self, name: str, state: StudyState, user: str | None) -> None:
         """Pauses, resumes or cancels an experiment for the whole fleet, here at once.
 
         Raises NotFound, Conflict if its state does not allow it, DatabaseAway.
         """
         study_id = await self._link.call(experiments.find, name)
-        await self._link.call(set_state, study_id, state)
+        await self._link.call(set_state, study_id, state, user=user)
         if search := self.search_of(name):
             if state is StudyState.OPEN:
                 search.resume()

@@ -31,6 +31,10 @@ class StudyStatus:
     visited: int
     #: Why it ends or has ended, for people; None while nothing has ended it.
     ended_by: str | None = None
+    #: Whether running trials are killed when its values, a trial or its time end it.
+    aborts: bool = False
+    #: Other programs have ended trials that nobody has held against the target yet.
+    has_unjudged: bool = False
     #: Points that were aborted or lost. Hosts evaluate them again before they draw new ones.
     free: int = 0
     #: Points that a host of the fleet holds now.
@@ -50,18 +54,29 @@ class StudyStatus:
 
     @property
     def is_full(self) -> bool:
-        """No trial may start any more: the budget is used up, or a trial stopped the search."""
+        """No trial may start any more: the budget is used up, or something has ended the search."""
         return (
             self.ended_by is not None
+            or self.is_out_of_time
             or (self.trials_limit is not None and self.trials >= self.trials_limit)
             or (self.evaluations_limit is not None and self.evaluations >= self.evaluations_limit)
-            or (self.seconds_left is not None and self.seconds_left <= 0)
         )
+
+    @property
+    def is_out_of_time(self) -> bool:
+        return self.seconds_left is not None and self.seconds_left <= 0
 
     @property
     def is_exhausted(self) -> bool:
         return self.size is not None and self.visited >= self.size
 
     @property
+    def needs_check(self) -> bool:
+        """Something about it must be written down: that it is over, or that it may be."""
+        return self.is_over or self.has_unjudged
+
+    @property
     def is_over(self) -> bool:
+        if self.aborts and (self.ended_by is not None or self.is_out_of_time):
+            return True
         return self.held == 0 and (self.is_full or self.is_exhausted)

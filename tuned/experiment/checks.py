@@ -60,6 +60,12 @@ class Draft:
         return raw.get("seed") if isinstance(raw, dict) else None
 
     @property
+    def objectives(self) -> int | None:
+        """How many there are; None if the directions have problems."""
+        is_known = {"direction", "directions"} <= self.right
+        return len(self.file.directions or (self.file.direction,)) if is_known else None
+
+    @property
     def has_several_directions(self) -> bool:
         return "directions" in self.right and len(self.file.directions or ()) > 1
 
@@ -72,6 +78,9 @@ def check(draft: Draft, problems: Problems) -> Space | None:
         _check_objective(draft.file.objective, draft, problems)
     for index, argument in draft.arguments:
         _check_argument(dotted("objective", "command", index), argument, draft.parameter_names, problems)
+    if "budget" in draft.right:
+        for key, found, expected in draft.file.budget.conflicting(draft.objectives):
+            problems.add(dotted("budget", key), found, expected)
     space = _check_space(draft, problems)
     if draft.sampler:
         _check_sampler(*draft.sampler, draft, space, problems)

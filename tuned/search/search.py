@@ -241,6 +241,9 @@ class Search:
         if status.state is not before.state and status.state in (StudyState.OPEN, StudyState.PAUSED):
             self.log.info("experiment state", state=status.state.value, reason=status.pause_reason)
             self.announce_state()
+        elif status.ended_by and not before.ended_by and not status.has_ended:
+            self.log.info("experiment ends", ended_by=status.ended_by)
+            self.announce_state()
         if self._state is SearchState.IDLE:
             self._go_on()
         self._backlog.parked.release_all()
@@ -255,7 +258,7 @@ class Search:
         status = found.get(study_id)
         if status is None or status.uid != self.status.uid:
             return False
-        if status.is_over and status.state in (StudyState.OPEN, StudyState.PAUSED):
+        if status.needs_check and status.state in (StudyState.OPEN, StudyState.PAUSED):
             await self._link.call(close_if_over, study_id)
             found = await self._link.call(study_statuses, [study_id])
             status = found.get(study_id, status)

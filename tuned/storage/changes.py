@@ -20,7 +20,7 @@ from tuned.storage.database import Database
 from tuned.storage.tables.functions import affected, epoch, is_below
 from tuned.storage.tables.schema import studies, t_point, t_revision, t_study, t_trial
 from tuned.storage.tables.transitions import move_point, move_study
-from tuned.storage.trials import breaker
+from tuned.storage.trials import breaker, ends
 from tuned.storage.trials.budget import WITHIN_BUDGET
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def replace_definition(
     with database.locking(studies, study_id) as connection:
         _locked_state(connection, study_id)
         mine = t_study.c.study_id == study_id
-        theirs = connection.execute(select(t_study.c.definition, t_study.c.revision).where(mine)).one()
+        theirs = connection.execute(
+            select(t_study.c.definition, t_study.c.revision, t_study.c.ends).where(mine)
+        ).one()
         if name_in(theirs.definition) != experiment.name:
             # SQLite may have given the study's id to another one since the id was looked up.
             raise NotFound("the study is no longer in the database")
@@ -98,7 +100,8 @@ def replace_definition(
             raise Conflict(
                 f"cannot replace experiment {experiment.name}: " + explained(found, experiment.name)
             )
-        budget, changes = experiment.budget, [*(each.as_change for each in found), *local]
+        budget, rules = experiment.budget, ends.rules(experiment)
+        changes = [*(each.as_change for each in found), *local]
         revision = theirs.revision + 1 if changes else theirs.revision
         connection.execute(
             update(t_study)
@@ -109,8 +112,12 @@ def replace_definition(
                 trials_limit=budget.trials,
                 evaluations_limit=budget.evaluations,
                 seconds_limit=budget.time,
+                **rules,
             )
         )
+        if rules["ends"] != theirs.ends:
+            ends.count_anew(connection, study_id)
+            ends.judge_anew(connection, study_id)
         if changes:
             _remember(connection, study_id, revision, author, changes)
         _open_again(connection, study_id)
@@ -141,12 +148,12 @@ def _locked_state(connection: Connection, study_id: int) -> StudyState:
 
 
 def _open_again(connection: Connection, study_id: int) -> None:
-    """Opens a study that the breaker paused, and a done one if a trial may start in it."""
+    """Opens a study that the breaker paused, and a done one that is not over any more."""
     is_paused = (t_study.c.study_id == study_id, t_study.c.pause_reason.is_not(None))
     lifted = move_study(StudyState.OPEN, since=StudyState.PAUSED).where(*is_paused)
     if affected(connection.execute(lifted.values(breaker.AFRESH))):
         free_points(connection, study_id)
-    may_start = (WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
-    connection.execute(
-        move_study(StudyState.OPEN, since=StudyState.DONE).where(t_study.c.study_id == study_id, *may_start)
-    )
+    if ends.why_over(connection, study_id) is None:
+        may_start = (WITHIN_BUDGET, is_below(t_study.c.visited, t_study.c.size))
+        opened = move_study(StudyState.OPEN, since=StudyState.DONE)
+        connection.execute(opened.where(t_study.c.study_id == study_id, *may_start))

@@ -36,6 +36,7 @@ from tuned.storage.tables.schema import (
     trial_params,
     trials,
 )
+from tuned.storage.trials import ends
 from tuned.storage.trials.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
             trials_limit=experiment.budget.trials,
             evaluations_limit=experiment.budget.evaluations,
             seconds_limit=experiment.budget.time,
+            **ends.rules(experiment),
             visited=len(points),
             **_ended(connection, study_id),
         )
@@ -165,6 +167,7 @@ def join(connection: Connection, study_id: int, experiment: Experiment, encoding
     ]
     if rows:
         connection.execute(plain_insert(t_point), rows)
+    ends.judge_anew(connection, study_id)
 
 
 def _ended(connection: Connection, study_id: int) -> dict[str, int]:

@@ -27,8 +27,8 @@ from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
 from tuned.storage.tables.transitions import move_study
 from tuned.storage.tables.typed import require_typed
-from tuned.storage.trials import breaker
-from tuned.storage.trials.budget import SECONDS_LEFT, WITHIN_BUDGET
+from tuned.storage.trials import breaker, ends
+from tuned.storage.trials.budget import IS_OUT_OF_TIME, SECONDS_LEFT, WITHIN_BUDGET
 from tuned.storage.trials.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def open_study(
                 )
             if ours.state in (StudyState.CANCELLED, StudyState.DONE):
                 _set_state(connection, study_id, StudyState.OPEN)
+                ends.judge_anew(connection, study_id)
         return _statuses(connection, [study_id], next(_looks))[study_id]
 
 
@@ -117,10 +118,19 @@ def _statuses(connection: Connection, study_ids: Collection[int], look: int) -> 
         .order_by(trials.c.trial_id)
     ):
         waiting[row.study_id].append(row.trial_id)
-    return {row.study_id: _status(row, counts, waiting[row.study_id], look) for row in rows}
+    # Only a target makes these matter.
+    aims = [row.study_id for row in rows if row.ended_by is None and ends.has_target(row.ends)]
+    others = ends.ended_by_others(connection, aims) if aims else {}
+    return {row.study_id: _status(row, counts, waiting[row.study_id], others, look) for row in rows}
 
 
-def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int], look: int) -> StudyStatus:
+def _status(
+    row: Row[Any],
+    counts: dict[tuple[int, str], int],
+    waiting: list[int],
+    others: dict[int, int],
+    look: int,
+) -> StudyStatus:
     require_typed(row, t_study)
     return StudyStatus(
         study_id=row.study_id,
@@ -137,6 +147,8 @@ def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int
         seconds_left=row.seconds_left,
         visited=row.visited,
         ended_by=row.ended_by,
+        aborts=row.aborts,
+        has_unjudged=others.get(row.study_id, row.judged) != row.judged,
         free=counts.get((row.study_id, PointState.FREE), 0),
         held=counts.get((row.study_id, PointState.HELD), 0),
         waiting=tuple(waiting),
@@ -146,16 +158,21 @@ def _status(row: Row[Any], counts: dict[tuple[int, str], int], waiting: list[int
     )
 
 
-def set_state(database: Database, study_id: int, state: StudyState) -> None:
+def set_state(database: Database, study_id: int, state: StudyState, *, user: str | None = None) -> None:
     """Pauses, resumes or cancels a study on the whole fleet. Does nothing if it has the state already.
+
+    ``user`` is the person who cancels it, if that is known.
 
     Raises NotFound if the study is gone, Conflict if its state does not allow it.
     """
     with database.locking(studies, study_id) as connection:
-        _set_state(connection, study_id, state)
+        has_changed = _set_state(connection, study_id, state)
+        if state is StudyState.CANCELLED and has_changed:
+            ends.note_cancelled(connection, study_id, user)
 
 
-def _set_state(connection: Connection, study_id: int, state: StudyState) -> None:
+def _set_state(connection: Connection, study_id: int, state: StudyState) -> bool:
+    """Returns False if it has the state already."""
     row = connection.execute(
         select(t_study.c.state, t_study.c.pause_reason)
         .where(t_study.c.study_id == study_id)
@@ -163,7 +180,7 @@ def _set_state(connection: Connection, study_id: int, state: StudyState) -> None
     ).one()
     now = StudyState(row.state)
     if now is state:
-        return
+        return False
     try:
         move = move_study(state, since=now)
     except ValueError:
@@ -172,17 +189,20 @@ def _set_state(connection: Connection, study_id: int, state: StudyState) -> None
     if row.pause_reason and state is StudyState.OPEN:
         # The program is mended, so its points deserve another evaluation.
         free_points(connection, study_id)
+    return True
 
 
 def close_if_over(database: Database, study_id: int) -> bool:
     """Ends a study in which no trial may start any more, if no host holds a point of it.
 
-    Its budget is full, its space is exhausted, or a trial stopped it.
+    Its budget is full, its space is exhausted, or something has ended it. If it aborts, the hosts kill what
+    they hold once its values, a trial or its time have ended it.
     """
     held = exists().where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD)
     try:
         # Under the study's lock no claim is in flight, so none can come between the check and the end.
         with database.locking(studies, study_id) as connection:
+            ends.judge_others(connection, study_id)
             ended = connection.execute(
                 move_study(StudyState.DONE).where(
                     t_study.c.study_id == study_id,
@@ -191,7 +211,7 @@ def close_if_over(database: Database, study_id: int) -> bool:
                         t_study.c.visited >= t_study.c.size,
                         t_study.c.ended_by.is_not(None),
                     ),
-                    ~held,
+                    or_(~held, t_study.c.aborts & (t_study.c.ended_by.is_not(None) | IS_OUT_OF_TIME)),
                 )
             )
             if affected(ended) == 0:
@@ -203,14 +223,17 @@ def close_if_over(database: Database, study_id: int) -> bool:
 
 
 def _note_end(connection: Connection, study_id: int) -> None:
-    """Notes why a study has ended, unless a trial stopped it."""
+    """Notes why a study has ended, unless that is known."""
     mine = t_study.c.study_id == study_id
-    study = connection.execute(select(t_study).where(mine)).one()
+    study = connection.execute(select(t_study, IS_OUT_OF_TIME.label("is_out_of_time")).where(mine)).one()
     if study.ended_by is None:
         connection.execute(update(t_study).where(mine).values(ended_by=_end_of(study)))
 
 
 def _end_of(study: Row[Any]) -> str:
+    # Trials that are killed are not charged, so they do not use a budget up.
+    if study.aborts and study.is_out_of_time:
+        return f"{format_span(study.seconds_limit)} are over"
     if study.size is not None and study.visited >= study.size:
         return f"all {study.size} points visited"
     for limit, count, unit in (

@@ -68,11 +68,16 @@ async def test_output_that_lies_on_another_host_names_that_host(api: Api, member
 async def test_a_change_is_made_in_the_whole_fleet_and_answered_with_the_new_state(api: Api) -> None:
     assert (await api.pause("exp"))["state"] == "paused"
     assert (await api.resume("exp"))["state"] == "open"
-    assert (await api.cancel("exp"))["state"] == "cancelled"
+    assert (await api.cancel("exp", "alice"))["state"] == "cancelled"
     assert [each["state"] for each in await api.experiments()] == ["cancelled"]
 
 
 async def test_a_name_that_nobody_knows_is_not_found(api: Api) -> None:
-    for answer in (api.experiment("other"), api.best("other"), api.cancel("other"), api.story("other", 0)):
+    for answer in (
+        api.experiment("other"),
+        api.best("other"),
+        api.cancel("other", "alice"),
+        api.story("other", 0),
+    ):
         with pytest.raises(NotFound):
             await answer

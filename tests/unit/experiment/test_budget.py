@@ -22,6 +22,35 @@ _REFUSED = {
         with_parts(budget="[budget]\nevaluations = 2147483648"),
         "budget.evaluations: found 2147483648, expected at most 2147483647",
     ),
+    "a target of another type": (
+        with_parts(budget='[budget]\ntarget = "best"'),
+        'budget.target: found "best", expected a finite number, or an array of finite numbers',
+    ),
+    "an infinite target": (
+        with_parts(budget="[budget]\ntarget = [inf]"),
+        "budget.target: found an array, expected a finite number, or an array of finite numbers",
+    ),
+    "several targets": (
+        with_parts(budget="[budget]\ntarget = [1, 2]"),
+        "budget.target: found 2 of them, expected one number",
+    ),
+    "stalled": (with_parts(budget="[budget]\nstalled = 0"), "budget.stalled: found 0, expected at least 1"),
+    "min_delta below 0": (
+        with_parts(budget="[budget]\nstalled = 5\nmin_delta = -0.5"),
+        "budget.min_delta: found -0.5, expected at least 0",
+    ),
+    "min_delta alone": (
+        with_parts(budget="[budget]\nmin_delta = 0.5"),
+        "budget.min_delta: found no stalled beside it, expected it only with stalled",
+    ),
+    "several min_delta": (
+        with_parts(budget="[budget]\nstalled = 5\nmin_delta = [1, 2]"),
+        "budget.min_delta: found 2 of them, expected one number",
+    ),
+    "when_over": (
+        with_parts(budget='[budget]\nwhen_over = "kill"'),
+        'budget.when_over: found "kill", expected "finish" or "abort"',
+    ),
     "time": (with_parts(budget='[budget]\ntime = "-1h"'), f'budget.time: found "-1h", expected {_SPAN}'),
 }
 

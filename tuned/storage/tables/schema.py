@@ -100,7 +100,18 @@ t_study = Table(
     # Seconds since 1970, by the database's own clock.
     Column("first_claim", Float(53)),
     # Why it ends, or has ended, for people. No trial starts any more once this is set.
-    Column("ended_by", String(200)),
+    Column("ended_by", String(400)),
+    # By which values it ends, as JSON; null without a target or a limit to stalling.
+    Column("ends", Text),
+    # Whether running trials are killed when its values, a trial or its time end it.
+    Column("aborts", Boolean, nullable=False, server_default=false()),
+    # While stalling has a limit: the values to be bettered as JSON, the number of the trial that gave the
+    # newest of them, and the evaluated trials since.
+    Column("front", Text),
+    Column("better", Integer),
+    Column("stalled", Integer, nullable=False, server_default="0"),
+    # How many trials that other programs ended were held against the target.
+    Column("judged", Integer, nullable=False, server_default="0"),
     # A digest of the last crash, and how many in a row were like it, until there is a value.
     Column("last_failure", String(32)),
     Column("alike", Integer, nullable=False, server_default="0"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, not_, update
 
 from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState, StudyState
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 #: The time left for new trials to start: all of it before the first claim, NULL without a limit.
 SECONDS_LEFT = t_study.c.seconds_limit - func.coalesce(epoch() - t_study.c.first_claim, 0.0)
 
+IS_OUT_OF_TIME = and_(t_study.c.seconds_limit.is_not(None), SECONDS_LEFT <= 0)
+
 #: The budget's condition: true while a new trial may start.
 WITHIN_BUDGET = and_(
     is_below(t_study.c.trials, t_study.c.trials_limit),
     is_below(t_study.c.evaluations, t_study.c.evaluations_limit),
-    or_(t_study.c.seconds_limit.is_(None), SECONDS_LEFT > 0),
+    not_(IS_OUT_OF_TIME),
 )
 
 

@@ -32,7 +32,7 @@ from tuned.storage.tables.schema import (
     trials,
 )
 from tuned.storage.tables.transitions import move_point
-from tuned.storage.trials import breaker, trial_facts, trial_rows
+from tuned.storage.trials import breaker, ends, trial_facts, trial_rows
 
 if TYPE_CHECKING:
     from tuned.storage.database import Database
@@ -95,7 +95,7 @@ _FINISH = (
         )
     )
     .values(state=bindparam("ended"), datetime_complete=bindparam("now"))
-    .returning(trials.c.trial_id, _objectives.label("objectives"))
+    .returning(trials.c.trial_id, trials.c.number, _objectives.label("objectives"), *ends.KEPT)
 )
 
 #: The held point of the bound trial in the bound study.
@@ -116,11 +116,11 @@ _COUNT = (
         complete=t_study.c.complete + bindparam("is_complete"),
         failed=t_study.c.failed + bindparam("is_failed"),
         pruned=t_study.c.pruned + bindparam("is_pruned"),
-        # The first request to stop the search stands.
-        ended_by=func.coalesce(t_study.c.ended_by, bindparam("stopped_by", type_=t_study.c.ended_by.type)),
         **breaker.COLUMNS,
     )
 )
+
+_COUNT_AND_JUDGE = _COUNT.values(ends.COLUMNS)
 
 #: The state of the point whose trial ended so.
 _VERDICTS = {
@@ -156,11 +156,16 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
     _check_objectives(ending, finished.objectives)
     trial_id = finished.trial_id
     mine = {"study": result.study_id, "trial": trial_id}
-    counted = {**mine, **_counted(state, _stopped_by(result)), **breaker.parameters(ending)}
+    counted = {
+        **mine,
+        **_counted(state),
+        **breaker.parameters(ending),
+        **ends.judged(finished, result, finished.number),
+    }
     statements.run(
         connection,
         # Count before the verdict, because the verdict ends our hold on the point.
-        statements.Statement(_COUNT, counted),
+        statements.Statement(_COUNT_AND_JUDGE, counted),
         statements.Statement(_VISIT[_VERDICTS[state]], mine),
         trial_rows.values(trial_id, ending.values or ()),
         trial_rows.user_attributes(trial_id, _attributes(ending)),
@@ -176,13 +181,12 @@ def _check_objectives(ending: Ending, objectives: int) -> None:
         raise ValueError(f"it has {len(ending.values)} values, and the study {objectives} objectives")
 
 
-def _counted(state: EndState | None, stopped_by: str | None) -> dict[str, Any]:
+def _counted(state: EndState | None) -> dict[str, Any]:
     """The columns of the study that count one more trial; without a state none."""
     return {
         "is_complete": int(state is EndState.COMPLETE),
         "is_failed": int(state is EndState.FAIL),
         "is_pruned": int(state is EndState.PRUNED),
-        "stopped_by": stopped_by,
     }
 
 
@@ -192,11 +196,6 @@ def _noted(result: Result, receipt: Receipt | None) -> statements.Statement | No
         return None
     values = {"teller": result.host, "record": receipt.record, "after": receipt.after}
     return statements.Statement(_NOTE, values)
-
-
-def _stopped_by(result: Result) -> str | None:
-    """Why the study ends with this trial; None if it goes on."""
-    return f"stopped by trial {result.number} on {result.host}" if result.ending.stops_search else None
 
 
 def _is_same_study(connection: Connection, result: Result) -> bool:
@@ -243,7 +242,7 @@ def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> T
 def _let_go(connection: Connection, result: Result, own: Row[Any, Any, Any]) -> None:
     """Ends our hold on the point if another program ended our trial."""
     mine = {"study": result.study_id, "trial": own.trial_id}
-    connection.execute(_COUNT, {**mine, **_counted(None, None), **breaker.parameters(None)})
+    connection.execute(_COUNT, {**mine, **_counted(None), **breaker.parameters(None)})
     verdict = _VERDICTS[EndState(own.state.name)] if own.state.is_finished() else PointState.FAILED
     connection.execute(_VISIT[verdict], mine)
 
@@ -270,7 +269,9 @@ def _write(
 ) -> None:
     """Writes a trial that has ended: that of the claim itself if the database has forgotten it."""
     ending, beginning = result.ending, result.beginning
+    kept = ends.locked(connection, result.study_id)
     given = _charge_ended(connection, result, point, evaluations=ending.attempts if own is None else 1)
+    ends.judge(connection, kept, result, given.number)
     if point is not None and point.state == PointState.HELD and point.trial_state is TrialState.RUNNING:
         # Another host evaluates it again meanwhile, and keeps its claim as a repetition.
         _make_repetition(connection, result)
@@ -323,7 +324,6 @@ def _charge_ended(
             complete=study.complete + bindparam("is_complete"),
             failed=study.failed + bindparam("is_failed"),
             pruned=study.pruned + bindparam("is_pruned"),
-            ended_by=func.coalesce(study.ended_by, bindparam("stopped_by", type_=study.ended_by.type)),
             trials=case((is_below(study.trials, study.trials_limit), study.trials + 1), else_=study.trials),
             evaluations=case(
                 (is_within, study.evaluations + count),
@@ -335,7 +335,7 @@ def _charge_ended(
         {
             "study": result.study_id,
             "evaluations": evaluations,
-            **_counted(result.ending.state, _stopped_by(result)),
+            **_counted(result.ending.state),
         },
     ).one()
 
