@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+#: How many intermediate values a trial keeps at most, beside that of its last report.
+MOST_STEPS = 10_000
+
 
 class Cause(StrEnum):
     """Why an evaluation has no value."""
@@ -68,7 +71,7 @@ class Ending:
     is_pruned: bool = False
     #: The objective asked for the end of the whole search.
     stops_search: bool = False
-    #: Intermediate values by step, in the order in which they were reported.
+    #: Intermediate values by step, in the order in which they were reported. Of very many some.
     intermediate: dict[int, float] = field(default_factory=dict)
     #: User attributes that the trial gave itself, by name, as JSON.
     user_attrs: dict[str, str] = field(default_factory=dict)

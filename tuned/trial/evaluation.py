@@ -18,6 +18,7 @@ from tuned.systemd import log
 from tuned.trial import cgroup, process
 from tuned.trial import launch as launch_module
 from tuned.trial.channel import Answer, nothing_known
+from tuned.trial.curve import Curve, OnReport, ignored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,7 +74,7 @@ class Site:
 
 @dataclass(slots=True, kw_only=True)
 class Evaluation:
-    """One claimed point on its way to an ending; ``attempt`` and ``reports`` change while it runs."""
+    """One claimed point on its way to an ending; ``attempt`` and ``curve`` change while it runs."""
 
     experiment: Experiment
     study_uid: str
@@ -88,8 +89,12 @@ class Evaluation:
     answer: Answer = nothing_known
     #: 1 for the first attempt.
     attempt: int = 1
-    #: Intermediate values of the running attempt, by step.
-    reports: dict[int, float] = field(default_factory=dict)
+    #: Hears of the running attempt's reports.
+    on_report: OnReport = ignored
+    #: The objective whose values are the intermediate values.
+    watched: int = 0
+    #: Of the running attempt; another object with each attempt.
+    curve: Curve = field(default_factory=Curve)
 
     @property
     def files(self) -> TrialFiles:
@@ -116,15 +121,14 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
         earlier.append(failure)
         _log.warning("trial retried", cause=failure.cause.value, reason=failure.message)
         evaluation.attempt += 1
-        evaluation.reports.clear()
         structlog.contextvars.bind_contextvars(attempt=evaluation.attempt)
 
 
 async def _attempt(evaluation: Evaluation) -> Ending:
-    reports = evaluation.reports
+    evaluation.curve = Curve(evaluation.on_report, watched=evaluation.watched)
     try:
         return await process.run(
-            _launch(evaluation), evaluation.start, reports.__setitem__, log.trial_output, evaluation.answer
+            _launch(evaluation), evaluation.start, evaluation.curve, log.trial_output, evaluation.answer
         )
     finally:
         log.trial_output_ended()

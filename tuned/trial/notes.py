@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tuned.domain.attributes import attribute_problem
+from tuned.trial.curve import Curve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from structlog.typing import FilteringBoundLogger
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-#: More distinct steps than this are not kept, so that a trial that reports in a tight loop stays small.
-MOST_STEPS = 10_000
 
 #: Further user attributes are not kept.
 MOST_ATTRIBUTES = 256
@@ -29,10 +25,8 @@ MOST_ATTRIBUTES = 256
 class Notes:
     """The notes of one attempt; how they are found is for its heirs."""
 
-    def __init__(self, on_report: Callable[[int, float], object] | None = None) -> None:
-        self._on_report = on_report
-        #: By step, in the order in which they were first reported.
-        self.intermediate: dict[int, float] = {}
+    def __init__(self, curve: Curve | None = None) -> None:
+        self.curve = Curve() if curve is None else curve
         #: JSON, by name.
         self.user_attrs: dict[str, str] = {}
         self._was_warned = False
@@ -43,12 +37,10 @@ class Notes:
         #: The objective asked for the end of the whole search.
         self.stops_search = False
 
-    def note_step(self, step: int, value: float) -> None:
-        """An intermediate value of the one objective."""
-        if step in self.intermediate or len(self.intermediate) < MOST_STEPS:
-            self.intermediate[step] = value
-        if self._on_report is not None:
-            self._on_report(step, value)
+    @property
+    def intermediate(self) -> dict[int, float]:
+        """The intermediate values of the ending."""
+        return self.curve.values
 
     def note_attributes(self, found: object) -> None:
         if not isinstance(found, dict):

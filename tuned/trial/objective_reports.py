@@ -11,12 +11,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tuned.domain.ending import NAN, Cause, Failure
+from tuned.trial.curve import STEPS
 from tuned.trial.lines import Lines
 from tuned.trial.notes import Notes
 from tuned.worker.channel import ASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from tuned.trial.curve import Curve
 
 #: How much of a message is kept.
 _MESSAGE_CHARACTERS = 300
@@ -25,8 +26,8 @@ _MESSAGE_CHARACTERS = 300
 class ObjectiveReports(Notes):
     """The reports of one attempt."""
 
-    def __init__(self, objectives: int, on_report: Callable[[int, float], object] | None = None) -> None:
-        super().__init__(on_report)
+    def __init__(self, objectives: int, curve: Curve | None = None) -> None:
+        super().__init__(curve)
         self._objectives = objectives
         self._lines = Lines()
         self._values: list[Any] | None = None
@@ -43,7 +44,7 @@ class ObjectiveReports(Notes):
         if self._values is None:
             why = self._problem or self.error or "the function ended the process before it returned"
             return Failure(cause=Cause.NO_VALUE, message=why)
-        wanted = (0, 1) if self.is_pruned else (self._objectives,)
+        wanted = (0, self._objectives) if self.is_pruned else (self._objectives,)
         if not all(isinstance(value, float) for value in self._values) or len(self._values) not in wanted:
             found = f"the function returned {len(self._values)} values, expected {self._objectives}"
             return Failure(cause=Cause.NO_VALUE, message=found)
@@ -61,7 +62,7 @@ class ObjectiveReports(Notes):
         if found == ASK:
             self.is_asking = True
         elif "step" in found:
-            self._note_step(found["step"], found.get("value"))
+            self._note_step(found["step"], found.get("values", [found.get("value")]))
         elif "user_attrs" in found:
             self.note_attributes(found["user_attrs"])
         elif found.get("stop") is True:
@@ -69,9 +70,11 @@ class ObjectiveReports(Notes):
         else:
             self._note_end(found)
 
-    def _note_step(self, step: object, value: object) -> None:
-        if self._objectives == 1 and type(step) is int and 0 <= step < 2**31 and isinstance(value, float):
-            self.note_step(step, value)
+    def _note_step(self, step: object, values: object) -> None:
+        if type(step) is not int or not 0 <= step < STEPS or not isinstance(values, list):
+            return
+        if len(values) == self._objectives and all(isinstance(value, float) for value in values):
+            self.curve.put(step, tuple(values))
 
     def _note_end(self, found: dict[str, Any]) -> None:
         if isinstance(values := found.get("values", found.get("pruned")), list):

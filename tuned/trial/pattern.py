@@ -62,6 +62,11 @@ class Pattern:
         #: The number that was found last, as it was written.
         self._written = ""
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether it has the group ``step``."""
+        return self._step is not None
+
     def matches(self, line: str) -> Iterator[Match]:
         """In their order; the last one may be a NaN or an infinity that the pattern itself does not read."""
         end = 0

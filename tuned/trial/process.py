@@ -17,6 +17,7 @@ from tuned.disk.files import make_directory
 from tuned.disk.trial_log import TrialLog
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.trial.channel import Answer, Channel, nothing_known
+from tuned.trial.curve import Curve
 from tuned.trial.launch import Launch, Outputs, Start, launch_problem
 from tuned.trial.notes import Notes
 from tuned.trial.objective_reports import ObjectiveReports
@@ -24,25 +25,23 @@ from tuned.trial.pipes import LineReader, Pipe, Tail
 from tuned.trial.reports import Reports
 from tuned.trial.tree import Tree, completely
 
-OnReport = Callable[[int, float], object]
-
 OnLine = Callable[[bytes], object]
 
 
 async def run(
     launch: Launch,
     start: Start,
-    on_report: OnReport | None = None,
+    curve: Curve | None = None,
     on_line: OnLine | None = None,
     answer: Answer = nothing_known,
 ) -> Ending:
     """Runs to the end, or to the timeout. Cancelled: kills the whole tree, then the cancellation goes on.
 
-    ``answer`` is for an objective that asks how its study stands. Raises what ``start`` raises, and OSError
-    if a directory cannot be made.
+    ``curve`` is filled meanwhile, and ``answer`` is for an objective that asks how its study stands. Raises
+    what ``start`` raises, and OSError if a directory cannot be made.
     """
     kept = TrialLog(launch.log)
-    streams = _Streams(launch, kept, on_report, on_line, answer)
+    streams = _Streams(launch, kept, curve, on_line, answer)
     try:
         # Not in a thread: to wait for one costs each trial 3 ms while others keep the interpreter busy.
         if problem := _prepare(launch, kept):
@@ -65,7 +64,7 @@ class _Streams:
         self,
         launch: Launch,
         kept: TrialLog,
-        on_report: OnReport | None,
+        curve: Curve | None,
         on_line: OnLine | None,
         answer: Answer,
     ) -> None:
@@ -76,10 +75,10 @@ class _Streams:
         readers = [[kept.write, lines[0].feed], [self.tail.feed, kept.write, lines[1].feed]]
         channels: list[Pipe] = []
         if launch.is_objective:
-            self.reports = ObjectiveReports(launch.objectives, on_report)
+            self.reports = ObjectiveReports(launch.objectives, curve)
             channels.append(Channel(self.reports, answer))
         else:
-            self.reports = Reports(launch.objectives, launch.pattern, on_report)
+            self.reports = Reports(launch.objectives, launch.pattern, curve)
             readers[0].insert(0, self.reports.feed)
         self._lines = lines
         self._pipes = [*(Pipe(*each, has_room=kept.has_room) for each in readers), *channels]

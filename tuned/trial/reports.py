@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuned.domain.ending import NAN, Cause, Failure
+from tuned.trial.curve import STEPS
 from tuned.trial.lines import Lines, Shown
 from tuned.trial.notes import Notes, is_number, short
-from tuned.trial.pattern import NUMBER, Pattern
+from tuned.trial.pattern import NUMBER, Match, Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from tuned.trial.curve import Curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +33,12 @@ class _Report:
 class Reports(Notes):
     """Finds the values in a trial's standard output, and other reports on itself."""
 
-    def __init__(
-        self, objectives: int, pattern: str | None, on_report: Callable[[int, float], object] | None = None
-    ) -> None:
-        super().__init__(on_report)
+    def __init__(self, objectives: int, pattern: str | None, curve: Curve | None = None) -> None:
+        super().__init__(curve)
         self._objectives = objectives
         self._pattern = None if pattern is None else Pattern(pattern)
+        #: How many the pattern has found.
+        self._matches = 0
         self._lines = Lines()
         self._result: _Report | None = None
         self._last_step: _Report | None = None
@@ -62,12 +65,20 @@ class Reports(Notes):
             for line in shown.states:
                 for match in self._pattern.matches(line.decode("utf-8", "replace")):
                     values = () if match.value is None else (match.value,)
-                    self._note(_Report(values=values, problem=match.problem), match.step)
+                    self._note(_Report(values=values, problem=match.problem), self._step_of(match))
             return
         for line in shown.states:
             # In a flood of short lines there is time for one look into each.
             if b'"value' in line or b'"user_attrs"' in line:
                 self._parse(line)
+
+    def _step_of(self, match: Match) -> object:
+        """Its step; without a group for it matches are numbered."""
+        assert self._pattern is not None
+        if self._pattern.has_steps:
+            return match.step
+        self._matches += 1
+        return self._matches - 1 if self._matches <= STEPS else None
 
     def _parse(self, line: bytes) -> None:
         try:
@@ -101,9 +112,8 @@ class Reports(Notes):
             self._result = _Report(problem=f"found step {short(step)}, expected an integer from 0")
             return
         self._last_step = report
-        # Optuna has intermediate values only with one objective.
-        if len(report.values) == self._objectives == 1:
-            self.note_step(index, report.values[0])
+        if len(report.values) == self._objectives:
+            self.curve.put(index, report.values)
 
     def _bare_number(self) -> _Report | None:
         if self._pattern is not None or self._objectives != 1 or len(self._last_line) > 64:
@@ -122,5 +132,4 @@ class Reports(Notes):
 def _step(step: object) -> int | None:
     if isinstance(step, str) and step.isdecimal() and len(step) < 10:
         return int(step)
-    # Databases keep a step in 32 bits.
-    return step if type(step) is int and 0 <= step < 2**31 else None
+    return step if type(step) is int and 0 <= step < STEPS else None

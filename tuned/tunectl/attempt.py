@@ -21,6 +21,7 @@ from tuned.disk import trial_log
 from tuned.disk.layout import TrialFiles
 from tuned.trial import launch as launch_module
 from tuned.trial import process, process_table
+from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.tunectl.advice import advice
 from tuned.tunectl.hints import hints, surroundings
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tuned.domain.ending import Ending
     from tuned.domain.space import Point
     from tuned.experiment.experiment import Experiment
+    from tuned.trial.curve import Report
     from tuned.tunectl.session import Session
     from tuned.tunectl.text import Canvas
 
@@ -69,7 +71,7 @@ async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
     launch.log.touch()
     server = ForkServer(ServerProgram.of_commands())
     output = TrialOutput()
-    running = asyncio.ensure_future(process.run(launch, server.start, _tell_report))
+    running = asyncio.ensure_future(process.run(launch, server.start, Curve(_tell_report)))
     for end in (signal.SIGTERM, signal.SIGHUP):
         # The trial is in a session of its own: it would outlive us.
         asyncio.get_running_loop().add_signal_handler(end, running.cancel)
@@ -106,8 +108,9 @@ def _launch(parsed: Experiment, point: Point, scratch: Path) -> launch_module.La
     )
 
 
-def _tell_report(step: int, value: float) -> None:
-    click.echo(f"intermediate value at step {step}: {number(value)}", err=True)
+def _tell_report(report: Report) -> None:
+    values = ", ".join(number(value) for value in report.values)
+    click.echo(f"intermediate value at step {report.step}: {values}", err=True)
 
 
 def _last_line(log: Path) -> str:

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from tuned.disk import trial_log
 from tuned.domain.ending import Ending
 from tuned.trial import process
+from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.trial.launch import Launch, Start
-from tuned.trial.process import OnLine, OnReport
+from tuned.trial.process import OnLine
 
 
 @asynccontextmanager
@@ -22,15 +23,15 @@ async def serving(program: ServerProgram) -> AsyncIterator[ForkServer]:
         await server.end(0)
 
 
-async def run(launch: Launch, on_report: OnReport | None = None) -> Ending:
+async def run(launch: Launch, curve: Curve | None = None) -> Ending:
     async with serving(ServerProgram.of_commands()) as server:
-        return await run_with(launch, server.start, on_report)
+        return await run_with(launch, server.start, curve)
 
 
 async def run_with(
-    launch: Launch, start: Start, on_report: OnReport | None = None, on_line: OnLine | None = None
+    launch: Launch, start: Start, curve: Curve | None = None, on_line: OnLine | None = None
 ) -> Ending:
     """Runs it, and waits until its output is in the log."""
-    ending = await process.run(launch, start, on_report, on_line)
+    ending = await process.run(launch, start, curve, on_line)
     await trial_log.all_written()
     return ending

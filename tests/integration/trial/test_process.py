@@ -24,6 +24,7 @@ from tuned.disk import trial_log
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import parse
 from tuned.trial import cgroup
+from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.launch import Launch
 
@@ -167,10 +168,10 @@ async def test_a_last_line_without_its_end_is_told_as_a_line(bare: Launch) -> No
 
 
 async def test_intermediate_values_are_told_while_it_runs(bare: Launch) -> None:
-    seen: dict[int, float] = {}
+    curve = Curve()
     script = """echo '{"step": 1, "value": 4}'; sleep 600"""
-    running = asyncio.create_task(run(replace(bare, argv=("sh", "-c", script)), seen.__setitem__))
-    await until_async(lambda: seen == {1: 4.0}, what="the report")
+    running = asyncio.create_task(run(replace(bare, argv=("sh", "-c", script)), curve))
+    await until_async(lambda: curve.values == {1: 4.0}, what="the report")
     await cancel(running)
 
 

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from tuned.trial.notes import MOST_ATTRIBUTES, MOST_STEPS, Notes, is_number, short
-
-
-def test_steps_beyond_the_bound_are_reported_and_not_kept() -> None:
-    seen: list[int] = []
-    notes = Notes(lambda step, _: seen.append(step))
-    for step in range(MOST_STEPS + 1):
-        notes.note_step(step, 0.5)
-    notes.note_step(0, 0.25)
-    assert (len(notes.intermediate), notes.intermediate[0], len(seen)) == (MOST_STEPS, 0.25, MOST_STEPS + 2)
+from tuned.trial.notes import MOST_ATTRIBUTES, Notes, is_number, short
 
 
 def test_attributes_that_cannot_be_kept_are_told_once() -> None:

@@ -1,0 +1,78 @@
+"""The intermediate values of one attempt at a trial, by step.
+
+However many steps a trial reports, this room must never keep more than ``MOST_STEPS`` of them and the last
+report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from tuned.domain.ending import MOST_STEPS
+
+#: A step is smaller: databases keep it in 32 bits.
+STEPS = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report: a value for each objective."""
+
+    step: int
+    values: tuple[float, ...]
+
+
+#: Hears of each report, and must return at once: a trial may report a thousand times a second.
+OnReport = Callable[[Report], object]
+
+
+def ignored(_: Report) -> None:
+    """Nobody hears of reports."""
+
+
+class Curve:
+    """The values of the watched objective: of all steps, or of every second, fourth, ... if they are many."""
+
+    def __init__(self, on_report: OnReport = ignored, *, watched: int = 0) -> None:
+        """``watched`` is the number of the objective: Optuna has room for one value of a step."""
+        self._on_report = on_report
+        self._watched = watched
+        #: By step, in the order in which the steps were first reported.
+        self.kept: dict[int, float] = {}
+        #: The newest report, also if its step is not kept.
+        self.last: Report | None = None
+        #: How many reports there were.
+        self.reports = 0
+        #: How many of them were of a step that had not been reported before, as far as that is known.
+        self.steps = 0
+        self._stride = 1
+
+    @property
+    def values(self) -> dict[int, float]:
+        """A copy of all that is known."""
+        values = dict(self.kept)
+        if self.last is not None:
+            values[self.last.step] = self.last.values[self._watched]
+        return values
+
+    def put(self, step: int, values: tuple[float, ...]) -> None:
+        """Adds a report. A step that is reported again has its last value."""
+        value = values[self._watched]
+        self.reports += 1
+        if step in self.kept:
+            self.kept[step] = value
+        elif self.last is None or step != self.last.step:
+            self._add(step, value)
+        self.last = Report(step, values)
+        self._on_report(self.last)
+
+    def _add(self, step: int, value: float) -> None:
+        if len(self.kept) == MOST_STEPS:
+            # Trials of one program keep the same steps, so that their curves can be compared.
+            self.kept = dict(islice(self.kept.items(), 0, None, 2))
+            self._stride *= 2
+        if self.steps % self._stride == 0:
+            self.kept[step] = value
+        self.steps += 1
