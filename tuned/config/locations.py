@@ -76,11 +76,14 @@ def tagged(kind: Any) -> Mapping[str, type[BaseModel]]:
 
 
 def _choice(annotation: Any) -> Choice | None:
+    """The one of the type, which may be optional."""
     for each in getattr(annotation, "__metadata__", ()):
         chooser = getattr(each.discriminator, "__self__", None) if isinstance(each, Discriminator) else None
         if isinstance(chooser, Choice):
             return chooser
-    return None
+    inner = get_args(annotation)
+    is_optional = get_origin(annotation) is Annotated or types.NoneType in inner
+    return _choice(inner[0]) if inner and is_optional else None
 
 
 def _plain(annotation: Any) -> Any:

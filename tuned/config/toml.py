@@ -132,7 +132,7 @@ class Problems:
                 self.add(key, "nothing", table.model_fields[last].title or "a value")
             case "union_tag_not_found" | "union_tag_invalid":
                 self._add_choice(place, key, detail["input"])
-            case _ if words := table.expected_at(last):
+            case kind if kind != "tuned" and (words := table.expected_at(last)):
                 self.add(key, describe(detail["input"]), words)
             case "literal_error":
                 self.add(key, describe(detail["input"]), context["expected"].replace("'", '"'))

@@ -5,6 +5,7 @@ Owns values only; it must never decide whether to try again, or which state the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -52,6 +53,25 @@ class Failure:
         return {"cause": self.cause.value, "message": self.message, **self.detail}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """Why a rule ended a trial, as the trial's user attribute ``PRUNED`` keeps it."""
+
+    #: The pruner, by its name in the experiment file.
+    rule: str
+    #: Of the report that it looked at.
+    step: int
+    value: float
+    #: The value that would have let the trial go on; None if the rule has none.
+    bound: float | None = None
+
+    def attribute(self) -> dict[str, Any]:
+        """JSON has no NaN and no infinity: they are text."""
+        value = self.value if math.isfinite(self.value) else str(self.value)
+        found = {"rule": self.rule, "step": self.step, "value": value}
+        return found if self.bound is None else {**found, "bound": self.bound}
+
+
 class EndState(StrEnum):
     """The state of a trial that ended by itself, by Optuna's name."""
 
@@ -67,8 +87,12 @@ class Ending:
     #: Of a pruned one: its last report, or None without reports.
     values: tuple[float, ...] | None = None
     failure: Failure | None = None
-    #: The objective itself gave the point up.
+    #: A rule gave the point up, or the objective itself did.
     is_pruned: bool = False
+    #: Of a pruned one: the rule's reason; None if the objective gave it up without one.
+    pruning: Pruning | None = None
+    #: The rungs that it reached, by the names of Optuna's attributes.
+    rungs: dict[str, float] = field(default_factory=dict)
     #: The objective asked for the end of the whole search.
     stops_search: bool = False
     #: Intermediate values by step, in the order in which they were reported. Of very many some.
@@ -91,5 +115,7 @@ class Ending:
     def __post_init__(self) -> None:
         if self.failure is not None and (self.is_pruned or self.values is not None):
             raise ValueError("an ending with a failure has no values, and is not pruned")
+        if self.pruning is not None and not self.is_pruned:
+            raise ValueError("only a pruned ending has a rule's reason")
         if self.state is EndState.COMPLETE and self.values is None:
             raise ValueError("an ending has values, is pruned or has a failure")

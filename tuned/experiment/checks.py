@@ -16,6 +16,7 @@ from tuned.config.toml import Problems, alternatives, describe, dotted, instead_
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuned.experiment import samplers
 from tuned.experiment.file import File, Objective
+from tuned.experiment.pruners import Pruner
 
 #: Longer patterns are programs; RE2 compiles them too slowly.
 _LONGEST_PATTERN = 1000
@@ -87,6 +88,8 @@ def check(draft: Draft, problems: Problems) -> Space | None:
     elif draft.seed is not None:
         # Of a sampler that is not known, only the key that all samplers have can be checked.
         problems.value(samplers.Seed, draft.seed, "sampler.seed")
+    if "pruner" in draft.right and draft.file.pruner:
+        _check_pruner(draft.file.pruner, draft, problems)
     if space and "points" in draft.right:
         _check_points(draft.file.points, space, problems)
     return space
@@ -192,6 +195,16 @@ def _check_sampler(
         problems.add("sampler.name", f'"{name}" with several directions', alternatives(fitting))
     if model.is_walk and space:
         _check_walk(name, space, problems)
+
+
+def _check_pruner(pruner: Pruner, draft: Draft, problems: Problems) -> None:
+    if not {"direction", "directions"} <= draft.right:
+        return
+    objectives = len(draft.file.directions or ()) or 1
+    if pruner.objective >= objectives:
+        known = alternatives(map(str, range(objectives)))
+        why = ", because there is one objective" if objectives == 1 else ""
+        problems.add("pruner.objective", str(pruner.objective), known + why)
 
 
 def _check_walk(sampler: str, space: Space, problems: Problems) -> None:

@@ -54,7 +54,8 @@ def scope_of(key: str) -> Scope:
     table, _, rest = key.partition(".")
     name = rest.partition(".")[0]
     field = Objective.model_fields.get(name) if table == "objective" else File.model_fields.get(table)
-    if field is None:
+    if field is None or (table, name) == ("pruner", "objective"):
+        # The curves of earlier trials are of another objective.
         return Scope.SEARCH
     return next(each for each in field.metadata if isinstance(each, Scope))
 

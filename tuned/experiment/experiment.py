@@ -20,6 +20,7 @@ from tuned.domain.space import Point, Space, Value, document
 from tuned.experiment.budget import Budget
 from tuned.experiment.checks import Draft, check, substitute
 from tuned.experiment.file import Dedup, File, Objective, Retry
+from tuned.experiment.pruners import Pruner
 from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import Sampler
 from tuned.experiment.scope import Scope
@@ -38,6 +39,7 @@ class Experiment:
     objective: Objective
     space: Space
     sampler: Sampler
+    pruner: Pruner | None
     budget: Budget
     dedup: Dedup
     retry: Retry
@@ -125,6 +127,7 @@ def _build(document: dict[str, Any], file: str) -> Experiment:
         objective=tables.objective,
         space=space,
         sampler=tables.sampler,
+        pruner=tables.pruner,
         budget=tables.budget,
         dedup=tables.dedup,
         retry=tables.retry,
@@ -146,13 +149,14 @@ def _local_keys(model: type[BaseModel]) -> set[str]:
 
 def _document(experiment: Experiment) -> dict[str, Any]:
     """The document of a file that says the same, without the local keys: ``_build`` reads it back."""
-    sampler = experiment.sampler
+    sampler, pruner = experiment.sampler, experiment.pruner
     return {
         "name": experiment.name,
         "directions": list(experiment.directions),
         "objective": experiment.objective.model_dump(exclude=_local_keys(Objective), exclude_none=True),
         "space": _space(experiment.space),
         "sampler": sampler.model_dump(include={"name", "seed"}, exclude_none=True) | sampler.options,
+        "pruner": None if pruner is None else pruner.document,
         "budget": experiment.budget.model_dump(exclude_none=True),
         "dedup": experiment.dedup.model_dump(),
         "retry": experiment.retry.model_dump(),

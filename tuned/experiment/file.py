@@ -29,7 +29,7 @@ from tuned.config.fields import (
     Span,
 )
 from tuned.config.toml import Table, refuse
-from tuned.experiment import samplers
+from tuned.experiment import pruners, samplers
 from tuned.experiment.budget import Budget
 from tuned.experiment.keys import SCALAR, Array, FilledArray
 from tuned.experiment.parameters import AnyParameter, ParameterName
@@ -177,6 +177,7 @@ class File(Table):
         Scope.SEARCH,
     ] = Field(title=_SPACE, description="The parameters, by name.")
     sampler: Annotated[samplers.AnySampler, Scope.SEARCH] = Field(default_factory=samplers.Tpe)
+    pruner: Annotated[pruners.AnyPruner | None, Scope.FLEET] = None
     budget: Annotated[Budget, Scope.FLEET] = Field(default_factory=Budget)
     dedup: Annotated[Dedup, Scope.SEARCH] = Field(default_factory=Dedup)
     retry: Annotated[Retry, Scope.FLEET] = Field(default_factory=Retry)

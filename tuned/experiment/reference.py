@@ -21,6 +21,8 @@ from tuned.config.settings import Settings, describe_value, setting_keys, settin
 from tuned.experiment import parameters
 from tuned.experiment.budget import Budget
 from tuned.experiment.file import Dedup, File, Objective, Retry
+from tuned.experiment.keywords import Keywords
+from tuned.experiment.pruners import PRUNERS, Pruner
 from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import SAMPLERS, Sampler
 from tuned.experiment.scope import Scope
@@ -65,11 +67,15 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "float": parameters.FloatTable,
     "categorical": parameters.CategoricalTable,
     "sampler": Sampler,
+    "pruner": Pruner,
     "budget": Budget,
     "dedup": Dedup,
     "retry": Retry,
     "resources": Resources,
 }
+
+#: The models among which a name chooses, by the names of their blocks.
+_CHOICES: Mapping[str, Mapping[str, type[Keywords]]] = {"samplers": SAMPLERS, "pruners": PRUNERS}
 
 
 def table_entries(name: str) -> list[Entry]:
@@ -98,8 +104,8 @@ def refreshed(page: str, text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         entries = setting_entries() if match["name"] == "settings" else None
-        if match["name"] == "samplers":
-            body = "".join(_manual_samplers() if is_manual else _markdown_samplers())
+        if models := _CHOICES.get(match["name"]):
+            body = "".join(_manual_choice(models) if is_manual else _markdown_choice(models))
         else:
             entries = entries or table_entries(match["name"])
             body = "".join(map(_manual, entries)) if is_manual else _markdown(entries)
@@ -167,9 +173,9 @@ def _markdown(entries: Sequence[Entry]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _markdown_samplers() -> Iterator[str]:
+def _markdown_choice(models: Mapping[str, type[Keywords]]) -> Iterator[str]:
     yield "| name | keyword | type | meaning |\n|---|---|---|---|\n"
-    for name, model in SAMPLERS.items():
+    for name, model in models.items():
         yield f"| `{name}` | | | {_doc(model)} |\n"
         for entry in _options(model):
             yield f"| | `{entry.key}` | {entry.type} | {_whole(entry)} |\n"
@@ -183,14 +189,14 @@ def _manual(entry: Entry) -> str:
     return f".It Li {entry.key}\n{_roff(f'{kind}. {entry.meaning}{default}{given}{local}')}\n"
 
 
-def _manual_samplers() -> Iterator[str]:
-    for name, model in SAMPLERS.items():
+def _manual_choice(models: Mapping[str, type[Keywords]]) -> Iterator[str]:
+    for name, model in models.items():
         yield f".It Li {name}\n{_roff(_doc(model))}\n"
         for entry in _options(model):
             yield f".br\n{_roff(f'`{entry.key}`: {entry.type}. {_whole(entry)}')}\n"
 
 
-def _options(model: type[Sampler]) -> list[Entry]:
+def _options(model: type[Keywords]) -> list[Entry]:
     return [entry for entry in _entries(model) if entry.key in model.option_names()]
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
 
 from tuned.config.locations import Choice
-from tuned.config.toml import Table
+from tuned.experiment.keywords import Keywords, tag
 
 OptionValue = int | float | str | bool
 
@@ -34,13 +34,13 @@ _NAME = "The sampler."
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
-class Sampler(Table):
+class Sampler(Keywords):
     """The keys of all samplers."""
 
+    kind = "sampler"
+    ours = frozenset({"name", "seed"})
     #: The class in ``optuna.samplers``; None for the samplers that are our own walk over the space.
     class_name: ClassVar[str | None] = None
-    #: Keywords of Optuna's class that are not offered, with the reason that a person is told.
-    withheld: ClassVar[Mapping[str, str]] = {}
     #: Pairs of values that Optuna refuses in one sampler.
     conflicts: ClassVar[tuple[Mapping[str, OptionValue], ...]] = ()
     #: Modules that must be there, by the name under which they are installed and imported.
@@ -60,31 +60,6 @@ class Sampler(Table):
         default=None,
         description="Makes the draws repeatable, for each host and each start of its own. Default: random.",
     )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keywords that the file gives, by name."""
-        given = self.option_names() & self.model_fields_set
-        values = {name: getattr(self, name) for name in sorted(given)}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @classmethod
-    def option_names(cls) -> frozenset[str]:
-        return frozenset(cls.model_fields) - set(Sampler.model_fields)
-
-    @classmethod
-    def said_of_unknown(cls, key: str) -> str:
-        name = cls.model_fields["name"].annotation
-        return cls.withheld.get(key, f"an unknown keyword of the sampler {_tag(name)}")
-
-    @classmethod
-    def expected_at(cls, key: str) -> str | None:
-        if key not in cls.option_names():
-            return None
-        # Loaded only for files that have such a problem.
-        from tuned.config.schema import TomlSchema, words  # noqa: PLC0415
-
-        return words(cls.model_json_schema(schema_generator=TomlSchema)["properties"][key])
 
 
 _Flag = bool | None
@@ -282,13 +257,8 @@ AnySampler = Annotated[
 ]
 
 
-def _tag(name: Any) -> str:
-    """The one word that the annotation of a sampler's ``name`` allows."""
-    return str(name.__args__[0])
-
-
 SAMPLERS: Mapping[str, type[Sampler]] = {
-    _tag(model.model_fields["name"].annotation): model
+    tag(model.model_fields["name"].annotation): model
     for model in (Tpe, Random, Grid, BruteForce, CmaEs, NsgaII, NsgaIII, Qmc, Gp)
 }
 

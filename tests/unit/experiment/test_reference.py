@@ -8,6 +8,7 @@ import pytest
 
 from tuned.config.settings import setting_keys
 from tuned.experiment.json_schema import json_schema
+from tuned.experiment.pruners import PRUNERS
 from tuned.experiment.reference import PAGES, refreshed, setting_entries, table_entries
 from tuned.experiment.samplers import SAMPLERS
 
@@ -15,7 +16,7 @@ _ROOT = Path(__file__).parents[3]
 _EXPERIMENT = [_ROOT / page for page in PAGES if "experiment" in page]
 _SETTINGS = [_ROOT / page for page in PAGES if "experiment" not in page]
 _HEADINGS = {
-    "objective", "space", "sampler", "budget", "dedup", "retry", "resources", "points", "metric",
+    "objective", "space", "sampler", "pruner", "budget", "dedup", "retry", "resources", "points", "metric",
 }  # fmt: skip
 
 
@@ -29,7 +30,8 @@ def test_the_reference_names_every_key_and_keyword(page: Path) -> None:
     schema = json_schema()
     tables = [schema, *schema["$defs"].values()]
     keys = {key for table in tables for key in table.get("properties", {}) if key not in _HEADINGS}
-    keys |= {option for entry in SAMPLERS.values() for option in entry.option_names()}
+    models = (*SAMPLERS.values(), *PRUNERS.values())
+    keys |= {option for entry in models for option in entry.option_names()}
     assert [key for key in sorted(keys - {"pattern"}) if not _names(page, key)] == []
     assert _names(page, "metric.pattern")
     assert [each for each in _HEADINGS if f"[{each}" not in page.read_text() and each != "metric"] == []

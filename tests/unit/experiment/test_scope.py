@@ -13,7 +13,7 @@ OBJECTIVE = "objective"
 
 SCOPES = {
     Scope.SEARCH: {"name", "direction", "directions", "space", "sampler", "dedup", "points"},
-    Scope.FLEET: {"budget", "retry", "command", "python", "timeout", "metric"},
+    Scope.FLEET: {"budget", "retry", "pruner", "command", "python", "timeout", "metric"},
     Scope.HOST: {"parallel", "resources", "path", "fork", "workdir", "env"},
 }
 
@@ -41,3 +41,8 @@ def test_no_key_is_listed_twice_or_unknown() -> None:
 )
 def test_a_key_within_a_table_has_the_tables_scope(key: str, scope: Scope) -> None:
     assert scope_of(key) is scope
+
+
+def test_a_rule_may_be_replaced_but_not_the_objective_that_it_looks_at() -> None:
+    assert scope_of("pruner.name") is scope_of("pruner.interval_steps") is Scope.FLEET
+    assert scope_of("pruner.objective") is Scope.SEARCH

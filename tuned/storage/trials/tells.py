@@ -174,6 +174,7 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
     )
     trial_rows.insert_intermediate(connection, trial_id, ending.intermediate)
     trial_rows.set_user_attributes(connection, trial_id, ending.user_attrs)
+    trial_rows.set_system_attributes(connection, trial_id, ending.rungs)
 
 
 def _check_objectives(ending: Ending, objectives: int) -> None:
@@ -210,6 +211,8 @@ def _attributes(ending: Ending) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     if ending.failure is not None:
         attributes["FAILURE"] = ending.failure.attribute()
+    if ending.pruning is not None:
+        attributes["PRUNED"] = ending.pruning.attribute()
     if ending.retried:
         attributes["RETRIED"] = [failure.attribute() for failure in ending.retried]
     return attributes
@@ -305,6 +308,7 @@ def _write(
     )  # fmt: skip
     trial_rows.insert_intermediate(connection, given.trial_id, ending.intermediate)
     trial_rows.set_user_attributes(connection, given.trial_id, ending.user_attrs)
+    trial_rows.set_system_attributes(connection, given.trial_id, ending.rungs)
 
 
 def _charge_ended(

@@ -1,0 +1,52 @@
+"""A table of the experiment file whose keys are keywords of one of Optuna's classes.
+
+It owns what the models of samplers and pruners share. It must never import Optuna.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tuned.config.toml import Table
+
+
+def tag(name: Any) -> str:
+    """The one word that the annotation of a model's ``name`` allows."""
+    return str(name.__args__[0])
+
+
+class Keywords(Table):
+    """The keys of one of Optuna's classes, beside a few of ours."""
+
+    #: The thing that the class is, in messages.
+    kind: ClassVar[str]
+    #: Keys of ours, which Optuna's class does not get as they are.
+    ours: ClassVar[frozenset[str]] = frozenset({"name"})
+    #: Keywords of Optuna's class that are not offered, with the reason that a person is told.
+    withheld: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keywords that the file gives, by name."""
+        given = self.option_names() & self.model_fields_set
+        values = {name: getattr(self, name) for name in sorted(given)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def option_names(cls) -> frozenset[str]:
+        return frozenset(cls.model_fields) - cls.ours
+
+    @classmethod
+    def said_of_unknown(cls, key: str) -> str:
+        name = cls.model_fields["name"].annotation
+        return cls.withheld.get(key, f"an unknown keyword of the {cls.kind} {tag(name)}")
+
+    @classmethod
+    def expected_at(cls, key: str) -> str | None:
+        if key not in cls.option_names():
+            return None
+        # Loaded only for files that have such a problem.
+        from tuned.config.schema import TomlSchema, words  # noqa: PLC0415
+
+        return words(cls.model_json_schema(schema_generator=TomlSchema)["properties"][key])
