@@ -1,5 +1,7 @@
 """The search space: parameters, points and their canonical keys, and the indexes of a finite space's points.
 
+A parameter exists in a point if its condition holds there. Forbidden combinations are no points.
+
 A point's key is the same on every host, and the same for a point that plain Optuna drew: a
 categorical value counts by its index, an int by its value, a stepped float by the index of its step
 (so that 0.6 and 0.6000000000000001 are one point), any other float by its exact bits.
@@ -11,17 +13,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tuned.domain import conditions as words
+from tuned.domain.branches import Span, holds, spans
+from tuned.domain.forest import Forest
+
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
 
+    from tuned.domain.conditions import Condition
 
-Value = int | float | str | bool
+Value = words.Value
 
 #: A stepped float counts as its step if it lies at most so many steps away, because floats are rounded.
 STEP_TOLERANCE = 1e-6
@@ -59,8 +66,19 @@ class IntParameter:
     def canonical(self, value: Value) -> int:
         return self.token(value)
 
-    def uniform(self, generator: random.Random) -> int:
-        return self.at(generator.randrange(self.size))
+    @property
+    def whole(self) -> Span:
+        return 0, self.size - 1
+
+    def place(self, value: Value) -> int:
+        return (self.token(value) - self.low) // self.step
+
+    def between(self, low: float | None, high: float | None) -> Span | None:
+        first = 0 if low is None else max(0, -((self.low - math.ceil(low)) // self.step))
+        last = self.size - 1
+        if high is not None:
+            last = min(last, (math.floor(high) - self.low) // self.step)
+        return (first, last) if first <= last else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +124,27 @@ class FloatParameter:
         token = self.token(value)
         return self.at(token) if isinstance(token, int) else float(value) + 0.0
 
-    def uniform(self, generator: random.Random) -> float:
-        if (size := self.size) is not None:
-            return self.at(generator.randrange(size))
-        if self.log:
-            drawn = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+    @property
+    def whole(self) -> Span:
+        return (self.low, self.high) if (size := self.size) is None else (0, size - 1)
+
+    def place(self, value: Value) -> float:
+        token = self.token(value)
+        if isinstance(token, int):
+            return token
+        return float(value) + 0.0 if self.size is None else 0
+
+    def between(self, low: float | None, high: float | None) -> Span | None:
+        least, most = self.low if low is None else low, self.high if high is None else high
+        if self.step is None:
+            first, last = max(least, self.low) + 0.0, min(most, self.high) + 0.0
+            if self.size is not None and first <= last:
+                return 0, 0
         else:
-            drawn = generator.uniform(self.low, self.high)
-        return min(max(drawn, self.low), self.high)
+            begin, step = Decimal(repr(self.low)), Decimal(repr(self.step))
+            first = max(0, math.ceil((Decimal(repr(least)) - begin) / step))
+            last = min(int(self.whole[1]), math.floor((Decimal(repr(most)) - begin) / step))
+        return (first, last) if first <= last else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +171,20 @@ class CategoricalParameter:
     def canonical(self, value: Value) -> Value:
         return self.choices[self.token(value)]
 
-    def uniform(self, generator: random.Random) -> Value:
-        return self.choices[generator.randrange(self.size)]
+    @property
+    def log(self) -> bool:
+        return False
+
+    @property
+    def whole(self) -> Span:
+        return 0, self.size - 1
+
+    def place(self, value: Value) -> int:
+        return self.token(value)
+
+    def between(self, low: float | None, high: float | None) -> Span | None:
+        """Choices have no order, so no range has one."""
+        return None
 
 
 Parameter = IntParameter | FloatParameter | CategoricalParameter
@@ -170,6 +213,10 @@ def documented(name: str, table: Mapping[str, Any]) -> Parameter:
     return _KINDS[table["type"]](name=name, **rest)
 
 
+class Forbidden(ValueError):
+    """The values are a combination that the experiment file forbids."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """One parameter set: canonical values by parameter name, and the key that identifies it."""
@@ -184,34 +231,103 @@ class Space:
     """The parameters of a study, in the order of the experiment file."""
 
     parameters: tuple[Parameter, ...]
+    #: By the name of the parameter that exists only if its condition holds.
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    #: Combinations that no point has.
+    forbidden: tuple[Condition, ...] = ()
 
     @cached_property
     def size(self) -> int | None:
-        """The number of points; None if a parameter is continuous or there are over ``MOST_POINTS``."""
-        product = 1
-        for parameter in self.parameters:
-            if (size := parameter.size) is None:
-                return None
-            product *= size
-        return product if product <= MOST_POINTS else None
+        """The number of points; None if there are infinitely many or over ``MOST_POINTS``.
+
+        Raises TooIntricate.
+        """
+        size = self.forest.size
+        return size if size is not None and size <= MOST_POINTS else None
+
+    @cached_property
+    def forest(self) -> Forest:
+        return Forest(self.parameters, self.conditions, self.forbidden)
+
+    @property
+    def has_structure(self) -> bool:
+        """Whether parameters depend on each other."""
+        return bool(self.conditions or self.forbidden)
+
+    @cached_property
+    def ordered(self) -> tuple[Parameter, ...]:
+        """Parents before the parameters that their values decide on."""
+        return tuple(self._by_name[axis.name] for axis in self.forest.order)
+
+    def exists(self, name: str, values: Mapping[str, Value]) -> bool:
+        """Whether the parameter exists, by the values of those that do and come before it."""
+        return self._holds(self.conditions.get(name, {}), values)
 
     def point(self, values: Mapping[str, Value]) -> Point:
         """The point with these values. Raises ValueError naming the parameter that does not fit."""
-        if missing := [p.name for p in self.parameters if p.name not in values]:
-            raise ValueError(f"no value for {', '.join(missing)}")
-        if unknown := values.keys() - {p.name for p in self.parameters}:
+        if unknown := values.keys() - self._by_name.keys():
             raise ValueError(f"no parameter {', '.join(sorted(unknown))}")
-        canonical = self.part(values)
-        tokens = {parameter.name: parameter.token(canonical[parameter.name]) for parameter in self.parameters}
-        text = json.dumps(tokens, sort_keys=True, separators=(",", ":"))
-        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        return Point(values=canonical, key=key)
+        canonical = self._canonical(values)
+        there = {p.name for p in self.ordered if self.exists(p.name, canonical)}
+        if missing := [p.name for p in self.parameters if p.name in there and p.name not in values]:
+            raise ValueError(f"no value for {', '.join(missing)}")
+        for name in canonical.keys() - there:
+            raise ValueError(self._told_of_absent(name))
+        if (combination := self.forbidden_by(canonical)) is not None:
+            raise Forbidden(f"the combination {words.text(combination)} is forbidden")
+        return self._keyed(canonical)
 
     def part(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The canonical values of those parameters that have one here; other names are left out.
 
-        Raises ValueError naming the parameter that does not fit.
+        Raises ValueError naming the parameter that does not fit, or if no point has all of these values.
         """
+        canonical = self._canonical(values)
+        if self.has_structure and self._having(canonical).size == 0:
+            raise ValueError(self._told_of_impossible(canonical))
+        return canonical
+
+    def forbidden_by(self, values: Mapping[str, Value]) -> Condition | None:
+        """The forbidden combination that is among these values; None if there is none."""
+        return next((each for each in self.forbidden if self._holds(each, values)), None)
+
+    def at(self, index: int) -> Point:
+        """The point with this index, 0 to size - 1, in a finite space. The last parameter runs fastest."""
+        return self._keyed(self.forest.at(index))
+
+    def index(self, point: Point) -> int:
+        """The index of a point of a finite space."""
+        return self.forest.index(point.values)
+
+    def uniform(self, generator: random.Random) -> Point:
+        """A uniformly random point.
+
+        In an infinite space each parameter is drawn by itself, parents first (log-uniform if it is so).
+        """
+        size = self.forest.size if self.has_structure else None
+        drawn = self.forest.draw(generator) if size is None else self.forest.at(generator.randrange(size))
+        return self._keyed(drawn)
+
+    def completed(self, values: Mapping[str, Value], generator: random.Random) -> Point:
+        """A random point that has these values. Raises ValueError if there is none."""
+        return self._keyed(self._having(values).draw(generator))
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Parameter]:
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    def _having(self, values: Mapping[str, Value]) -> Forest:
+        """Only the points with these values."""
+        only = {name: _one(self._by_name[name], value) for name, value in values.items()}
+        return Forest(self.parameters, self.conditions, self.forbidden, only)
+
+    def _holds(self, condition: Condition, values: Mapping[str, Value]) -> bool:
+        return all(
+            name in values and holds(self._by_name[name], allowed, values[name])
+            for name, allowed in condition.items()
+        )
+
+    def _canonical(self, values: Mapping[str, Value]) -> dict[str, Value]:
         canonical: dict[str, Value] = {}
         for parameter in self.parameters:
             if parameter.name in values:
@@ -221,17 +337,26 @@ class Space:
                     raise ValueError(f"{parameter.name}: {error}") from None
         return canonical
 
-    def at(self, index: int) -> Point:
-        """The point with this index, 0 to size - 1, in a finite space. The last parameter runs fastest."""
-        values: dict[str, Value] = {}
-        for parameter in reversed(self.parameters):
-            size = parameter.size
-            if size is None:
-                raise ValueError(f"{parameter.name} is continuous: its points have no numbers")
-            index, digit = divmod(index, size)
-            values[parameter.name] = parameter.at(digit)
-        return self.point(values)
+    def _keyed(self, values: Mapping[str, Value]) -> Point:
+        """The point with these canonical values, which is known to be one."""
+        ordered = {p.name: values[p.name] for p in self.parameters if p.name in values}
+        tokens = {name: self._by_name[name].token(value) for name, value in ordered.items()}
+        text = json.dumps(tokens, sort_keys=True, separators=(",", ":"))
+        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return Point(values=ordered, key=key)
 
-    def uniform(self, generator: random.Random) -> Point:
-        """A uniformly random point (log-uniform if the parameter is)."""
-        return self.point({p.name: p.uniform(generator) for p in self.parameters})
+    def _told_of_absent(self, name: str) -> str:
+        return f"{name} has a value, but exists only with {words.text(self.conditions[name])}"
+
+    def _told_of_impossible(self, values: Mapping[str, Value]) -> str:
+        for name in values:
+            for parent, allowed in self.conditions.get(name, {}).items():
+                if parent in values and not holds(self._by_name[parent], allowed, values[parent]):
+                    return self._told_of_absent(name)
+        if (combination := self.forbidden_by(values)) is not None:
+            return f"the combination {words.text(combination)} is forbidden"
+        return f"no point has these values of {', '.join(values)} together"
+
+
+def _one(parameter: Parameter, value: Value) -> Sequence[Span]:
+    return spans(parameter, words.OneOf(values=(value,)))

@@ -131,6 +131,17 @@ def test_the_order_of_the_parameters_does_not_change_a_key() -> None:
     assert _grid(n, c).point(values).key == _grid(c, n).point(values).key
 
 
+def test_keys_stay_what_they_are_in_databases() -> None:
+    n, x = IntParameter(name="n", low=0, high=9), FloatParameter(name="x", low=0.0, high=1.0, step=0.2)
+    rate, c = (
+        FloatParameter(name="rate", low=0.0, high=1.0),
+        CategoricalParameter(name="c", choices=("a", "b")),
+    )
+    point = _grid(n, x, rate, c).point({"n": 3, "x": 0.6, "rate": 0.25, "c": "b"})
+    assert point.key == "a543adc3b6be759c2bf4f6e9571274c5"
+    assert _grid(n, x, c).at(40).key == "ca0c48170afd9d1991ba6bfc1eaff754"
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
