@@ -27,7 +27,6 @@ from tests.factories import Member, join, opened
 from tuned.domain.claim import Claimant, Claimed
 from tuned.search.sampling import PointSource
 from tuned.storage.database import Database
-from tuned.storage.history import History
 
 ROUNDS = 9
 #: Of each size in each round.
@@ -126,7 +125,7 @@ def _measure_opening(url: str, report: Report) -> None:
 
 def _read_tuned(url: str) -> object:
     member = _open(url)
-    history = History(member.database, member.status.study_id)
+    history = member.history()
     history.sync()
     member.database.close()
     return history
@@ -173,7 +172,7 @@ def _weigh(_: int, url: str, open_study: Callable[[str], object]) -> tuple[float
 def _measure_reading(member: Member, report: Report) -> None:
     """How long it takes to learn of new trials, while many run elsewhere."""
     fill(member, RUNNING, TrialState.RUNNING)
-    history = History(member.database, member.status.study_id)
+    history = member.history()
     storage = RDBStorage(member.database.url)
     study = optuna.load_study(study_name="grown", storage=_CachedStorage(storage))
     readers = {

@@ -206,8 +206,8 @@ async def _search_tuned(link: Link, function: Function, seed: int, seconds: floa
         if begun >= WORKERS:
             slot, claimed = clock.end()
             values.append(function.value(claimed.point.values))
-            search.note_ended(claimed, seconds)
             result = member.result(claimed, values[-1])
+            search.note_ended(result, seconds)
             await link.call(tell, result)
             search.note_told(result)
         if begun < TRIALS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from sqlalchemy import delete, event, insert, inspect, select, text, update
 from tests.transitions import guard
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin, Outcome
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.domain.result import Beginning, Result, TellOutcome
+from tuned.domain.result import Result, TellOutcome
 from tuned.domain.space import Point, Value
 from tuned.domain.study_status import StudyStatus
 from tuned.domain.walk import Walk
@@ -147,16 +146,6 @@ def kill(database: Database, claimant: Claimant) -> None:
         connection.execute(dead)
 
 
-def began(claimed: Claimed, encoding: Encoding) -> Beginning:
-    return Beginning(
-        claim_id=claimed.claim_id,
-        origin=claimed.candidate.origin,
-        started=claimed.claimed_at,
-        params=tuple(encoding.rows(claimed.point)),
-        attributes={name: json.dumps(value) for name, value in claimed.candidate.attributes.items()},
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One host at work on one study."""
@@ -215,7 +204,7 @@ class Member:
             number=claimed.number,
             key=claimed.point.key,
             host=self.claimant.host,
-            beginning=began(claimed, self.encoding),
+            beginning=self.encoding.beginning(claimed),
             ending=Ending(values=values or None, failure=CRASH if has_failed else None, **ending),
         )
 
@@ -226,9 +215,13 @@ class Member:
         return study_statuses(self.database, [self.status.study_id])[self.status.study_id]
 
     def trials(self) -> list[FrozenTrial]:
-        history = History(self.database, self.status.study_id)
+        history = self.history()
         history.sync()
-        return history.trials
+        return list(history.trials)
+
+    def history(self) -> History:
+        """Nothing is known yet."""
+        return History(self.database, self.status.study_id, objectives=len(self.experiment.directions))
 
     def delete_trial(self, number: int) -> None:
         """With SQL, as a person may do it."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Table
 
-from tests.factories import began, join
+from tests.factories import join
 from tests.fleet.world import HostLine, PendingResult, PointRow, StudyRow, Tables, TrialRow
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin, Outcome
 from tuned.domain.ending import Cause, Ending, Failure
@@ -287,7 +287,7 @@ class Store:
             number=0,
             key=self._points[pending.x].key,
             host=teller,
-            beginning=began(self._claimed(pending.claim, pending.x), self._encoding),
+            beginning=self._encoding.beginning(self._claimed(pending.claim, pending.x)),
             ending=Ending(
                 values=(float(pending.x),) if pending.has_value else None,
                 failure=None if pending.has_value else CRASH,

@@ -281,8 +281,9 @@ class Scheduler:
                     self.endings.count_aborted(running.seconds)
             if ending is not None:
                 self.endings.count(ending, running.seconds)
-                search.note_ended(claimed, running.seconds)
-                self._teller.put(search.result(running.claimed, self._site.host, ending))
+                result = search.result(running.claimed, self._site.host, ending)
+                search.note_ended(result, running.seconds)
+                self._teller.put(result)
                 _log_ending(ending, evaluation.attempt)
                 search.count_ending(ending)
 

@@ -107,6 +107,18 @@ class Ending:
         return 1 + len(self.retried)
 
     @property
+    def attributes(self) -> dict[str, Any]:
+        """The user attributes by which its trial says how it ended."""
+        attributes: dict[str, Any] = {}
+        if self.failure is not None:
+            attributes["FAILURE"] = self.failure.attribute()
+        if self.pruning is not None:
+            attributes["PRUNED"] = self.pruning.attribute()
+        if self.retried:
+            attributes["RETRIED"] = [failure.attribute() for failure in self.retried]
+        return attributes
+
+    @property
     def state(self) -> EndState:
         if self.failure is not None:
             return EndState.FAIL

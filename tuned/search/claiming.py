@@ -85,6 +85,7 @@ class Claiming:
         self._study = study
         self._patience = experiment.dedup.patience
         self._source = source
+        self._encoding = encoding
         self._backlog = backlog
         status = study.status
         self._claims = Claims(
@@ -143,9 +144,10 @@ class Claiming:
         """The claims that may be granted without this host knowing it yet, by id."""
         return {*self._flying, *(claim_id for claim_id, _ in self._unknown)}
 
-    def note_ended(self, claimed: Claimed, seconds: float) -> None:
+    def note_ended(self, result: Result, seconds: float) -> None:
         """Takes note that a trial has ended after so long, and that the database will be told."""
-        self._backlog.unconfirmed.add(claimed.claim_id, claimed.point.key)
+        self._backlog.unconfirmed.add(result.claim_id, result.key)
+        self._source.history.note_ended(result.claim_id, result.ending)
         self._prefetch.note_evaluated(seconds)
 
     def note_told(self, result: Result) -> None:
@@ -154,6 +156,11 @@ class Claiming:
         self._backlog.parked.release(result.trial_id)
         if self._study.busy:
             self._prefetch.draw_ahead(self._study.busy)
+
+    def _note_begun(self, outcome: Outcome) -> None:
+        # Another program wrote a part of an enqueued trial.
+        if isinstance(outcome, Claimed) and outcome.candidate.waiting_trial is None:
+            self._source.history.note_begun(self._encoding.beginning(outcome), self.claimant.host)
 
     def _note_duplicate(self, slot: int, duplicate: Duplicate) -> None:
         origin = duplicate.candidate.origin
@@ -187,11 +194,13 @@ class Claiming:
         if self._study.status.size is None:
             return await self._claim(self._source.uniform())
         claim_id = new_claim_id()
-        return await self._guarded(
+        outcome = await self._guarded(
             claim_id,
             Origin.WALK,
             self._link.run(self._claims.claim_unvisited, claim_id, self._study.status.revision),
         )
+        self._note_begun(outcome)
+        return outcome
 
     async def _find_unknown(self) -> Claimed | None:
         """A point that an earlier claim got, although its answer was lost."""
@@ -264,6 +273,7 @@ class Claiming:
                 candidate.origin,
                 self._link.run(self._claims.claim, candidate),
             )
+            self._note_begun(outcome)
         finally:
             if candidate.origin is Origin.POINTS and isinstance(outcome, Closed):
                 # Refused or unanswered: claim it again later. That finds out whether it was claimed.

@@ -7,17 +7,16 @@ writes only the attributes that samplers keep with the study.
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import itertools
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
-from tuned.storage.history import History
 from tuned.storage.studies import read_system_attributes, write_system_attribute
 from tuned.storage.trials.enqueued import FIXED_PARAMS
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from tuned.domain.space import Value
     from tuned.experiment.experiment import Experiment
     from tuned.storage.database import Database
+    from tuned.storage.history import History
 
 #: Ids of drafts begin here: above all that a database gives.
 FIRST_DRAFT = 2**40
@@ -38,12 +38,14 @@ FIRST_DRAFT = 2**40
 class DraftStorage(BaseStorage):
     """The part of a storage that Optuna needs to ask: drafts in memory, the rest read from the database."""
 
-    def __init__(self, database: Database, experiment: Experiment, status: StudyStatus) -> None:
+    def __init__(
+        self, database: Database, experiment: Experiment, status: StudyStatus, history: History
+    ) -> None:
         self._database = database
         self._name = experiment.name
         self._study_id = status.study_id
         self._directions = [StudyDirection[direction.upper()] for direction in experiment.directions]
-        self._history = History(database, status.study_id)
+        self._history = history
         self.ignores_trials = samplers.SAMPLERS[experiment.sampler.name].ignores_trials
         self._is_synced = False
         self._fixed: Mapping[str, Value] = {}
@@ -63,11 +65,19 @@ class DraftStorage(BaseStorage):
             # First: a sampler omits the trial that has the draft's number, because it takes it for the draft.
             self._sync()
         number = max([self._history.last_number, *(draft.number for draft in self.drafts.values())]) + 1
-        draft = optuna.trial.create_trial(
-            state=TrialState.RUNNING, system_attrs={FIXED_PARAMS: dict(self._fixed)} if self._fixed else {}
+        draft = FrozenTrial(
+            number=number,
+            trial_id=self._next_id,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=dt.datetime.now(),  # noqa: DTZ005 (as Optuna shows times: local, without a zone)
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={FIXED_PARAMS: dict(self._fixed)} if self._fixed else {},
+            intermediate_values={},
         )
-        draft.number = number
-        draft._trial_id = self._next_id  # noqa: SLF001 (as Optuna's own storages do)
         self.drafts[self._next_id] = draft
         return self._next_id
 
@@ -78,9 +88,7 @@ class DraftStorage(BaseStorage):
             # Enqueued trials are claimed like any other point, not popped by an ask.
             return []
         self._sync()
-        # A person may have deleted the values of a trial. Samplers take it that a COMPLETE one has them.
-        whole = [trial for trial in self._history.trials if self._is_whole(trial)]
-        trials = whole + list(self.drafts.values())
+        trials = [*self._history.trials, *self.drafts.values()]
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
@@ -118,9 +126,6 @@ class DraftStorage(BaseStorage):
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         return {}
-
-    def _is_whole(self, trial: FrozenTrial) -> bool:
-        return trial.state is not TrialState.COMPLETE or len(trial.values or ()) == len(self._directions)
 
     def _sync(self) -> None:
         """Reads the history once for each ask."""

@@ -22,6 +22,7 @@ from tuned.domain.claim import Candidate, Claimant, Origin
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
 from tuned.search.draft_storage import DraftStorage
+from tuned.storage.history import History
 from tuned.storage.trials.enqueued import FIXED_PARAMS, Misfit
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class PointSource:
         self._released: deque[int] = deque()
         stream = _stream_seed(status.seed, claimant)
         self._random = random.Random(stream)  # noqa: S311 (a reproducible search, not a secret)
-        self._storage = DraftStorage(database, experiment, status)
+        #: What the sampler knows of the study.
+        self.history = History(database, status.study_id, objectives=len(experiment.directions))
+        self._storage = DraftStorage(database, experiment, status, self.history)
         sampler = _sampler(experiment, status.seed, stream)
         self._study = None
         if sampler is not None:

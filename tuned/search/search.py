@@ -7,7 +7,6 @@ finds out how it stands now. ``claiming`` draws and claims.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +15,7 @@ import structlog
 from tuned.domain.claim import Claimant, Claimed, Closed, Idle, Outcome
 from tuned.domain.ending import Ending
 from tuned.domain.resources import Shortfall
-from tuned.domain.result import Beginning, Result
+from tuned.domain.result import Result
 from tuned.domain.states import SEARCH_TRANSITIONS, SearchState, StudyState, advance
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, InvalidInput
@@ -323,9 +322,9 @@ class Search:
             self.log.warning("trials import their module one by one", reason=reason)
             self.announce_state()
 
-    def note_ended(self, claimed: Claimed, seconds: float) -> None:
+    def note_ended(self, result: Result, seconds: float) -> None:
         """Takes note that a trial has ended after so long, and that the database will be told."""
-        self._claiming.note_ended(claimed, seconds)
+        self._claiming.note_ended(result, seconds)
 
     def note_told(self, result: Result) -> None:
         """Takes note that the database has the result of a trial."""
@@ -333,14 +332,6 @@ class Search:
 
     def result(self, claimed: Claimed, host: str, ending: Ending) -> Result:
         """All that a tell needs, even after a restart, or if the database has forgotten the trial."""
-        candidate = claimed.candidate
-        beginning = Beginning(
-            claim_id=claimed.claim_id,
-            origin=candidate.origin,
-            started=claimed.claimed_at,
-            params=tuple(self._encoding.rows(claimed.point)),
-            attributes={name: json.dumps(value) for name, value in candidate.attributes.items()},
-        )
         return Result(
             study_id=claimed.study_id,
             study_uid=self.status.uid,
@@ -348,7 +339,7 @@ class Search:
             number=claimed.number,
             key=claimed.point.key,
             host=host,
-            beginning=beginning,
+            beginning=self._encoding.beginning(claimed),
             ending=ending,
         )
 

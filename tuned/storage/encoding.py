@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 
-from tuned.domain.result import ParamRow
+from tuned.domain.result import Beginning, ParamRow
 from tuned.domain.space import Point, Space, Value
 from tuned.worker.distributions import distributions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tuned.domain.claim import Claimed
 
 
 class Encoding:
@@ -31,6 +34,17 @@ class Encoding:
             )
             for name, distribution in self.distributions.items()
         ]
+
+    def beginning(self, claimed: Claimed) -> Beginning:
+        """How the trial of a claim began."""
+        candidate = claimed.candidate
+        return Beginning(
+            claim_id=claimed.claim_id,
+            origin=candidate.origin,
+            started=claimed.claimed_at,
+            params=tuple(self.rows(claimed.point)),
+            attributes={name: json.dumps(value) for name, value in candidate.attributes.items()},
+        )
 
     def point(
         self, values: Mapping[str, Value], distributions: Mapping[str, BaseDistribution]

@@ -1,23 +1,30 @@
-"""The trials of one study as a sampler sees them, read once and kept.
+"""The trials of one study as samplers see them, read once and kept.
 
-A finished trial never changes, so a sync never reads it again. It reads an unfinished trial when it appears,
-when it begins to run and when it has ended. The cost of a sync depends on the number of new trials, not of
-all.
+The database says which trials there are, and in which state. A sync asks for that alone: it never reads a
+finished trial again, and an unfinished one when it appears, when it begins to run and when it has ended. The
+details of a trial that this host claimed and told are not read at all, because this host notes them here. So
+the cost of a sync depends on the number of new trials of others, not of all.
+
+A trial that has ended here counts as ended before the database knows it, until the database says otherwise.
+If the database has forgotten the newest trial, all are read anew. A value that was told stays: it was found.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from collections import defaultdict
+import threading
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, select
 
+from tuned.storage import frozen_trials
 from tuned.storage.connection.faults import reason_of
+from tuned.storage.frozen_trials import Details
 from tuned.storage.tables.schema import (
+    t_trial,
     trial_intermediate_values,
     trial_params,
     trial_system_attributes,
@@ -25,18 +32,16 @@ from tuned.storage.tables.schema import (
     trial_values,
     trials,
 )
-from tuned.storage.trials.trial_rows import (
-    restored_attribute,
-    restored_intermediate,
-    restored_time,
-    restored_value,
-)
+from tuned.storage.trials.trial_rows import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    import datetime as dt
+    from collections.abc import Collection, Iterable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.domain.ending import Ending
+    from tuned.domain.result import Beginning
     from tuned.storage.database import Database
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -46,135 +51,208 @@ T = TypeVar("T")
 #: How many ids one statement has, because databases limit the number of parameters.
 BATCH = 500
 
+#: How many notes wait for a sync. Older ones are dropped, and the database is read instead.
+MOST_NOTES = 1000
+
 _UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
-class History:
-    """The trials of one study as Optuna's FrozenTrials, in the order of their numbers. Not thread-safe."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """This host claimed a trial, and wrote all of it."""
 
-    def __init__(self, database: Database, study_id: int) -> None:
+    beginning: Beginning
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """A trial has ended here, at this time in UTC."""
+
+    ending: Ending
+    time: dt.datetime
+
+
+class History:
+    """The trials of one study as Optuna's FrozenTrials, in the order of their numbers.
+
+    Any thread may note. One may sync at a time, and the others wait for it.
+    """
+
+    def __init__(self, database: Database, study_id: int, *, objectives: int) -> None:
         self._database = database
         self._study_id = study_id
+        self._objectives = objectives
+        self._lock = threading.Lock()
+        #: Since the last sync, by claim.
+        self._notes: deque[tuple[str, _Begun | _Ended]] = deque(maxlen=MOST_NOTES)
+        #: Of trials that the database does not call finished, by claim.
+        self._begun: dict[str, _Begun] = {}
+        self._ended: dict[str, _Ended] = {}
+        #: As the database says, by number.
         self._trials: dict[int, FrozenTrial] = {}
-        self._unfinished: dict[int, TrialState] = {}
-        self._last_id = -1
-        self._distributions: dict[str, BaseDistribution] = {}
+        #: The latest rows of unfinished trials, by id.
+        self._unfinished: dict[int, Row[Any]] = {}
+        #: The row of the newest trial.
+        self._newest: Row[Any] | None = None
+        self._shown: tuple[FrozenTrial, ...] = ()
 
     @property
-    def trials(self) -> list[FrozenTrial]:
-        return list(self._trials.values())
+    def trials(self) -> Sequence[FrozenTrial]:
+        """As of the last sync, without COMPLETE ones that lack a value: a person may have deleted it."""
+        return self._shown
 
     @property
     def last_number(self) -> int:
         """The highest number of a trial; -1 without trials."""
-        return next(reversed(self._trials), -1)
+        return -1 if self._newest is None else int(self._newest.number)
+
+    def note_begun(self, beginning: Beginning, host: str) -> None:
+        """Takes note of a trial that this host claimed. Not for an enqueued one: another program wrote it."""
+        self._notes.append((beginning.claim_id, _Begun(beginning=beginning, host=host)))
+
+    def note_ended(self, claim_id: str, ending: Ending) -> None:
+        """Takes note of how a trial ended here; the database is told of it later, or was a moment ago."""
+        self._notes.append((claim_id, _Ended(ending=ending, time=utc_now())))
 
     def sync(self) -> None:
         """Reads new and changed trials. Raises DatabaseAway."""
-        with self._database.reading() as connection:
+        with self._lock:
+            with self._database.reading() as connection:
+                # A trial may be claimed and end while this reads: its notes are for the next sync.
+                self._take_notes()
+                for batch in _batches([*self._new(connection), *self._changed(connection)]):
+                    self._read(connection, batch)
+            self._drop_notes()
+            shown = self._trials | self._ended_here()
+            self._shown = tuple(trial for trial in shown.values() if self._is_whole(trial))
+
+    def _take_notes(self) -> None:
+        while self._notes:
+            claim_id, note = self._notes.popleft()
+            if isinstance(note, _Begun):
+                self._begun[claim_id] = note
+            else:
+                self._ended[claim_id] = note
+
+    def _drop_notes(self) -> None:
+        """Drops what was noted of trials that have ended in the database."""
+        open_claims = {row.claim_id for row in self._unfinished.values()}
+        for notes in (self._begun, self._ended):
+            for claim_id in notes.keys() - open_claims:
+                del notes[claim_id]
+
+    def _new(self, connection: Connection) -> Sequence[Row[Any]]:
+        newest = self._newest
+        if newest is not None:
             # Trials get their ids under the study's lock, so no new id is below one already seen.
-            new = connection.execute(
-                select(trials)
-                .where(trials.c.study_id == self._study_id, trials.c.trial_id > self._last_id)
-                .order_by(trials.c.trial_id)
-            ).all()
-            for batch in _batches([*new, *self._changed(connection)]):
-                self._read(connection, batch)
+            found = self._rows(connection, trials.c.trial_id >= newest.trial_id)
+            if found and _is_same(newest, found[0]):
+                return found[1:]
+            for known in (self._trials, self._unfinished, self._begun, self._ended):
+                known.clear()
+            self._newest = None
+        return self._rows(connection)
 
     def _changed(self, connection: Connection) -> list[Row[Any]]:
         """The trials that have ended, and those that were enqueued and run now."""
         changed: list[Row[Any]] = []
         for ids in _batches(sorted(self._unfinished)):
-            waiting = [each for each in ids if self._unfinished[each] is TrialState.WAITING]
+            waiting = [each for each in ids if self._unfinished[each].state is TrialState.WAITING]
             runs_now = (trials.c.state == TrialState.RUNNING) & trials.c.trial_id.in_(waiting)
-            changed += connection.execute(
-                select(trials).where(
-                    trials.c.trial_id.in_(ids), trials.c.state.not_in(_UNFINISHED) | runs_now
-                )
-            ).all()
+            is_changed = trials.c.state.not_in(_UNFINISHED) | runs_now
+            changed += self._rows(connection, trials.c.trial_id.in_(ids), is_changed)
         return changed
 
-    def _read(self, connection: Connection, batch: list[Row[Any]]) -> None:
-        ids = [row.trial_id for row in batch]
-        values = _by_trial(connection, select(trial_values), trial_values, ids)
-        intermediate = _by_trial(
-            connection, select(trial_intermediate_values), trial_intermediate_values, ids
-        )
-        params = _by_trial(
-            connection, select(trial_params).order_by(trial_params.c.param_id), trial_params, ids
-        )
-        user = _by_trial(connection, select(trial_user_attributes), trial_user_attributes, ids)
-        system = _by_trial(connection, select(trial_system_attributes), trial_system_attributes, ids)
+    def _rows(self, connection: Connection, *which: ColumnElement[bool]) -> Sequence[Row[Any]]:
+        """The rows of trials with the ids of their claims, in the order of their ids."""
+        return connection.execute(
+            select(trials, t_trial.c.claim_id)
+            .join(t_trial, t_trial.c.trial_id == trials.c.trial_id, isouter=True)
+            .where(trials.c.study_id == self._study_id, *which)
+            .order_by(trials.c.trial_id)
+        ).all()
+
+    def _read(self, connection: Connection, batch: Sequence[Row[Any]]) -> None:
+        here = {row.trial_id: trial for row in batch if (trial := self._of_here(row)) is not None}
+        details = _details(connection, [row.trial_id for row in batch if row.trial_id not in here])
         for row in batch:
-            self._last_id = max(self._last_id, row.trial_id)
+            if self._newest is None or row.trial_id > self._newest.trial_id:
+                self._newest = row
             try:
-                distributions = {
-                    p.param_name: self._distribution(p.distribution_json) for p in params[row.trial_id]
-                }
-                trial = FrozenTrial(
-                    number=row.number,
-                    trial_id=row.trial_id,
-                    state=row.state,
-                    value=None,
-                    values=_values(values[row.trial_id]),
-                    datetime_start=_local(row.datetime_start),
-                    datetime_complete=_local(row.datetime_complete),
-                    params={
-                        p.param_name: distributions[p.param_name].to_external_repr(p.param_value)
-                        for p in params[row.trial_id]
-                    },
-                    distributions=distributions,
-                    user_attrs=_attributes(user[row.trial_id]),
-                    system_attrs=_attributes(system[row.trial_id]),
-                    intermediate_values=_intermediate(intermediate[row.trial_id]),
-                )
+                trial = here.get(row.trial_id) or frozen_trials.restored(row, details[row.trial_id])
             except Exception as error:  # noqa: BLE001 (Optuna raises anything for a row that a person changed)
                 # A search is worth more than one trial of its history.
                 _log.warning("trial left out of the history", trial=row.number, reason=reason_of(error))
+                self._trials.pop(row.number, None)
                 self._unfinished.pop(row.trial_id, None)
             else:
-                self._keep(trial)
+                self._keep(row, trial)
 
-    def _keep(self, trial: FrozenTrial) -> None:
-        trial_id: int = trial._trial_id  # noqa: SLF001 (Optuna's storages have no other way)
-        self._trials[trial.number] = trial
-        if trial.state.is_finished():
-            self._unfinished.pop(trial_id, None)
+    def _of_here(self, row: Row[Any]) -> FrozenTrial | None:
+        """The trial of a row, if this host knows all of it already."""
+        begun, end = self._begun.get(row.claim_id), self._ended.get(row.claim_id)
+        if row.trial_id in self._unfinished and self._unfinished[row.trial_id].state is TrialState.RUNNING:
+            running = self._trials[row.number]
+        elif begun is not None:
+            running = frozen_trials.begun(row, begun.beginning, begun.host)
         else:
-            self._unfinished[trial_id] = trial.state
+            return None
+        if row.state is TrialState.RUNNING:
+            return running
+        if end is not None and row.state is TrialState[end.ending.state]:
+            return frozen_trials.ended(running, end.ending, row.datetime_complete)
+        return None
 
-    def _distribution(self, text: str) -> BaseDistribution:
-        if text not in self._distributions:
-            self._distributions[text] = json_to_distribution(text)
-        return self._distributions[text]
+    def _keep(self, row: Row[Any], trial: FrozenTrial) -> None:
+        self._trials[row.number] = trial
+        if row.state in _UNFINISHED:
+            self._unfinished[row.trial_id] = row
+        else:
+            self._unfinished.pop(row.trial_id, None)
+
+    def _ended_here(self) -> dict[int, FrozenTrial]:
+        """The trials that have ended here and that the database calls RUNNING, by number."""
+        found = {}
+        for row in self._unfinished.values():
+            end = self._ended.get(row.claim_id)
+            if end is not None and row.state is TrialState.RUNNING:
+                found[row.number] = frozen_trials.ended(self._trials[row.number], end.ending, end.time)
+        return found
+
+    def _is_whole(self, trial: FrozenTrial) -> bool:
+        """Samplers take it that a COMPLETE trial has all its values."""
+        return trial.state is not TrialState.COMPLETE or len(trial.values or ()) == self._objectives
 
 
-def _batches(items: list[T]) -> Iterable[list[T]]:
+def _is_same(known: Row[Any], found: Row[Any]) -> bool:
+    """Whether a row is still that of the trial whose id it has: a database that forgot gives ids again."""
+    has_started_since = known.datetime_start is None
+    return (known.trial_id, known.number) == (found.trial_id, found.number) and (
+        has_started_since or known.datetime_start == found.datetime_start
+    )
+
+
+def _details(connection: Connection, ids: Collection[int]) -> dict[int, Details]:
+    if not ids:
+        return {}
+    found = {trial_id: Details() for trial_id in ids}
+
+    def rows(table: Table, *order: ColumnElement[Any]) -> Iterable[Row[Any]]:
+        return connection.execute(select(table).where(table.c.trial_id.in_(ids)).order_by(*order))
+
+    for row in rows(trial_values):
+        found[row.trial_id].values.append(row)
+    for row in rows(trial_intermediate_values):
+        found[row.trial_id].intermediate.append(row)
+    for row in rows(trial_params, trial_params.c.param_id):
+        found[row.trial_id].params.append(row)
+    for row in rows(trial_user_attributes):
+        found[row.trial_id].user.append(row)
+    for row in rows(trial_system_attributes):
+        found[row.trial_id].system.append(row)
+    return found
+
+
+def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
-
-
-def _by_trial(
-    connection: Connection, query: Select[Any], table: Table, ids: Collection[int]
-) -> dict[int, list[Row[Any]]]:
-    grouped: dict[int, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(query.where(table.c.trial_id.in_(ids))):
-        grouped[row.trial_id].append(row)
-    return grouped
-
-
-def _values(rows: list[Row[Any]]) -> list[float] | None:
-    ordered = sorted(rows, key=lambda row: row.objective)
-    return [restored_value(row) for row in ordered] or None
-
-
-def _intermediate(rows: list[Row[Any]]) -> dict[int, float]:
-    return {row.step: restored_intermediate(row) for row in rows}
-
-
-def _attributes(rows: list[Row[Any]]) -> dict[str, Any]:
-    return {row.key: restored_attribute(row.value_json) for row in rows}
-
-
-def _local(time: dt.datetime | None) -> dt.datetime | None:
-    """As Optuna shows times: local, without a zone."""
-    return None if time is None else restored_time(time).astimezone().replace(tzinfo=None)

@@ -66,7 +66,7 @@ async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_
     async with searching(database_url, 2) as (search, member):
         claimed = await search.claim_next(0)
         assert isinstance(claimed, Claimed)
-        search.note_ended(claimed, 0.1)
+        search.note_ended(member.result(claimed, 0.5), 0.1)
         claims = search._claiming._claims
         is_asked, claim = threading.Event(), claims.claim
 

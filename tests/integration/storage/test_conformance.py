@@ -14,7 +14,6 @@ from sqlalchemy import select
 
 from tests.factories import MIXED, Member, join, make_experiment, opened, plain_optuna
 from tuned.storage.database import Database
-from tuned.storage.history import History
 from tuned.storage.tables import schema
 
 #: Of all kinds, with a stepped float that plain Optuna writes as 0.6000000000000001.
@@ -146,7 +145,7 @@ def test_our_history_is_what_optuna_reads(database: Database) -> None:
         study.add_trial(optuna.create_trial(params={"other": 0.5}, distributions=wide, value=-math.inf))
         study.add_trial(optuna.create_trial(state=TrialState.PRUNED, intermediate_values={1: math.inf}))
         study.enqueue_trial({"size": 2}, user_attrs={"why": "a guess"})
-    history = History(database, member.status.study_id)
+    history = member.history()
     history.sync()
     assert [fields(t) for t in history.trials] == [fields(t) for t in as_optuna_reads(member)]
 
@@ -154,7 +153,7 @@ def test_our_history_is_what_optuna_reads(database: Database) -> None:
 def test_what_ends_after_a_sync_is_read_with_the_next(database: Database) -> None:
     member = join(database, make_experiment(space=MIXED))
     claimed = member.take(**POINT)
-    history = History(database, member.status.study_id)
+    history = member.history()
     history.sync()
     assert [trial.state for trial in history.trials] == [TrialState.RUNNING]
     member.tell(claimed, 0.5)

@@ -13,10 +13,28 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import update
 
-from tests.factories import Member, at_once, join, line, make_experiment, opened, plain_optuna, statements
+from tests.factories import (
+    Member,
+    at_once,
+    join,
+    kill,
+    line,
+    make_experiment,
+    opened,
+    plain_optuna,
+    statements,
+)
+from tests.forgetting import forgotten
+from tuned.domain.claim import Claimed
+from tuned.domain.result import Result, TellOutcome
 from tuned.storage.database import Database
 from tuned.storage.history import History
 from tuned.storage.tables.schema import trial_params, trial_user_attributes
+from tuned.storage.trials.settling import settle_orphans
+from tuned.storage.trials.tells import tell
+
+DETAILS = ("trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes",
+           "trial_system_attributes")  # fmt: skip
 
 
 @pytest.fixture
@@ -25,9 +43,15 @@ def database(database_url: str) -> Iterator[Database]:
         yield database
 
 
+def history_of(database: Database, study: optuna.Study) -> History:
+    return History(database, study._study_id, objectives=len(study.directions))
+
+
 def fields(trial: FrozenTrial) -> dict[str, Any]:
-    # As text, because NaN is not equal to itself.
-    return {name: repr(value) for name, value in vars(trial).items()}
+    # As text, because NaN is not equal to itself. The order of attributes says nothing.
+    return {
+        name: repr(sorted(value.items()) if "attrs" in name else value) for name, value in vars(trial).items()
+    }
 
 
 def same(history: History, study: optuna.Study) -> bool:
@@ -72,7 +96,7 @@ def arbitrary(generator: random.Random) -> FrozenTrial:
 def test_a_history_is_what_optuna_says_of_an_arbitrary_study(database: Database, seed: int) -> None:
     generator = random.Random(seed)
     with plain_optuna(database) as study:
-        history = History(database, study._study_id)
+        history = history_of(database, study)
         for _ in range(4):
             study.add_trials([arbitrary(generator) for _ in range(5)])
             assert same(history, study)
@@ -82,7 +106,7 @@ def test_a_history_follows_a_trial_through_its_states(database: Database) -> Non
     member = join(database, make_experiment())
     with plain_optuna(database) as study:
         study.enqueue_trial({"x": 5}, user_attrs={"why": "a guess"})
-        history = History(database, member.status.study_id)
+        history = member.history()
         assert same(history, study)
         claimed = member.take(5, waiting=member.now().waiting[0])
         assert same(history, study)
@@ -93,7 +117,7 @@ def test_a_history_follows_a_trial_through_its_states(database: Database) -> Non
 
 def test_a_history_has_what_plain_optuna_told_after_it_was_read(database: Database) -> None:
     with plain_optuna(database) as study:
-        history = History(database, study._study_id)
+        history = history_of(database, study)
         trial = study.ask()
         assert same(history, study)
         trial.suggest_int("x", 0, 8)
@@ -105,7 +129,7 @@ def test_a_history_has_what_plain_optuna_told_after_it_was_read(database: Databa
 def test_several_objectives_are_those_that_optuna_says(database: Database) -> None:
     with plain_optuna(database, directions=["minimize", "maximize", "minimize"]) as study:
         study.add_trial(create_trial(values=[1.0, -math.inf, 3.0]))
-        assert same(History(database, study._study_id), study)
+        assert same(history_of(database, study), study)
 
 
 def test_a_history_misses_no_trial_that_others_write_while_it_is_read(database_url: str) -> None:
@@ -121,7 +145,7 @@ def test_a_history_misses_no_trial_that_others_write_while_it_is_read(database_u
                 for _ in range(4):
                     study.tell(study.ask(), 0.5)
 
-        history = History(second, hosts[1].status.study_id)
+        history = hosts[1].history()
 
         def read() -> None:
             for _ in range(20):
@@ -141,7 +165,7 @@ def cost(history: History) -> int:
 
 def test_a_sync_costs_what_is_new_however_many_trials_there_are(database: Database) -> None:
     member = join(database, make_experiment(space=line(40)))
-    history = History(database, member.status.study_id)
+    history = member.history()
     costs = []
     for size in (1, 30):
         for x in range(size):
@@ -158,7 +182,7 @@ def test_finished_trials_are_never_read_again_and_running_ones_only_when_they_en
     member = join(database, make_experiment())
     member.evaluate(1, 0.5)
     running = member.take(2)
-    history = History(database, member.status.study_id)
+    history = member.history()
     history.sync()
     finished, before = history.trials
     history.sync()
@@ -172,7 +196,7 @@ def test_finished_trials_are_never_read_again_and_running_ones_only_when_they_en
 
 def test_the_last_number_is_the_highest_given(database: Database) -> None:
     member = join(database, make_experiment())
-    history = History(database, member.status.study_id)
+    history = member.history()
     history.sync()
     assert history.last_number == -1
     claims = [member.take(x) for x in range(3)]
@@ -190,10 +214,121 @@ def test_a_trial_that_cannot_be_understood_is_left_out(database: Database) -> No
         connection.execute(update(trial_params).where(its).values(distribution_json="{oops"))
         its = trial_user_attributes.c.trial_id == odd[1]
         connection.execute(update(trial_user_attributes).where(its).values(value_json="{oops"))
-    history = History(database, member.status.study_id)
+    history = member.history()
     for _ in range(2):
         history.sync()
         assert [trial.number for trial in history.trials] == [0, 3]
     member.evaluate(8, 0.5)
     history.sync()
     assert [trial.number for trial in history.trials] == [0, 3, 4]
+
+
+# Trials of this host
+
+
+def take(member: Member, history: History, x: int) -> Claimed:
+    """Claims a point as a host does that notes it."""
+    claimed = member.take(x)
+    history.note_begun(member.encoding.beginning(claimed), member.claimant.host)
+    return claimed
+
+
+def end(member: Member, history: History, claimed: Claimed, value: float) -> Result:
+    result = member.result(claimed, value)
+    history.note_ended(result.claim_id, result.ending)
+    return result
+
+
+def test_nothing_is_read_back_that_was_noted(database: Database) -> None:
+    member = join(database, make_experiment(space=line(20)))
+    history = member.history()
+    history.sync()
+    for x in range(6):
+        claimed = take(member, history, x)
+        if x % 2:
+            history.sync()
+        tell(database, end(member, history, claimed, 0.5))
+        with statements(database) as seen:
+            history.sync()
+        assert len([each for each in seen if each != "BEGIN"]) <= 2
+        assert not any(f"FROM {table}" in each for each in seen for table in DETAILS)
+        assert history.trials[-1].values == [0.5]
+    assert (history._begun, history._ended, len(history._notes)) == ({}, {}, 0)
+
+
+def test_trials_of_others_come_in_between_in_the_order_of_their_numbers(database: Database) -> None:
+    member = join(database, make_experiment(space=line(20)))
+    other = join(database, member.experiment, "h2")
+    history = member.history()
+    theirs = other.take(0)
+    mine = take(member, history, 1)
+    other.evaluate(2, 0.5)
+    end(member, history, mine, 0.25)
+    history.sync()
+    assert [trial.params["x"] for trial in history.trials] == [0, 1, 2]
+    assert [trial.state.name for trial in history.trials] == ["RUNNING", "COMPLETE", "COMPLETE"]
+    other.tell(theirs, 0.75)
+    history.sync()
+    assert [trial.value for trial in history.trials] == [0.75, 0.25, 0.5]
+
+
+def test_the_database_has_the_last_word_on_a_trial_that_has_ended_here(database: Database) -> None:
+    member = join(database, make_experiment(space=line(20)))
+    history = member.history()
+    result = end(member, history, take(member, history, 1), 0.25)
+    history.sync()
+    assert history.trials[0].value == 0.25
+    kill(database, member.claimant)
+    settle_orphans(database, member.status.study_id)
+    assert tell(database, result) is TellOutcome.LATE
+    with plain_optuna(database) as study:
+        assert same(history, study)
+        assert [trial.state.name for trial in history.trials] == ["FAIL", "COMPLETE"]
+
+
+def test_an_enqueued_trial_that_has_ended_here_keeps_what_its_program_wrote(database: Database) -> None:
+    member = join(database, make_experiment())
+    with plain_optuna(database) as study:
+        study.enqueue_trial({"x": 5}, user_attrs={"why": "a guess"})
+        claimed = member.take(5, waiting=member.now().waiting[0])
+        history = member.history()
+        end(member, history, claimed, 0.5)
+        history.sync()
+        (trial,) = history.trials
+        assert (trial.value, trial.user_attrs["why"]) == (0.5, "a guess")
+        member.tell(claimed, 0.5)
+        assert same(history, study)
+
+
+def test_a_history_follows_a_database_that_forgets_and_gives_ids_again(database_url: str) -> None:
+    with opened(database_url) as database:
+        member = join(database, make_experiment(space=line(20)))
+        history = member.history()
+        tell(database, end(member, history, take(member, history, 0), 0.5))
+        with forgotten(database):
+            result = end(member, history, take(member, history, 1), 0.25)
+            tell(database, result)
+            end(member, history, take(member, history, 2), 0.125)
+            history.sync()
+            assert [trial.value for trial in history.trials] == [0.5, 0.25, 0.125]
+        other = join(database, member.experiment, "h2")
+        for x in range(3, 7):
+            other.take(x)
+        with plain_optuna(database) as study:
+            assert same(history, study)
+            assert tell(database, result) is TellOutcome.RENEWED
+            assert same(history, study)
+            assert [trial.value for trial in history.trials if trial.value] == [0.5, 0.25]
+
+
+def test_notes_that_nobody_reads_take_bounded_memory(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuned.storage.history.MOST_NOTES", 3)
+    member = join(database, make_experiment(space=line(20)))
+    history = member.history()
+    for x in range(5):
+        tell(database, end(member, history, take(member, history, x), 0.5))
+    assert len(history._notes) == 3
+    with plain_optuna(database) as study:
+        assert same(history, study)

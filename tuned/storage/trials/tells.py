@@ -168,7 +168,7 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
         statements.Statement(_COUNT_AND_JUDGE, counted),
         statements.Statement(_VISIT[_VERDICTS[state]], mine),
         trial_rows.values(trial_id, ending.values or ()),
-        trial_rows.user_attributes(trial_id, _attributes(ending)),
+        trial_rows.user_attributes(trial_id, ending.attributes),
         trial_facts.ended(result.study_id, trial_id, ending),
         _noted(result, receipt),
     )
@@ -205,17 +205,6 @@ def _is_same_study(connection: Connection, result: Result) -> bool:
         study_system_attributes.c.key == UID_ATTRIBUTE,
     )
     return connection.execute(kept).scalar() == trial_rows.stored_attribute(result.study_uid)
-
-
-def _attributes(ending: Ending) -> dict[str, Any]:
-    attributes: dict[str, Any] = {}
-    if ending.failure is not None:
-        attributes["FAILURE"] = ending.failure.attribute()
-    if ending.pruning is not None:
-        attributes["PRUNED"] = ending.pruning.attribute()
-    if ending.retried:
-        attributes["RETRIED"] = [failure.attribute() for failure in ending.retried]
-    return attributes
 
 
 def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> TellOutcome | None:
@@ -279,7 +268,7 @@ def _write(
         # Another host evaluates it again meanwhile, and keeps its claim as a repetition.
         _make_repetition(connection, result)
     _give_point(connection, result, given.trial_id)
-    attributes = {"HOST": {"host": result.host}, **_attributes(ending)}
+    attributes = {"HOST": {"host": result.host}, **ending.attributes}
     if own is not None:
         attributes["LATE_OF"] = own.number
     is_renewed = own is None

@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, create_trial
 
-from tests.factories import MIXED, began
+from tests.factories import MIXED
 from tuned.domain.claim import Candidate, Claimant, Claimed, Duplicate, Origin
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import Result, TellOutcome
@@ -77,7 +77,7 @@ class Searched:
             number=claimed.number,
             key=claimed.point.key,
             host=self.claimant.host,
-            beginning=began(claimed, self.encoding),
+            beginning=self.encoding.beginning(claimed),
             ending=Ending(
                 values=values or None, failure=None if values else exit_1(message), retried=tuple(retried)
             ),
