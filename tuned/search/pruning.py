@@ -63,7 +63,10 @@ class Judgement:
 
 
 class PruningStudy:
-    """The trials of one study, and the rules that look at one objective. Called in threads, by one at a time."""
+    """The trials of one study, and the rules that look at one objective.
+
+    Called in threads, by one at a time.
+    """
 
     def __init__(
         self, database: Database, experiment: Experiment, status: StudyStatus, objective: int
@@ -133,7 +136,10 @@ def _reveal(frozen: FrozenTrial, trial: Reported) -> Iterator[tuple[int, float]]
 
 
 class _Storage(InMemoryStorage):
-    """The part of a storage that a pruner needs, with one objective of the study. It keeps rungs in memory."""
+    """The part of a storage that a pruner needs, with one objective of the study.
+
+    It keeps rungs in memory.
+    """
 
     def __init__(
         self, database: Database, experiment: Experiment, status: StudyStatus, objective: int
@@ -144,7 +150,7 @@ class _Storage(InMemoryStorage):
         self._id = status.study_id
         self._objective = objective
         self._directions = [StudyDirection[each.upper()] for each in experiment.directions]
-        self._history = History(database, status.study_id)
+        self._history = History(database, status.study_id, objectives=len(self._directions))
         #: Of running trials, by their ids.
         self._rungs: dict[int, dict[str, float]] = {}
         #: As the rule sees them, by number: a finished one never changes.
@@ -191,7 +197,10 @@ class _Storage(InMemoryStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """Without copies, because no pruner changes them; of those that have ended none asks but for COMPLETE."""
+        """Without copies, because no pruner changes them.
+
+        Of trials that have ended, they ask for COMPLETE ones only.
+        """
         if states is None or TrialState.RUNNING in states:
             return self._seen()
         if self._complete is None:
