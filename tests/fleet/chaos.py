@@ -39,6 +39,9 @@ HOME = Path(".chaos").resolve()
 HOSTS = 3
 SLOTS = 4
 
+#: How long a fault waits at most for the fleet to work again; a busy machine needs as long.
+RECOVERY_SECONDS = 30.0
+
 #: How long all that was begun may take to come to its end once the faults are over.
 RUN_OUT_SECONDS = 300.0
 
@@ -114,11 +117,15 @@ class Chaos:
     def rage(self, seconds: float) -> None:
         """Faults at random, several at a time, until the time is over; then makes everything whole again."""
         end = time.monotonic() + seconds
-        next_fault = time.monotonic() + 2
+        next_fault, wanted, patience = time.monotonic() + 2, 0, 0.0
         while time.monotonic() < end:
-            if time.monotonic() >= next_fault:
+            now = time.monotonic()
+            if now >= next_fault and (now >= patience or self.ledger.count() >= wanted):
                 self._strike()
                 next_fault = time.monotonic() + self._random.uniform(0.3, 2.5)
+                # Some faults meet a fleet that still suffers from the last ones, others one that works again.
+                wanted = self.ledger.count() + self._random.choice((0, HOSTS * SLOTS))
+                patience = time.monotonic() + RECOVERY_SECONDS
             while self._due and self._due[0][0] <= time.monotonic():
                 heapq.heappop(self._due)[2]()
             self._note_crashes()

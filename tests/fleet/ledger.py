@@ -64,6 +64,10 @@ class Ledger:
         command = json.dumps(["sh", "-c", script])
         return f'[objective]\ncommand = {command}\nenv = {{ LEDGER = "{self.path}" }}\n'
 
+    def count(self) -> int:
+        """How many evaluations have started."""
+        return self.path.read_text().count("start ")
+
     def evaluations(self, experiment: str) -> list[Evaluation]:
         """In the order in which they started."""
         found: dict[tuple[str, str], Evaluation] = {}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import optuna
 import pytest
 
-from tests.fleet.hosts import Fleet, query
+from tests.fleet.hosts import Fleet, FleetHost, query
 from tests.fleet.ledger import Ledger
 from tests.fleet.test_outages import Gate
 from tests.postgres import PostgresServer
@@ -20,11 +24,6 @@ LINE = '[space.x]\ntype = "int"\nlow = 0\nhigh = 99999\n[sampler]\nname = "rando
 
 def running(fleet: Fleet) -> list[tuple[object, ...]]:
     return query(fleet.storage, "SELECT trial_id FROM trials WHERE state = 'RUNNING' ORDER BY trial_id")
-
-
-def started(ledger: Ledger) -> int:
-    """How many evaluations; their trials' numbers are given again."""
-    return ledger.path.read_text().count("start ")
 
 
 def is_right(fleet: Fleet) -> bool:
@@ -42,16 +41,16 @@ def test_an_id_that_is_given_again_gets_no_value_of_the_trial_that_was_forgotten
     old, new = exposed.start(2, slots=1)
     for host in (old, new):
         host.drop("exp", ledger.objective(pause=wait) + search)
-    until(lambda: started(ledger) == 2, what="each host to evaluate", seconds=60)
+    until(lambda: ledger.count() == 2, what="each host to evaluate", seconds=60)
     server.keep_copy()
     for number in range(2):
         Path(f"{gate}-{old.name}-{number}").touch()
-    until(lambda: started(ledger) == 3, what="a claim that will be forgotten", seconds=60)
+    until(lambda: ledger.count() == 3, what="a claim that will be forgotten", seconds=60)
     old.freeze()
     server.fall_back()
     for number in range(2):
         Path(f"{gate}-{new.name}-{number}").touch()
-    until(lambda: started(ledger) == 4, what="the id to be given again", seconds=60)
+    until(lambda: ledger.count() == 4, what="the id to be given again", seconds=60)
     old.thaw()
     gate.touch()
     exposed.until_done("exp")
@@ -64,7 +63,7 @@ def test_a_tell_that_was_forgotten_is_told_again_and_the_experiment_ends_again(
     gate = Gate(tmp_path / "gate")
     [host] = exposed.start(1, slots=2)
     host.drop("exp", ledger.objective(pause=gate.pause) + LINE + "[budget]\ntrials = 2\n")
-    until(lambda: started(ledger) == 2, what="both points to be evaluated", seconds=60)
+    until(lambda: ledger.count() == 2, what="both points to be evaluated", seconds=60)
     server.keep_copy()
     gate.open()
     exposed.until_done("exp")
@@ -74,4 +73,46 @@ def test_a_tell_that_was_forgotten_is_told_again_and_the_experiment_ends_again(
     assert is_right(exposed)
     done = "SELECT state FROM t_study"
     until(lambda: query(exposed.storage, done) == [("done",)], what="the experiment to end again", seconds=60)
-    assert started(ledger) == 2
+    assert ledger.count() == 2
+
+
+def copied(source: Path, target: Path) -> None:
+    """As SQLite's own ``.backup`` and ``.restore`` do it, whoever uses the files."""
+    with closing(sqlite3.connect(source)) as here, closing(sqlite3.connect(target, timeout=30)) as there:
+        here.backup(there)
+
+
+def put_back(host: FleetHost, backup: Path, file: Path) -> None:
+    """As a person does it with ``cp``, which keeps the inode of the file."""
+    host.terminate()
+    assert host.wait() == 0
+    for beside in ("-wal", "-shm"):
+        file.with_name(f"{file.name}{beside}").unlink(missing_ok=True)
+    shutil.copyfile(backup, file)
+    host.start()
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_an_sqlite_file_that_is_restored_in_its_place_gets_what_it_forgot(
+    ledger: Ledger, tmp_path: Path, is_running: bool
+) -> None:
+    gate, file, backup = Gate(tmp_path / "gate"), tmp_path / "h0/state/tuned.db", tmp_path / "backup"
+    with Fleet(tmp_path, f"sqlite:///{file}") as fleet:
+        [host] = fleet.start(1, slots=2)
+        host.drop("exp", ledger.objective(pause=gate.pause) + LINE + "[budget]\ntrials = 4\n")
+        until(lambda: ledger.count() == 2, what="two points to be evaluated", seconds=60)
+        copied(file, backup)
+        gate.open()
+        fleet.until_done("exp")
+        if is_running:
+            copied(backup, file)
+        else:
+            put_back(host, backup, file)
+        until(lambda: is_whole(fleet), what="the forgotten results to be told again", seconds=60)
+    assert ledger.count() == 4
+
+
+def is_whole(fleet: Fleet) -> bool:
+    """Each of four trials has the value of its point."""
+    trials = fleet.study("exp").get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
+    return len(trials) == 4 and all(t.value == t.params["x"] * 3 + 1 for t in trials)

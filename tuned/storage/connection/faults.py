@@ -39,6 +39,11 @@ _DAMAGED: Final = (
     "look into the database's own log; if data are damaged, restore a backup and restart the daemon"
 )
 
+_MALFORMED: Final = (
+    "its disk is bad, or a file was copied over it while it was in use: stop the daemon, put a backup in its "
+    "place, remove the files beside it whose names end with -wal and -shm, and start the daemon"
+)
+
 #: By class of SQLSTATE, or by a whole SQLSTATE, which goes ahead of its class: what a person can do if the
 #: error is the database's, and None if it belongs to the call. The classes are those of PostgreSQL's
 #: appendix "Error Codes".
@@ -102,12 +107,12 @@ _SQLITE: Final = {
     8: _READ_ONLY,  # READONLY
     9: SERVER,  # INTERRUPT
     10: _DAMAGED,  # IOERR
-    11: _DAMAGED,  # CORRUPT
+    11: _MALFORMED,  # CORRUPT
     13: _DISK,  # FULL
     14: _READ_ONLY,  # CANTOPEN
     15: _LOCKED,  # PROTOCOL
     23: _RIGHTS,  # AUTH
-    26: _DAMAGED,  # NOTADB
+    26: _MALFORMED,  # NOTADB
 }
 
 #: Without a code the driver itself complains. These classes complain about the call.
@@ -132,6 +137,7 @@ _PREFIXES = {
     _RIGHTS: "the database does not let us in",
     _LOCKED: "the database is locked",
     _DAMAGED: "the database has a fault",
+    _MALFORMED: "the database's file is damaged",
 }
 
 
