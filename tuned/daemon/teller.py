@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from tuned.disk.outage import DiskOutage
 from tuned.disk.outbox import decode, encode, number_of
 from tuned.domain.result import Result, TellOutcome
 from tuned.errors import DatabaseAway
@@ -61,6 +62,7 @@ class Teller:
     def __init__(self, link: Link, outbox: Outbox) -> None:
         self._link = link
         self._outbox = outbox
+        self._disk = DiskOutage("result not on disk, kept in memory")
         self._pending: deque[PendingResult] = deque()
         #: Results that the database refused; they hold up no other.
         self._refused: list[PendingResult] = []
@@ -150,14 +152,13 @@ class Teller:
         return None
 
     async def _write(self, pending: PendingResult) -> bool:
-        trial_id = pending.result.trial_id
         try:
             await asyncio.to_thread(self._outbox.put, pending.name, encode(pending.result))
         except OSError as error:
-            _log.error("result not on disk, kept in memory", trial_id=trial_id, error=str(error))
+            self._disk.note(error, str(self._outbox.path_of(pending.name)))
             return False
         except Exception:  # noqa: BLE001 (a loop's edge)
-            _log.exception("result not on disk, kept in memory", trial_id=trial_id)
+            _log.exception("result not on disk, kept in memory", trial_id=pending.result.trial_id)
             return False
         return True
 

@@ -70,10 +70,14 @@ class Outbox:
         """For the next record."""
         return f"{next(self._numbers):012d}.json"
 
+    def path_of(self, name: str) -> Path:
+        """Of a record that is not told yet."""
+        return self._directory / name
+
     def put(self, name: str, record: Mapping[str, Any]) -> None:
         """Writes it durably. Raises OSError when it cannot, such as on a full disk."""
         # Two fsyncs: one makes the content durable, one the name.
-        files.write(self._directory / name, json.dumps(dict(record)).encode(), mode=0o600)
+        files.write(self.path_of(name), json.dumps(dict(record)).encode(), mode=0o600)
 
     def pending(self) -> list[tuple[str, dict[str, Any]]]:
         """The records that were put and not yet discarded, oldest first; any other file is set aside."""

@@ -19,6 +19,7 @@ import structlog
 from asyncinotify import Inotify, Mask
 
 from tuned.disk.layout import older_part
+from tuned.disk.outage import OF_THE_DISK, DiskOutage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -49,6 +50,9 @@ CHUNK_BYTES = 64 * 1024
 
 #: A thread of its own: slow logs leave the event loop's other threads to those who need them.
 _writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="trial-log")
+
+#: Belongs to that thread: a disk that is full is so for all trials.
+_outage = DiskOutage("output not kept")
 
 
 class TrialLog:
@@ -169,7 +173,10 @@ class _File:
             yield
         except OSError as error:
             # Such as a full disk: the trial is worth more than its log.
-            _log.warning("output not kept", file=str(self._path), error=str(error))
+            if error.errno in OF_THE_DISK:
+                _outage.note(error, str(self._path))
+            else:
+                _log.warning("output not kept", file=str(self._path), error=str(error))
             self._close()
 
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from optuna.trial import TrialState
+from structlog.testing import capture_logs
 
 from tests.factories import Member, join, linked, make_experiment
 from tuned.daemon.teller import Teller
@@ -73,5 +74,11 @@ async def test_a_result_that_the_disk_does_not_take_is_told_from_memory(
 ) -> None:
     async with telling(sqlite_url, tmp_path) as (teller, _outbox, member):
         (tmp_path / "outbox").rename(tmp_path / "gone")
-        teller.put(member.result(member.take(1), 0.5))
-        assert await tell_all(teller) == [(0, TellOutcome.TOLD)]
+        with capture_logs() as logs:
+            for x in (1, 2):
+                teller.put(member.result(member.take(x), 0.5))
+            assert await tell_all(teller) == [(0, TellOutcome.TOLD), (1, TellOutcome.TOLD)]
+        # Once for all that fail alike.
+        assert [each["event"] for each in logs if each["log_level"] == "error"] == [
+            "result not on disk, kept in memory"
+        ]
