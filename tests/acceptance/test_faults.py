@@ -172,11 +172,14 @@ def test_tables_that_are_gone_rest_the_experiments_and_the_daemon_answers(on_pos
 
 def test_a_study_that_another_program_renames_goes_on_and_is_told(on_postgresql: Pair) -> None:
     pair, storage = on_postgresql, on_postgresql.daemon.storage
+    pair.script = "sleep 0.7; echo its last words"
     pair.begin()
     query(storage, "UPDATE studies SET study_name = 'theirs' WHERE study_name = 'victim'")
     renamed = "another program renamed study victim to theirs"
     until(lambda: renamed in pair.note("theirs"), what="the new name to be told", seconds=60)
     pair.until_more("victim")
     assert pair.daemon.summary("victim")["name"] == "theirs"
+    # The output of a trial that runs is followed to its end.
+    assert "its last words" in pair.daemon.tunectl("logs", "--follow", "theirs").stdout
     assert pair.daemon.tunectl("cancel", "victim").returncode == 0
     pair.daemon.until_in("cancelled", "victim")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
-    from tuned.daemon.scheduler import Scheduler
+    from tuned.daemon.scheduler import Running, Scheduler
     from tuned.daemon.teller import Teller
     from tuned.events import Events
     from tuned.protocol.experiments import (
@@ -168,7 +168,7 @@ class Api:
         files = self.site.state.trial(folder, number)
         if not await asyncio.to_thread(files.has_output):
             raise await self._log_not_here(name, number)
-        running = next((r for r in self.scheduler.running(name) if r.claimed.number == number), None)
+        running = self._running(name, number)
         return trial_log.read(files.log, running.task if running is not None and follow else None)
 
     async def hosts(self) -> Sequence[HostView]:
@@ -356,6 +356,12 @@ class Api:
         # By the name that the trials of this host have, which another program cannot change.
         search = self.local_experiments.search_of(self._study_name(name))
         return study_folder(name if search is None else search.name, uid)
+
+    def _running(self, name: str, number: int) -> Running | None:
+        """A trial, if it runs here."""
+        search = self.local_experiments.search_of(self._study_name(name))
+        running = [] if search is None else self.scheduler.running(search.name)
+        return next((each for each in running if each.claimed.number == number), None)
 
     async def _newest(self, name: str, folder: str) -> int:
         newest = await asyncio.to_thread(self.site.state.newest_trial, folder)
