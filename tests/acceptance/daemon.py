@@ -6,7 +6,6 @@ every process that still has it.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from typing import Any, Self
 
 import optuna
 
+from tests.acceptance.forked import Forked, Program, abort_with_parent, fork, plain_environment
 from tests.waiting import PATIENCE_SECONDS, until
 from tuned.errors import TunedError
 from tuned.protocol.events import Event
@@ -31,9 +31,6 @@ from tuned.tunectl.client import Client
 
 #: In the environment of the daemon, and so of all that descends from it.
 MARK = "TEST_DAEMON"
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Daemon:
@@ -55,10 +52,12 @@ class Daemon:
         self.config, self.log = home / "tuned.toml", home / "daemon.log"
         self.storage = storage or f"sqlite:///{self.state / 'tuned.db'}"
         self.user = user
+        #: By an interpreter of its own, for tests of the start; else forked, without the imports.
+        self.is_begun_anew = user is not None
         #: The module that is run.
         self.module = "tuned"
         self.environment: dict[str, str] = {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         home.mkdir(parents=True, exist_ok=True)
         self.spool.mkdir(mode=0o700, exist_ok=True)
         self.configure(slots=slots, host=host)
@@ -89,20 +88,31 @@ class Daemon:
 
         until(has_joined, what="the daemon to join the fleet", seconds=60)
 
-    def launch(self, *options: str) -> subprocess.Popen[bytes]:
+    def launch(self, *options: str) -> subprocess.Popen[bytes] | Forked:
         """Only starts the process."""
-        places = {"--config": self.config, "--spool": self.spool, "--state-dir": self.state}
-        arguments = [text for option, path in places.items() for text in (option, str(path))]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*_as_user(self.user), sys.executable, "-m", self.module, *arguments, "--socket", self.socket,
-                 "--log-format", "json", *options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home,
-                env={**_plain_environment(), MARK: str(self.home), **self.environment},
-                start_new_session=True,
-                preexec_fn=_abort_with_parent,  # noqa: PLW1509 (one call of prctl, which takes no lock)
-            )  # fmt: skip
+        program = Program(
+            module=self.module, arguments=[*self._arguments(), *options],
+            environment={**plain_environment(), MARK: str(self.home), **self.environment},
+            directory=str(self.home), log=str(self.log),
+        )  # fmt: skip
+        self.process = self._begin(program) if options or self.is_begun_anew else fork(program)
         return self.process
+
+    def _arguments(self) -> list[str]:
+        places = {
+            "--config": self.config, "--spool": self.spool, "--state-dir": self.state,
+            "--socket": self.socket, "--log-format": "json",
+        }  # fmt: skip
+        return [text for option, place in places.items() for text in (option, str(place))]
+
+    def _begin(self, program: Program) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*_as_user(self.user), sys.executable, "-m", program.module, *program.arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home, env=program.environment,
+                start_new_session=True,
+                preexec_fn=abort_with_parent,  # noqa: PLW1509 (one call of prctl, which takes no lock)
+            )  # fmt: skip
 
     @property
     def pid(self) -> int:
@@ -140,7 +150,9 @@ class Daemon:
     def processes(self) -> set[int]:
         """The living ones of the daemon and of all it ever started."""
         mark = f"{MARK}={self.home}".encode()
-        return {pid for pid in all_processes() if mark in environment_of(pid)}
+        found = {pid for pid in all_processes() if mark in environment_of(pid)}
+        # A forked daemon has its environment, and gives it to its children, but does not show it.
+        return found | ({self.pid} if self.process is not None and is_alive(self.pid) else set())
 
     def trial_processes(self) -> set[int]:
         return self.processes() - {self.pid}
@@ -236,13 +248,13 @@ class Daemon:
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*_as_user(user), *TUNECTL, "--socket", str(self.socket), *arguments], input=stdin,
-            capture_output=True, text=True, check=False, timeout=60, env=_plain_environment(), cwd="/",
+            capture_output=True, text=True, check=False, timeout=60, env=plain_environment(), cwd="/",
         )  # fmt: skip
 
     def tunectl_started(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*TUNECTL, "--socket", str(self.socket), *arguments], stdout=subprocess.PIPE, text=True,
-            env={**_plain_environment(), MARK: str(self.home)}, cwd="/",
+            env={**plain_environment(), MARK: str(self.home)}, cwd="/",
         )  # fmt: skip
 
     def _answers(self) -> bool:
@@ -322,16 +334,3 @@ def _as_user(user: int | None) -> list[str]:
         return []
     rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *rights, "--pdeathsig=TERM"]
-
-
-def _plain_environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("TUNED_", "XDG_", "PYTEST_")) and name != "NOTIFY_SOCKET"
-    }
-
-
-def _abort_with_parent() -> None:
-    """In the child, before exec: when the test runner is killed, its daemons abort."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

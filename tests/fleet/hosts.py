@@ -14,6 +14,7 @@ import optuna
 import psycopg2
 
 from tests.acceptance.daemon import Daemon
+from tests.acceptance.forked import Forked
 from tests.fleet.ledger import now
 from tests.waiting import until
 
@@ -67,7 +68,7 @@ class FleetHost(Daemon):
     def is_frozen(self) -> bool:
         return bool(self.freezes) and self.freezes[-1].ended is None
 
-    def launch(self, *options: str) -> subprocess.Popen[bytes]:
+    def launch(self, *options: str) -> subprocess.Popen[bytes] | Forked:
         self.is_stopped = False
         return super().launch(*options)
 
