@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import an_experiment
+from tests.acceptance.forked import Program, fork, plain_environment
 from tests.waiting import until
 from tuned import dashboard
 
@@ -30,20 +32,27 @@ GRID = '[sampler]\nname = "grid"\n'
 @contextmanager
 def serving(config: Path) -> Iterator[str]:
     """A dashboard on the database of these settings; its address. It ends with 0 when it is told to."""
-    with subprocess.Popen(
-        [*COMMAND, "--config", config, "--port", "0"], stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                    yield found.group()
-                    break
-            else:
-                raise AssertionError(f"it ended with {process.wait()}")
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+    log = config.parent / "dashboard.log"
+    arguments = ["--config", str(config), "--port", "0"]
+    process = fork(
+        Program(
+            module="tests.acceptance.dashboard", arguments=arguments, environment=plain_environment(),
+            directory="/", log=str(log),
+        ),
+        imported=[dashboard.__name__],
+    )  # fmt: skip
+
+    def address() -> str:
+        assert process.poll() is None, f"it ended with {process.returncode}: {log.read_text()}"
+        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text() if log.exists() else "")
+        return found.group() if found else ""
+
+    try:
+        yield until(address, what="the dashboard to tell its address", seconds=60)
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
 def ask(
