@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, event
 
 from tests.factories import join
 from tests.fleet.world import HostLine, PendingResult, PointRow, StudyRow, Tables, TrialRow
@@ -25,6 +25,7 @@ from tuned.experiment.experiment import Budget, Experiment
 from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.studies import close_if_over, study_statuses
+from tuned.storage.tables.schema import t_host
 from tuned.storage.trials.claims import Claims
 from tuned.storage.trials.settling import orphaned_studies, settle_claims, settle_orphans, settle_own
 from tuned.storage.trials.tells import Receipt, tell
@@ -60,6 +61,9 @@ class SteppedDatabase(Database):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.most_transactions: int | None = None
+        #: Whether a call may ask for the hosts.
+        self.has_hosts = True
+        event.listen(self.engine, "before_cursor_execute", self._check_hosts)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -72,6 +76,9 @@ class SteppedDatabase(Database):
         self._count()
         with super().locking(table, study_id) as connection:
             yield connection
+
+    def _check_hosts(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        assert self.has_hosts or t_host.name not in statement, f"it asks for the hosts: {statement}"
 
     def _count(self) -> None:
         if self.most_transactions is not None:
@@ -136,7 +143,7 @@ class Store:
             candidate = self._claims("").next_freed()
             return None if candidate is None else self._xs[candidate.point.key]
 
-        return self._ask(tables, ("next freed",), call)
+        return self._ask_of_study(tables, ("next freed",), call)
 
     def charge_retry(self, tables: Tables, claim: str, x: int) -> Answer:
         claimed = self._claimed(claim, x)
@@ -159,7 +166,8 @@ class Store:
             finally:
                 self._database.most_transactions = None
 
-        return self._ask(tables, ("tell", teller, pending, after, is_late), call)
+        ask = self._ask_of_study if receipt is None else self._ask
+        return ask(tables, ("tell", teller, pending, after, is_late), call)
 
     def register(self, tables: Tables, host: int) -> Answer:
         name = f"h{host}"
@@ -210,11 +218,13 @@ class Store:
         """The study's state; closes it if it is over, which is looked at again under the study's lock."""
 
         def call() -> str:
-            if study_statuses(self._database, [self._study_id])[self._study_id].is_over:
+            status = study_statuses(self._database, [self._study_id])[self._study_id]
+            if status.is_over:
                 close_if_over(self._database, self._study_id)
-            return study_statuses(self._database, [self._study_id])[self._study_id].state.value
+                status = study_statuses(self._database, [self._study_id])[self._study_id]
+            return status.state.value
 
-        return self._ask(tables, ("look",), call)
+        return self._ask_of_study(tables, ("look",), call)
 
     # The database
 
@@ -237,6 +247,18 @@ class Store:
         if answer.tables is alone:
             return answer._replace(tables=tables)
         return answer._replace(tables=tables._replace(hosts=answer.tables.hosts))
+
+    def _ask_of_study(self, tables: Tables, question: tuple[Any, ...], call: Callable[[], Any]) -> Answer:
+        """A question whose answer depends on no host."""
+        alone = tables._replace(hosts=())
+        self._database.has_hosts = False
+        try:
+            answer = self._run(alone, question, call)
+        finally:
+            self._database.has_hosts = True
+        if answer.tables is alone:
+            return answer._replace(tables=tables)
+        return answer._replace(tables=answer.tables._replace(hosts=tables.hosts))
 
     def _run(self, tables: Tables, question: tuple[Any, ...], call: Callable[[], Any]) -> Answer:
         answer = self._answers.get((tables, question))
