@@ -78,6 +78,7 @@ def a_trial(number: int, **changes: object) -> TrialView:
         ended="2025-01-31T12:01:30+00:00",
         seconds=90.0,
         attempt=1,
+        report=None,
     )
     trial.update(changes)  # type: ignore[typeddict-item]
     return trial
@@ -121,6 +122,8 @@ def a_story(trial: TrialView, **changes: object) -> StoryView:
         replacement=None,
         retried=[{"cause": "signal", "message": "printed: sesame"}],
         late_of=None,
+        reported=0,
+        reports=[],
         point={"state": "done", "trial": trial["number"], "host": "alpha", "late_of": None, "losses": 0},
         output=None,
     )
@@ -161,7 +164,14 @@ def a_status(**changes: object) -> Status:
         slots=[
             {
                 "slot": 0,
-                "running": {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0, "gpus": []},
+                "running": {
+                    "experiment": "minima",
+                    "trial": 46,
+                    "attempt": 1,
+                    "seconds": 75.0,
+                    "report": None,
+                    "gpus": [],
+                },
             },
             {"slot": 1, "running": None},
         ],
@@ -256,6 +266,7 @@ class SmallHost:
             file="/var/spool/tuned/active/minima.toml",
             outputs="/var/lib/tuned/trials/minima-0123abcd",
             failures=[a_trial(9, state="FAIL", values=None, failure=failure)],
+            running=[],
             revisions=[a_revision()],
             env={"TOKEN": "sesame"},
         )

@@ -21,6 +21,7 @@ from tuned.control import routes
 from tuned.daemon.api import Api
 from tuned.daemon.experiments import Experiments
 from tuned.daemon.fleet import Fleet
+from tuned.daemon.live_values import LiveValues
 from tuned.daemon.reconciliation import Reconciliation
 from tuned.daemon.reloads import Reloads
 from tuned.daemon.retrying import retried
@@ -95,6 +96,7 @@ class Daemon:
         self._reconciliation = Reconciliation(
             self._link, self._teller, self._scheduler, claimant=lambda: self._fleet.claimant
         )
+        self._live_values = LiveValues(self._link, self._scheduler)
         self._api = self._wired_api()
         #: The slots' task, once this host has joined the fleet.
         self._work: asyncio.Task[None] | None = None
@@ -181,6 +183,7 @@ class Daemon:
         await asyncio.wait([self._begin_taking_up(group)])
         self._background.append(group.create_task(self._experiments.follow(self._settings.interval_seconds)))
         self._background.append(group.create_task(self._reconciliation.run(self._settings.interval_seconds)))
+        self._background.append(group.create_task(self._live_values.run()))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
 

@@ -65,6 +65,7 @@ def resources(resources: Resources) -> ResourcesView:
 def slot(number: int, running: Running | None) -> SlotView:
     if running is None:
         return {"slot": number, "running": None}
+    newest = running.evaluation.curve.newest
     return {
         "slot": number,
         "running": {
@@ -72,6 +73,7 @@ def slot(number: int, running: Running | None) -> SlotView:
             "trial": running.claimed.number,
             "attempt": running.evaluation.attempt,
             "seconds": running.seconds,
+            "report": None if newest is None else {"step": newest[0], "value": newest[1]},
             "gpus": list(running.evaluation.cards),
         },
     }

@@ -193,7 +193,9 @@ def _tellable(result: Result) -> Result:
     values = result.ending.values
     if values is not None and (not values or any(map(math.isnan, values))):
         raise ValueError("values that are no numbers")
-    for text in (*result.ending.user_attrs.values(), *result.beginning.attributes.values()):
+    ending, beginning = result.ending, result.beginning
+    attributes = (ending.user_attrs, ending.system_attrs, beginning.attributes)
+    for text in itertools.chain.from_iterable(each.values() for each in attributes):
         json.loads(text)
     return result
 

@@ -99,6 +99,8 @@ class Ending:
     intermediate: dict[int, float] = field(default_factory=dict)
     #: User attributes that the trial gave itself, by name, as JSON.
     user_attrs: dict[str, str] = field(default_factory=dict)
+    #: System attributes in Optuna's sense that a decision left on the trial, by name, as JSON.
+    system_attrs: dict[str, str] = field(default_factory=dict)
     #: Why earlier attempts at the same trial crashed, oldest first.
     retried: tuple[Failure, ...] = ()
 

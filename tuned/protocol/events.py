@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypedDict
 
 from tuned.protocol.fields import OPEN, Measured, Params, Time
 from tuned.protocol.host import Status
-from tuned.protocol.trials import FailureView, TwinView
+from tuned.protocol.trials import FailureView, ReportView, TwinView
 
 #: "snapshot" (first on each stream) and "lost" come from the socket, the others from the daemon.
 EventName = Literal[
@@ -16,6 +16,7 @@ EventName = Literal[
     "experiment-same",
     "experiment-state",
     "trial-started",
+    "trial-reported",
     "trial-ended",
     "database-away",
     "database-back",
@@ -42,6 +43,8 @@ class EventFields(TypedDict, total=False):
     attempt: int
     params: Params
     values: list[Measured] | None
+    #: The newest intermediate value.
+    report: ReportView
     failure: FailureView | None
     duplicate_of: TwinView | None
     #: How many events this reader lost, because it did not read fast enough.

@@ -95,6 +95,8 @@ class ExperimentView(TypedDict):
     outputs: str | None
     #: The newest ones, newest first; at most 5.
     failures: list[TrialView]
+    #: The running trials of the fleet, the newest first; at most 20.
+    running: list[TrialView]
     #: The newest first; at most 100.
     revisions: list[RevisionView]
     #: This host's ``[objective] env``.

@@ -4,6 +4,7 @@ from typing import Literal, TypedDict
 
 from tuned.protocol.experiments import ExperimentSummary
 from tuned.protocol.fields import AbsolutePath, HostStateName
+from tuned.protocol.trials import ReportView
 
 
 class RunView(TypedDict):
@@ -11,6 +12,8 @@ class RunView(TypedDict):
     trial: int
     attempt: int
     seconds: float
+    #: Its newest intermediate value; None without one.
+    report: ReportView | None
     #: The ids of the cards that it was given.
     gpus: list[str]
 

@@ -29,6 +29,13 @@ class BestView(TypedDict):
     host: str | None
 
 
+class ReportView(TypedDict):
+    """One intermediate value."""
+
+    step: int
+    value: Measured
+
+
 class TrialView(TypedDict):
     number: int
     state: TrialStateName
@@ -42,6 +49,8 @@ class TrialView(TypedDict):
     seconds: float | None
     #: 1 for the first evaluation, one more for each retry.
     attempt: int
+    #: Of a running trial: the intermediate value of its highest step, some seconds old. None without one.
+    report: ReportView | None
 
 
 class PointView(TypedDict):
@@ -88,6 +97,9 @@ class StoryView(TypedDict):
     retried: list[FailureView]
     #: The trial whose value this is, which came too late for it.
     late_of: int | None
+    #: How many intermediate values it has, and at most 100 of them, evenly, in the order of their steps.
+    reported: int
+    reports: list[ReportView]
     #: None if its parameters are not a point of the experiment's space.
     point: PointView | None
     #: The file with its output on the answering host; None if there is none.

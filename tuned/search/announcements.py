@@ -1,7 +1,7 @@
-"""The events of one experiment on this host: its state, and how its trials begin and end.
+"""The events of one experiment on this host: its state, how its trials begin and end, and what they report.
 
-This room owns how ``experiment-state``, ``trial-started`` and ``trial-ended`` are made and published. It
-decides nothing, and it never waits.
+This room owns how ``experiment-state`` and the events of trials are made and published. It decides nothing,
+and it never waits.
 """
 
 from __future__ import annotations
@@ -42,6 +42,13 @@ class Announcements:
         self._events.publish(
             "trial-started", experiment=self._experiment, trial=claimed.number, slot=slot, attempt=1,
             params=dict(claimed.point.values),
+        )  # fmt: skip
+
+    def reported(self, claimed: Claimed, slot: int, step: int, value: float) -> None:
+        """The newest intermediate value of a running trial."""
+        self._events.publish(
+            "trial-reported", experiment=self._experiment, trial=claimed.number, slot=slot,
+            report={"step": step, "value": value},
         )  # fmt: skip
 
     def ended(self, result: Result) -> None:

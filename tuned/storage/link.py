@@ -132,6 +132,12 @@ class Link:
         """
         return await self._call(Lane.CLAIM, functools.partial(method, *args, **kwargs))
 
+    async def share(
+        self, function: Callable[Concatenate[Database, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """As ``call``, but behind all others, the way of a slot included."""
+        return await self._call(Lane.SHARE, functools.partial(function, self.database, *args, **kwargs))
+
     async def draw(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As ``call``, but runs a function that may take long, in threads of its own."""
         return await self._run(self._draws, self._draws, functools.partial(function, *args, **kwargs))

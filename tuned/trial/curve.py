@@ -57,6 +57,11 @@ class Curve:
             values[self.last.step] = self.last.values[self._watched]
         return values
 
+    @property
+    def newest(self) -> tuple[int, float] | None:
+        """The step and the value of the newest report."""
+        return None if self.last is None else (self.last.step, self.last.values[self._watched])
+
     def put(self, step: int, values: tuple[float, ...]) -> None:
         """Adds a report. A step that is reported again has its last value."""
         value = values[self._watched]

@@ -6,9 +6,10 @@ the cancellation goes on; an evaluation that was cancelled has no ending, and it
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
@@ -91,6 +92,8 @@ class Evaluation:
     attempt: int = 1
     #: Hears of the running attempt's reports.
     on_report: OnReport = ignored
+    #: System attributes in Optuna's sense, by name, as values of JSON: of the running attempt.
+    system_attrs: dict[str, Any] = field(default_factory=dict)
     #: The objective whose values are the intermediate values.
     watched: int = 0
     #: Of the running attempt; another object with each attempt.
@@ -117,10 +120,12 @@ async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[
         failure = ending.failure
         may_retry = evaluation.attempt <= evaluation.experiment.retry.attempts
         if failure is None or failure.cause not in CRASHES or not may_retry or not await charge_retry():
-            return replace(ending, retried=tuple(earlier))
+            kept = {name: json.dumps(value) for name, value in evaluation.system_attrs.items()}
+            return replace(ending, retried=tuple(earlier), system_attrs=kept)
         earlier.append(failure)
         _log.warning("trial retried", cause=failure.cause.value, reason=failure.message)
         evaluation.attempt += 1
+        evaluation.system_attrs.clear()
         structlog.contextvars.bind_contextvars(attempt=evaluation.attempt)
 
 

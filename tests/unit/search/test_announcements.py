@@ -53,6 +53,13 @@ async def test_the_state_of_an_experiment_comes_with_its_note_and_its_end() -> N
     ]
 
 
+async def test_a_report_tells_its_step_and_value() -> None:
+    claimed = Claimed(study_id=1, trial_id=2, number=7, replica=0, candidate=CANDIDATE, incarnation="i")
+    assert await told(reported=(claimed, 5, 3, 0.5)) == [
+        {"event": "trial-reported", "trial": 7, "slot": 5, "report": {"step": 3, "value": 0.5}}
+    ]
+
+
 async def test_a_trial_that_starts_tells_its_slot_and_parameters() -> None:
     claimed = Claimed(study_id=1, trial_id=2, number=7, replica=0, candidate=CANDIDATE, incarnation="i")
     assert await told(started=(claimed, 5)) == [

@@ -22,6 +22,8 @@ class Lane(enum.IntEnum):
     ASK = 2
     #: The way of a slot to its next point.
     CLAIM = 3
+    #: The reports of running trials: no slot waits for them.
+    SHARE = 4
 
 
 #: Questions come from anybody on this host: they must not take all places from the claims.

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 #: How many failures ``show`` lists.
 MOST_FAILURES = 5
 
+#: How many running trials.
+MOST_RUNNING = 20
+
 #: How many names an error suggests.
 MOST_NAMES = 5
 
@@ -101,6 +104,9 @@ def experiment(database: Database, name: str) -> ExperimentView:
             "file": None,
             "outputs": None,
             "failures": trials_module.newest_failures(connection, row.study_id, MOST_FAILURES),
+            "running": trials_module.page(
+                connection, row.study_id, state="RUNNING", before=None, limit=MOST_RUNNING
+            ),
             "revisions": revisions_module.revisions(connection, row.study_id),
         }
 

@@ -6,7 +6,8 @@ This module only reads. Callers open the connection.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sqlalchemy import Connection, case, func, select
 
@@ -16,11 +17,14 @@ from tuned.experiment.experiment import defined
 from tuned.storage.encoding import Encoding
 from tuned.storage.queries import revisions
 from tuned.storage.queries import trials as trials_module
-from tuned.storage.tables.schema import t_point, t_study, t_trial, trials
+from tuned.storage.tables.schema import t_point, t_study, t_trial, trial_intermediate_values, trials
 from tuned.storage.trials import trial_rows
 
 if TYPE_CHECKING:
-    from tuned.protocol.trials import FailureView, PointView, StoryView
+    from tuned.protocol.trials import FailureView, PointView, ReportView, StoryView
+
+#: How many intermediate values a story has.
+MOST_REPORTS = 100
 
 _twin = t_trial.alias("twin")
 
@@ -46,6 +50,7 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
         "replacement": revisions.revision(connection, study_id, revision),
         "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
         "late_of": _late_of(facts),
+        **_reports(connection, trial_id),
         "point": _point(connection, study_id, trial_id, Encoding(defined(definition, name).space)),
         "output": None,
     }
@@ -63,6 +68,20 @@ def _facts(connection: Connection, trial_id: int) -> Any:
         )
         .where(t_trial.c.trial_id == trial_id)
     ).first()
+
+
+class _Reports(TypedDict):
+    reported: int
+    reports: list[ReportView]
+
+
+def _reports(connection: Connection, trial_id: int) -> _Reports:
+    """Some of the trial's intermediate values, with the last."""
+    query = select(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == trial_id)
+    rows = connection.execute(query.order_by(trial_intermediate_values.c.step)).all()
+    stride = max(1, math.ceil(len(rows) / MOST_REPORTS))
+    some = rows[::-1][::stride][::-1]
+    return {"reported": len(rows), "reports": [trials_module.report(row) for row in some]}
 
 
 def _point(connection: Connection, study_id: int, trial_id: int, encoding: Encoding) -> PointView | None:

@@ -31,6 +31,7 @@ from tuned.domain.claim import TrialKind
 from tuned.storage.tables.schema import (
     study_directions,
     t_trial,
+    trial_intermediate_values,
     trial_params,
     trial_user_attributes,
     trial_values,
@@ -41,7 +42,7 @@ from tuned.storage.trials.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
     from tuned.protocol.fields import Params, TrialStateName
-    from tuned.protocol.trials import TrialView
+    from tuned.protocol.trials import ReportView, TrialView
 
 #: How many ids one statement has, because databases limit the number of parameters.
 BATCH = 1000
@@ -72,6 +73,17 @@ _SHOWN = select(
     trials.join(t_trial, t_trial.c.trial_id == trials.c.trial_id, isouter=True)
     .join(_twin, _twin.c.trial_id == t_trial.c.twin_id, isouter=True)
     .join(_twin_facts, _twin_facts.c.trial_id == t_trial.c.twin_id, isouter=True)
+)
+
+
+_other = trial_intermediate_values.alias("other")
+
+#: The intermediate values of the highest steps. An index finds each, however many there are.
+_LAST_REPORT = select(trial_intermediate_values).where(
+    trial_intermediate_values.c.step
+    == select(func.max(_other.c.step))
+    .where(_other.c.trial_id == trial_intermediate_values.c.trial_id)
+    .scalar_subquery()
 )
 
 
@@ -180,6 +192,8 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
     failures = _grouped(
         connection, select(trial_user_attributes).where(trial_user_attributes.c.key == "FAILURE"), failed
     )
+    running = [row.trial_id for row in found if row.state is TrialState.RUNNING]
+    reports = _grouped(connection, _LAST_REPORT, running)
     # A cache for this call only, because distributions differ between studies, and studies come and go.
     restored = cache(json_to_distribution)
     return [
@@ -188,6 +202,7 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
             params={p.param_name: _external(p, restored(p.distribution_json)) for p in params[row.trial_id]},
             values=[trial_rows.restored_value(v) for v in values[row.trial_id]],
             message=_message(failures[row.trial_id]),
+            report=next(map(report, reports[row.trial_id]), None),
         )
         for row in found
     ]
@@ -207,7 +222,14 @@ def _external(param: Row[Any], distribution: BaseDistribution) -> Any:
     return distribution.to_external_repr(param.param_value)
 
 
-def _view(row: Row[Any], *, params: Params, values: list[float], message: str) -> TrialView:
+def report(row: Row[Any]) -> ReportView:
+    """A row of ``trial_intermediate_values``."""
+    return {"step": row.step, "value": trial_rows.restored_intermediate(row)}
+
+
+def _view(
+    row: Row[Any], *, params: Params, values: list[float], message: str, report: ReportView | None
+) -> TrialView:
     started, ended = row.datetime_start, row.datetime_complete
     return {
         "number": row.number,
@@ -223,6 +245,7 @@ def _view(row: Row[Any], *, params: Params, values: list[float], message: str) -
         "ended": None if ended is None else _utc(ended),
         "seconds": None if started is None or ended is None else (ended - started).total_seconds(),
         "attempt": row.attempts if isinstance(row.attempts, int) else 1,
+        "report": report,
     }
 
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Integer, Row, bindparam, case, exists, func, insert, or_, select, update
 
 from tuned.domain.claim import Origin, TrialKind
-from tuned.domain.ending import Ending, EndState
+from tuned.domain.ending import MOST_STEPS, Ending, EndState
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
 from tuned.errors import NotFound
@@ -172,9 +172,27 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
         trial_facts.ended(result.study_id, trial_id, ending),
         _noted(result, receipt),
     )
-    trial_rows.insert_intermediate(connection, trial_id, ending.intermediate)
+    _keep_reports(connection, trial_id, ending, finished.objectives)
+    _keep_system_attributes(connection, trial_id, ending)
     trial_rows.set_user_attributes(connection, trial_id, ending.user_attrs)
     trial_rows.set_system_attributes(connection, trial_id, ending.rungs)
+
+
+def _keep_reports(connection: Connection, trial_id: int, ending: Ending, objectives: int) -> None:
+    """Sets the intermediate values, of which the database may have some since the trial ran."""
+    has_none = objectives > 1 and ending.state is EndState.PRUNED
+    is_thinned = len(ending.intermediate) >= MOST_STEPS // 2
+    if has_none or is_thinned or ending.retried:
+        # It may have some of an earlier attempt, or of steps that were thinned out later.
+        trial_rows.delete_intermediate(connection, trial_id)
+    if not has_none:
+        # Optuna's TPE sampler raises an error for a pruned trial that has them beside several objectives.
+        trial_rows.put_intermediate(connection, {trial_id: ending.intermediate})
+
+
+def _keep_system_attributes(connection: Connection, trial_id: int, ending: Ending) -> None:
+    attributes = trial_rows.restored_attributes(ending.system_attrs)
+    trial_rows.put_system_attributes(connection, {trial_id: attributes})
 
 
 def _check_objectives(ending: Ending, objectives: int) -> None:
@@ -225,9 +243,10 @@ def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> T
         point = _point(connection, result)
         if not _is_wanted(result, own, point):
             return TellOutcome.DROPPED
-        objectives = select(func.count()).where(study_directions.c.study_id == result.study_id)
-        _check_objectives(result.ending, connection.execute(objectives).scalar_one())
-        _write(connection, result, own, point)
+        counted = select(func.count()).where(study_directions.c.study_id == result.study_id)
+        objectives = connection.execute(counted).scalar_one()
+        _check_objectives(result.ending, objectives)
+        _write(connection, result, own, point, objectives)
     return TellOutcome.RENEWED if own is None else TellOutcome.LATE
 
 
@@ -257,7 +276,11 @@ def _is_wanted(result: Result, own: Row[Any, Any, Any] | None, point: Row[Any] |
 
 
 def _write(
-    connection: Connection, result: Result, own: Row[Any, Any, Any] | None, point: Row[Any] | None
+    connection: Connection,
+    result: Result,
+    own: Row[Any, Any, Any] | None,
+    point: Row[Any] | None,
+    objectives: int,
 ) -> None:
     """Writes a trial that has ended: that of the claim itself if the database has forgotten it."""
     ending, beginning = result.ending, result.beginning
@@ -295,7 +318,8 @@ def _write(
             attempts=ending.attempts,
         ),
     )  # fmt: skip
-    trial_rows.insert_intermediate(connection, given.trial_id, ending.intermediate)
+    _keep_reports(connection, given.trial_id, ending, objectives)
+    _keep_system_attributes(connection, given.trial_id, ending)
     trial_rows.set_user_attributes(connection, given.trial_id, ending.user_attrs)
     trial_rows.set_system_attributes(connection, given.trial_id, ending.rungs)
 

@@ -15,6 +15,7 @@ from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueM
 from optuna.trial import TrialState
 from sqlalchemy import (
     Connection,
+    Insert,
     Integer,
     Row,
     Table,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tuned.storage.tables.functions import next_trial_id
 from tuned.storage.tables.schema import (
@@ -65,6 +67,27 @@ NEXT_TRIAL = (
     next_trial_id().label("trial_id"),
     (func.coalesce(_last_number, literal(-1, Integer)) + 1).label("number"),
 )
+
+
+def _puts(table: Table, *keys: str) -> dict[str, Insert]:
+    """Statements that add a row or replace that with the same keys, by the database's dialect."""
+    found: dict[str, Insert] = {}
+    for dialect in (postgresql, sqlite):
+        row = dialect.insert(table)
+        others = {
+            column.name: row.excluded[column.name]
+            for column in table.columns
+            if column.name not in keys and not column.primary_key
+        }
+        found[dialect.__name__.rpartition(".")[2]] = row.on_conflict_do_update(
+            index_elements=keys, set_=others
+        )
+    return found
+
+
+_PUT_INTERMEDIATE = _puts(trial_intermediate_values, "trial_id", "step")
+
+_PUT_SYSTEM_ATTRIBUTES = _puts(trial_system_attributes, "trial_id", "key")
 
 
 def utc_now() -> dt.datetime:
@@ -183,21 +206,34 @@ def value_rows(trial_id: int, found: Sequence[float]) -> list[dict[str, Any]]:
     return rows
 
 
-def insert_intermediate(connection: Connection, trial_id: int, reports: Mapping[int, float]) -> None:
-    """Adds intermediate values, of which there may be thousands."""
+def put_intermediate(connection: Connection, reports: Mapping[int, Mapping[int, float]]) -> None:
+    """Sets intermediate values by trial and step, of which there may be thousands."""
     rows = []
-    for step, value in reports.items():
-        stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-        rows.append(
-            {
-                "trial_id": trial_id,
-                "step": step,
-                "intermediate_value": stored,
-                "intermediate_value_type": kind,
-            }
-        )
+    for trial_id, values in reports.items():
+        for step, value in values.items():
+            stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+            rows.append(
+                {
+                    "trial_id": trial_id,
+                    "step": step,
+                    "intermediate_value": stored,
+                    "intermediate_value_type": kind,
+                }
+            )
     if rows:
-        connection.execute(insert(trial_intermediate_values), rows)
+        connection.execute(_PUT_INTERMEDIATE[connection.dialect.name], rows)
+
+
+def delete_intermediate(connection: Connection, trial_id: int) -> None:
+    of_trial = trial_intermediate_values.c.trial_id == trial_id
+    connection.execute(delete(trial_intermediate_values).where(of_trial))
+
+
+def put_system_attributes(connection: Connection, attributes: Mapping[int, Mapping[str, Any]]) -> None:
+    """Sets attributes by trial and name."""
+    rows = [row for trial_id, named in attributes.items() for row in _attributes(trial_id, named)]
+    if rows:
+        connection.execute(_PUT_SYSTEM_ATTRIBUTES[connection.dialect.name], rows)
 
 
 def set_user_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, str]) -> None:

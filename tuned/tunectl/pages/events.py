@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuned.tunectl.pages.words import failure_text, params_text, time_of_day, values_text
+from tuned.tunectl.pages.words import failure_text, params_text, report_text, time_of_day, values_text
 from tuned.tunectl.text import Canvas, cut, printable
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def _event_texts(view: Event) -> list[str]:
     texts = [text for text in (view.get("state"), *names) if text]
     if values := view.get("values"):
         texts.append(f"value {values_text(values)}")
+    if report := view.get("report"):
+        texts.append(report_text(report))
     if failure := view.get("failure"):
         texts.append(failure_text(failure))
     if twin := view.get("duplicate_of"):

@@ -12,6 +12,7 @@ from tuned.tunectl.pages.words import (
     failure_text,
     params_text,
     replacement_text,
+    report_text,
     short_count,
     time_of_day,
     values_text,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         HostCounts,
         ResourcesView,
     )
+    from tuned.protocol.trials import TrialView
 
 
 _COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "pruned", "running"], ...] = (
@@ -127,12 +129,20 @@ def experiment(canvas: Canvas, view: ExperimentView, now: datetime) -> list[str]
     lines = [f"{state}  {printable(summary['name'])}", *canvas.facts(_experiment_facts(view, now))]
     if view["hosts"]:
         lines += ["", *_hosts(canvas, view["hosts"])]
+    if reporting := [trial for trial in view["running"] if trial["report"]]:
+        lines += ["", "Latest reports"]
+        lines += canvas.facts((f"  {trial['number']}", _report_text(trial)) for trial in reporting)
     if view["failures"]:
         lines += ["", "Latest failures"]
         lines += canvas.facts(
             (f"  {trial['number']}", failure_text(trial["failure"])) for trial in view["failures"]
         )
     return lines
+
+
+def _report_text(trial: TrialView) -> str:
+    assert trial["report"] is not None
+    return report_text(trial["report"]) + (f" on {trial['host']}" if trial["host"] else "")
 
 
 def _hosts(canvas: Canvas, views: Sequence[HostCounts]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tuned import __version__
 from tuned.tunectl.pages.experiments import experiments
-from tuned.tunectl.pages.words import STATE_COLOURS
+from tuned.tunectl.pages.words import STATE_COLOURS, report_text
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 
 if TYPE_CHECKING:
@@ -63,14 +63,26 @@ def _used_text(used: float) -> str:
 def _slots(canvas: Canvas, view: Status) -> list[str]:
     columns = [Column("SLOT", is_right=True), Column("EXPERIMENT", least=12), Column("TRIAL", is_right=True)]
     columns += [Column("ATTEMPT", is_right=True), Column("SINCE", is_right=True)]
-    if view["gpus"]:
-        columns.append(Column("GPUS", least=6))
-    return canvas.table(columns, [_slot_row(slot)[: len(columns)] for slot in view["slots"]])
+    has_gpus, has_reports = bool(view["gpus"]), any(map(_report, view["slots"]))
+    columns += [Column("REPORT", least=8)] if has_reports else []
+    columns += [Column("GPUS", least=6)] if has_gpus else []
+    rows = []
+    for slot in view["slots"]:
+        row = _slot_row(slot)
+        row += [_report(slot)] if has_reports else []
+        row += [", ".join(slot["running"]["gpus"]) if slot["running"] else ""] if has_gpus else []
+        rows.append(row)
+    return canvas.table(columns, rows)
+
+
+def _report(slot: SlotView) -> str:
+    run = slot["running"]
+    return report_text(run["report"]) if run is not None and run["report"] is not None else ""
 
 
 def _slot_row(slot: SlotView) -> list[str | Cell]:
     run = slot["running"]
     if run is None:
-        return [str(slot["slot"]), Cell("idle", Colour.DIM), "", "", "", ""]
-    trial, attempt, gpus = str(run["trial"]), str(run["attempt"]), ", ".join(run["gpus"])
-    return [str(slot["slot"]), run["experiment"], trial, attempt, span(run["seconds"]), gpus]
+        return [str(slot["slot"]), Cell("idle", Colour.DIM), "", "", ""]
+    trial, attempt = str(run["trial"]), str(run["attempt"])
+    return [str(slot["slot"]), run["experiment"], trial, attempt, span(run["seconds"])]

@@ -9,6 +9,7 @@ from tuned.tunectl.pages.words import (
     failure_text,
     params_text,
     replacement_text,
+    report_text,
     time_of_day,
     value_text,
     values_text,
@@ -38,6 +39,7 @@ def story(canvas: Canvas, name: str, view: StoryView) -> list[str]:
     facts += _definition(view)
     for attempt, failure in enumerate(view["retried"], 1):
         facts.append((f"  Attempt {attempt}", f"{failure_text(failure)}; tried again"))
+    facts += _reports(view)
     facts += _ended(trial)
     if view["late_of"] is not None:
         facts.append(("  Late", f"the value of trial {view['late_of']}, which had been given up as lost"))
@@ -69,6 +71,14 @@ def _definition(view: StoryView) -> list[tuple[str, str]]:
         return []
     how = "" if replacement is None else f", replaced {replacement_text(replacement)}"
     return [("  Definition", f"revision {number} of {view['revision_now']}{how}")]
+
+
+def _reports(view: StoryView) -> list[tuple[str, str]]:
+    if not view["reports"]:
+        return []
+    first, last = view["reports"][0], view["reports"][-1]
+    first_text = "" if view["reported"] == 1 else f"from {report_text(first)} to "
+    return [("  Reports", f"{view['reported']}: {first_text}{report_text(last)}")]
 
 
 def _ended(trial: TrialView) -> list[tuple[str, str]]:
@@ -133,7 +143,9 @@ def _trial_note(view: TrialView) -> str:
         return f"as {twin['number']}" + (f" on {twin['host']}" if twin["host"] else "")
     if view["failure"]:
         return failure_text(view["failure"])
-    return f"attempt {view['attempt']}" if view["attempt"] > 1 else ""
+    attempt = f"attempt {view['attempt']}" if view["attempt"] > 1 else ""
+    report = report_text(view["report"]) if view["report"] else ""
+    return ", ".join(filter(None, [attempt, report]))
 
 
 def best(canvas: Canvas, views: Sequence[BestView], *, is_table: bool = False) -> list[str]:

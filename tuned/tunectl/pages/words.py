@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tuned.protocol.experiments import ExperimentSummary
     from tuned.protocol.fields import Params
-    from tuned.protocol.trials import FailureView, RevisionView
+    from tuned.protocol.trials import FailureView, ReportView, RevisionView
 
 
 STATE_COLOURS = {
@@ -51,6 +51,10 @@ def failure_text(failure: FailureView | None) -> str:
     cause, message = failure["cause"], failure.get("message") or failure["cause"]
     # "exit status 1" says its cause itself.
     return message if message.startswith(cause) else f"{cause}: {message}"
+
+
+def report_text(report: ReportView) -> str:
+    return f"step {report['step']}: {number(report['value'])}"
 
 
 def replacement_text(view: RevisionView) -> str:

@@ -30,11 +30,11 @@ async def turns() -> None:
 
 async def test_a_result_goes_before_looks_questions_and_claims_that_came_earlier() -> None:
     lanes = Lanes(1)
-    entered, _ = await waiting(lanes, Lane.CLAIM, Lane.CLAIM, Lane.ASK, Lane.LOOK, Lane.TELL)
-    for _ in range(4):
+    entered, _ = await waiting(lanes, Lane.CLAIM, Lane.SHARE, Lane.CLAIM, Lane.ASK, Lane.LOOK, Lane.TELL)
+    for _ in range(5):
         lanes.leave(entered[-1])
         await turns()
-    assert entered == [Lane.CLAIM, Lane.TELL, Lane.LOOK, Lane.ASK, Lane.CLAIM]
+    assert entered == [Lane.CLAIM, Lane.TELL, Lane.LOOK, Lane.ASK, Lane.CLAIM, Lane.SHARE]
 
 
 async def test_questions_leave_a_place_to_the_others() -> None:

@@ -34,5 +34,6 @@ def an_experiment() -> ExperimentView:
         file=None,
         outputs=None,
         failures=[failed],
+        running=[],
         revisions=[],
     )

@@ -25,3 +25,14 @@ def test_an_event_is_one_line_that_cannot_control_the_terminal() -> None:
     assert re.sub(r"^[-0-9]+ [0-9:]+ ", "", line).startswith("trial-started       minima trial 46 slot 1")
     assert len(line) <= 80
     assert line.isprintable()
+
+
+def test_a_report_is_told_with_its_step() -> None:
+    line = events.event(
+        PLAIN,
+        {
+            "time": "2025-01-31T12:00:00+00:00", "event": "trial-reported", "host": "alpha",
+            "experiment": "minima", "trial": 46, "slot": 1, "report": {"step": 3, "value": 0.5},
+        },
+    )  # fmt: skip
+    assert line.endswith("trial-reported      minima trial 46 slot 1 step 3: 0.5")

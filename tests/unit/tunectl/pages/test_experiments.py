@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.small_host import a_count, a_revision, a_summary
+from tests.small_host import a_count, a_revision, a_summary, a_trial
 from tests.unit.tunectl.pages.made import NOW, PLAIN, an_experiment, text
 from tuned.tunectl.pages import experiments
 from tuned.tunectl.text import UNBOUNDED, Canvas
@@ -101,3 +101,12 @@ def test_the_time_left_is_by_the_pace_and_within_the_time_budget() -> None:
     assert experiments.seconds_left(a_summary(trials=50, seconds_left=60.0), NOW) == 60
     assert experiments.seconds_left(a_summary(state="paused"), NOW) is None
     assert experiments.seconds_left(a_summary(started=None), NOW) is None
+
+
+def test_show_lists_the_latest_reports_of_running_trials() -> None:
+    view = an_experiment()
+    view["running"] = [
+        a_trial(47, state="RUNNING", report={"step": 3, "value": 0.5}), a_trial(46, state="RUNNING"),
+    ]  # fmt: skip
+    lines = experiments.experiment(PLAIN, view, NOW)
+    assert lines[lines.index("Latest reports") :][:3] == ["Latest reports", "  47  step 3: 0.5 on alpha", ""]

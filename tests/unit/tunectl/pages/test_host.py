@@ -61,7 +61,8 @@ def test_status_says_what_is_wrong() -> None:
 
 
 def test_status_says_who_has_which_gpu() -> None:
-    run = {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0, "gpus": ["0", "2"]}
+    run = {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0, "report": None}
+    run["gpus"] = ["0", "2"]
     gpus = [
         {"id": "0", "used": 1.0},
         {"id": "1", "used": 0.5},
@@ -85,3 +86,15 @@ def test_status_and_list_say_why_an_experiment_rests_here() -> None:
         experiments.experiments(PLAIN, [view], NOW),
     ):
         assert "  minima  needs 4 GPUs, this host has 2" in lines
+
+
+def test_slots_whose_trials_report_show_the_newest_report() -> None:
+    status = a_status()
+    [busy, _] = status["slots"]
+    assert busy["running"] is not None
+    busy["running"]["report"] = {"step": 3, "value": 0.5}
+    lines = host_module.status(PLAIN, status, NOW)
+    assert lines[-3:-1] == [
+        "SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE  REPORT",
+        "   0  minima         46        1  1min 15s  step 3: 0.5",
+    ]

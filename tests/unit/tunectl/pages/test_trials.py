@@ -103,3 +103,17 @@ def test_the_story_names_the_definition_only_if_there_has_been_another_one() -> 
     assert replaced.startswith("revision 2 of 3, replaced ")
     assert replaced.endswith(" by ann on alpha:")
     assert line(revision=None) == []
+
+
+def test_a_story_tells_how_many_reports_there_were_and_the_last() -> None:
+    reports = [{"step": 0, "value": 0.5}, {"step": 56, "value": 0.25}]
+    lines = trials.story(PLAIN, "minima", a_story(a_trial(7), reported=57, reports=reports))
+    assert "  Reports    57: from step 0: 0.5 to step 56: 0.25" in lines
+    lines = trials.story(PLAIN, "minima", a_story(a_trial(7), reported=1, reports=reports[:1]))
+    assert "  Reports    1: step 0: 0.5" in lines
+
+
+def test_a_running_trial_is_listed_with_its_last_report() -> None:
+    report = {"step": 3, "value": 0.5}
+    running = a_trial(7, state="RUNNING", values=None, report=report)
+    assert trials.trials(PLAIN, [running])[-1].endswith("step 3: 0.5")
