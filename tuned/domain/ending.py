@@ -120,6 +120,13 @@ class Ending:
             attributes["RETRIED"] = [failure.attribute() for failure in self.retried]
         return attributes
 
+    def kept_reports(self, objectives: int) -> dict[int, float]:
+        """The intermediate values that its trial has in the end.
+
+        Optuna's TPE sampler raises an error for a pruned trial that has some beside several objectives.
+        """
+        return {} if objectives > 1 and self.is_pruned else self.intermediate
+
     @property
     def state(self) -> EndState:
         if self.failure is not None:

@@ -150,7 +150,7 @@ class _Storage(InMemoryStorage):
         self._id = status.study_id
         self._objective = objective
         self._directions = [StudyDirection[each.upper()] for each in experiment.directions]
-        self._history = History(database, status.study_id, objectives=len(self._directions))
+        self._history = History(database, status.study_id, objectives=len(experiment.directions))
         #: Of running trials, by their ids.
         self._rungs: dict[int, dict[str, float]] = {}
         #: As the rule sees them, by number: a finished one never changes.

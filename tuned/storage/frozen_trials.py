@@ -80,14 +80,15 @@ def begun(row: Row[Any], beginning: Beginning, host: str) -> FrozenTrial:
     )
 
 
-def ended(running: FrozenTrial, ending: Ending, time: dt.datetime) -> FrozenTrial:
+def ended(running: FrozenTrial, ending: Ending, time: dt.datetime, objectives: int) -> FrozenTrial:
     """A RUNNING trial of this host as a tell ends it, at this time in UTC."""
     trial = copy.copy(running)
     attributes = {key: stored_attribute(value) for key, value in ending.attributes.items()}
     trial.state = TrialState[ending.state]
     trial.values = None if ending.values is None else list(ending.values)
     trial.datetime_complete = _local(time)
-    trial.intermediate_values = {**running.intermediate_values, **ending.intermediate}
+    trial.intermediate_values = ending.kept_reports(objectives)
+    trial.system_attrs = {**running.system_attrs, **restored_attributes(ending.system_attrs)}
     trial.user_attrs = {**running.user_attrs, **restored_attributes({**attributes, **ending.user_attrs})}
     return trial
 

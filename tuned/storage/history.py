@@ -201,7 +201,7 @@ class History:
         if row.state is TrialState.RUNNING:
             return running
         if end is not None and row.state is TrialState[end.ending.state]:
-            return frozen_trials.ended(running, end.ending, row.datetime_complete)
+            return frozen_trials.ended(running, end.ending, row.datetime_complete, self._objectives)
         return None
 
     def _keep(self, row: Row[Any], trial: FrozenTrial) -> None:
@@ -217,7 +217,9 @@ class History:
         for row in self._unfinished.values():
             end = self._ended.get(row.claim_id)
             if end is not None and row.state is TrialState.RUNNING:
-                found[row.number] = frozen_trials.ended(self._trials[row.number], end.ending, end.time)
+                found[row.number] = frozen_trials.ended(
+                    self._trials[row.number], end.ending, end.time, self._objectives
+                )
         return found
 
     def _is_whole(self, trial: FrozenTrial) -> bool:

@@ -22,6 +22,7 @@ ENDINGS: dict[str, tuple[tuple[float, ...], dict[str, Any]]] = {
     "failed": ((), {"user_attrs": {"note": '["ü", 1e400]', "FAILURE": "7"}}),
     "retried": ((math.inf,), {"retried": (CRASH, CRASH)}),
     "pruned": ((0.5,), {"is_pruned": True, "intermediate": {0: 0.5}}),
+    "rungs": ((0.5,), {"intermediate": {0: 0.5}, "system_attrs": {"completed_rung_0": "0.5"}}),
     "pruned, no report": ((), {"is_pruned": True}),
 }
 
@@ -67,13 +68,17 @@ def test_a_noted_trial_is_the_one_that_is_read(
     assert known(history) == read_back(member)
 
 
-def test_a_trial_that_has_ended_here_is_known_before_it_is_told(database: Database) -> None:
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
+def test_a_trial_that_has_ended_here_is_known_before_it_is_told(
+    database: Database, state: TrialState
+) -> None:
     member = join(database, make_experiment('directions = ["minimize", "maximize"]', space=MIXED))
     history = member.history()
-    result = member.result(member.take(**POINT), 1.0, 2.0, intermediate={1: 0.5})
+    is_pruned = state is TrialState.PRUNED
+    result = member.result(member.take(**POINT), 1.0, 2.0, intermediate={1: 0.5}, is_pruned=is_pruned)
     history.note_ended(result.claim_id, result.ending)
     (before,) = known(history)
     tell(database, result)
     (after,) = known(history)
-    assert history.trials[0].state is TrialState.COMPLETE
+    assert history.trials[0].state is state
     assert {**before, "datetime_complete": ""} == {**after, "datetime_complete": ""}

@@ -180,14 +180,12 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
 
 def _keep_reports(connection: Connection, trial_id: int, ending: Ending, objectives: int) -> None:
     """Sets the intermediate values, of which the database may have some since the trial ran."""
-    has_none = objectives > 1 and ending.state is EndState.PRUNED
-    is_thinned = len(ending.intermediate) >= MOST_STEPS // 2
-    if has_none or is_thinned or ending.retried:
+    reports = ending.kept_reports(objectives)
+    is_thinned = len(reports) >= MOST_STEPS // 2
+    if is_thinned or ending.retried or len(reports) < len(ending.intermediate):
         # It may have some of an earlier attempt, or of steps that were thinned out later.
         trial_rows.delete_intermediate(connection, trial_id)
-    if not has_none:
-        # Optuna's TPE sampler raises an error for a pruned trial that has them beside several objectives.
-        trial_rows.put_intermediate(connection, {trial_id: ending.intermediate})
+    trial_rows.put_intermediate(connection, {trial_id: reports})
 
 
 def _keep_system_attributes(connection: Connection, trial_id: int, ending: Ending) -> None:

@@ -231,7 +231,7 @@ def delete_intermediate(connection: Connection, trial_id: int) -> None:
 
 def put_system_attributes(connection: Connection, attributes: Mapping[int, Mapping[str, Any]]) -> None:
     """Sets attributes by trial and name."""
-    rows = [row for trial_id, named in attributes.items() for row in _attributes(trial_id, named)]
+    rows = [row for trial_id, named in attributes.items() for row in attribute_rows(trial_id, named)]
     if rows:
         connection.execute(_PUT_SYSTEM_ATTRIBUTES[connection.dialect.name], rows)
 
