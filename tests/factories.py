@@ -77,6 +77,35 @@ high = 1e-1
 log = true
 """
 
+#: 11 points: 3 of sgd, 4 x 2 of adam with a decay, less one that is forbidden, and one without a decay.
+CONDITIONAL = """
+[space.momentum]
+type = "float"
+low = 0.0
+high = 0.2
+step = 0.1
+when = { optimizer = "sgd" }
+
+[space.optimizer]
+type = "categorical"
+choices = ["adam", "sgd"]
+
+[space.size]
+type = "int"
+low = 1
+high = 5
+when = { optimizer = "adam" }
+
+[space.decay]
+type = "categorical"
+choices = ["slow", "fast"]
+when = { size = { min = 2, max = 5 } }
+
+[[forbid]]
+size = 5
+decay = "fast"
+"""
+
 
 def line(points: int) -> str:
     """A space of so many points: x from 0."""

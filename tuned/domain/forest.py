@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -156,12 +156,19 @@ class Forest:
                 state = moves[0][1]
         return values
 
-    def spans_of(self, name: str) -> list[tuple[Span, ...]]:
-        """The values of a parameter, grouped by what the conditions of others make of them."""
+    def existence(self, name: str) -> set[bool]:
+        """Whether the parameter exists: in some point, in none, or in both kinds (True and False)."""
+        number = next(number for number, axis in enumerate(self.order) if axis.name == name)
+        needs = self._stages[number].needs
+        return {not needs & ~state for state, count in self._counts[number].items() if count != 0}
+
+    def branch_sizes(self, name: str) -> list[tuple[tuple[Span, ...], Count]]:
+        """The values of a parameter, grouped by the conditions of others, and how many points have them."""
         axis = next(axis for axis in self.axes if axis.name == name)
         wanted = [condition[name] for condition in self.conditions.values() if name in condition]
         terms = [(1 << bit, spans(axis, allowed)) for bit, allowed in enumerate(wanted)]
-        return [branch.spans for branch in branches(axis, terms)]
+        groups = [branch.spans for branch in branches(axis, terms)]
+        return [(group, replace(self, only={name: group}).size) for group in groups]
 
     def _must_be_finite(self) -> None:
         if self.size is None:

@@ -13,10 +13,13 @@ from typing import Any
 
 from tuned.config import gpus
 from tuned.config.toml import Problems, alternatives, describe, dotted, instead_of, printable
-from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
+from tuned.domain import conditions
+from tuned.domain.space import Space
 from tuned.experiment import samplers
 from tuned.experiment.file import File, Objective
 from tuned.experiment.pruners import Pruner
+from tuned.experiment.structure import structured
+from tuned.experiment.values import is_value, values_of
 
 #: Longer patterns are programs; RE2 compiles them too slowly.
 _LONGEST_PATTERN = 1000
@@ -38,6 +41,13 @@ class Draft:
         """As they are written, even if their tables have problems."""
         space = self.document.get("space")
         return list(space) if isinstance(space, dict) else []
+
+    @property
+    def conditional_names(self) -> set[str]:
+        """The parameters that do not exist in every point."""
+        space = self.document.get("space")
+        tables = space.items() if isinstance(space, dict) else ()
+        return {name for name, table in tables if isinstance(table, dict) and "when" in table}
 
     @property
     def arguments(self) -> Iterator[tuple[int, str]]:
@@ -82,6 +92,7 @@ def check(draft: Draft, problems: Problems) -> Space | None:
     if "budget" in draft.right:
         for key, found, expected in draft.file.budget.conflicting(draft.objectives):
             problems.add(dotted("budget", key), found, expected)
+    _check_left_out(draft, problems)
     space = _check_space(draft, problems)
     if draft.sampler:
         _check_sampler(*draft.sampler, draft, space, problems)
@@ -142,6 +153,35 @@ def _check_argument(key: str, argument: str, names: list[str], problems: Problem
             problems.add(key, f"the unknown parameter {printable(found)}", f"{known}; {{{{ is a brace")
 
 
+def _check_left_out(draft: Draft, problems: Problems) -> None:
+    """An argument that names a parameter that does not exist is left out: its option must go with it."""
+    before: str | None = None
+    for index, argument in draft.arguments:
+        key = dotted("objective", "command", index)
+        conditional = _conditional(argument, draft)
+        if conditional and index == 0:
+            program = f"a program whose name needs {alternatives(sorted(conditional), 'and')}"
+            problems.add(key, program, "one that is there in every trial")
+        elif conditional and before is not None and _is_option(before) and not _conditional(before, draft):
+            without = alternatives(sorted(conditional), "or")
+            together = f"{before}={argument}" if before.startswith("--") else f"{before}{argument}"
+            problems.add(
+                key,
+                f"{describe(argument)} after {describe(before)}, which is left in a trial without {without}",
+                describe(together),
+            )
+        before = argument
+
+
+def _conditional(argument: str, draft: Draft) -> set[str]:
+    """The parameters that it names and that do not exist in every point."""
+    return {name for _, name in placeholders(argument) if name in draft.conditional_names}
+
+
+def _is_option(argument: str) -> bool:
+    return argument.startswith("-") and argument.strip("-") != "" and "=" not in argument
+
+
 def _check_pattern(pattern: str, problems: Problems) -> None:
     key = "objective.metric.pattern"
     if len(pattern) > _LONGEST_PATTERN:
@@ -181,7 +221,13 @@ def _check_space(draft: Draft, problems: Problems) -> Space | None:
             problems.add(dotted("space", name), f"{other} beside it", expected)
     if len(problems.found) > before or "space" not in draft.right:
         return None
-    return Space(tuple(table.parameter(name) for name, table in draft.file.space.items()))
+    tables = draft.file.space
+    return structured(
+        [table.parameter(name) for name, table in tables.items()],
+        {name: table.when for name, table in tables.items() if table.when is not None},
+        draft.file.forbid if "forbid" in draft.right else (),
+        problems,
+    )
 
 
 def _check_sampler(
@@ -234,34 +280,28 @@ def _fits(values: Mapping[str, Any], key: str, space: Space, problems: Problems)
     for name in values:
         if name not in names:
             problems.add(dotted(name, prefix=key), "an unknown parameter", instead_of(name, names))
-    for parameter in space.parameters:
-        place = dotted(parameter.name, prefix=key)
-        if parameter.name not in values:
-            problems.add(place, "nothing", _values_of(parameter))
-        elif not _is_value(parameter, values[parameter.name]):
-            problems.add(place, describe(values[parameter.name]), _values_of(parameter))
+    right: dict[str, Any] = {}
+    #: Parameters of which a wrong value keeps us from knowing whether they exist, or what they are.
+    unsure: set[str] = set()
+    for parameter in space.ordered:
+        name = parameter.name
+        place = dotted(name, prefix=key)
+        condition = space.conditions.get(name, {})
+        is_sure = unsure.isdisjoint(condition)
+        if name in values and not is_value(parameter, values[name]):
+            problems.add(place, describe(values[name]), values_of(parameter))
+            unsure.add(name)
+        elif not is_sure:
+            unsure.add(name)
+        elif not space.exists(name, right):
+            if name in values:
+                told = f"nothing, because it exists only with {conditions.text(condition)}"
+                problems.add(place, describe(values[name]), told)
+        elif name in values:
+            right[name] = values[name]
+        else:
+            problems.add(place, "nothing", values_of(parameter))
+            unsure.add(name)
+    if not unsure and (combination := space.forbidden_by(right)) is not None:
+        problems.add(key, f"the forbidden {conditions.text(combination)}", "a point that is not forbidden")
     return len(problems.found) == before
-
-
-def _is_value(parameter: Parameter, value: object) -> bool:
-    if not isinstance(value, int | float | str):
-        return False
-    # The space takes 3.0 for 3 and true for 1, as they may come from Optuna; a file should say what it means.
-    if isinstance(parameter, IntParameter) and type(value) is not int:
-        return False
-    if isinstance(parameter, FloatParameter) and type(value) not in {int, float}:
-        return False
-    try:
-        parameter.token(value)
-    except (ValueError, OverflowError):
-        return False
-    return True
-
-
-def _values_of(parameter: Parameter) -> str:
-    if isinstance(parameter, CategoricalParameter):
-        shown = [describe(choice) for choice in parameter.choices[:10]]
-        return alternatives(shown if len(parameter.choices) <= 10 else [*shown, "another of the choices"])
-    word = "an integer" if isinstance(parameter, IntParameter) else "a number"
-    steps = f" in steps of {parameter.step}" if parameter.step not in (None, 1) else ""
-    return f"{word} from {parameter.low} to {parameter.high}{steps}"

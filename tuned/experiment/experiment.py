@@ -15,10 +15,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from tuned.config.toml import Problems, describe, load_toml, refuse_file
+from tuned.domain import conditions
 from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.domain.space import Point, Space, Value, document
 from tuned.experiment.budget import Budget
-from tuned.experiment.checks import Draft, check, substitute
+from tuned.experiment.checks import Draft, check, placeholders, substitute
 from tuned.experiment.file import Dedup, File, Objective, Retry
 from tuned.experiment.pruners import Pruner
 from tuned.experiment.resources import Resources
@@ -73,9 +74,16 @@ class Experiment:
         return replace(self, parallel=other.parallel, resources=other.resources, objective=objective)
 
     def argv(self, point: Point) -> tuple[str, ...]:
-        """The command for a point: ``{name}`` replaced, ``{{`` and ``}}`` as braces."""
+        """The command for a point: ``{name}`` replaced, ``{{`` and ``}}`` as braces.
+
+        An argument that names a parameter that the point does not have is left out.
+        """
         texts = {name: text(value) for name, value in point.values.items()}
-        return tuple(substitute(argument, texts) for argument in self.objective.command or ())
+        return tuple(
+            substitute(argument, texts)
+            for argument in self.objective.command or ()
+            if all(name in texts for _, name in placeholders(argument) if name is not None)
+        )
 
     @property
     def worker_arguments(self) -> tuple[str, ...]:
@@ -161,8 +169,12 @@ def _document(experiment: Experiment) -> dict[str, Any]:
         "dedup": experiment.dedup.model_dump(),
         "retry": experiment.retry.model_dump(),
         "points": [dict(point.values) for point in experiment.points],
+        "forbid": [conditions.document(each) for each in experiment.space.forbidden],
     }
 
 
 def _space(space: Space) -> dict[str, Any]:
-    return {parameter.name: document(parameter) for parameter in space.parameters}
+    tables = {parameter.name: document(parameter) for parameter in space.parameters}
+    for name, condition in space.conditions.items():
+        tables[name]["when"] = conditions.document(condition)
+    return tables

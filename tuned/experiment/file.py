@@ -31,6 +31,7 @@ from tuned.config.fields import (
 from tuned.config.toml import Table, refuse
 from tuned.experiment import pruners, samplers
 from tuned.experiment.budget import Budget
+from tuned.experiment.conditions import TERMS, Terms
 from tuned.experiment.keys import SCALAR, Array, FilledArray
 from tuned.experiment.parameters import AnyParameter, ParameterName
 from tuned.experiment.resources import Resources
@@ -73,6 +74,12 @@ def _tables(raw: object) -> tuple[Any, ...]:
     if isinstance(raw, list | tuple) and all(isinstance(point, dict) for point in raw):
         return tuple(raw)
     return refuse("an array of tables, written [[points]]")
+
+
+def _forbidden(raw: object) -> object:
+    if isinstance(raw, list | tuple) and all(isinstance(each, dict) for each in raw):
+        return raw
+    return refuse("an array of tables, written [[forbid]]")
 
 
 Direction = Literal["minimize", "maximize"]
@@ -187,7 +194,18 @@ class File(Table):
         BeforeValidator(_tables),
         WithJsonSchema({"type": "array", "items": {"type": "object", "additionalProperties": SCALAR}}),
         Scope.SEARCH,
-    ] = Field(default=(), description="Points that are evaluated first: a value for every parameter.")
+    ] = Field(
+        default=(), description="Points that are evaluated first: a value for every parameter that exists."
+    )
+    forbid: Annotated[
+        Array[Terms],
+        BeforeValidator(_forbidden),
+        WithJsonSchema({"type": "array", "items": TERMS}),
+        Scope.SEARCH,
+    ] = Field(
+        default=(),
+        description="Combinations that are never evaluated: each names parameters, with values as in `when`.",
+    )
 
     @field_validator("*", mode="wrap")
     @classmethod

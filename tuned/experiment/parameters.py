@@ -1,6 +1,7 @@
 """The tables of the search space: one frozen model for each kind of parameter.
 
-It owns the keys of ``[space.NAME]`` and the ranges that are right. It must never compare two parameters.
+It owns the keys of ``[space.NAME]`` and the ranges that are right. It must never compare two parameters
+(``structure`` does).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from tuned.config.locations import Choice
 from tuned.config.toml import Table, describe, refuse, refuse_keys
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
+from tuned.experiment.conditions import Terms
 from tuned.experiment.keys import Bound, FilledArray, Finite, Scalar
 
 PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -39,6 +41,16 @@ def _parameter_name(name: str) -> str:
     return name
 
 
+_When = Annotated[
+    Terms | None,
+    Field(
+        title="a table of parameters, each with a value, an array of values, or a range of min and max",
+        description="The parameter exists only if all of these have one of these values. "
+        "Default: it always exists.",
+    ),
+]
+
+
 class IntTable(Table):
     """An integer from low to high, both included if a step reaches them."""
 
@@ -50,6 +62,7 @@ class IntTable(Table):
         default=False,
         description="Whether small values are drawn as often as large ones: by their logarithm.",
     )
+    when: _When = None
 
     def parameter(self, name: str) -> Parameter:
         return IntParameter(name=name, low=self.low, high=self.high, step=self.step, log=self.log)
@@ -73,6 +86,7 @@ class FloatTable(Table):
         default=False,
         description="Whether small values are drawn as often as large ones: by their logarithm.",
     )
+    when: _When = None
 
     def parameter(self, name: str) -> Parameter:
         return FloatParameter(name=name, low=self.low, high=self.high, step=self.step, log=self.log)
@@ -90,6 +104,7 @@ class CategoricalTable(Table):
     choices: Annotated[FilledArray[Scalar], AfterValidator(_distinct)] = Field(
         title="an array of strings, numbers or booleans", description="The values."
     )
+    when: _When = None
 
     def parameter(self, name: str) -> Parameter:
         return CategoricalParameter(name=name, choices=self.choices)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
 
 from tuned.config.locations import Choice
+from tuned.domain.space import Space
 from tuned.experiment.keywords import Keywords, tag
 
 OptionValue = int | float | str | bool
@@ -54,12 +55,25 @@ class Sampler(Keywords):
     ignores_categorical: ClassVar[bool] = False
     #: The results of other trials make no difference: they need not be read.
     ignores_trials: ClassVar[bool] = False
+    #: Keywords with which it has a model of parameters with conditions, unless the file excludes them. None:
+    #: it has no such model, and draws them at random.
+    for_conditions: ClassVar[Mapping[str, OptionValue] | None] = None
 
     name: str = Field(default=DEFAULT, description=_NAME)
     seed: Seed | None = Field(
         default=None,
         description="Makes the draws repeatable, for each host and each start of its own. Default: random.",
     )
+
+    def options_for(self, space: Space) -> dict[str, Any]:
+        """The keywords for this space: those of the file, and others that it needs for conditions."""
+        given = self.options
+        needed = dict(self.for_conditions or {})
+        if self.for_conditions is None and "warn_independent_sampling" in self.option_names():
+            # Each draw would warn; ``check`` says it once.
+            needed["warn_independent_sampling"] = False
+        is_wanted = all(given.get(name, value) == value for name, value in needed.items())
+        return {**needed, **given} if space.conditions and is_wanted else given
 
 
 _Flag = bool | None
@@ -76,7 +90,10 @@ _WarnIndependent = Annotated[
 
 
 class Tpe(Sampler):
-    """Tree-structured Parzen estimator."""
+    """Tree-structured Parzen estimator.
+
+    If a parameter has a condition, `multivariate` and `group` are true unless the file says otherwise.
+    """
 
     class_name = "TPESampler"
     withheld: ClassVar[Mapping[str, str]] = {
@@ -85,6 +102,7 @@ class Tpe(Sampler):
         **dict.fromkeys(("gamma", "weights", "constraints_func"), _OBJECT),
     }
     conflicts = ({"group": True, "multivariate": False},)
+    for_conditions: ClassVar[Mapping[str, OptionValue] | None] = {"multivariate": True, "group": True}
 
     name: Literal["tpe"] = Field(default=DEFAULT, description=_NAME)
     n_startup_trials: _StartupTrials = None
@@ -107,6 +125,7 @@ class Random(Sampler):
 
     class_name = "RandomSampler"
     ignores_trials = True
+    for_conditions: ClassVar[Mapping[str, OptionValue] | None] = {}
 
     name: Literal["random"] = Field(description=_NAME)
 
@@ -118,6 +137,7 @@ class Grid(Sampler):
     """
 
     is_walk = True
+    for_conditions: ClassVar[Mapping[str, OptionValue] | None] = {}
 
     name: Literal["grid"] = Field(description=_NAME)
 
@@ -126,6 +146,7 @@ class BruteForce(Sampler):
     """The same as `grid`."""
 
     is_walk = True
+    for_conditions: ClassVar[Mapping[str, OptionValue] | None] = {}
 
     name: Literal["bruteforce"] = Field(description=_NAME)
 

@@ -5,13 +5,18 @@ It owns the words of ``tunectl check``. It must never decide anything that the d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 from tuned.config.spans import format_span
-from tuned.config.toml import describe, printable
-from tuned.domain.space import CategoricalParameter, Space
-from tuned.experiment import samplers
+from tuned.config.toml import describe, printable, shorten
+from tuned.domain.branches import Span
+from tuned.domain.space import CategoricalParameter, Parameter, Space
 from tuned.experiment.experiment import Experiment
 
 _LONGEST_SHOWN_ARGV = 200
+
+_MOST_BRANCHES = 20
 
 
 def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
@@ -28,6 +33,7 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
         + ("" if has_direction else " (the default)"),
         f"runs: {_example(experiment)}",
         f"space: {_size(experiment.space)}",
+        *islice(_branches(experiment.space), _MOST_BRANCHES),
         f"sampler: {experiment.sampler.name}{seed}{_sampler_note(experiment)}",
         f"budget: {', '.join(filter(None, limits)) or _endless(experiment.space)}",
     ]
@@ -61,13 +67,44 @@ def _size(space: Space) -> str:
     names = ", ".join(parameter.name for parameter in space.parameters)
     if space.size is not None:
         return f"{space.size} points ({names})"
-    if any(parameter.size is None for parameter in space.parameters):
+    if space.forest.size is None:
         return f"continuous ({names})"
     return f"over 2**62 points ({names})"
 
 
+def _branches(space: Space) -> Iterator[str]:
+    """How many points there are with each value on which other parameters depend."""
+    parents = {name for condition in space.conditions.values() for name in condition}
+    for parameter in space.ordered:
+        if parameter.name in parents:
+            for places, size in space.forest.branch_sizes(parameter.name):
+                values = shorten(", ".join(_values(parameter, span) for span in places))
+                yield f"  {parameter.name} = {values}: {_count(size)}"
+
+
+def _values(parameter: Parameter, span: Span) -> str:
+    first, last = span
+    if parameter.size is None:
+        return f"{first:g} to {last:g}"
+    if isinstance(parameter, CategoricalParameter):
+        return ", ".join(map(describe, parameter.choices[int(first) : int(last) + 1]))
+    low, high = parameter.at(int(first)), parameter.at(int(last))
+    return describe(low) if first == last else f"{describe(low)} to {describe(high)}"
+
+
+def _count(size: int | None) -> str:
+    if size is None:
+        return "continuous"
+    return f"{size} point{'' if size == 1 else 's'}"
+
+
 def _sampler_note(experiment: Experiment) -> str:
-    has_choices = any(isinstance(p, CategoricalParameter) for p in experiment.space.parameters)
-    if samplers.SAMPLERS[experiment.sampler.name].ignores_categorical and has_choices:
-        return " (draws categorical parameters at random)"
-    return ""
+    sampler, space = experiment.sampler, experiment.space
+    notes = []
+    if sampler.ignores_categorical and any(isinstance(p, CategoricalParameter) for p in space.parameters):
+        notes.append("draws categorical parameters at random")
+    if space.conditions and sampler.for_conditions is None:
+        notes.append("draws parameters with a condition at random")
+    if space.conditions and sampler.options_for(space).get("group"):
+        notes.append("in groups of parameters that exist together")
+    return f" ({'; '.join(notes)})" if notes else ""

@@ -164,7 +164,7 @@ class Claiming:
 
     def _note_duplicate(self, slot: int, duplicate: Duplicate) -> None:
         origin = duplicate.candidate.origin
-        if origin is Origin.SAMPLER and not duplicate.candidate.was_parked:
+        if origin in (Origin.SAMPLER, Origin.WALK) and not duplicate.candidate.was_parked:
             self._backlog.duplicates[slot] += 1
         if duplicate.action is Action.WAIT:
             self._backlog.parked.park(duplicate)

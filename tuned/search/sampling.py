@@ -2,11 +2,12 @@
 
 ``PointSource.draw`` lets Optuna's ``study.ask`` run whole against a storage that keeps the new trial in
 memory and reads the rest from the history. It writes only the attributes that samplers keep with the study.
-This is the only module that knows samplers.
+This module and ``suggestions`` are the only ones that know samplers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import threading
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from tuned.domain.claim import Candidate, Claimant, Origin
+from tuned.domain.space import Forbidden
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
 from tuned.search.draft_storage import DraftStorage
+from tuned.search.suggestions import Apart, suggest
 from tuned.storage.history import History
 from tuned.storage.trials.enqueued import FIXED_PARAMS, Misfit
 
@@ -30,10 +33,13 @@ if TYPE_CHECKING:
 
     from optuna.samplers import BaseSampler
 
-    from tuned.domain.space import Value
+    from tuned.domain.space import Point, Value
     from tuned.experiment.experiment import Experiment
     from tuned.storage.database import Database
     from tuned.storage.encoding import Encoding
+
+#: After so many forbidden points in a row a random one that is allowed is taken instead.
+MOST_FORBIDDEN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,17 +133,40 @@ class PointSource:
             began = time.monotonic()
             while self._released:
                 self._storage.drafts.pop(self._released.popleft(), None)
-            before = self._storage.begin(fixed)
-            try:
-                study.ask(fixed_distributions=self._encoding.distributions)
-                drawn = self._storage.drafts[before]
-                point = self._encoding.space.point(drawn.params)
-            except BaseException:
-                self._storage.drafts.pop(before, None)
-                raise
-        attributes = {key: value for key, value in drawn.system_attrs.items() if key != FIXED_PARAMS}
+            for _ in range(MOST_FORBIDDEN):
+                with contextlib.suppress(Forbidden):
+                    draft_id, point = self._suggested(study, fixed)
+                    break
+            else:
+                # The sampler does not learn what is forbidden, so it would go on like this.
+                draft_id, point = self._suggested(study, self._allowed(fixed).values)
+                origin = Origin.WALK if waiting_trial is None else origin
+            written = self._storage.drafts[draft_id].system_attrs
+        attributes = {key: value for key, value in written.items() if key != FIXED_PARAMS}
         candidate = Candidate(point=point, origin=origin, attributes=attributes, waiting_trial=waiting_trial)
-        return Draft(draft_id=before, candidate=candidate, seconds=time.monotonic() - began)
+        return Draft(draft_id=draft_id, candidate=candidate, seconds=time.monotonic() - began)
+
+    def _suggested(self, study: optuna.Study, fixed: Mapping[str, Value]) -> tuple[int, Point]:
+        """The id and the point of a new draft. Raises Forbidden, and leaves no draft, if it is no point."""
+        draft_id = self._storage.begin(fixed)
+        try:
+            suggest(study, self._encoding)
+            point = self._encoding.space.point(self._storage.drafts[draft_id].params)
+            _must_have(point, fixed)
+        except BaseException:
+            self._storage.drafts.pop(draft_id, None)
+            raise
+        return draft_id, point
+
+    def _allowed(self, fixed: Mapping[str, Value]) -> Point:
+        """A random point with these values."""
+        space = self._encoding.space
+        return space.completed(fixed, self._random) if fixed else space.uniform(self._random)
+
+
+def _must_have(point: Point, fixed: Mapping[str, Value]) -> None:
+    if absent := fixed.keys() - point.values.keys():
+        raise Forbidden(f"the sampler drew a point without {', '.join(absent)}")
 
 
 def _stream_seed(seed: int, claimant: Claimant) -> int:
@@ -153,10 +182,14 @@ def _sampler(experiment: Experiment, seed: int, stream: int) -> BaseSampler | No
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        options: dict[str, Any] = {"seed": stream, **experiment.sampler.options}
+        options: dict[str, Any] = {"seed": stream, **experiment.sampler.options_for(experiment.space)}
         if entry.shares_seed:
             # Quasi-random points only spread evenly if all hosts take them from one sequence. Points beside
             # the sequence, such as the first, must differ between hosts.
             options |= {"seed": seed, "independent_sampler": optuna.samplers.RandomSampler(stream)}
         sampler: BaseSampler = getattr(optuna.samplers, entry.class_name)(**options)
+    conditions = experiment.space.conditions
+    if conditions and entry.for_conditions is None:
+        common = {parameter.name for parameter in experiment.space.parameters} - conditions.keys()
+        return Apart(sampler, common)
     return sampler

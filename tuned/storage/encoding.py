@@ -33,6 +33,7 @@ class Encoding:
                 distribution_json=self._json[name],
             )
             for name, distribution in self.distributions.items()
+            if name in point.values
         ]
 
     def beginning(self, claimed: Claimed) -> Beginning:
@@ -49,8 +50,11 @@ class Encoding:
     def point(
         self, values: Mapping[str, Value], distributions: Mapping[str, BaseDistribution]
     ) -> Point | None:
-        """The point that a trial evaluated; None unless its parameters and distributions are exactly ours."""
-        if dict(distributions) != self.distributions:
+        """The point that a trial evaluated; None unless its parameters and distributions are exactly ours.
+
+        Of the parameters with a condition it has those whose conditions hold.
+        """
+        if any(self.distributions.get(name) != distribution for name, distribution in distributions.items()):
             return None
         try:
             return self.space.point(values)
@@ -60,5 +64,5 @@ class Encoding:
     def point_of_rows(self, rows: Mapping[str, float]) -> Point:
         """The point whose parameters have these stored values."""
         return self.space.point(
-            {name: d.to_external_repr(rows[name]) for name, d in self.distributions.items()}
+            {name: d.to_external_repr(rows[name]) for name, d in self.distributions.items() if name in rows}
         )

@@ -23,6 +23,7 @@ from typing import Any
 
 from optuna import TrialPruned
 
+from tuned.domain import conditions
 from tuned.domain.space import documented
 from tuned.worker.channel import DESCRIPTOR, Channel
 from tuned.worker.study import Definition
@@ -63,8 +64,14 @@ def _file(module: str) -> str | None:
 
 def definition(space: str, directions: str) -> Definition:
     """From the file's tables and its directions, as JSON."""
-    parameters = {name: documented(name, table) for name, table in json.loads(space).items()}
-    return Definition(space=parameters, directions=json.loads(directions))
+    tables = json.loads(space)
+    # Taken out first: the rest of a table is the parameter.
+    whens = {name: table.pop("when") for name, table in tables.items() if "when" in table}
+    return Definition(
+        space={name: documented(name, table) for name, table in tables.items()},
+        conditions={name: conditions.documented(when) for name, when in whens.items()},
+        directions=json.loads(directions),
+    )
 
 
 def evaluate(objective: Objective, defined: Definition, channel: Channel) -> None:

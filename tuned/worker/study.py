@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tuned.domain.conditions import Condition
 from tuned.domain.space import Parameter
 from tuned.worker.channel import Channel, KnownTrial, StudyFacts
 from tuned.worker.distributions import distributions
@@ -24,6 +25,8 @@ class Definition:
     """The part of an experiment that its trials need."""
 
     space: Mapping[str, Parameter]
+    #: Of the parameters that exist only if theirs holds.
+    conditions: Mapping[str, Condition]
     #: Each minimize or maximize.
     directions: Sequence[str]
 

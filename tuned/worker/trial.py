@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import optuna
 from optuna.distributions import BaseDistribution
 
+from tuned.domain import conditions
 from tuned.domain.attributes import LINE_BYTES, attribute_problem
 from tuned.domain.space import (
     CategoricalParameter,
@@ -44,6 +45,7 @@ class WorkerTrial(optuna.trial.Trial):
         self.study: Any = WorkerStudy(study, definition, channel)
         self._trial_id = number
         self._space = definition.space
+        self._conditions = definition.conditions
         self._values = dict(values)
         self._began = dt.datetime.now()  # noqa: DTZ005 (as Optuna has it: local, without a zone)
         self._channel = channel
@@ -65,8 +67,8 @@ class WorkerTrial(optuna.trial.Trial):
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """All of them, suggested already or not."""
-        return distributions(self._space.values())
+        """All of them that exist, suggested already or not."""
+        return distributions(each for name, each in self._space.items() if name in self._values)
 
     @property
     def user_attrs(self) -> dict[str, Any]:
@@ -152,6 +154,12 @@ class WorkerTrial(optuna.trial.Trial):
             here, declared = _differences(document(asked), document(there))
             raise ValueError(
                 f"{asked.name}: the objective asks for {here}, the experiment file says {declared}"
+            )
+        if asked.name not in self._values:
+            condition = conditions.text(self._conditions[asked.name])
+            raise ValueError(
+                f"{asked.name} does not exist in this trial: the experiment file has it when {condition}; "
+                "suggest it only then"
             )
         return self._values[asked.name]
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tuned.domain.conditions import documented
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Value
 from tuned.worker.channel import Channel
 from tuned.worker.study import Definition
@@ -20,6 +21,10 @@ SPACE: dict[str, Parameter] = {
     "share": FloatParameter(name="share", low=0.0, high=1.0, step=0.25),
     "kind": CategoricalParameter(name="kind", choices=("a", True)),
 }
+
+#: Of a parameter that the trial does not have.
+MOMENTUM = FloatParameter(name="momentum", low=0.0, high=0.9)
+CONDITIONS = {"momentum": documented({"kind": "a"})}
 
 VALUES: dict[str, Value] = {"x": 3, "rate": 0.5, "share": 0.75, "kind": True}
 
@@ -41,7 +46,11 @@ class Ends:
             return []
 
     def trial(self, *directions: str) -> WorkerTrial:
-        defined = Definition(space=SPACE, directions=directions or ("minimize",))
+        defined = Definition(
+            space={**SPACE, "momentum": MOMENTUM},
+            conditions=CONDITIONS,
+            directions=directions or ("minimize",),
+        )
         return WorkerTrial("exp", defined, VALUES, 7, self.channel)
 
     def answer(self, best: Sequence[Any] = (), **user_attrs: Any) -> None:

@@ -48,6 +48,13 @@ def test_parameters_are_asked_for_as_in_optuna(trial: WorkerTrial) -> None:
     assert trial.suggest_categorical("kind", np.array(["a", True], dtype=object)) is True  # type: ignore[arg-type]
 
 
+def test_a_parameter_whose_condition_does_not_hold_is_refused_with_it(trial: WorkerTrial) -> None:
+    told = 'momentum does not exist in this trial: the experiment file has it when kind = "a"'
+    with pytest.raises(ValueError, match=told):
+        trial.suggest_float("momentum", 0.0, 0.9)
+    assert "momentum" not in {**trial.params, **trial.distributions}
+
+
 @pytest.mark.filterwarnings("ignore:.*has been deprecated:FutureWarning")
 def test_the_deprecated_ways_to_ask_are_there(trial: WorkerTrial) -> None:
     assert trial.suggest_loguniform("rate", 0.001, 1.0) == 0.5

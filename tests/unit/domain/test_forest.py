@@ -126,6 +126,14 @@ def test_a_forbidden_range_of_a_continuous_parameter_is_never_drawn() -> None:
     assert {values["kind"] for values in drawn} == {"a", "b"}
 
 
+def test_the_points_of_a_parameters_branches_are_counted() -> None:
+    n, m = IntParameter(name="n", low=1, high=9), IntParameter(name="m", low=1, high=4)
+    space = Space((m, n), {"m": {"n": Between(low=3, high=5)}}, ({"n": OneOf(values=(4,))},))
+    assert space.forest.branch_sizes("n") == [(((0, 1), (5, 8)), 6), (((2, 4),), 8)]
+    assert space.forest.existence("m") == {True, False}
+    assert space.forest.existence("n") == {True}
+
+
 def test_no_index_is_beyond_the_last_one() -> None:
     space = Space((IntParameter(name="n", low=0, high=4),))
     with pytest.raises(IndexError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.factories import CONDITIONAL
 from tests.unit.experiment.sources import (
     LR,
     STEPPED,
@@ -11,6 +12,7 @@ from tests.unit.experiment.sources import (
     command,
     int_space,
     python,
+    read,
     sampler,
     told,
     with_parts,
@@ -20,7 +22,56 @@ _TWO = 'directions = ["minimize", "maximize"]'
 
 _BOTH_CASES = LR + LR.replace("lr", "LR")
 
+
+def _conditional(command: str, points: str = "") -> str:
+    return with_parts(head=f"[objective]\ncommand = {command}", space=CONDITIONAL, points=points)
+
+
+def _point(values: str) -> str:
+    return _conditional('["a"]', f"[[points]]\n{values}")
+
+
 _REFUSED_TOGETHER = {
+    "an option that would be left": (
+        _conditional('["a", "--momentum", "{momentum}"]'),
+        (
+            'objective.command[2]: found "{momentum}" after "--momentum", which is left in a trial '
+            'without momentum, expected "--momentum={momentum}"'
+        ),
+    ),
+    "a short option that would be left": (
+        _conditional('["a", "{size}", "-m", "{momentum}-{size}"]'),
+        (
+            'objective.command[3]: found "{momentum}-{size}" after "-m", which is left in a trial '
+            'without momentum or size, expected "-m{momentum}-{size}"'
+        ),
+    ),
+    "a program that would be left out": (
+        _conditional('["./train-{size}"]'),
+        (
+            "objective.command[0]: found a program whose name needs size, "
+            "expected one that is there in every trial"
+        ),
+    ),
+    "a point with a parameter too many": (
+        _point('optimizer = "sgd"\nmomentum = 0.1\nsize = 1'),
+        'points[0].size: found 1, expected nothing, because it exists only with optimizer = "adam"',
+    ),
+    "a point without a parameter": (
+        _point('optimizer = "adam"\nsize = 2'),
+        'points[0].decay: found nothing, expected "slow" or "fast"',
+    ),
+    "a point whose parents are wrong": (
+        _point('optimizer = "adam"\nsize = 9\ndecay = "slow"'),
+        "points[0].size: found 9, expected an integer from 1 to 5",
+    ),
+    "a forbidden point": (
+        _point('optimizer = "adam"\nsize = 5\ndecay = "fast"'),
+        (
+            'points[0]: found the forbidden size = 5 and decay = "fast", '
+            "expected a point that is not forbidden"
+        ),
+    ),
     "directions": (
         with_parts(top=f'direction = "minimize"\n{_TWO}'),
         "directions: found direction beside it, expected one of direction and directions",
@@ -178,3 +229,17 @@ def test_a_wrong_seed_is_told_beside_a_sampler_that_is_not_known() -> None:
 def test_a_sampler_is_held_against_the_space_though_its_keywords_are_wrong() -> None:
     lines = told(sampler('name = "cmaes"\npopsize = 1', top='directions = ["minimize", "maximize"]'))
     assert [line.split(": ")[1] for line in lines] == ["sampler.popsize", "sampler.name"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '"--momentum={momentum}"',
+        '"--", "{momentum}"',
+        '"--optimizer", "{optimizer}"',
+        '"--{momentum}", "{momentum}"',
+        '"--fast=1", "{momentum}"',
+    ],
+)
+def test_an_argument_that_may_be_left_out_stands_where_nothing_needs_it(arguments: str) -> None:
+    assert read(_conditional(f'["a", {arguments}]')).space.size == 11

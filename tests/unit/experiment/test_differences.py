@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.factories import CONDITIONAL, make_experiment
 from tests.unit.experiment.sources import (
     FULL,
     MINIMAL,
     read,
 )
-from tuned.experiment.differences import differences, explained, replaced
+from tuned.experiment.differences import are_replaceable, differences, explained, replaced
 
 
 def test_local_keys_are_no_difference() -> None:
@@ -80,3 +81,26 @@ def test_a_replaced_definition_takes_only_what_may_be_replaced() -> None:
     theirs = read(FULL).definition()
     [left] = differences(replaced(theirs, mine), mine)
     assert left.key == "sampler.seed"
+
+
+def test_conditions_and_forbidden_combinations_make_another_search() -> None:
+    mine = make_experiment(space=CONDITIONAL)
+    other = CONDITIONAL.replace(
+        'when = { optimizer = "sgd" }', 'when = { optimizer = ["adam", "sgd"], size = 1 }'
+    )
+    other = other.replace("size = 5\n", "size = 4\n")
+    theirs = make_experiment(space=other)
+    found = differences(mine.definition(), theirs.definition())
+    assert {each.key for each in found} == {
+        "space.momentum.when.optimizer",
+        "space.momentum.when.size",
+        "forbid",
+    }
+    assert not are_replaceable(found)
+
+
+def test_conditions_that_mean_the_same_are_no_difference() -> None:
+    mine = make_experiment(
+        space=CONDITIONAL.replace('"sgd" }', '["sgd"] }').replace("size = 5\n", "size = [5]\n")
+    )
+    assert not differences(mine.definition(), make_experiment(space=CONDITIONAL).definition())

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.factories import CONDITIONAL
 from tests.unit.experiment.sources import (
     FULL,
     LR,
@@ -20,15 +21,31 @@ from tests.unit.experiment.sources import (
     read,
     sampler,
     told,
+    with_parts,
 )
 from tuned.errors import InvalidInput
 from tuned.experiment import samplers
-from tuned.experiment.experiment import parse, text
+from tuned.experiment.experiment import defined, parse, text
 
 
 def test_the_command_gets_its_parameters_and_braces() -> None:
     experiment = read(FULL)
     assert experiment.argv(experiment.points[0]) == ("python3", "train.py", "--size=16", "{adam}")
+
+
+def test_an_argument_that_names_a_parameter_that_does_not_exist_is_left_out() -> None:
+    words = '["a", "--momentum={momentum}", "{optimizer}-{size}", "{{{optimizer}}}"]'
+    experiment = read(with_parts(head=f"[objective]\ncommand = {words}", space=CONDITIONAL))
+    sgd = experiment.space.point({"optimizer": "sgd", "momentum": 0.1})
+    adam = experiment.space.point({"optimizer": "adam", "size": 1})
+    assert experiment.argv(sgd) == ("a", "--momentum=0.1", "{sgd}")
+    assert experiment.argv(adam) == ("a", "adam-1", "{adam}")
+
+
+def test_conditions_and_forbidden_combinations_are_in_the_definition() -> None:
+    experiment = read(with_parts(head='[objective]\ncommand = ["a"]', space=CONDITIONAL))
+    again = defined(experiment.definition(), "minima")
+    assert (again.space, again.space.size) == (experiment.space, 11)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(True, "true"), (3, "3"), (1e-5, "1e-05"), ("a b", "a b")])

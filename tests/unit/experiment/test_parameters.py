@@ -43,7 +43,10 @@ _REFUSED = {
     ),
     "misspelled bound": (
         int_space("low = 1\nhigh = 2\nstp = 3"),
-        "space.lr.stp: found an unknown key, expected type, low, high, step or log (did you mean step?)",
+        (
+            "space.lr.stp: found an unknown key, "
+            "expected type, low, high, step, log or when (did you mean step?)"
+        ),
     ),
     "no bound": (int_space("low = 1"), "space.lr.high: found nothing, expected an integer"),
     "string bound": (_float('low = "1"\nhigh = 2'), 'space.lr.low: found "1", expected a number'),

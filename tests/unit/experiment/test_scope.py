@@ -12,7 +12,7 @@ from tuned.experiment.scope import Scope
 OBJECTIVE = "objective"
 
 SCOPES = {
-    Scope.SEARCH: {"name", "direction", "directions", "space", "sampler", "dedup", "points"},
+    Scope.SEARCH: {"name", "direction", "directions", "space", "sampler", "dedup", "points", "forbid"},
     Scope.FLEET: {"budget", "retry", "pruner", "command", "python", "timeout", "metric"},
     Scope.HOST: {"parallel", "resources", "path", "fork", "workdir", "env"},
 }

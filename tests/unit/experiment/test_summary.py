@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.factories import CONDITIONAL, make_experiment
 from tests.unit.experiment.sources import (
     FULL,
     MINIMAL,
@@ -10,6 +13,13 @@ from tests.unit.experiment.sources import (
     sampler,
 )
 from tuned.experiment.summary import summary
+
+_RATE = """
+[space.rate]
+type = "float"
+low = 0.1
+high = 1.0
+"""
 
 
 def test_the_summary_says_what_will_run() -> None:
@@ -29,6 +39,34 @@ def test_the_summary_counts_a_finite_space() -> None:
     lines = summary(read(sampler('name = "grid"', STEPPED)))
     assert "space: 5 points (lr)" in lines
     assert "budget: none, it ends when the space is exhausted" in lines
+
+
+def test_the_summary_counts_the_points_of_each_branch() -> None:
+    lines = summary(make_experiment(space=CONDITIONAL))
+    assert lines[2:8] == [
+        "space: 11 points (momentum, optimizer, size, decay)",
+        '  optimizer = "adam": 8 points',
+        '  optimizer = "sgd": 3 points',
+        "  size = 1: 1 point",
+        "  size = 2 to 5: 7 points",
+        "sampler: tpe (in groups of parameters that exist together)",
+    ]
+
+
+def test_the_summary_says_which_branches_are_finite() -> None:
+    when = "when = { rate = { min = 0.5 } }"
+    lines = summary(make_experiment(space=f"{_RATE}{CONDITIONAL}{_RATE.replace('rate', 'share')}{when}"))
+    assert "space: continuous (rate, momentum, optimizer, size, decay, share)" in lines
+    assert {"  rate = 0.1 to 0.5: continuous", "  rate = 0.5 to 1: continuous"} <= set(lines)
+    finite = CONDITIONAL.replace("step = 0.1", "")
+    lines = summary(make_experiment(space=finite))
+    assert {'  optimizer = "sgd": continuous', '  optimizer = "adam": 8 points'} <= set(lines)
+
+
+@pytest.mark.parametrize("name", ["cmaes", "qmc", "gp", "nsgaii", "nsgaiii"])
+def test_the_summary_says_that_a_sampler_has_no_model_of_conditions(name: str) -> None:
+    lines = summary(make_experiment(f'[sampler]\nname = "{name}"', space=CONDITIONAL))
+    assert any("draws parameters with a condition at random" in line for line in lines)
 
 
 def test_a_space_without_an_end_runs_until_somebody_cancels_it() -> None:

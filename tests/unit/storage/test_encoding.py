@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution, json_to_distribution
 
-from tests.factories import CONTINUOUS, MIXED, make_experiment
+from tests.factories import CONDITIONAL, CONTINUOUS, MIXED, make_experiment
+from tuned.domain.space import Value
 from tuned.storage.encoding import Encoding
 
 
@@ -48,3 +49,24 @@ def test_a_trial_whose_parameters_are_not_exactly_ours_has_no_point(
     encoding = Encoding(make_experiment().space)
     assert encoding.point({"x": 5}, {"x": IntDistribution(0, 8)}) is not None
     assert encoding.point(values, distributions) is None
+
+
+def test_a_parameter_that_does_not_exist_has_no_row_and_no_point_with_it() -> None:
+    encoding = Encoding(make_experiment(space=CONDITIONAL).space)
+    point = encoding.space.point({"optimizer": "adam", "size": 1})
+    rows = {row.param_name: row.param_value for row in encoding.rows(point)}
+    assert rows.keys() == {"optimizer", "size"}
+    assert encoding.point_of_rows(rows) == point
+    assert encoding.point(point.values, _some(encoding, *rows)) == point
+    with_more = {**point.values, "momentum": 0.1}
+    assert encoding.point(with_more, _some(encoding, *with_more)) is None
+
+
+def test_a_forbidden_trial_has_no_point() -> None:
+    encoding = Encoding(make_experiment(space=CONDITIONAL).space)
+    values: dict[str, Value] = {"optimizer": "adam", "size": 5, "decay": "fast"}
+    assert encoding.point(values, _some(encoding, *values)) is None
+
+
+def _some(encoding: Encoding, *names: str) -> dict[str, BaseDistribution]:
+    return {name: encoding.distributions[name] for name in names}

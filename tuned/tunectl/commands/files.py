@@ -30,8 +30,8 @@ def submit(
     """Check files and put them into the spool.
 
     With --replace, an experiment that is there becomes what the file says, for the trials that start
-    from then on: all but its space, directions, sampler, [dedup] and [[points]]. In the whole fleet, but
-    each host keeps its own workdir, path, fork, env, parallel and [resources].
+    from then on: all but its space, directions, sampler, [dedup], [[points]] and [[forbid]]. In the whole
+    fleet, but each host keeps its own workdir, path, fork, env, parallel and [resources].
     With --fresh, it is deleted first, as by tunectl delete.
     FILE may be -: standard input, which must have a name in it.
     Exits 1 if a file was wrong or rejected; the others are submitted all the same.
