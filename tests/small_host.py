@@ -28,7 +28,7 @@ from tuned.protocol.fields import HostStateName, Params, StudyStateName, TrialSt
 from tuned.protocol.fleet import FindingView, FixedView, HostView
 from tuned.protocol.host import Status
 from tuned.protocol.tables import ExportedTrial, ExportView, ImportedView
-from tuned.protocol.trials import BestView, RevisionView, StoryView, TrialView
+from tuned.protocol.trials import BestsView, BestView, RevisionView, StoryView, TrialView
 
 
 def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:
@@ -49,7 +49,8 @@ def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:
         space_size=1024,
         visited=43,
         started="2025-01-31T12:00:00+00:00",
-        best=BestView(number=17, values=[0.9731], params=a_point(), host="alpha"),
+        best=BestView(number=17, values=[0.9731], params=a_point(), host="alpha", constraints={}),
+        nearest=None,
     )
     summary.update(changes)  # type: ignore[typeddict-item]
     return summary
@@ -79,6 +80,7 @@ def a_trial(number: int, **changes: object) -> TrialView:
         seconds=90.0,
         attempt=1,
         report=None,
+        constraints={},
     )
     trial.update(changes)  # type: ignore[typeddict-item]
     return trial
@@ -290,9 +292,10 @@ class SmallHost:
         self._require(name)
         return a_story(self.all_trials[number])
 
-    async def best(self, name: str, limit: int | None = None) -> Sequence[BestView]:
+    async def best(self, name: str, limit: int | None = None) -> BestsView:
         self._require(name)
-        return [] if self.summary["best"] is None else [self.summary["best"]] * (limit or 1)
+        best, nearest = self.summary["best"], self.summary["nearest"]
+        return {"best": [] if best is None else [best] * (limit or 1), "nearest": nearest}
 
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
         self._require(name)

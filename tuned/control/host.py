@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tuned.protocol.fleet import FindingView, FixedView, HostView
     from tuned.protocol.host import Status
     from tuned.protocol.tables import ExportView, ImportedView
-    from tuned.protocol.trials import BestView, StoryView, TrialView
+    from tuned.protocol.trials import BestsView, StoryView, TrialView
 
 
 class Host(Protocol):
@@ -65,8 +65,8 @@ class Host(Protocol):
     async def story(self, name: str, number: int) -> StoryView:
         """One trial and what became of its point. Raises NotFound."""
 
-    async def best(self, name: str, limit: int | None = None) -> Sequence[BestView]:
-        """The best trial, or the front; empty while there is no value. Raises NotFound.
+    async def best(self, name: str, limit: int | None = None) -> BestsView:
+        """The best trial, or the front; empty while no trial with a value is feasible. Raises NotFound.
 
         With a limit: the best so many evaluated trials, the best first, or the front's first.
         """

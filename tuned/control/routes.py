@@ -102,7 +102,7 @@ async def _story(call: Call) -> StoryView:
 
 async def _best(call: Call) -> BestsView:
     limit = call.number("limit", 1, MOST_TRIALS_PER_PAGE)
-    return BestsView(best=list(await call.host.best(call.name, limit)))
+    return await call.host.best(call.name, limit)
 
 
 async def _logs(call: Call) -> Output:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from tuned.protocol.fleet import FindingView, FixedView, HostView
     from tuned.protocol.host import DatabaseView, Status
     from tuned.protocol.tables import ExportView, ImportedView
-    from tuned.protocol.trials import BestView, StoryView, TrialView
+    from tuned.protocol.trials import BestsView, StoryView, TrialView
     from tuned.storage.link import Link
 
 
@@ -158,7 +158,7 @@ class Api:
         view["output"] = str(files.log) if await asyncio.to_thread(files.has_output) else None
         return view
 
-    async def best(self, name: str, limit: int | None = None) -> Sequence[BestView]:
+    async def best(self, name: str, limit: int | None = None) -> BestsView:
         return await self.link.ask(experiments.best, await self._study_id(name), limit)
 
     async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:

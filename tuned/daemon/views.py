@@ -44,6 +44,7 @@ def uncounted(search: Search) -> ExperimentSummary:
         "visited": status.visited,
         "started": None,
         "best": None,
+        "nearest": None,
     }  # fmt: skip
 
 

@@ -193,6 +193,8 @@ def _tellable(result: Result) -> Result:
     values = result.ending.values
     if values is not None and (not values or any(map(math.isnan, values))):
         raise ValueError("values that are no numbers")
+    if any(map(math.isnan, result.ending.constraints.values())):
+        raise ValueError("constraints that are no numbers")
     ending, beginning = result.ending, result.beginning
     attributes = (ending.user_attrs, ending.system_attrs, beginning.attributes)
     for text in itertools.chain.from_iterable(each.values() for each in attributes):

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tuned.domain.constraints import attributes as constraint_attributes
+from tuned.domain.constraints import violation
+
 #: How many intermediate values a trial keeps at most, beside that of its last report.
 MOST_STEPS = 10_000
 
@@ -34,6 +37,9 @@ CRASHES = frozenset({Cause.EXIT, Cause.SIGNAL, Cause.OOM})
 #: The detail of a failure whose value is there, and is NaN.
 NAN = {"value": "nan"}
 
+#: The detail of a failure with a constraint that is NaN.
+NAN_CONSTRAINT = {"constraint": "nan"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -47,7 +53,9 @@ class Failure:
     @property
     def is_crash(self) -> bool:
         """Whether the program is at fault, and not the point: not one that ran too long or came to NaN."""
-        return self.cause in CRASHES or (self.cause is Cause.NO_VALUE and self.detail != NAN)
+        return self.cause in CRASHES or (
+            self.cause is Cause.NO_VALUE and self.detail not in (NAN, NAN_CONSTRAINT)
+        )
 
     def attribute(self) -> dict[str, Any]:
         return {"cause": self.cause.value, "message": self.message, **self.detail}
@@ -101,12 +109,23 @@ class Ending:
     user_attrs: dict[str, str] = field(default_factory=dict)
     #: System attributes in Optuna's sense that a decision left on the trial, by name, as JSON.
     system_attrs: dict[str, str] = field(default_factory=dict)
+    #: By name; the trial is feasible if all are 0 or below.
+    constraints: dict[str, float] = field(default_factory=dict)
     #: Why earlier attempts at the same trial crashed, oldest first.
     retried: tuple[Failure, ...] = ()
 
     @property
     def attempts(self) -> int:
         return 1 + len(self.retried)
+
+    @property
+    def is_feasible(self) -> bool:
+        return not violation(self.constraints.values())
+
+    @property
+    def system_attributes(self) -> dict[str, float]:
+        """By the names of Optuna's attributes."""
+        return {**self.rungs, **constraint_attributes(self.constraints)}
 
     @property
     def attributes(self) -> dict[str, Any]:

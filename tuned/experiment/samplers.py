@@ -53,6 +53,8 @@ class Sampler(Keywords):
     shares_seed: ClassVar[bool] = False
     #: Categorical parameters are drawn at random, whatever the sampler has learned.
     ignores_categorical: ClassVar[bool] = False
+    #: It models each constraint by itself, and so needs the same ones in all trials with values.
+    models_constraints: ClassVar[bool] = False
     #: The results of other trials make no difference: they need not be read.
     ignores_trials: ClassVar[bool] = False
     #: Keywords with which it has a model of parameters with conditions, unless the file excludes them. None:
@@ -253,6 +255,7 @@ class Gp(Sampler):
         ("independent_sampler", "constraints_func"), _OBJECT
     )
     packages = ("scipy", "torch")
+    models_constraints = True
 
     name: Literal["gp"] = Field(description=_NAME)
     n_startup_trials: _StartupTrials = None

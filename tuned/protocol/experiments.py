@@ -50,8 +50,10 @@ class ExperimentSummary(TypedDict):
     visited: int
     #: When tuned first claimed a point; None before that.
     started: Time | None
-    #: The best trial, or the first one of the front; None while there is no value.
+    #: The best trial, or the first one of the front; None while no trial with a value is feasible.
     best: BestView | None
+    #: The trial that violates its constraints least, if there are values and none is feasible.
+    nearest: BestView | None
 
 
 class SamplerView(TypedDict):

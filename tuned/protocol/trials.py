@@ -27,6 +27,8 @@ class BestView(TypedDict):
     values: list[Measured]
     params: Params
     host: str | None
+    #: By name; those above 0 are violated.
+    constraints: dict[str, Measured]
 
 
 class ReportView(TypedDict):
@@ -51,6 +53,8 @@ class TrialView(TypedDict):
     attempt: int
     #: Of a running trial: the intermediate value of its highest step, some seconds old. None without one.
     report: ReportView | None
+    #: By name; those above 0 are violated.
+    constraints: dict[str, Measured]
 
 
 class PointView(TypedDict):
@@ -114,4 +118,7 @@ class TrialsView(TypedDict):
 
 
 class BestsView(TypedDict):
+    #: Only feasible ones.
     best: list[BestView]
+    #: The trial that violates least, if there are values and none is feasible.
+    nearest: BestView | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from optuna.storages import BaseStorage
@@ -46,7 +47,9 @@ class DraftStorage(BaseStorage):
         self._study_id = status.study_id
         self._directions = [StudyDirection[direction.upper()] for direction in experiment.directions]
         self._history = history
-        self.ignores_trials = samplers.SAMPLERS[experiment.sampler.name].ignores_trials
+        sampler = samplers.SAMPLERS[experiment.sampler.name]
+        self.ignores_trials = sampler.ignores_trials
+        self._wants_alike = sampler.models_constraints
         self._is_synced = False
         self._fixed: Mapping[str, Value] = {}
         self._ids = itertools.count(FIRST_DRAFT)
@@ -88,7 +91,8 @@ class DraftStorage(BaseStorage):
             # Enqueued trials are claimed like any other point, not popped by an ask.
             return []
         self._sync()
-        trials = [*self._history.trials, *self.drafts.values()]
+        known = self._history.trials
+        trials = [*(_alike(known) if self._wants_alike else known), *self.drafts.values()]
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
@@ -155,6 +159,16 @@ class DraftStorage(BaseStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         _refuse()
+
+
+def _alike(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials without those with values that have other constraints than most that have some."""
+    names = {
+        trial.number: frozenset(trial.constraints) for trial in trials if trial.state is TrialState.COMPLETE
+    }
+    count = Counter(names.values())
+    usual = max(count, key=lambda each: (bool(each), count[each]), default=frozenset())
+    return [trial for trial in trials if names.get(trial.number, usual) == usual]
 
 
 def _refuse() -> NoReturn:

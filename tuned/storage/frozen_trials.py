@@ -24,7 +24,7 @@ from tuned.storage.trials.trial_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Row
 
@@ -64,7 +64,7 @@ def restored(row: Row[Any], details: Details) -> FrozenTrial:
         values=[restored_value(each) for each in values] or None,
         intermediate_values={each.step: restored_intermediate(each) for each in details.intermediate},
         user_attrs={each.key: restored_attribute(each.value_json) for each in details.user},
-        system_attrs={each.key: restored_attribute(each.value_json) for each in details.system},
+        system_attrs=_ordered({each.key: restored_attribute(each.value_json) for each in details.system}),
     )
 
 
@@ -90,7 +90,13 @@ def ended(running: FrozenTrial, ending: Ending, time: dt.datetime, objectives: i
     trial.intermediate_values = ending.kept_reports(objectives)
     trial.system_attrs = {**running.system_attrs, **restored_attributes(ending.system_attrs)}
     trial.user_attrs = {**running.user_attrs, **restored_attributes({**attributes, **ending.user_attrs})}
+    trial.system_attrs = _ordered({**running.system_attrs, **ending.system_attributes})
     return trial
+
+
+def _ordered(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Samplers take the constraints of all trials to be in one order."""
+    return dict(sorted(attributes.items()))
 
 
 def _frozen(row: Row[Any], params: Iterable[_Param], **details: Any) -> FrozenTrial:

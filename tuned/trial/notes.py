@@ -1,4 +1,4 @@
-"""Bounded notes of a trial on itself: intermediate values by step, and user attributes.
+"""Bounded notes of a trial on itself: intermediate values by step, constraints, and user attributes.
 
 However much a trial reports, this room must never keep more than its bounds.
 """
@@ -6,11 +6,14 @@ However much a trial reports, this room must never keep more than its bounds.
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 import structlog
 
 from tuned.domain.attributes import attribute_problem
+from tuned.domain.constraints import MOST_CONSTRAINTS, TOO_MANY, constraint_problem
+from tuned.domain.ending import NAN_CONSTRAINT, Cause, Failure
 from tuned.trial.curve import Curve
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ class Notes:
         self.curve = Curve() if curve is None else curve
         #: JSON, by name.
         self.user_attrs: dict[str, str] = {}
+        self.constraints: dict[str, float] = {}
+        #: Why no constraint of this name can be kept, by its beginning; those of no name have "".
+        self._unkept: dict[str, Failure] = {}
         self._was_warned = False
         #: The last line of the exception that the objective raised.
         self.error = ""
@@ -55,11 +61,36 @@ class Notes:
                 # As text: a value that was just read can be written now, at whatever depth it is nested.
                 self.user_attrs[name] = json.dumps(value)
 
+    def note_constraints(self, found: object) -> None:
+        """The last report of a name counts."""
+        if not isinstance(found, dict):
+            self._unkept[""] = _unusable(f"found {short(found)} as constraints, expected an object")
+            return
+        for name, value in found.items():
+            is_new = name not in self.constraints and short(name) not in self._unkept
+            if is_new and len(self.constraints) + len(self._unkept) >= MOST_CONSTRAINTS:
+                self._unkept[""] = _unusable(TOO_MANY)
+            elif (problem := constraint_problem(name, value)) is not None:
+                is_nan = isinstance(value, float) and math.isnan(value)
+                self._unkept[short(name)] = _unusable(problem, is_nan=is_nan)
+            else:
+                self.constraints[name] = float(value)
+                self._unkept.pop(short(name), None)
+
+    @property
+    def constraint_failure(self) -> Failure | None:
+        """A trial of which a constraint is not known must not pass for feasible."""
+        return next(iter(self._unkept.values()), None)
+
     def _warn(self, reason: str) -> None:
         # A value is worth more than an attribute beside it; and a flood of them is told once.
         if not self._was_warned:
             _log.warning("user attribute not kept", reason=reason)
         self._was_warned = True
+
+
+def _unusable(problem: str, *, is_nan: bool = False) -> Failure:
+    return Failure(cause=Cause.NO_VALUE, message=problem, detail=dict(NAN_CONSTRAINT) if is_nan else {})
 
 
 def is_number(value: object) -> bool:

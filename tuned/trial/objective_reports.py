@@ -50,7 +50,7 @@ class ObjectiveReports(Notes):
             return Failure(cause=Cause.NO_VALUE, message=found)
         if any(math.isnan(value) for value in self._values):
             return Failure(cause=Cause.NO_VALUE, message="the value is NaN", detail=NAN)
-        return tuple(self._values)
+        return self.constraint_failure or tuple(self._values)
 
     def _read(self, line: bytes) -> None:
         try:
@@ -65,6 +65,8 @@ class ObjectiveReports(Notes):
             self._note_step(found["step"], found.get("values", [found.get("value")]))
         elif "user_attrs" in found:
             self.note_attributes(found["user_attrs"])
+        elif "constraints" in found:
+            self.note_constraints(found["constraints"])
         elif found.get("stop") is True:
             self.stops_search = True
         else:

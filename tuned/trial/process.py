@@ -150,6 +150,7 @@ def _ending(tree: Tree, status: int, streams: _Streams) -> Ending:
             stops_search=reports.stops_search,
             intermediate=reports.intermediate,
             user_attrs=reports.user_attrs,
+            constraints=reports.constraints,
         )
     if tree.oom_kills:
         return _failed(Cause.OOM, tail.after("killed for want of memory"), reports)
@@ -183,4 +184,5 @@ def _failing(failure: Failure, reports: Notes) -> Ending:
         stops_search=reports.stops_search,
         intermediate=reports.intermediate,
         user_attrs=reports.user_attrs,
+        constraints=reports.constraints,
     )

@@ -1,4 +1,4 @@
-"""The reports of a trial on standard output: its value, intermediate values and user attributes.
+"""The reports of a trial on standard output: its value, intermediate values, constraints, user attributes.
 
 It takes bytes as they come. However much a trial prints, it must never take more than bounded memory.
 """
@@ -57,7 +57,7 @@ class Reports(Notes):
             return self._no_value(result.problem)
         if any(math.isnan(value) for value in result.values):
             return self._no_value("the value is NaN", NAN)
-        return result.values
+        return self.constraint_failure or result.values
 
     def _read(self, shown: Shown) -> None:
         self._last_line = next(filter(None, map(bytes.strip, reversed(shown.lines))), self._last_line)
@@ -69,7 +69,7 @@ class Reports(Notes):
             return
         for line in shown.states:
             # In a flood of short lines there is time for one look into each.
-            if b'"value' in line or b'"user_attrs"' in line:
+            if b'"value' in line or b'"user_attrs"' in line or b'"constraints"' in line:
                 self._parse(line)
 
     def _step_of(self, match: Match) -> object:
@@ -89,6 +89,8 @@ class Reports(Notes):
             return
         if "user_attrs" in found:
             self.note_attributes(found["user_attrs"])
+        if "constraints" in found:
+            self.note_constraints(found["constraints"])
         if "value" in found or "values" in found:
             values = found["values"] if "values" in found else [found["value"]]
             self._note(self._report(values), found.get("step"))

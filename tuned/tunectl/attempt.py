@@ -26,6 +26,7 @@ from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.tunectl.advice import advice
 from tuned.tunectl.hints import hints, surroundings
 from tuned.tunectl.output import TrialOutput
+from tuned.tunectl.pages.words import constraints_text
 from tuned.tunectl.submit import example_point, load, point_text
 from tuned.tunectl.text import Colour, number, printable
 
@@ -126,4 +127,5 @@ def _outcome(canvas: Canvas, ending: Ending) -> str:
     if ending.is_pruned:
         last = f"last report {values}" if values else "without a report"
         return f"{canvas.paint('PRUNED', Colour.BOLD)} {last}"
-    return f"{canvas.paint('COMPLETE', Colour.GREEN)} value {values}"
+    kept = f", constraints {constraints_text(ending.constraints)}" if ending.constraints else ""
+    return f"{canvas.paint('COMPLETE', Colour.GREEN)} value {values}{printable(kept)}"

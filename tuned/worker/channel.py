@@ -26,13 +26,14 @@ class KnownTrial(TypedDict):
     values: list[float]
     params: dict[str, Any]
     user_attrs: dict[str, Any]
+    constraints: dict[str, float]
 
 
 class StudyFacts(TypedDict):
     """The answer to the one question: a study, as it stands when a trial asks."""
 
     user_attrs: dict[str, Any]
-    #: One trial, or the front. Empty while there is no value.
+    #: One trial, or the front. Empty while no trial with a value is feasible.
     best: list[KnownTrial]
 
 

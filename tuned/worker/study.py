@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuned.domain.conditions import Condition
+from tuned.domain.constraints import attributes
 from tuned.domain.space import Parameter
 from tuned.worker.channel import Channel, KnownTrial, StudyFacts
 from tuned.worker.distributions import distributions
@@ -56,10 +57,10 @@ class WorkerStudy:
 
     @property
     def best_trial(self) -> FrozenTrial:
-        """Raises ValueError while there is no value, RuntimeError if there are several objectives."""
+        """Raises ValueError while no trial with a value is feasible, RuntimeError with several objectives."""
         self._only("best_trial", "best_trials")
         if not self._facts["best"]:
-            raise ValueError("No trials are completed yet.")
+            raise ValueError("No feasible trials are completed yet.")
         return self.best_trials[0]
 
     @property
@@ -107,7 +108,7 @@ class WorkerStudy:
             params=params,
             distributions=distributions(each for each in self._space.values() if each.name in params),
             user_attrs=known["user_attrs"],
-            system_attrs={},
+            system_attrs=attributes(known["constraints"]),
             intermediate_values={},
         )
 

@@ -20,6 +20,7 @@ from optuna.distributions import BaseDistribution
 
 from tuned.domain import conditions
 from tuned.domain.attributes import LINE_BYTES, attribute_problem
+from tuned.domain.constraints import MOST_CONSTRAINTS, TOO_MANY, attributes, constraint_problem
 from tuned.domain.space import (
     CategoricalParameter,
     FloatParameter,
@@ -51,6 +52,7 @@ class WorkerTrial(optuna.trial.Trial):
         self._channel = channel
         self._reported: dict[int, float] = {}
         self._attributes: dict[str, Any] = {}
+        self._constraints: dict[str, float] = {}
 
     @property
     def number(self) -> int:
@@ -76,11 +78,11 @@ class WorkerTrial(optuna.trial.Trial):
 
     @property
     def system_attrs(self) -> dict[str, Any]:
-        return {}
+        return attributes(self._constraints)
 
     @property
     def constraints(self) -> dict[str, float]:
-        return {}
+        return dict(self._constraints)
 
     @property
     def datetime_start(self) -> dt.datetime:
@@ -112,7 +114,7 @@ class WorkerTrial(optuna.trial.Trial):
     def report(self, value: float, step: int) -> None:
         """As Optuna's: both are converted, and the first value of a step stands."""
         self._one_objective("report")
-        number, index = _converted(float, "value", value), _converted(int, "step", step)
+        number, index = _converted(float, "report value", value), _converted(int, "report step", step)
         if not 0 <= index < _STEPS:
             raise ValueError(f"cannot report step {index}: expected an integer from 0 to {_STEPS - 1}")
         if index in self._reported:
@@ -139,8 +141,19 @@ class WorkerTrial(optuna.trial.Trial):
         self._channel.tell(json.loads(report))
         self._attributes[key] = value
 
-    def set_constraint(self, key: str, value: float) -> NoReturn:
-        raise NotImplementedError("tuned keeps no constraints yet: trial.set_constraint is not there")
+    def set_constraint(self, key: str, value: float) -> None:
+        """As Optuna's: the value is converted, NaN is a ValueError, and the first value of a name stands."""
+        number = _converted(float, f"set constraint {key!r} to", value)
+        problem = constraint_problem(key, number)
+        if problem is None and key not in self._constraints and len(self._constraints) == MOST_CONSTRAINTS:
+            problem = TOO_MANY
+        if problem is not None:
+            raise ValueError(f"cannot set a constraint: {problem}")
+        if key in self._constraints:
+            warnings.warn(f"constraint {key!r} is set already: this value is ignored", stacklevel=2)
+            return
+        self._constraints[key] = number
+        self._channel.tell({"constraints": {key: number}})
 
     def __getattr__(self, name: str) -> NoReturn:
         raise missing("a trial", name)
@@ -172,7 +185,7 @@ def _converted(kind: Any, what: str, value: Any) -> Any:
     try:
         return kind(value)
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"cannot report {what} {value!r}: expected a number") from None
+        raise TypeError(f"cannot {what} {value!r}: expected a number") from None
 
 
 def _plain(value: Any) -> Any:

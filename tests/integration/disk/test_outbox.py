@@ -54,6 +54,7 @@ _VALUED = _result(
         values=(0.1 + 0.2, math.inf, -0.0, 5e-324),
         intermediate={7: 1.0, -1: -math.inf},
         user_attrs={"a": '{"b": 1}'},
+        constraints={"latency": 0.1 + 0.2, "memory": -math.inf},
         retried=(_CRASH, _CRASH),
     )
 )

@@ -9,11 +9,12 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import delete, select
 
-from tests.factories import opened, plain_optuna, statements
+from tests.factories import join, make_experiment, opened, plain_optuna, statements
 from tests.integration.search.drawing import evaluate, search, visible
 from tuned.domain.claim import Claimed
-from tuned.search.draft_storage import FIRST_DRAFT
+from tuned.search.draft_storage import FIRST_DRAFT, DraftStorage
 from tuned.storage.database import Database
+from tuned.storage.history import History
 from tuned.storage.tables.schema import trial_values, trials
 
 
@@ -46,6 +47,18 @@ def test_a_draft_comes_after_all_trials_that_are_there(database: Database) -> No
     ids = [trial._trial_id for trial in visible(source, TrialState.RUNNING)]
     assert ids == sorted(ids)
     assert min(ids) > 2**31
+
+
+def test_a_sampler_that_models_constraints_sees_values_with_the_usual_ones_only(database: Database) -> None:
+    member = join(database, make_experiment('[sampler]\nname = "gp"'))
+    for x, names in enumerate(["", "", "", "ab", "a", "ab", ""]):
+        member.tell(member.take(x), 0.5, constraints=dict.fromkeys(names, 1.0))
+    member.tell(member.take(7))
+    for sampler, expected in (("gp", [3, 5, 7]), ("tpe", list(range(8)))):
+        experiment = make_experiment(f'[sampler]\nname = "{sampler}"')
+        history = History(database, member.status.study_id, objectives=1)
+        storage = DraftStorage(database, experiment, member.status, history)
+        assert [trial.number for trial in storage.get_all_trials(0)] == expected
 
 
 def test_a_draw_writes_nothing_but_what_samplers_keep_with_the_study(database_url: str) -> None:

@@ -47,6 +47,25 @@ def test_each_sampler_draws_points_of_the_space_or_says_what_it_needs(
     assert len(member.trials()) >= 4
 
 
+def test_a_sampler_keeps_away_from_points_that_violate_a_constraint(database: Database) -> None:
+    """The best values lie where the constraint is violated: a sampler that did not know it would go there."""
+    found = []
+    for is_told in (False, True):
+        member = search(database, "tpe", name=f"told-{is_told}")
+        source = member.source()
+        for _ in range(60):
+            draft = source.draw()
+            claimed = member.claims.claim(draft.candidate)
+            source.release(draft)
+            if isinstance(claimed, Claimed):
+                x = float(claimed.point.values["x"])
+                member.tell(claimed, x, constraints={"c": 0.5 - x} if is_told else {})
+        late = [trial.params["x"] for trial in member.trials()[30:]]
+        found.append(sum(x >= 0.5 for x in late) / len(late))
+    without, constrained = found
+    assert constrained > without + 0.3, found
+
+
 @pytest.mark.parametrize("sampler", ["cmaes", "nsgaii", "nsgaiii"])
 def test_what_a_sampler_writes_on_its_draft_reaches_the_trial(database: Database, sampler: str) -> None:
     member = search(database, sampler)

@@ -194,6 +194,15 @@ def test_finished_trials_are_never_read_again_and_running_ones_only_when_they_en
     assert history.trials[1].state is TrialState.COMPLETE
 
 
+def test_the_constraints_of_all_trials_are_in_one_order(database: Database) -> None:
+    member = join(database, make_experiment())
+    member.tell(member.take(1), 0.5, constraints={"b": 1.0, "a": 2.0})
+    member.tell(member.take(2), 0.5, constraints={"a": 3.0, "b": 4.0})
+    history = History(database, member.status.study_id, objectives=1)
+    history.sync()
+    assert [list(trial.constraints.values()) for trial in history.trials] == [[2.0, 1.0], [3.0, 4.0]]
+
+
 def test_the_last_number_is_the_highest_given(database: Database) -> None:
     member = join(database, make_experiment())
     history = member.history()

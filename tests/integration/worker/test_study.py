@@ -13,7 +13,13 @@ from optuna.trial import TrialState
 from tests.integration.worker.channels import Ends, ends
 from tuned.worker.channel import ASK
 
-BEST = {"number": 4, "values": [0.25], "params": {"x": 2}, "user_attrs": {"epochs": 12}}
+BEST = {
+    "number": 4,
+    "values": [0.25],
+    "params": {"x": 2},
+    "user_attrs": {"epochs": 12},
+    "constraints": {"latency": -1.0},
+}
 
 
 @pytest.fixture
@@ -35,6 +41,7 @@ def test_how_it_stands_is_asked_once(both: Ends) -> None:
     assert (study.best_value, study.best_params, study.user_attrs) == (0.25, {"x": 2}, {"team": "a"})
     [trial] = study.best_trials
     assert (trial.number, trial.state, trial.user_attrs) == (4, TrialState.COMPLETE, {"epochs": 12})
+    assert trial.constraints == {"latency": -1.0}
     assert trial.distributions == {"x": IntDistribution(0, 9)}
     assert both.told() == [ASK]
 
@@ -42,7 +49,7 @@ def test_how_it_stands_is_asked_once(both: Ends) -> None:
 def test_without_a_value_there_is_no_best_trial(both: Ends) -> None:
     study = both.trial().study
     both.answer()
-    with pytest.raises(ValueError, match="No trials are completed yet"):
+    with pytest.raises(ValueError, match="No feasible trials are completed yet"):
         _ = study.best_value
     assert study.best_trials == []
 

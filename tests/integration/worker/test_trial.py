@@ -13,6 +13,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tests.integration.worker.channels import VALUES, Ends, ends
+from tuned.domain.constraints import MOST_CONSTRAINTS
 from tuned.worker.trial import WorkerTrial
 
 
@@ -135,6 +136,36 @@ def test_a_part_that_there_is_not_is_named(trial: WorkerTrial, name: str) -> Non
         getattr(trial, name)
 
 
-def test_constraints_are_refused_and_not_lost(trial: WorkerTrial) -> None:
-    with pytest.raises(NotImplementedError, match=r"trial\.set_constraint is not there"):
-        trial.set_constraint("latency", 1.0)
+def test_constraints_are_kept_as_in_optuna(both: Ends) -> None:
+    trial = both.trial("minimize", "maximize")
+    trial.set_constraint("latency", np.float64(0.5))
+    trial.set_constraint("memory", Fraction(-1, 2))  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="constraint 'latency' is set already"):
+        trial.set_constraint("latency", 7)
+    assert trial.constraints == {"latency": 0.5, "memory": -0.5}
+    assert trial.system_attrs == {"constraints:latency": 0.5, "constraints:memory": -0.5}
+    assert both.told() == [{"constraints": {"latency": 0.5}}, {"constraints": {"memory": -0.5}}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("a", math.nan, ValueError),
+        ("a", "fast", TypeError),
+        ("", 1.0, ValueError),
+        ("x" * 501, 1, ValueError),
+    ],
+)
+def test_a_constraint_that_cannot_be_is_told(
+    both: Ends, name: str, value: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=r"cannot set (a )?constraint.*expected"):
+        both.trial().set_constraint(name, value)
+    assert both.told() == []
+
+
+def test_a_trial_has_no_more_constraints_than_are_kept(trial: WorkerTrial) -> None:
+    for n in range(MOST_CONSTRAINTS):
+        trial.set_constraint(f"c{n}", n)
+    with pytest.raises(ValueError, match="found more than 256 constraints"):
+        trial.set_constraint("another", 1)

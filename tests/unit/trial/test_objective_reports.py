@@ -49,6 +49,16 @@ def test_a_value_that_is_nan_is_said_to_be_one() -> None:
     assert found == Failure(cause=Cause.NO_VALUE, message="the value is NaN", detail=NAN)
 
 
+def test_constraints_are_kept_and_one_that_is_nan_takes_the_value_away() -> None:
+    reports = read({"values": [0.5]}, {"constraints": {"latency": 3}})
+    assert (reports.finish(), reports.constraints) == ((0.5,), {"latency": 3.0})
+    ends: list[dict[str, list[float]]] = [{"values": [0.5]}, {"pruned": []}]
+    for end in ends:
+        found = read({"constraints": {"latency": math.nan}}, end).finish()
+        assert isinstance(found, Failure)
+        assert found.message == "constraint 'latency': found NaN, expected a number"
+
+
 def test_reports_are_kept_as_they_come() -> None:
     reports = read({"step": 1, "value": 7.0}, {"user_attrs": {"a": [1]}}, {"stop": True}, {"ask": "study"})
     assert (reports.intermediate, reports.user_attrs) == ({1: 7.0}, {"a": "[1]"})

@@ -313,7 +313,7 @@ JSON = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.sampled_from(["value", "values", "step"]), JSON), st.integers(1, 2))
+@given(st.dictionaries(st.sampled_from(["value", "values", "step", "constraints"]), JSON), st.integers(1, 2))
 @example({"value": 10**4000}, 1)
 def test_whatever_a_report_holds_it_is_values_or_a_failure(document: object, objectives: int) -> None:
     outcome = read(json.dumps(document), objectives=objectives)
@@ -378,3 +378,15 @@ def test_a_flood_of_attributes_is_bounded_and_told_once() -> None:
     kept, warnings = attributes(*(f'{{"user_attrs": {{"a{n}": 1}}}}' for n in range(MOST_ATTRIBUTES + 9)))
     assert len(kept) == MOST_ATTRIBUTES
     assert warnings == [f"found more than {MOST_ATTRIBUTES} of them"]
+
+
+def test_constraints_stand_alone_or_beside_a_value() -> None:
+    reports = Reports(2, None)
+    reports.feed(b'{"constraints": {"latency": 3.1}}\n{"values": [1, 2], "constraints": {"memory": -2}}\n')
+    assert (reports.finish(), reports.constraints) == ((1.0, 2.0), {"latency": 3.1, "memory": -2.0})
+
+
+def test_a_constraint_that_is_no_number_is_told_and_takes_the_value_away() -> None:
+    line = '{"value": 1, "constraints": {"latency": "fast"}}'
+    assert problem(line) == "constraint 'latency': found 'fast', expected a number"
+    assert read(line, '{"constraints": {"latency": 1e999}}') == (1.0,)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from tuned.storage.queries.trials import duplicate, is_duplicate
-from tuned.storage.tables.schema import study_directions, trial_system_attributes, trial_values, trials
-from tuned.storage.trials.trial_rows import INFINITY, restored_attribute
+from tuned.storage.tables.schema import study_directions, trial_values, trials
+from tuned.storage.trials.constraints import infeasible
+from tuned.storage.trials.trial_rows import INFINITY
 
 #: The numbers to minimize, one per objective.
 Losses = tuple[float, ...]
@@ -35,7 +35,7 @@ def best_ids(connection: Connection, directions: Directions) -> dict[int, list[i
         for is_single in (True, False)
     )
     found = _single_bests(connection, single) | _fronts(connection, several, is_constrained=False)
-    violating = _infeasible(connection, [trial for best in found.values() for trial in best])
+    violating = infeasible(connection, [trial for best in found.values() for trial in best])
     # Constraints are rare, so this reads those of all trials only if they matter.
     constrained = [study for study, best in found.items() if not violating.isdisjoint(best)]
     for study in constrained:
@@ -90,9 +90,9 @@ def leading_ids(
         .order_by(INFINITY * sign, trial_values.c.value * sign, trials.c.trial_id)
     )
     found = connection.execute(leading.limit(limit)).all()
-    if _infeasible(connection, [row.trial_id for row in found]):
+    if infeasible(connection, [row.trial_id for row in found]):
         found = connection.execute(leading).all()
-        violating = _infeasible(connection, leading.with_only_columns(trials.c.trial_id).order_by(None))
+        violating = infeasible(connection, leading.with_only_columns(trials.c.trial_id).order_by(None))
         found = [row for row in found if row.trial_id not in violating][:limit]
     return {row.trial_id: row.number for row in found}
 
@@ -105,7 +105,7 @@ def _fronts(connection: Connection, directions: Directions, *, is_constrained: b
     losses = _losses(connection, directions, complete)
     if is_constrained:
         # Read after the values, because a trial with values has its constraints too.
-        for trial_id in _infeasible(connection, select(trials.c.trial_id).where(complete)):
+        for trial_id in infeasible(connection, select(trials.c.trial_id).where(complete)):
             for of_study in losses.values():
                 of_study.pop(trial_id, None)
     fronts = {study: _members(of_study) for study, of_study in losses.items()}
@@ -149,21 +149,6 @@ def _losses(
 def _members(losses: Mapping[int, Losses]) -> list[int]:
     front = set(pareto_front(losses.values()))
     return [trial for trial, of_trial in losses.items() if of_trial in front]
-
-
-def _infeasible(connection: Connection, trial_ids: Collection[int] | Select[tuple[int]]) -> set[int]:
-    """The trials that violate a constraint, in Optuna's old form (a list) or its new one."""
-    kept = trial_system_attributes
-    found = connection.execute(
-        select(kept.c.trial_id, kept.c.value_json).where(
-            kept.c.trial_id.in_(trial_ids), or_(kept.c.key == "constraints", kept.c.key.like("constraints:%"))
-        )
-    )
-    return {row.trial_id for row in found if _is_violated(restored_attribute(row.value_json))}
-
-
-def _is_violated(constraint: Any) -> bool:
-    return any(not each <= 0 for each in (constraint if isinstance(constraint, list) else [constraint]))
 
 
 def pareto_front(losses: Iterable[Losses]) -> list[Losses]:

@@ -22,7 +22,8 @@ from tuned.storage.database import Database
 from tuned.storage.queries import revisions as revisions_module
 from tuned.storage.queries import story as story_module
 from tuned.storage.queries import trials as trials_module
-from tuned.storage.queries.best import best_ids, leading_ids
+from tuned.storage.queries.best import best_ids
+from tuned.storage.queries.best_views import best_views, bests
 from tuned.storage.queries.readable import readable, unreadable
 from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.tables import schema
@@ -37,12 +38,13 @@ from tuned.storage.tables.schema import (
 )
 from tuned.storage.tables.typed import require_typed
 from tuned.storage.trials.budget import SECONDS_LEFT
+from tuned.storage.trials.constraints import nearest_ids
 from tuned.storage.trials.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
     from tuned.protocol.experiments import Counts, ExperimentSummary, ExperimentView, HostCounts, SamplerView
     from tuned.protocol.fields import TrialStateName
-    from tuned.protocol.trials import BestView, StoryView, TrialView
+    from tuned.protocol.trials import BestsView, BestView, StoryView, TrialView
 
 #: How many failures ``show`` lists.
 MOST_FAILURES = 5
@@ -145,40 +147,18 @@ def story(database: Database, name: str, number: int) -> StoryView:
     return view
 
 
-def best(database: Database, study_id: int, limit: int | None = None) -> list[BestView]:
-    """The best trial, or the front in the order of numbers. It is empty while there is no value.
+def best(database: Database, study_id: int, limit: int | None = None) -> BestsView:
+    """The best trial, or the front in the order of numbers. It is empty while no value is feasible.
 
     A reused trial never comes before the evaluated one. With a limit: so many evaluated trials, the best
     first, or so many of the front.
     """
     with readable(), database.reading() as connection:
-        directions = directions_of(connection, [study_id])
-        if limit is not None and len(directions[study_id]) == 1:
-            ids = leading_ids(connection, study_id, directions[study_id][0], limit)
-            found = {view["number"]: view for view in trials_module.by_id(connection, list(ids))}
-            return [_best_view(found[number]) for number in ids.values()]
-        front = best_ids(connection, directions).get(study_id, [])
-        views = trials_module.by_id(connection, front)
-    return [_best_view(view) for view in sorted(views, key=_evaluated_first)][:limit]
+        return bests(connection, study_id, directions_of(connection, [study_id])[study_id], limit)
 
 
 def _no_trial(number: int) -> NotFound:
     return NotFound(f"cannot show trial {number}: the experiment has no trial of this number")
-
-
-def _evaluated_first(view: TrialView) -> tuple[int, bool]:
-    # A trial that plain Optuna enqueued may be older than the one whose values it reuses.
-    twin = view["duplicate_of"]
-    return (view["number"], False) if twin is None else (max(view["number"], twin["number"]), True)
-
-
-def _best_view(view: TrialView) -> BestView:
-    return {
-        "number": view["number"],
-        "values": view["values"] or [],
-        "params": view["params"],
-        "host": view["host"],
-    }
 
 
 #: All studies that tuned knows, without deleted ones whose id another study has now.
@@ -245,16 +225,27 @@ def _summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experim
     directions = directions_of(connection, ids)
     counts = _counts(connection, ids)
     first = {study: found[0] for study, found in best_ids(connection, directions).items() if found}
-    views = trials_module.by_id(connection, list(first.values()))
-    # Both are in the order of the trials' ids.
-    bests = dict(zip(sorted(first, key=first.__getitem__), map(_best_view, views), strict=True))
+    with_values = {study for study, each in counts.items() if each["complete"] + each["reused"] > 0}
+    best_ones = best_views(connection, first)
+    nearest = best_views(connection, nearest_ids(connection, with_values - first.keys()))
     return [
-        _summary(row, directions[row.study_id], counts[row.study_id], bests.get(row.study_id)) for row in rows
+        _summary(
+            row,
+            directions[row.study_id],
+            counts[row.study_id],
+            best_ones.get(row.study_id),
+            nearest.get(row.study_id),
+        )
+        for row in rows
     ]
 
 
 def _summary(
-    row: Row[Any], directions: Sequence[StudyDirection], counts: Counts, best_one: BestView | None
+    row: Row[Any],
+    directions: Sequence[StudyDirection],
+    counts: Counts,
+    best_one: BestView | None,
+    nearest: BestView | None,
 ) -> ExperimentSummary:
     require_typed(row, t_study)
     return {
@@ -275,6 +266,7 @@ def _summary(
         "visited": row.visited,
         "started": None if row.first_claim is None else revisions_module.utc(row.first_claim),
         "best": best_one,
+        "nearest": nearest,
     }
 
 

@@ -42,6 +42,7 @@ def study_facts(database: Database, study_id: int) -> StudyFacts:
                 "values": view["values"] or [],
                 "params": view["params"],
                 "user_attrs": attributes[view["number"]],
+                "constraints": view["constraints"],
             }
             for view in views
         ],

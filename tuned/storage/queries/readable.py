@@ -64,4 +64,5 @@ def unreadable(name: str, note: str) -> ExperimentSummary:
         "visited": 0,
         "started": None,
         "best": None,
+        "nearest": None,
     }

@@ -38,6 +38,7 @@ from tuned.storage.tables.schema import (
     trials,
 )
 from tuned.storage.trials import trial_rows
+from tuned.storage.trials.constraints import constraints_of
 from tuned.storage.trials.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
     )
     running = [row.trial_id for row in found if row.state is TrialState.RUNNING]
     reports = _grouped(connection, _LAST_REPORT, running)
+    constraints = constraints_of(connection, ids)
     # A cache for this call only, because distributions differ between studies, and studies come and go.
     restored = cache(json_to_distribution)
     return [
@@ -203,6 +205,7 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
             values=[trial_rows.restored_value(v) for v in values[row.trial_id]],
             message=_message(failures[row.trial_id]),
             report=next(map(report, reports[row.trial_id]), None),
+            constraints=constraints.get(row.trial_id, {}),
         )
         for row in found
     ]
@@ -228,7 +231,13 @@ def report(row: Row[Any]) -> ReportView:
 
 
 def _view(
-    row: Row[Any], *, params: Params, values: list[float], message: str, report: ReportView | None
+    row: Row[Any],
+    *,
+    params: Params,
+    values: list[float],
+    message: str,
+    report: ReportView | None,
+    constraints: dict[str, float],
 ) -> TrialView:
     started, ended = row.datetime_start, row.datetime_complete
     return {
@@ -246,6 +255,7 @@ def _view(
         "seconds": None if started is None or ended is None else (ended - started).total_seconds(),
         "attempt": row.attempts if isinstance(row.attempts, int) else 1,
         "report": report,
+        "constraints": constraints,
     }
 
 

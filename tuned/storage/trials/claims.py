@@ -32,7 +32,7 @@ from tuned.storage.database import Database
 from tuned.storage.tables import statements
 from tuned.storage.tables.schema import studies, t_point, t_study, t_trial, trials
 from tuned.storage.tables.transitions import move_point
-from tuned.storage.trials import astray, trial_facts, trial_rows
+from tuned.storage.trials import astray, constraints, trial_facts, trial_rows
 from tuned.storage.trials.budget import Allowance, charge, charge_again, charge_retry
 
 if TYPE_CHECKING:
@@ -341,7 +341,8 @@ class Claims:
         }
         details = self._details(connection, trial_id, candidate, attribute)
         facts = self._facts(trial_id, candidate, kind, twin_id=twin.trial_id)
-        statements.run(connection, begun, facts, *details, trial_rows.values(trial_id, values))
+        copied = constraints.copied(trial_id, twin.trial_id) if reuses else None
+        statements.run(connection, begun, facts, *details, trial_rows.values(trial_id, values), copied)
         return Duplicate(twin=twin, action=action, candidate=candidate, number=number, values=values or None)
 
     def _values(self, connection: Connection, twin: Twin) -> tuple[float, ...] | None:

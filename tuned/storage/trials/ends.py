@@ -33,6 +33,7 @@ from tuned.domain.ending import Cause, Ending, EndState
 from tuned.domain.ends import Ends, Progress, Values, reached, stalled
 from tuned.domain.states import StudyState
 from tuned.storage.tables.schema import ENDED, t_study, t_trial, trial_values, trials
+from tuned.storage.trials.constraints import infeasible
 from tuned.storage.trials.trial_rows import INFINITY, restored_value
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 #: In characters, for people.
 _LONGEST = 400
+
+#: How many ids one statement has, because databases limit the number of parameters.
+_BATCH = 500
 
 #: The columns of the study that a judgement needs.
 _KEPT = ("ends", "front", "better", "stalled", "complete")
@@ -91,7 +95,8 @@ def judged(study: Row[Any, *tuple[Any, ...]], result: Result, number: int) -> di
     stop = f"stopped by trial {number} on {result.host}" if ending.stops_search else None
     if ends is None:
         return {**_AFRESH, "ends_by": stop}
-    values = ending.values if ending.state is EndState.COMPLETE else None
+    # A value that violates a constraint is not better than any, and reaches no target.
+    values = ending.values if ending.state is EndState.COMPLETE and ending.is_feasible else None
     progress = _progress(study)
     if ends.stalled is not None and not _is_free_of_charge(ending, study.complete):
         progress = progress.after(ends, number, values)
@@ -199,16 +204,21 @@ def _reached_by(connection: Connection, study_id: int, ends: Ends) -> str | None
         for objective, (rises, limit) in enumerate(zip(ends.rises, ends.target, strict=True))
     )
     found = connection.execute(
-        select(trials.c.number, t_trial.c.host)
+        select(trials.c.trial_id, trials.c.number, t_trial.c.host)
         .join(trial_values, trial_values.c.trial_id == trials.c.trial_id)
         .join(t_trial, t_trial.c.trial_id == trials.c.trial_id, isouter=True)
         .where(trials.c.study_id == study_id, trials.c.state == TrialState.COMPLETE, or_(*of_objective))
         .group_by(trials.c.trial_id, trials.c.number, t_trial.c.host)
         .having(func.count() == len(ends.target))
         .order_by(trials.c.trial_id)
-        .limit(1)
-    ).first()
-    return None if found is None else reached(ends.target, found.number, found.host)
+    ).all()
+    for start in range(0, len(found), _BATCH):
+        batch = found[start : start + _BATCH]
+        violating = infeasible(connection, [row.trial_id for row in batch])
+        for row in batch:
+            if row.trial_id not in violating:
+                return reached(ends.target, row.number, row.host)
+    return None
 
 
 def _is_as_good(rises: bool, limit: float) -> ColumnElement[bool]:
@@ -217,9 +227,15 @@ def _is_as_good(rises: bool, limit: float) -> ColumnElement[bool]:
 
 
 def _evaluated(connection: Connection, study_id: int) -> Iterator[tuple[int, Values | None]]:
-    """The trials of hosts that ended by themselves, in that order, each with the values of a COMPLETE one."""
+    """The trials of hosts that ended by themselves, in that order, each with its values if it is feasible."""
     found = connection.execute(
-        select(trials.c.number, trials.c.state, trial_values.c.value, trial_values.c.value_type)
+        select(
+            trials.c.trial_id,
+            trials.c.number,
+            trials.c.state,
+            trial_values.c.value,
+            trial_values.c.value_type,
+        )
         .join(t_trial, t_trial.c.trial_id == trials.c.trial_id)
         .join(trial_values, trial_values.c.trial_id == trials.c.trial_id, isouter=True)
         .where(
@@ -231,10 +247,11 @@ def _evaluated(connection: Connection, study_id: int) -> Iterator[tuple[int, Val
         )
         .order_by(trials.c.datetime_complete, trials.c.trial_id, trial_values.c.objective)
     )
+    violating = infeasible(connection, select(trials.c.trial_id).where(trials.c.study_id == study_id))
     for number, rows in itertools.groupby(found, key=lambda row: row.number):
         of_trial: list[Any] = list(rows)
-        is_complete = of_trial[0].state is TrialState.COMPLETE
-        yield number, tuple(restored_value(row) for row in of_trial) if is_complete else None
+        counts = of_trial[0].state is TrialState.COMPLETE and of_trial[0].trial_id not in violating
+        yield number, tuple(restored_value(row) for row in of_trial) if counts else None
 
 
 def _is_free_of_charge(ending: Ending, complete: int) -> bool:

@@ -175,7 +175,7 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
     _keep_reports(connection, trial_id, ending, finished.objectives)
     _keep_system_attributes(connection, trial_id, ending)
     trial_rows.set_user_attributes(connection, trial_id, ending.user_attrs)
-    trial_rows.set_system_attributes(connection, trial_id, ending.rungs)
+    trial_rows.set_system_attributes(connection, trial_id, ending.system_attributes)
 
 
 def _keep_reports(connection: Connection, trial_id: int, ending: Ending, objectives: int) -> None:
@@ -319,7 +319,7 @@ def _write(
     _keep_reports(connection, given.trial_id, ending, objectives)
     _keep_system_attributes(connection, given.trial_id, ending)
     trial_rows.set_user_attributes(connection, given.trial_id, ending.user_attrs)
-    trial_rows.set_system_attributes(connection, given.trial_id, ending.rungs)
+    trial_rows.set_system_attributes(connection, given.trial_id, ending.system_attributes)
 
 
 def _charge_ended(

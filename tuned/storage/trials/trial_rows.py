@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tuned.domain.constraints import PREFIX as CONSTRAINT_PREFIX
 from tuned.storage.tables.functions import next_trial_id
 from tuned.storage.tables.schema import (
     trial_intermediate_values,
@@ -183,10 +184,17 @@ def param_rows(trial_id: int, rows: Iterable[ParamRow]) -> list[dict[str, Any]]:
 def delete_details(
     connection: Connection, trial_id: int, *, user_keys: Iterable[str], system_keys: Iterable[str]
 ) -> None:
-    """Deletes all parameters of a trial, and these of its attributes."""
+    """Deletes all parameters and constraints of a trial, and these of its attributes."""
     connection.execute(delete(trial_params).where(trial_params.c.trial_id == trial_id))
     _delete_attributes(connection, trial_user_attributes, trial_id, user_keys)
     _delete_attributes(connection, trial_system_attributes, trial_id, system_keys)
+    # No measurement of a trial that has not begun.
+    connection.execute(
+        delete(trial_system_attributes).where(
+            trial_system_attributes.c.trial_id == trial_id,
+            trial_system_attributes.c.key.startswith(CONSTRAINT_PREFIX),
+        )
+    )
 
 
 def _delete_attributes(connection: Connection, table: Table, trial_id: int, keys: Iterable[str]) -> None:

@@ -106,18 +106,22 @@ def abort(session: Session) -> None:
 def wait(session: Session, name: str) -> int:
     """Wait until an experiment ends.
 
-    Says why it waits if nothing runs. Exits 0 if it is done and has a value, 1 otherwise: also if it is
-    paused, nothing of it runs any more, and so only a person can make it go on.
+    Says why it waits if nothing runs. Exits 0 if it is done and has a feasible value, 1 otherwise: also if it
+    is paused, nothing of it runs any more, and so only a person can make it go on.
     """
     summary = _wait_for_end(session.client, name)
     found = summary["best"]
     state, why = experiments.state_word(summary), summary["note"]
     click.echo(
         f"{name} is {state}"
-        + (f", best trial {found['number']}" if found else ", no value")
+        + (f", best trial {found['number']}" if found else _without_best(summary))
         + (f": {why}" if state == "paused" and why else "")
     )
     return DONE if summary["state"] == "done" and found else FAILED
+
+
+def _without_best(summary: ExperimentSummary) -> str:
+    return ", no value" if summary["nearest"] is None else ", no trial is feasible"
 
 
 def _wait_for_end(client: Client, name: str) -> ExperimentSummary:

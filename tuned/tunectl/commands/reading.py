@@ -140,15 +140,16 @@ def _newest_trials(client: Client, name: str, state: str | None, limit: int | No
 def best(session: Session, name: str, *, limit: int | None, as_json: bool) -> int:
     """Show the best trial, or the front.
 
-    The front, of several objectives: all trials that no other one beats. Exits 1 if there is no value yet.
+    The front, of several objectives: all trials that no other one beats. Only feasible trials count. If
+    none is, shows the nearest one, and exits 1, as without a value.
     """
     view = session.client.get(experiment_path(name, "best"), BestsView, limit=limit)
-    if not view["best"] and not as_json:
+    if not view["best"] and view["nearest"] is None and not as_json:
         raise NotFound(f"cannot show the best trial of {name}: it has no value yet")
     print_view(
         as_json,
         view,
-        lambda: trials_module.best(session.canvas, view["best"], is_table=limit is not None),
+        lambda: trials_module.best(session.canvas, view, is_table=limit is not None),
     )
     return DONE if view["best"] else FAILED
 

@@ -9,6 +9,7 @@ from tuned.domain.resources import described
 from tuned.tunectl.pages.words import (
     STATE_COLOURS,
     budget_text,
+    constraints_text,
     failure_text,
     params_text,
     replacement_text,
@@ -40,6 +41,7 @@ _COUNTED_BY_HOST: tuple[Literal["complete", "reused", "failed", "skipped", "prun
 #: How many replacements of the definition ``show`` lists.
 MOST_REVISIONS = 5
 _NO_VALUE = "no value: no trial of it gave one"
+_NONE_FEASIBLE = "no trial is feasible"
 
 
 class Progress(NamedTuple):
@@ -103,7 +105,9 @@ def experiments(canvas: Canvas, views: Sequence[ExperimentSummary], now: datetim
 
 
 def _note(view: ExperimentSummary) -> str:
-    return view["note"] or (f"done, {_NO_VALUE}" if view["state"] == "done" and not view["best"] else "")
+    if view["note"] or view["state"] != "done" or view["best"]:
+        return view["note"]
+    return f"done, {_NONE_FEASIBLE if view['nearest'] else _NO_VALUE}"
 
 
 def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:
@@ -200,7 +204,10 @@ def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]
 
 
 def _best_facts(summary: ExperimentSummary) -> list[tuple[str, str | Cell]]:
-    best = summary["best"]
+    best, nearest = summary["best"], summary["nearest"]
+    if best is None and nearest is not None:
+        near = f"nearest is {nearest['number']}: {constraints_text(nearest['constraints'])}"
+        return [("  Best", Cell(f"{_NONE_FEASIBLE}; {near}", Colour.YELLOW))]
     if best is None:
         has_ended = summary["state"] in {"done", "cancelled"}
         return [("  Best", Cell(_NO_VALUE, Colour.YELLOW) if has_ended else "no value yet")]
@@ -208,6 +215,7 @@ def _best_facts(summary: ExperimentSummary) -> list[tuple[str, str | Cell]]:
     return [
         ("  Best", Cell(f"{values_text(best['values'])} in trial {best['number']}{where}", Colour.BOLD)),
         ("", params_text(best["params"])),
+        *([("  Constraints", constraints_text(best["constraints"]))] if best["constraints"] else []),
     ]
 
 

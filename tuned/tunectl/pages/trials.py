@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tuned.tunectl.pages.words import (
     STATE_COLOURS,
+    constraints_text,
     failure_text,
     params_text,
     replacement_text,
@@ -13,13 +14,14 @@ from tuned.tunectl.pages.words import (
     time_of_day,
     value_text,
     values_text,
+    violated_names,
 )
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.protocol.trials import BestView, PointView, StoryView, TrialView
+    from tuned.protocol.trials import BestsView, BestView, PointView, StoryView, TrialView
 
 
 _ORIGINS = {
@@ -41,6 +43,8 @@ def story(canvas: Canvas, name: str, view: StoryView) -> list[str]:
         facts.append((f"  Attempt {attempt}", f"{failure_text(failure)}; tried again"))
     facts += _reports(view)
     facts += _ended(trial)
+    if trial["constraints"]:
+        facts.append(("  Constraints", constraints_text(trial["constraints"])))
     if view["late_of"] is not None:
         facts.append(("  Late", f"the value of trial {view['late_of']}, which had been given up as lost"))
     if view["point"] is not None:
@@ -143,24 +147,32 @@ def _trial_note(view: TrialView) -> str:
         return f"as {twin['number']}" + (f" on {twin['host']}" if twin["host"] else "")
     if view["failure"]:
         return failure_text(view["failure"])
+    if violated := violated_names(view["constraints"]):
+        return f"violates {', '.join(violated)}"
     attempt = f"attempt {view['attempt']}" if view["attempt"] > 1 else ""
     report = report_text(view["report"]) if view["report"] else ""
     return ", ".join(filter(None, [attempt, report]))
 
 
-def best(canvas: Canvas, views: Sequence[BestView], *, is_table: bool = False) -> list[str]:
-    """One trial, or a table of several."""
+def best(canvas: Canvas, view: BestsView, *, is_table: bool = False) -> list[str]:
+    """One trial, or a table of several; without a feasible one the nearest."""
+    views, nearest = view["best"], view["nearest"]
+    if not views and nearest is not None:
+        return ["No trial is feasible. The nearest one:", *_one_best(canvas, nearest)]
     if len(views) == 1 and not is_table:
-        view = views[0]
-        where = f" on {view['host']}" if view["host"] else ""
-        head = f"Trial {view['number']}{where}: {canvas.paint(values_text(view['values']), Colour.BOLD)}"
-        return [
-            head,
-            *canvas.facts((f"  {name}", value_text(value)) for name, value in view["params"].items()),
-        ]
+        return _one_best(canvas, views[0])
     columns = [Column("TRIAL", is_right=True), Column("VALUES", least=10), Column("HOST", least=6)]
     rows = [
         [str(v["number"]), values_text(v["values"]), v["host"] or "–", params_text(v["params"])]
         for v in views
     ]
     return canvas.table([*columns, Column("PARAMETERS", least=16)], rows)
+
+
+def _one_best(canvas: Canvas, view: BestView) -> list[str]:
+    where = f" on {view['host']}" if view["host"] else ""
+    head = f"Trial {view['number']}{where}: {canvas.paint(values_text(view['values']), Colour.BOLD)}"
+    facts = [(f"  {name}", value_text(value)) for name, value in view["params"].items()]
+    if view["constraints"]:
+        facts.append(("  Constraints", constraints_text(view["constraints"])))
+    return [head, *canvas.facts(facts)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tuned.tunectl.text import Colour, number, span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tuned.protocol.experiments import ExperimentSummary
     from tuned.protocol.fields import Params
@@ -85,6 +85,19 @@ def short_count(count: int) -> str:
 
 def values_text(values: Sequence[float]) -> str:
     return ", ".join(number(value) for value in values)
+
+
+def constraints_text(constraints: Mapping[str, float]) -> str:
+    violated = set(violated_names(constraints))
+    return ", ".join(
+        f"{name} {number(value)}{' (violated)' if name in violated else ''}"
+        for name, value in constraints.items()
+    )
+
+
+def violated_names(constraints: Mapping[str, float]) -> list[str]:
+    # An infinite one comes as a string.
+    return [name for name, value in constraints.items() if float(value) > 0]
 
 
 def params_text(params: Params) -> str:

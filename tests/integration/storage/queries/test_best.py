@@ -16,6 +16,7 @@ from optuna.trial import create_trial
 from tests.integration.storage.queries.worlds import INFINITY, Direction, World, trial_of
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.space import Value
+from tuned.protocol.trials import BestView
 from tuned.storage.queries import experiments
 from tuned.storage.queries.best import pareto_front
 
@@ -25,6 +26,10 @@ OBJECTIVES: tuple[list[Direction], ...] = (
     ["minimize", "maximize"],
     ["maximize", "maximize", "minimize"],
 )
+
+
+def bests(world: World, study_id: int, limit: int | None = None) -> list[BestView]:
+    return experiments.best(world.database, study_id, limit)["best"]
 
 
 @pytest.mark.parametrize("directions", OBJECTIVES, ids="-".join)
@@ -41,9 +46,7 @@ def test_the_best_are_those_that_optuna_names(world: World, directions: list[Dir
             search.end(drawn, *(generator.choice(numbers) for _ in directions))
     with world.optuna(directions=directions) as study:
         expected = [(t.number, t.values, t.params) for t in study.best_trials]
-    found = [
-        (b["number"], b["values"], b["params"]) for b in experiments.best(world.database, search.study_id)
-    ]
+    found = [(b["number"], b["values"], b["params"]) for b in bests(world, search.study_id)]
     # Optuna's front of a single objective has all that are equal; ours is the first of them.
     assert found == (expected if len(directions) > 1 else expected[:1])
 
@@ -67,7 +70,7 @@ def test_infinite_values_are_ordered_like_any(world: World, worst: float) -> Non
     search = world.search(text='direction = "maximize"')
     search.evaluate(1, worst)
     search.evaluate(2, -INFINITY)
-    assert [b["values"] for b in experiments.best(world.database, search.study_id)] == [[worst]]
+    assert [b["values"] for b in bests(world, search.study_id)] == [[worst]]
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["minimize", "minimize"]], ids=len)
@@ -82,7 +85,7 @@ def test_a_reused_trial_is_never_shown_before_the_evaluated_one(
     search.evaluate(1, *values)
     search.evaluate(2, *values)
     assert isinstance(search.draw(1, waiting=waiting), Duplicate)
-    found = [b["number"] for b in experiments.best(world.database, search.study_id)]
+    found = [b["number"] for b in bests(world, search.study_id)]
     assert found == ([1] if len(directions) == 1 else [1, 0, 2])
     [summary] = experiments.summaries(world.database, None)
     assert summary["best"] is not None
@@ -102,7 +105,7 @@ def test_what_violates_a_constraint_is_not_the_best(world: World, directions: li
             study.add_trial(trial_of(1, *each, system_attrs=attributes))
         expected = [t.number for t in study.best_trials]
     search = world.search(text=f"directions = {json.dumps(directions)}")
-    assert [b["number"] for b in experiments.best(world.database, search.study_id)] == expected == [2]
+    assert [b["number"] for b in bests(world, search.study_id)] == expected == [2]
 
 
 def test_there_is_no_best_without_a_feasible_value(world: World) -> None:
@@ -110,7 +113,7 @@ def test_there_is_no_best_without_a_feasible_value(world: World) -> None:
         study.add_trial(trial_of(1, 0.5, system_attrs={"constraints": [1.0]}))
     search = world.search()
     search.evaluate(2)
-    assert experiments.best(world.database, search.study_id) == []
+    assert bests(world, search.study_id) == []
     assert experiments.summaries(world.database, None)[0]["best"] is None
 
 
@@ -122,7 +125,7 @@ def test_the_best_so_many_are_evaluated_trials_the_best_first(
     for size, value in enumerate([1.0, None, -INFINITY, INFINITY, 0.5], 1):
         search.evaluate(size, *([] if value is None else [value]))
     assert isinstance(search.draw(3), Duplicate)
-    found = experiments.best(world.database, search.study_id, 3)
+    found = bests(world, search.study_id, 3)
     assert [each["number"] for each in found] == expected
 
 
@@ -130,7 +133,7 @@ def test_the_best_so_many_violate_no_constraint(world: World) -> None:
     with world.optuna() as study:
         for size, violation in enumerate([1.0, -1.0, 2.0, 0.0], 1):
             study.add_trial(trial_of(size, float(size), system_attrs={"constraints": [violation]}))
-    found = experiments.best(world.database, world.search().study_id, 2)
+    found = bests(world, world.search().study_id, 2)
     assert [each["number"] for each in found] == [1, 3]
 
 
@@ -138,4 +141,4 @@ def test_the_best_so_many_of_several_objectives_are_the_first_of_the_front(world
     search = world.search(text='directions = ["minimize", "minimize"]')
     for size in (1, 2, 3):
         search.evaluate(size, float(size), -float(size))
-    assert [each["number"] for each in experiments.best(world.database, search.study_id, 2)] == [0, 1]
+    assert [each["number"] for each in bests(world, search.study_id, 2)] == [0, 1]

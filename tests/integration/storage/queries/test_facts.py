@@ -21,6 +21,15 @@ def test_an_objective_learns_the_best_trial_and_the_studys_attributes(database: 
     assert best["user_attrs"] == {"HOST": {"host": "h1"}, "epochs": 12}
 
 
+def test_an_objective_learns_only_of_feasible_trials(database: Database) -> None:
+    member = join(database, make_experiment())
+    member.tell(member.take(3), 0.25, constraints={"latency": 0.5})
+    assert study_facts(database, member.status.study_id)["best"] == []
+    member.tell(member.take(4), 0.5, constraints={"latency": -0.5})
+    [best] = study_facts(database, member.status.study_id)["best"]
+    assert (best["number"], best["constraints"]) == (1, {"latency": -0.5})
+
+
 def test_an_objective_of_several_learns_the_front(database: Database) -> None:
     member = join(database, make_experiment('directions = ["minimize", "minimize"]'))
     for x, values in enumerate([(1.0, 2.0), (2.0, 1.0), (3.0, 3.0)]):

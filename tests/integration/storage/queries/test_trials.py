@@ -56,6 +56,15 @@ def test_a_failed_trial_says_why_and_a_retried_one_how_often(world: World) -> No
     assert views[0]["attempt"] == 1
 
 
+def test_a_trial_has_its_constraints_however_it_ended(world: World) -> None:
+    search = world.search()
+    search.evaluate(1, 0.5, constraints={"latency": 0.5, "memory": -1.0})
+    search.evaluate(2, constraints={"latency": 2.0})
+    search.evaluate(3, 0.5)
+    views = {view["number"]: view["constraints"] for view in everything(search)}
+    assert views == {0: {"latency": 0.5, "memory": -1.0}, 1: {"latency": 2.0}, 2: {}}
+
+
 def test_how_long_a_trial_took_is_known_once_it_ended(world: World) -> None:
     search = a_bit_of_everything(world)
     views = {view["number"]: view for view in everything(search)}

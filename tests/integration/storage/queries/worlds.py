@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -68,6 +68,7 @@ class Searched:
         *values: float,
         retried: Sequence[Failure] = (),
         message: str = "x",
+        constraints: Mapping[str, float] | None = None,
     ) -> None:
         assert isinstance(claimed, Claimed)
         result = Result(
@@ -79,13 +80,16 @@ class Searched:
             host=self.claimant.host,
             beginning=self.encoding.beginning(claimed),
             ending=Ending(
-                values=values or None, failure=None if values else exit_1(message), retried=tuple(retried)
+                values=values or None,
+                failure=None if values else exit_1(message),
+                retried=tuple(retried),
+                constraints=dict(constraints or {}),
             ),
         )
         assert tell(self.database, result) is TellOutcome.TOLD
 
-    def evaluate(self, size: int, *values: float) -> None:
-        self.end(self.draw(size), *values)
+    def evaluate(self, size: int, *values: float, constraints: Mapping[str, float] | None = None) -> None:
+        self.end(self.draw(size), *values, constraints=constraints)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
 
 from tests.factories import MIXED, Member, at_once, join, line, make_experiment, opened, plain_optuna
 from tests.integration.storage.steps import numbers, origins, walk
@@ -96,6 +97,22 @@ def test_reuse_copies_infinities_and_all_objectives(database: Database) -> None:
     member.evaluate(1, math.inf, -math.inf, 0.1 + 0.2)
     assert member.repeat(1).values == (math.inf, -math.inf, 0.1 + 0.2)
     assert member.trial(1).values == [math.inf, -math.inf, 0.1 + 0.2]
+
+
+def test_reuse_copies_the_constraints(database: Database) -> None:
+    distributions: dict[str, BaseDistribution] = {"x": IntDistribution(0, 8)}
+    old = {"constraints": [1.0]}
+    with plain_optuna(database) as study:
+        study.add_trial(create_trial(value=7, params={"x": 2}, distributions=distributions, system_attrs=old))
+        study.enqueue_trial({"x": 1})
+        waiting = study.trials[-1]._trial_id
+    member = join(database, make_experiment())
+    member.tell(member.take(1), 0.5, constraints={"latency": math.inf, "memory": -1.0})
+    member.repeat(1, attributes={"cma:generation": 7})
+    member.repeat(1, waiting=waiting)
+    member.repeat(2)
+    new = {"latency": math.inf, "memory": -1.0}
+    assert [trial.constraints for trial in member.trials()] == [{"0": 1.0}, new, new, new, {"0": 1.0}]
 
 
 def test_what_was_reused_may_be_reused_again_and_names_the_one_that_was_evaluated(database: Database) -> None:

@@ -126,6 +126,20 @@ def test_a_trial_of_another_program_reaches_the_target(database: Database, is_jo
     assert why(member) == "target 0.5 reached by trial 1 of another program"
 
 
+def test_a_value_that_violates_a_constraint_reaches_no_target(database: Database) -> None:
+    member = searching(database, TARGET)
+    member.tell(member.take(0), 0.25, constraints={"latency": 1.0})
+    with plain_optuna(database) as study:
+        trial = study.ask()
+        trial.set_constraint("latency", 0.5)
+        study.tell(trial, 0.25)
+    assert (ended(member), why(member)) == (StudyState.OPEN, None)
+    replaced(member, "[budget]\ntarget = 0.6")
+    assert why(member) is None
+    member.tell(member.take(1), 0.5, constraints={"latency": 0.0})
+    assert why(member) == "target 0.6 reached by trial 2 on h1"
+
+
 def test_trials_of_another_program_are_held_against_the_target_once(database: Database) -> None:
     member = searching(database, TARGET)
     member.evaluate(0, 0.75)
@@ -155,6 +169,16 @@ def test_a_better_value_begins_the_count_again(database: Database) -> None:
     for x, value in enumerate((0.5, 0.5, 0.25, 0.25, 0.125)):
         member.evaluate(x, value)
     assert why(member) is None
+
+
+def test_a_value_that_violates_a_constraint_is_not_better(database: Database) -> None:
+    member = searching(database, "")
+    member.evaluate(0, 0.5)
+    member.tell(member.take(1), 0.25, constraints={"latency": 1.0})
+    replaced(member, STALLED)
+    assert why(member) is None
+    member.tell(member.take(2), 0.125, constraints={"latency": 1.0})
+    assert why(member) == "nothing better in 2 evaluations since trial 0"
 
 
 def test_only_more_than_min_delta_is_better(database: Database) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tests.factories import (
     CRASH,
@@ -207,14 +207,42 @@ def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly
         assert charged(hosts[0]) == (15, 15, 15)
 
 
+def test_constraints_are_kept_however_a_trial_ends(member: Member) -> None:
+    kept = {"latency": 3.5, "memory": -math.inf}
+    member.tell(member.take(1), 0.5, constraints=kept)
+    member.tell(member.take(2), constraints=kept)
+    member.tell(member.take(3), is_pruned=True, constraints=kept)
+    late(member, lose(member, 4), 0.5, constraints=kept)
+    forgotten = member.take(5)
+    member.delete_trial(forgotten.number)
+    assert member.tell(forgotten, 0.5, constraints=kept) is TellOutcome.RENEWED
+    with plain_optuna(member.database) as study:
+        found = [trial.constraints for trial in study.trials]
+    assert found == [kept, kept, kept, {}, kept, kept]
+
+
+def test_a_trial_keeps_its_own_constraints_and_not_what_another_program_says(member: Member) -> None:
+    with plain_optuna(member.database) as study:
+        theirs = {"constraints:latency": 1.0, "constraints:other": 1.0, "fixed_params": {"x": 1}}
+        study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=theirs))
+        waiting = study.trials[0]._trial_id
+        claimed = member.take(1, waiting=waiting)
+        assert member.trial(0).constraints == {}
+        study._storage.set_trial_system_attr(waiting, "constraints:latency", 5.0)
+    member.tell(claimed, 0.5, constraints={"latency": -1.0})
+    assert member.trial(0).constraints == {"latency": -1.0}
+
+
 # Late values
 
 
-def late(member: Member, claimed: Claimed, *values: float) -> FrozenTrial:
+def late(member: Member, claimed: Claimed, *values: float, **ending: Any) -> FrozenTrial:
     """The trial that a value becomes whose own has ended."""
     before = member.trials()
     assert (
-        member.tell(claimed, *values, intermediate={3: 0.75}, user_attrs={"a": "1"}, retried=(CRASH,))
+        member.tell(
+            claimed, *values, intermediate={3: 0.75}, user_attrs={"a": "1"}, retried=(CRASH,), **ending
+        )
         is TellOutcome.LATE
     )
     *earlier, trial = member.trials()

@@ -34,8 +34,10 @@ async def test_wait_ends_with_the_experiment(host: SmallHost, path: Path, state:
 
 async def test_wait_for_an_ended_experiment_returns_at_once(host: SmallHost, path: Path) -> None:
     host.summary["state"] = "done"
-    host.summary["best"] = None
+    nearest, host.summary["best"] = host.summary["best"], None
     assert await tunectl(path, "wait", "minima") == (1, "minima is done, no value\n", "")
+    host.summary["nearest"] = nearest
+    assert await tunectl(path, "wait", "minima") == (1, "minima is done, no trial is feasible\n", "")
 
 
 async def test_wait_says_when_the_daemon_ends_first(path: Path) -> None:

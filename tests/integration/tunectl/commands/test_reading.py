@@ -39,11 +39,16 @@ async def test_reading_commands_print_for_people_and_for_machines(
 
 
 async def test_the_best_of_an_experiment_without_a_value_is_an_error(host: SmallHost, path: Path) -> None:
-    host.summary["best"] = None
+    nearest, host.summary["best"] = host.summary["best"], None
     said = "tunectl: cannot show the best trial of minima: it has no value yet\n"
     assert await tunectl(path, "best", "minima") == (1, "", said)
     status, out, _ = await tunectl(path, "best", "minima", "--json")
-    assert (status, json.loads(out)) == (1, {"best": []})
+    assert (status, json.loads(out)) == (1, {"best": [], "nearest": None})
+    host.summary["nearest"] = nearest
+    status, out, err = await tunectl(path, "best", "minima")
+    assert (status, out.splitlines()[0], err) == (1, "No trial is feasible. The nearest one:", "")
+    status, out, _ = await tunectl(path, "best", "minima", "--json")
+    assert (status, json.loads(out)) == (1, {"best": [], "nearest": nearest})
 
 
 async def test_trials_by_value_end_with_the_best(host: SmallHost, path: Path) -> None:

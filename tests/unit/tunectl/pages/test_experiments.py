@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.small_host import a_count, a_revision, a_summary, a_trial
 from tests.unit.tunectl.pages.made import NOW, PLAIN, an_experiment, text
+from tuned.protocol.trials import BestView
 from tuned.tunectl.pages import experiments
 from tuned.tunectl.text import UNBOUNDED, Canvas
 
@@ -81,6 +82,20 @@ def test_a_search_that_ended_without_a_value_is_not_called_done_without_a_word()
     view["summary"] = failed
     assert f"  Best       {said}" in experiments.experiment(PLAIN, view, NOW)
     assert len(experiments.experiments(PLAIN, [a_summary(state="done")], NOW)) == 2
+
+
+def test_a_search_without_a_feasible_trial_says_how_near_it_came() -> None:
+    best = a_summary()["best"]
+    assert best is not None
+    nearest: BestView = {**best, "constraints": {"latency": 3.1, "memory": -2.0}}
+    view = an_experiment()
+    view["summary"] = a_summary(state="done", best=None, nearest=nearest)
+    assert "  minima  done, no trial is feasible" in experiments.experiments(PLAIN, [view["summary"]], NOW)
+    said = "no trial is feasible; nearest is 17: latency 3.1 (violated), memory -2"
+    assert f"  Best       {said}" in experiments.experiment(Canvas(width=200), view, NOW)
+    view["summary"] = a_summary(best={**best, "constraints": {"latency": -1.0}})
+    lines = [" ".join(line.split()) for line in experiments.experiment(PLAIN, view, NOW)]
+    assert "Constraints latency -1" in lines
 
 
 def test_show_says_where_the_outputs_of_trials_are() -> None:

@@ -82,7 +82,7 @@ def test_the_best_trial_is_told_with_its_parameters_and_a_front_as_a_table() -> 
     view = a_summary()["best"]
     assert view is not None
     assert (
-        text(trials.best(PLAIN, [view]))
+        text(trials.best(PLAIN, {"best": [view], "nearest": None}))
         == """
 Trial 17 on alpha: 0.9731
   minima_size  16
@@ -90,7 +90,32 @@ Trial 17 on alpha: 0.9731
   optimizer    adam
 """
     )
-    assert trials.best(PLAIN, [view, view])[0].split() == ["TRIAL", "VALUES", "HOST", "PARAMETERS"]
+    front = trials.best(PLAIN, {"best": [view, view], "nearest": None})
+    assert front[0].split() == ["TRIAL", "VALUES", "HOST", "PARAMETERS"]
+
+
+def test_without_a_feasible_trial_the_nearest_is_told_with_its_constraints() -> None:
+    view = a_summary()["best"]
+    assert view is not None
+    view["constraints"] = {"latency": 3.1, "memory": -2.0, "size": float("inf")}
+    assert (
+        text(trials.best(PLAIN, {"best": [], "nearest": view}))
+        == """
+No trial is feasible. The nearest one:
+Trial 17 on alpha: 0.9731
+  minima_size  16
+  lr           0.001
+  optimizer    adam
+  Constraints  latency 3.1 (violated), memory -2, size inf (violated)
+"""
+    )
+
+
+def test_a_trial_that_violates_a_constraint_is_marked() -> None:
+    trial = a_trial(7, constraints={"latency": "Infinity", "memory": 0, "size": 0.5})
+    assert trials.trials(Canvas(width=200), [trial])[1].endswith("violates latency, size")
+    lines = [" ".join(line.split()) for line in trials.story(PLAIN, "minima", a_story(trial))]
+    assert "Constraints latency inf (violated), memory 0, size 0.5 (violated)" in lines
 
 
 def test_the_story_names_the_definition_only_if_there_has_been_another_one() -> None:
