@@ -55,7 +55,9 @@ class Sampler(Keywords):
     ignores_categorical: ClassVar[bool] = False
     #: It models each constraint by itself, and so needs the same ones in all trials with values.
     models_constraints: ClassVar[bool] = False
-    #: The results of other trials make no difference: they need not be read.
+    #: The values of earlier trials make a difference to the next point.
+    learns: ClassVar[bool] = True
+    #: Other trials make no difference at all: they need not be read.
     ignores_trials: ClassVar[bool] = False
     #: Keywords with which it has a model of parameters with conditions, unless the file excludes them. None:
     #: it has no such model, and draws them at random.
@@ -126,6 +128,7 @@ class Random(Sampler):
     """Independent random points."""
 
     class_name = "RandomSampler"
+    learns = False
     ignores_trials = True
     for_conditions: ClassVar[Mapping[str, OptionValue] | None] = {}
 
@@ -139,6 +142,7 @@ class Grid(Sampler):
     """
 
     is_walk = True
+    learns = False
     for_conditions: ClassVar[Mapping[str, OptionValue] | None] = {}
 
     name: Literal["grid"] = Field(description=_NAME)
@@ -148,6 +152,7 @@ class BruteForce(Sampler):
     """The same as `grid`."""
 
     is_walk = True
+    learns = False
     for_conditions: ClassVar[Mapping[str, OptionValue] | None] = {}
 
     name: Literal["bruteforce"] = Field(description=_NAME)
@@ -240,6 +245,7 @@ class Qmc(Sampler):
     }
     packages = ("scipy",)
     shares_seed = True
+    learns = False
 
     name: Literal["qmc"] = Field(description=_NAME)
     qmc_type: Literal["sobol", "halton"] | None = Field(default=None, description="The sequence.")

@@ -97,7 +97,7 @@ class Claiming:
             walk=None if status.size is None else Walk(status.size, status.seed),
             objectives=len(experiment.directions),
         )
-        self._prefetch = Prefetch(link, source, backlog.unconfirmed)
+        self._prefetch = Prefetch(link, source)
         #: Claims whose commit had an unknown outcome.
         self._unknown: deque[tuple[str, Origin]] = deque()
         #: Claims that have no answer yet.
@@ -154,8 +154,6 @@ class Claiming:
         """Takes note that the database has the result of a trial."""
         self._backlog.unconfirmed.settle(result.claim_id)
         self._backlog.parked.release(result.trial_id)
-        if self._study.busy:
-            self._prefetch.draw_ahead(self._study.busy)
 
     def _note_begun(self, outcome: Outcome) -> None:
         # Another program wrote a part of an enqueued trial.
@@ -193,6 +191,7 @@ class Claiming:
             return await self._claim_drawn()
         if self._study.status.size is None:
             return await self._claim(self._source.uniform())
+        await self._settle_results()
         claim_id = new_claim_id()
         outcome = await self._guarded(
             claim_id,
@@ -253,7 +252,7 @@ class Claiming:
         outcome = await self._claim_draft(draft)
         if isinstance(outcome, Duplicate) and draft.candidate.is_ahead:
             # Prefetched; it has become a duplicate since, so draw again.
-            return await self._claim_draft(await self._prefetch.fresh(self._study.busy))
+            return await self._claim_draft(await self._prefetch.fresh())
         return outcome
 
     async def _claim_draft(self, draft: Draft) -> Outcome:
@@ -263,6 +262,7 @@ class Claiming:
             self._source.release(draft)
 
     async def _claim(self, candidate: Candidate) -> Outcome:
+        await self._settle_results()
         # A trial that ended here a moment ago no longer runs: the database must know before it is asked.
         await self._backlog.unconfirmed.arrival_of(candidate.point.key)
         candidate = replace(candidate, revision=self._study.status.revision)
@@ -279,6 +279,10 @@ class Claiming:
                 # Refused or unanswered: claim it again later. That finds out whether it was claimed.
                 self._backlog.points.appendleft(candidate.point)
         return outcome
+
+    async def _settle_results(self) -> None:
+        """Waits a little for the results of this host: one may end the search, and then nothing begins."""
+        await self._backlog.unconfirmed.arrival(self._prefetch.patience_seconds)
 
     async def _guarded(self, claim_id: str, origin: Origin, claim: Awaitable[R]) -> R:
         self._flying.add(claim_id)

@@ -70,6 +70,7 @@ class PointSource:
         self._lock = threading.Lock()
         #: Drafts that the next draw is not to see.
         self._released: deque[int] = deque()
+        self._learns = samplers.SAMPLERS[experiment.sampler.name].learns
         stream = _stream_seed(status.seed, claimant)
         self._random = random.Random(stream)  # noqa: S311 (a reproducible search, not a secret)
         #: What the sampler knows of the study.
@@ -89,8 +90,8 @@ class PointSource:
 
     @property
     def learns(self) -> bool:
-        """Whether earlier results make a difference to the next draw."""
-        return not self._storage.ignores_trials
+        """Whether the values of earlier trials make a difference to the next draw."""
+        return self._learns
 
     def draw(self) -> Draft:
         """Asks the sampler for a point. Raises DatabaseAway, and whatever the sampler raises."""

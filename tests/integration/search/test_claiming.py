@@ -7,19 +7,34 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select, update
 
-from tests.factories import Member, join, kill, line, linked, make_claimant, make_experiment, plain_optuna
+from tests.factories import (
+    Member,
+    join,
+    kill,
+    line,
+    linked,
+    make_claimant,
+    make_experiment,
+    plain_optuna,
+    statements,
+)
 from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import StudyState
 from tuned.events import Events
+from tuned.search import unconfirmed
 from tuned.search.search import Search
 from tuned.storage.studies import set_state
 from tuned.storage.tables.schema import trial_system_attributes, trials
 from tuned.storage.trials.settling import settle_orphans
+from tuned.storage.trials.tells import tell
 
 
 @asynccontextmanager
@@ -84,6 +99,58 @@ async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_
         outcome = await claiming
         assert isinstance(outcome, Duplicate)
         assert outcome.action is Action.REUSE
+
+
+class Probe(RandomSampler):
+    """Draws at random, and remembers which values each draw knew."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=1)
+        self.known: list[list[float | None]] = []
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self.known.append([each.value for each in whole])
+        return {}
+
+
+async def test_a_draw_knows_all_that_this_host_found_and_reads_none_of_it_back(database_url: str) -> None:
+    async with searching(database_url, 1000, "dedup.on_complete = 'evaluate'") as (search, member):
+        study = search._claiming._source._study
+        assert study is not None
+        study.sampler = probe = Probe()
+        search.busy = 4
+        with statements(member.database) as seen:
+            for n in range(6):
+                claimed = await search.claim_next(0)
+                assert isinstance(claimed, Claimed)
+                result = member.result(claimed, float(n))
+                search.note_ended(result, 0.0)
+                if n % 2:
+                    # The others are on their way for long.
+                    assert await asyncio.to_thread(tell, member.database, result) is TellOutcome.TOLD
+                    search.note_told(result)
+        assert probe.known == [[float(each) for each in range(n)] for n in range(6)]
+        assert not any("FROM trial_" in statement for statement in seen)
+
+
+async def test_a_slot_claims_once_the_results_that_may_end_the_search_are_told(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unconfirmed, "MOST_SECONDS", 3600.0)
+    async with searching(database_url, 9, 'sampler.name = "random"') as (search, member):
+        first = await search.claim_next(0)
+        assert isinstance(first, Claimed)
+        result = member.result(first, 0.5)
+        search.note_ended(result, 3600.0 * 1000)
+        claiming = asyncio.create_task(search.claim_next(0))
+        await asyncio.wait([claiming], timeout=0.3)
+        assert len(member.trials()) == 1
+        await asyncio.to_thread(tell, member.database, result)
+        search.note_told(result)
+        assert isinstance(await asyncio.wait_for(claiming, 60), Claimed)
 
 
 async def test_a_new_incarnation_goes_on_with_the_points_that_the_last_one_owed(database_url: str) -> None:

@@ -66,6 +66,19 @@ def test_a_sampler_keeps_away_from_points_that_violate_a_constraint(database: Da
     assert constrained > without + 0.3, found
 
 
+@pytest.mark.parametrize("sampler", DRAWN)
+def test_values_make_a_difference_exactly_to_samplers_that_learn(database: Database, sampler: str) -> None:
+    if missing_packages(sampler):
+        return
+    drawn = []
+    for sign in (1, -1):
+        member = search(database, sampler, name=f"{sampler}{sign}")
+        source = member.source(Claimant(host="h1", incarnation="i1"))
+        assert source.learns is SAMPLERS[sampler].learns
+        drawn.append([evaluate(member, source, sign * value).key for value in range(16)])
+    assert (drawn[0] != drawn[1]) == SAMPLERS[sampler].learns
+
+
 @pytest.mark.parametrize("sampler", ["cmaes", "nsgaii", "nsgaiii"])
 def test_what_a_sampler_writes_on_its_draft_reaches_the_trial(database: Database, sampler: str) -> None:
     member = search(database, sampler)
