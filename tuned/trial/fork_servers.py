@@ -227,6 +227,8 @@ class ForkServers:
         #: By the study's uid, or None for all commands; the one that was used last comes last.
         self._servers: dict[str | None, ForkServer] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        #: The experiment of each study's last trial here.
+        self._experiments: dict[str, Experiment] = {}
         #: The studies whose modules cannot be forked, until none of their trials is to begin here.
         self._unforkable: set[str] = set()
 
@@ -251,6 +253,8 @@ class ForkServers:
     def keep(self, experiments: Mapping[str, Experiment]) -> None:
         """Ends the servers that none of these, by their studies' uids, needs."""
         self._unforkable.intersection_update(experiments)
+        for uid in self._experiments.keys() - experiments.keys():
+            del self._experiments[uid]
         needed = {self._key(experiment, uid) for uid, experiment in experiments.items()}
         for key in self._servers.keys() - needed:
             self._retire(key)
@@ -266,22 +270,27 @@ class ForkServers:
 
     def _server(self, experiment: Experiment, uid: str) -> ForkServer:
         key = self._key(experiment, uid)
-        program = (
-            ServerProgram.of_commands()
-            if key is None
-            else ServerProgram.of(experiment, self._host, self._workdir)
-        )
-        if key in self._servers and self._servers[key].program != program:
-            # A person replaced the objective.
+        if key is not None and self._is_outdated(key, experiment):
             self._retire(key)
         server = self._servers.pop(key, None)
         if server is None:
-            server = ForkServer(program)
+            server = ForkServer(
+                ServerProgram.of_commands()
+                if key is None
+                else ServerProgram.of(experiment, self._host, self._workdir)
+            )
         server.ahead = min(TRIALS, self._slots)
         # It is not used yet, and so not counted: the others make room for it.
         self._trim(coming=key is not None)
         self._servers[key] = server
         return server
+
+    def _is_outdated(self, uid: str, experiment: Experiment) -> bool:
+        """Whether a person replaced the objective. It costs something only after each replacement."""
+        last, self._experiments[uid] = self._experiments.get(uid), experiment
+        if uid not in self._servers or last is experiment:
+            return False
+        return self._servers[uid].program != ServerProgram.of(experiment, self._host, self._workdir)
 
     def _key(self, experiment: Experiment, uid: str) -> str | None:
         return uid if _imports(experiment) and uid not in self._unforkable else None

@@ -501,15 +501,26 @@ async def test_there_are_as_many_warm_objectives_as_slots_and_the_one_used_longe
     assert len(pool.imports("two")) == 2
 
 
-async def test_an_objective_that_a_person_replaced_is_imported_by_another_process(pool: Pool) -> None:
+async def test_an_objective_that_a_person_replaced_is_imported_by_another_process(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, asked = ServerProgram.of, []
+
+    def program(experiment: Experiment, host: str, workdir: Path) -> ServerProgram:
+        asked.append(experiment.name)
+        return of(experiment, host, workdir)
+
+    monkeypatch.setattr(ServerProgram, "of", program)
     for name in ("wrong", "right"):
         pool.add_python(name)
     assert (await pool.run("wrong")).failure is None
     pool.experiments["wrong"] = pool.experiments["right"]
-    for _ in range(2):
+    for _ in range(3):
         assert (await pool.run("wrong")).failure is None
     await pool.until_left("right")
     assert [len(pool.imports(name)) for name in ("wrong", "right")] == [1, 1]
+    # Once for each process and once to compare, but not for each trial.
+    assert len(asked) == 3
 
 
 async def test_a_process_with_a_trial_that_is_being_begun_does_not_go(pool: Pool) -> None:
