@@ -73,7 +73,7 @@ class PointSource:
         self._learns = samplers.SAMPLERS[experiment.sampler.name].learns
         stream = _stream_seed(status.seed, claimant)
         self._random = random.Random(stream)  # noqa: S311 (a reproducible search, not a secret)
-        #: What the sampler knows of the study.
+        #: The trials of the study that the sampler knows.
         self.history = History(database, status.study_id, objectives=len(experiment.directions))
         self._storage = DraftStorage(database, experiment, status, self.history)
         sampler = _sampler(experiment, status.seed, stream)

@@ -42,7 +42,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a row must fit."""
+    """The experiment that a row must fit."""
 
     study_id: int
     space: Space

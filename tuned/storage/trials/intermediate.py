@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What changed of one running trial since the database last heard of it."""
+    """The changes of one running trial since the database last heard of it."""
 
     claim_id: str
     study_uid: str
