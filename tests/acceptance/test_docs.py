@@ -153,7 +153,7 @@ def test_the_readme_can_be_pasted(session: Session) -> None:
     for block in blocks(ROOT / "README.md", "sh"):
         lines = [line for line in block.text.splitlines() if line not in NOT_RUN]
         printed = session.run("\n".join(lines))
-    assert re.search(r"^first is done, best trial \d+$", printed, re.MULTILINE)
+    assert re.search(r"^first is done, best trial \d+: .+$", printed, re.MULTILINE)
     assert (session.home / ".local/state/tuned/spool/done/first.toml").exists()
 
 

@@ -246,10 +246,10 @@ class Api:
     async def _amended(self, study_name: str) -> AmendedView:
         study_id = await self.link.ask(experiments.find, study_name)
         [summary] = await self.link.ask(experiments.summaries, [study_id])
-        found = await self.link.ask(study_statuses, [study_id])
+        found = (await self.link.ask(study_statuses, [study_id])).get(study_id)
         return {
             "experiment": self._localized(summary),
-            "is_full": study_id in found and found[study_id].is_full,
+            "is_full": found is not None and found.is_full and found.state is not StudyState.CANCELLED,
             "runs_here": self.local_experiments.search_of(study_name) is not None,
         }
 

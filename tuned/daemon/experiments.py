@@ -368,7 +368,7 @@ class Experiments:
         search.log.info(
             "experiment over",
             became=into or "deleted",
-            ended_by=search.status.ended_by,
+            ended_by=search.status.ended_by or into or "deleted",
             trials=search.status.trials,
             visited=search.status.visited,
         )

@@ -5,13 +5,14 @@ It owns the words of ``tunectl check``. It must never decide anything that the d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from tuned.config.spans import format_span
 from tuned.config.toml import describe, printable, shorten
 from tuned.domain.branches import Span
 from tuned.domain.space import CategoricalParameter, Parameter, Space
+from tuned.experiment.budget import Budget
 from tuned.experiment.experiment import Experiment
 
 _LONGEST_SHOWN_ARGV = 200
@@ -35,8 +36,10 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
         f"space: {_size(experiment.space)}",
         *islice(_branches(experiment.space), _MOST_BRANCHES),
         f"sampler: {experiment.sampler.name}{seed}{_sampler_note(experiment)}",
-        f"budget: {', '.join(filter(None, limits)) or _endless(experiment.space)}",
+        f"budget: {', '.join(filter(None, limits)) or _endless(experiment)}",
     ]
+    if ends := _ends(budget):
+        lines.append(f"ends: {ends}")
     if experiment.parallel is not None:
         lines.append(f"at once: {experiment.parallel} on this host")
     if each := str(experiment.resources):
@@ -46,10 +49,29 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
     return lines
 
 
-def _endless(space: Space) -> str:
-    return (
-        "none, it runs until cancelled" if space.size is None else "none, it ends when the space is exhausted"
-    )
+def _endless(experiment: Experiment) -> str:
+    if experiment.space.size is not None:
+        return "none, it ends when the space is exhausted"
+    budget = experiment.budget
+    has_end = budget.target is not None or budget.stalled is not None
+    return "none" if has_end else "none, it runs until cancelled"
+
+
+def _ends(budget: Budget) -> str:
+    """What ends the search before its budget does, and what becomes of running trials then."""
+    found = []
+    if budget.target is not None:
+        found.append(f"when a trial reaches {_numbers(budget.target)}")
+    if budget.stalled is not None:
+        by = f" by more than {_numbers(budget.min_delta)}" if budget.min_delta else ""
+        found.append(f"after {budget.stalled} evaluations with nothing better{by}")
+    if budget.when_over == "abort":
+        found.append("what still runs at its end is killed")
+    return "; ".join(found)
+
+
+def _numbers(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{number:.12g}" for number in numbers)
 
 
 def _example(experiment: Experiment) -> str:

@@ -30,7 +30,8 @@ class ExperimentSummary(TypedDict):
     state: StudyStateName
     #: Why it is in this state, if that is not plain, with what a person can do about it.
     note: str
-    #: Why it ends or has ended: "100 trials", "stopped by trial 41 on h3"; None while nothing has ended it.
+    #: Why it ends or has ended: "100 trials", "target 0.99 reached by trial 41 on h3"; None while nothing
+    #: has ended it.
     ended_by: str | None
     #: This host evaluates nothing of it until a person resumes it, though the fleet may.
     is_paused_here: bool
@@ -45,6 +46,11 @@ class ExperimentSummary(TypedDict):
     evaluations_limit: int | None
     #: Of the time budget; None without one.
     seconds_left: float | None
+    #: One number for each objective; None without a target.
+    target: list[float] | None
+    #: Evaluated trials since the last better value, and how many end it; 0 while no limit counts them.
+    stalled: int
+    stalled_limit: int | None
     #: The number of points; None if a parameter is continuous.
     space_size: int | None
     visited: int
@@ -109,7 +115,7 @@ class AmendedView(TypedDict):
     """An experiment after a person changed it."""
 
     experiment: ExperimentSummary
-    #: Nothing can start: the budget is used up.
+    #: Nothing can start: the budget is used up, or something has ended it.
     is_full: bool
     #: This host works on it.
     runs_here: bool

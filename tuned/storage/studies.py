@@ -119,7 +119,7 @@ def _statuses(connection: Connection, study_ids: Collection[int], look: int) -> 
     ):
         waiting[row.study_id].append(row.trial_id)
     # Only a target makes these matter.
-    aims = [row.study_id for row in rows if row.ended_by is None and ends.has_target(row.ends)]
+    aims = [row.study_id for row in rows if row.ended_by is None and ends.has_target(row)]
     others = ends.ended_by_others(connection, aims) if aims else {}
     return {row.study_id: _status(row, counts, waiting[row.study_id], others, look) for row in rows}
 

@@ -45,7 +45,7 @@ def advice(parsed: Experiment, document: Mapping[str, object], last_line: str = 
     """
     for text in _missing(parsed):
         yield Advice(True, text)
-    for text in (*_line(parsed), *_literal(parsed), *_unnamed(parsed)):
+    for text in (*_line(parsed), *_literal(parsed), *_unnamed(parsed), *_idle(parsed)):
         yield Advice(False, text)
     if "direction" not in document and "directions" not in document:
         pattern = parsed.objective.pattern or ""
@@ -134,6 +134,21 @@ def _unnamed(parsed: Experiment) -> Iterator[str]:
         yield (
             f"no argument names {alternatives(missing[:3], 'and')}{' and others' if missing[3:] else ''}: "
             f"the program finds such values in {variables}, or all of them in TUNED_PARAMS"
+        )
+
+
+def _idle(parsed: Experiment) -> Iterator[str]:
+    """Keys that say how the search ends and never will."""
+    budget, most = parsed.budget, parsed.space.size
+    for count, what in ((budget.trials, "trials"), (budget.evaluations, "evaluations"), (most, "points")):
+        if budget.stalled is not None and count is not None and budget.stalled >= count:
+            yield f"budget.stalled: {budget.stalled} evaluations are no fewer than all {count} {what}"
+            break
+    has_other_end = budget.target is not None or budget.stalled is not None or budget.time is not None
+    if budget.when_over == "abort" and not has_other_end and parsed.objective.command:
+        yield (
+            "budget.when_over: trials and evaluations are never cut short, "
+            "so it does nothing without target, stalled or time"
         )
 
 

@@ -11,6 +11,7 @@ from tests.unit.experiment.sources import (
     STEPPED,
     read,
     sampler,
+    with_parts,
 )
 from tuned.experiment.summary import summary
 
@@ -71,6 +72,16 @@ def test_the_summary_says_that_a_sampler_has_no_model_of_conditions(name: str) -
 
 def test_a_space_without_an_end_runs_until_somebody_cancels_it() -> None:
     assert "budget: none, it runs until cancelled" in summary(read(MINIMAL))
+
+
+def test_a_search_that_ends_by_its_values_says_how() -> None:
+    budget = '[budget]\ntarget = 0.99\nstalled = 50\nmin_delta = 0.001\nwhen_over = "abort"'
+    lines = summary(read(with_parts(budget=budget)))
+    assert "budget: none" in lines
+    assert (
+        "ends: when a trial reaches 0.99; after 50 evaluations with nothing better by more than 0.001; "
+        "what still runs at its end is killed"
+    ) in lines
 
 
 def test_a_direction_that_was_left_out_is_said() -> None:

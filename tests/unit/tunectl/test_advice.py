@@ -84,3 +84,19 @@ def test_a_measure_that_is_usually_maximized(name: str) -> None:
 
 def test_a_word_that_only_contains_a_measure_says_nothing() -> None:
     assert not said("sh", "-c", "echo {x}", head='name = "vaccine-underscored"')
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ("stalled = 2", ""),
+        ("stalled = 3", "3 evaluations are no fewer than all 3 points"),
+        ("trials = 2\nstalled = 2", "2 evaluations are no fewer than all 2 trials"),
+        ('trials = 2\nwhen_over = "abort"', "it does nothing without target, stalled or time"),
+        ('time = "8h"\nwhen_over = "abort"', ""),
+    ],
+)
+def test_an_end_that_never_comes(budget: str, words: str) -> None:
+    found = said("sh", "-c", "echo {x}", tail=f"[budget]\n{budget}")
+    assert found.endswith(words)
+    assert bool(found) is bool(words)

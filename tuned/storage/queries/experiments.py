@@ -37,6 +37,7 @@ from tuned.storage.tables.schema import (
     t_trial,
 )
 from tuned.storage.tables.typed import require_typed
+from tuned.storage.trials import ends
 from tuned.storage.trials.budget import SECONDS_LEFT
 from tuned.storage.trials.constraints import nearest_ids
 from tuned.storage.trials.trial_facts import DUPLICATES
@@ -248,6 +249,7 @@ def _summary(
     nearest: BestView | None,
 ) -> ExperimentSummary:
     require_typed(row, t_study)
+    rules = ends.restored(row.ends)
     return {
         "name": row.study_name,
         "state": StudyState(row.state).value,
@@ -262,6 +264,9 @@ def _summary(
         "evaluations": row.evaluations,
         "evaluations_limit": row.evaluations_limit,
         "seconds_left": None if row.seconds_left is None else max(0.0, row.seconds_left),
+        "target": None if rules is None or rules.target is None else list(rules.target),
+        "stalled": row.stalled,
+        "stalled_limit": None if rules is None else rules.stalled,
         "space_size": row.size,
         "visited": row.visited,
         "started": None if row.first_claim is None else revisions_module.utc(row.first_claim),

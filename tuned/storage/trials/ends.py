@@ -91,7 +91,7 @@ def locked(connection: Connection, study_id: int) -> Row[Any]:
 
 def judged(study: Row[Any, *tuple[Any, ...]], result: Result, number: int) -> dict[str, Any]:
     """The values of ``COLUMNS`` after this result, which ends the trial of this number."""
-    ending, ends = result.ending, _ends(study.ends)
+    ending, ends = result.ending, restored(study.ends)
     stop = f"stopped by trial {number} on {result.host}" if ending.stops_search else None
     if ends is None:
         return {**_AFRESH, "ends_by": stop}
@@ -130,7 +130,7 @@ def why_over(connection: Connection, study_id: int) -> str | None:
     study = connection.execute(
         select(*(t_study.c[name] for name in _KEPT)).where(t_study.c.study_id == study_id)
     ).one()
-    ends = _ends(study.ends)
+    ends = restored(study.ends)
     if ends is None:
         return None
     return _fitting(_reached_by(connection, study_id, ends) or stalled(ends, _progress(study)))
@@ -139,7 +139,7 @@ def why_over(connection: Connection, study_id: int) -> str | None:
 def count_anew(connection: Connection, study_id: int) -> None:
     """Counts what a study's rules need from its trials, because the rules are new."""
     mine = t_study.c.study_id == study_id
-    ends = _ends(connection.execute(select(t_study.c.ends).where(mine)).scalar_one())
+    ends = restored(connection.execute(select(t_study.c.ends).where(mine)).scalar_one())
     progress = Progress()
     if ends is not None and ends.stalled is not None:
         for number, values in _evaluated(connection, study_id):
@@ -149,7 +149,7 @@ def count_anew(connection: Connection, study_id: int) -> None:
 
 def judge_others(connection: Connection, study_id: int) -> None:
     """Notes whether a trial of another program has reached the target, which no tell has seen."""
-    ends = _ends(locked(connection, study_id).ends)
+    ends = restored(locked(connection, study_id).ends)
     if ends is None or ends.target is None:
         return
     others = ended_by_others(connection, [study_id])[study_id]
@@ -169,10 +169,23 @@ def note_cancelled(connection: Connection, study_id: int, user: str | None) -> N
     connection.execute(update(t_study).where(mine).values(ended_by=ended_by))
 
 
-def has_target(stored: str | None) -> bool:
-    """Whether a study's column ``ends`` has one."""
-    ends = _ends(stored)
+def has_target(study: Row[Any]) -> bool:
+    ends = restored(study.ends)
     return ends is not None and ends.target is not None
+
+
+def restored(stored: str | None) -> Ends | None:
+    """The rules in a study's column ``ends``."""
+    if stored is None:
+        return None
+    found = json.loads(stored)
+    target = found["target"]
+    return Ends(
+        rises=tuple(found["rises"]),
+        target=None if target is None else tuple(target),
+        stalled=found["stalled"],
+        min_delta=tuple(found["min_delta"]),
+    )
 
 
 def ended_by_others(connection: Connection, study_ids: Collection[int]) -> dict[int, int]:
@@ -261,19 +274,6 @@ def _is_free_of_charge(ending: Ending, complete: int) -> bool:
 
 def _for_each(numbers: Values, objectives: int) -> Values:
     return numbers * objectives if len(numbers) == 1 else numbers
-
-
-def _ends(stored: str | None) -> Ends | None:
-    if stored is None:
-        return None
-    found = json.loads(stored)
-    target = found["target"]
-    return Ends(
-        rises=tuple(found["rises"]),
-        target=None if target is None else tuple(target),
-        stalled=found["stalled"],
-        min_delta=tuple(found["min_delta"]),
-    )
 
 
 def _progress(study: Row[Any, *tuple[Any, ...]]) -> Progress:

@@ -18,6 +18,7 @@ from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import events as events_module
 from tuned.tunectl.pages import experiments
 from tuned.tunectl.session import DONE, FAILED, Session, name_argument
+from tuned.tunectl.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -111,11 +112,12 @@ def wait(session: Session, name: str) -> int:
     """
     summary = _wait_for_end(session.client, name)
     found = summary["best"]
-    state, why = experiments.state_word(summary), summary["note"]
+    state = experiments.state_word(summary)
+    why = summary["note"] if state == "paused" else summary["ended_by"]
     click.echo(
         f"{name} is {state}"
         + (f", best trial {found['number']}" if found else _without_best(summary))
-        + (f": {why}" if state == "paused" and why else "")
+        + (f": {printable(why)}" if why else "")
     )
     return DONE if summary["state"] == "done" and found else FAILED
 

@@ -21,7 +21,7 @@ from tuned.tunectl.pages.words import (
 from tuned.tunectl.text import UNBOUNDED, Canvas, Cell, Colour, Column, bar, cut, percent, printable, span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tuned.protocol.experiments import (
         Counts,
@@ -96,18 +96,17 @@ def experiments(canvas: Canvas, views: Sequence[ExperimentSummary], now: datetim
     columns += [Column("RUN", is_right=True), Column("FAILED", is_right=True)]
     columns += [Column("BEST", is_right=True, least=6), Column("LEFT", is_right=True)]
     label = 20 if canvas.width < UNBOUNDED else UNBOUNDED
-    notes = [
-        (f"  {cut(each['name'], label)}", Cell(note, Colour.YELLOW))
-        for each in views
-        if (note := _note(each))
-    ]
+    notes = [(f"  {cut(each['name'], label)}", note) for each in views for note in _notes(each)]
     return [*canvas.table(columns, [_experiment_row(each, now) for each in views]), *canvas.facts(notes)]
 
 
-def _note(view: ExperimentSummary) -> str:
-    if view["note"] or view["state"] != "done" or view["best"]:
-        return view["note"]
-    return f"done, {_NONE_FEASIBLE if view['nearest'] else _NO_VALUE}"
+def _notes(view: ExperimentSummary) -> Iterator[Cell]:
+    if view["note"]:
+        yield Cell(view["note"], Colour.YELLOW)
+    if view["state"] == "done" and not view["best"]:
+        yield Cell(f"done, {_NONE_FEASIBLE if view['nearest'] else _NO_VALUE}", Colour.YELLOW)
+    if why := view["ended_by"]:
+        yield Cell(printable(why if view["state"] in {"done", "cancelled"} else f"ends: {why}"))
 
 
 def _experiment_row(view: ExperimentSummary, now: datetime) -> list[str | Cell]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuned.tunectl.pages.words import STATE_COLOURS, budget_text
+from tuned.tunectl.pages.words import STATE_COLOURS, budget_text, is_used_up
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def over(summary: ExperimentSummary) -> str:
     name, size = printable(summary["name"]), summary["space_size"]
     is_exhausted = size is not None and summary["visited"] >= size
     spent = f"{size} of {size} points" if is_exhausted else budget_text(summary)
+    if summary["ended_by"] and not is_exhausted and not is_used_up(summary):
+        spent = printable(summary["ended_by"])
     ways = [f"failed points again: tunectl retry {name} --failed"] if summary["counts"]["failed"] else []
     ways += [] if is_exhausted else ["another budget: tunectl submit --replace FILE"]
     return "; ".join([f"{name} is done, {spent}", *ways, "all of it again: tunectl submit --fresh FILE"])
@@ -118,7 +120,11 @@ def _hints(view: AmendedView) -> list[str]:
 def _full(view: AmendedView) -> list[str]:
     if not view["is_full"]:
         return []
-    spent = budget_text(view["experiment"])
+    summary = view["experiment"]
+    if summary["ended_by"] and not is_used_up(summary):
+        why = printable(summary["ended_by"])
+        return [f"nothing can start: {why}; give it another budget: tunectl submit --replace FILE"]
+    spent = budget_text(summary)
     return [f"nothing can start: the budget is full ({spent}); raise it: tunectl submit --replace FILE"]
 
 

@@ -42,7 +42,21 @@ def budget_text(summary: ExperimentSummary) -> str:
         parts.append(f"{summary['evaluations']} of {summary['evaluations_limit']} evaluations")
     if summary["seconds_left"] is not None:
         parts.append(f"{span(summary['seconds_left'])} of its time left")
+    if summary["target"] is not None:
+        parts.append(f"until {values_text(summary['target'])} is reached")
+    if summary["stalled_limit"] is not None:
+        parts.append(f"{summary['stalled']} of {summary['stalled_limit']} evaluations with nothing better")
     return ", ".join(parts) or "none: until every point is visited, or cancelled"
+
+
+def is_used_up(summary: ExperimentSummary) -> bool:
+    """Whether one of the counted limits is reached, or the time is over."""
+    limits = (
+        (summary["trials"], summary["trials_limit"]),
+        (summary["evaluations"], summary["evaluations_limit"]),
+    )
+    is_full = any(limit is not None and count >= limit for count, limit in limits)
+    return is_full or summary["seconds_left"] == 0
 
 
 def failure_text(failure: FailureView | None) -> str:

@@ -35,9 +35,11 @@ async def test_wait_ends_with_the_experiment(host: SmallHost, path: Path, state:
 async def test_wait_for_an_ended_experiment_returns_at_once(host: SmallHost, path: Path) -> None:
     host.summary["state"] = "done"
     nearest, host.summary["best"] = host.summary["best"], None
-    assert await tunectl(path, "wait", "minima") == (1, "minima is done, no value\n", "")
+    host.summary["ended_by"] = "100 trials"
+    assert await tunectl(path, "wait", "minima") == (1, "minima is done, no value: 100 trials\n", "")
     host.summary["nearest"] = nearest
-    assert await tunectl(path, "wait", "minima") == (1, "minima is done, no trial is feasible\n", "")
+    said = "minima is done, no trial is feasible: 100 trials\n"
+    assert await tunectl(path, "wait", "minima") == (1, said, "")
 
 
 async def test_wait_says_when_the_daemon_ends_first(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.small_host import a_count, a_revision, a_summary, a_trial
 from tests.unit.tunectl.pages.made import NOW, PLAIN, an_experiment, text
 from tuned.protocol.trials import BestView
@@ -96,6 +98,17 @@ def test_a_search_without_a_feasible_trial_says_how_near_it_came() -> None:
     view["summary"] = a_summary(best={**best, "constraints": {"latency": -1.0}})
     lines = [" ".join(line.split()) for line in experiments.experiment(PLAIN, view, NOW)]
     assert "Constraints latency -1" in lines
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("done", "10 trials"), ("cancelled", "cancelled by alice"), ("open", "ends: target 1 reached")],
+)
+def test_the_list_says_why_each_search_ends(state: str, words: str) -> None:
+    ended_by = words.removeprefix("ends: ")
+    assert f"  minima  {words}" in experiments.experiments(
+        PLAIN, [a_summary(state=state, ended_by=ended_by)], NOW
+    )
 
 
 def test_show_says_where_the_outputs_of_trials_are() -> None:

@@ -41,6 +41,12 @@ def test_a_retry_says_when_nothing_can_start() -> None:
         "2 failed points of minima free again; it is done",
         "nothing can start: the budget is full (100 of 100 trials); raise it: tunectl submit --replace FILE",
     ]
+    reached = done | {"trials": 46, "ended_by": "target 1 reached by trial 41 on h3"}
+    over = RetryView(freed=2, experiment=reached, is_full=True, runs_here=False)
+    assert fleet.retried(over)[1] == (
+        "nothing can start: target 1 reached by trial 41 on h3; "
+        "give it another budget: tunectl submit --replace FILE"
+    )
     elsewhere = RetryView(freed=1, experiment=a_summary(), is_full=False, runs_here=False)
     assert "submit its file here" in fleet.retried(elsewhere)[1]
     nothing = RetryView(freed=0, experiment=a_summary(), is_full=False, runs_here=True)
@@ -89,6 +95,8 @@ def test_a_done_experiment_is_told_with_all_ways_on() -> None:
         "minima is done, 46 of 100 trials; failed points again: tunectl retry minima --failed; "
         "another budget: tunectl submit --replace FILE; all of it again: tunectl submit --fresh FILE"
     )
+    reached = a_summary(state="done", ended_by="target 1 reached by trial 41 on h3")
+    assert fleet.over(reached).startswith("minima is done, target 1 reached by trial 41 on h3; failed points")
     exhausted = a_summary(state="done", visited=1024, counts=a_count(complete=1024))
     assert fleet.over(exhausted) == (
         "minima is done, 1024 of 1024 points; all of it again: tunectl submit --fresh FILE"

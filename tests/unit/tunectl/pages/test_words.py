@@ -21,6 +21,10 @@ def test_a_count_takes_at_most_five_places(count: int, expected: str) -> None:
 def test_a_budget_names_each_of_its_limits() -> None:
     summary = a_summary(trials=1, trials_limit=2, evaluations=3, evaluations_limit=4, seconds_left=75.0)
     assert words.budget_text(summary) == "1 of 2 trials, 3 of 4 evaluations, 1min 15s of its time left"
+    ends = a_summary(target=[0.99], stalled=12, stalled_limit=50)
+    assert words.budget_text(ends).endswith(
+        ", until 0.99 is reached, 12 of 50 evaluations with nothing better"
+    )
     unlimited = a_summary(trials_limit=None)
     assert words.budget_text(unlimited) == "none: until every point is visited, or cancelled"
 
