@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: The first and the last place of some neighbouring values.
 Span = tuple[float, float]
 
-#: None: infinitely many.
+#: None: infinitely many, or more than anybody counts.
 Count = int | None
 
 

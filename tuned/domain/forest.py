@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: A structure that takes more steps to count is refused. So many take some tenths of a second.
 MOST_STEPS = 200_000
 
+#: Larger counts would only take memory: a space of so many points is treated like a continuous one.
+MOST_COUNTED = 2**1024
+
 #: Parameters times conditions: each parameter knows of each condition what it does to it.
 MOST_PAIRS = 10_000_000
 
@@ -172,8 +175,10 @@ class Forest:
 
     def _must_be_finite(self) -> None:
         if self.size is None:
-            name = next(axis.name for axis in self.axes if axis.size is None)
-            raise ValueError(f"{name} is continuous: its points have no numbers")
+            name = next((axis.name for axis in self.axes if axis.size is None), "")
+            raise ValueError(
+                f"{name} is continuous: its points have no numbers" if name else "too many points"
+            )
 
     @cached_property
     def _clauses(self) -> list[Condition]:
@@ -262,4 +267,4 @@ def _plus(counts: Iterable[Count]) -> Count:
         if count is None:
             return None
         total += count
-    return total
+    return total if total <= MOST_COUNTED else None

@@ -11,7 +11,7 @@ from itertools import islice
 from tuned.config.spans import format_span
 from tuned.config.toml import describe, printable, shorten
 from tuned.domain.branches import Span
-from tuned.domain.space import CategoricalParameter, Parameter, Space
+from tuned.domain.space import MOST_POINTS, CategoricalParameter, Parameter, Space
 from tuned.experiment.budget import Budget
 from tuned.experiment.experiment import Experiment
 
@@ -87,11 +87,7 @@ def _example(experiment: Experiment) -> str:
 
 def _size(space: Space) -> str:
     names = ", ".join(parameter.name for parameter in space.parameters)
-    if space.size is not None:
-        return f"{space.size} points ({names})"
-    if space.forest.size is None:
-        return f"continuous ({names})"
-    return f"over 2**62 points ({names})"
+    return f"{_count(space.forest.size, space)} ({names})"
 
 
 def _branches(space: Space) -> Iterator[str]:
@@ -101,7 +97,7 @@ def _branches(space: Space) -> Iterator[str]:
         if parameter.name in parents:
             for places, size in space.forest.branch_sizes(parameter.name):
                 values = shorten(", ".join(_values(parameter, span) for span in places))
-                yield f"  {parameter.name} = {values}: {_count(size)}"
+                yield f"  {parameter.name} = {values}: {_count(size, space)}"
 
 
 def _values(parameter: Parameter, span: Span) -> str:
@@ -114,9 +110,11 @@ def _values(parameter: Parameter, span: Span) -> str:
     return describe(low) if first == last else f"{describe(low)} to {describe(high)}"
 
 
-def _count(size: int | None) -> str:
-    if size is None:
+def _count(size: int | None, space: Space) -> str:
+    if size is None and any(parameter.size is None for parameter in space.parameters):
         return "continuous"
+    if size is None or size > MOST_POINTS:
+        return "over 2**62 points"
     return f"{size} point{'' if size == 1 else 's'}"
 
 

@@ -25,7 +25,7 @@ from tests.factories import (
     plain_optuna,
     statements,
 )
-from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome
+from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Idle, Origin, Outcome
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import StudyState
 from tuned.events import Events
@@ -38,10 +38,13 @@ from tuned.storage.trials.tells import tell
 
 
 @asynccontextmanager
-async def searching(url: str, points: int, text: str = "") -> AsyncIterator[tuple[Search, Member]]:
+async def searching(
+    url: str, points: int, text: str = "", *, more: str = ""
+) -> AsyncIterator[tuple[Search, Member]]:
     """One host that searches a line of so many points."""
     async with linked(url) as link:
-        member = await asyncio.to_thread(join, link.database, make_experiment(text, space=line(points)))
+        experiment = make_experiment(text, space=line(points) + more)
+        member = await asyncio.to_thread(join, link.database, experiment)
         search = await Search.begin(
             link, Events("h1"), member.experiment, encoding=member.encoding, status=member.status,
             claimant=member.claimant, file="exp",
@@ -201,3 +204,15 @@ async def test_enqueued_trials_that_do_not_fit_fail_alone_and_at_once(
         assert all(message.startswith("cannot evaluate the enqueued parameters: ") for message in failed)
         assert max(map(len, failed)) < 400
         assert member.now().waiting == ()
+
+
+async def test_a_sampler_that_draws_only_what_is_forbidden_does_not_keep_the_walk_from_the_last_point(
+    database_url: str,
+) -> None:
+    random = '[sampler]\nname = "random"\n[dedup]\npatience = 2'
+    async with searching(database_url, 9999, random, more="[[forbid]]\nx = { min = 3 }") as (search, member):
+        assert member.status.size == 3
+        outcomes = [await search.claim_next(0) for _ in range(12)]
+        claimed = [each for each in outcomes if isinstance(each, Claimed)]
+        assert {each.point.values["x"] for each in claimed} == {0, 1, 2}
+        assert isinstance(outcomes[-1], Idle)

@@ -114,7 +114,6 @@ def test_tpe_finds_the_best_of_each_branch(database: Database) -> None:
         assert isinstance(claimed, Claimed)
         member.tell(claimed, float(claimed.point.values.get("rate", 1.0)))
     rates = [trial.params["rate"] for trial in member.trials()[-15:] if "rate" in trial.params]
-    assert len(rates) >= 8
     assert min(rates) < 0.02
 
 

@@ -10,7 +10,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from tests.factories import MIXED, at_once, join, line, make_experiment, opened, plain_optuna
+from tests.factories import CONDITIONAL, MIXED, at_once, join, line, make_experiment, opened, plain_optuna
 from tests.integration.storage.steps import keys, open_it
 from tuned.domain.claim import Claimed
 from tuned.errors import Conflict
@@ -151,3 +151,24 @@ def test_a_joined_study_that_is_complete_already_is_over(database: Database) -> 
     status = open_it(database, make_experiment(space=line(2)))
     assert status.is_over
     assert close_if_over(database, status.study_id)
+
+
+def test_the_allowed_trials_of_a_define_by_run_objective_are_points_that_are_done(database: Database) -> None:
+    experiment = make_experiment(space=CONDITIONAL)
+    forbidden = {"optimizer": "adam", "size": 5, "decay": "fast"}
+    with plain_optuna(database) as study:
+        for values in [forbidden, *(experiment.space.at(index).values for index in range(11))]:
+            study.enqueue_trial(dict(values))
+        study.optimize(_define_by_run, n_trials=12)
+        assert study.trials[0].params == forbidden
+    member = join(database, experiment)
+    assert member.now().visited == experiment.space.size
+    assert close_if_over(database, member.status.study_id)
+
+
+def _define_by_run(trial: optuna.Trial) -> float:
+    if trial.suggest_categorical("optimizer", ["adam", "sgd"]) == "sgd":
+        return trial.suggest_float("momentum", 0.0, 0.2, step=0.1)
+    if (size := trial.suggest_int("size", 1, 5)) >= 2:
+        return float(trial.suggest_categorical("decay", ["slow", "fast"]) == "fast")
+    return float(size)

@@ -126,6 +126,15 @@ def test_a_forbidden_range_of_a_continuous_parameter_is_never_drawn() -> None:
     assert {values["kind"] for values in drawn} == {"a", "b"}
 
 
+def test_points_beyond_counting_are_drawn_like_those_of_a_continuous_space() -> None:
+    many = tuple(IntParameter(name=f"p{index}", low=0, high=2**40) for index in range(40))
+    space = Space(many, {"p1": {"p0": OneOf(values=(1,))}}, ({"p2": Between(high=2**39)},))
+    assert space.forest.size is None
+    assert space.point(space.uniform(random.Random(1)).values).values["p2"] > 2**39  # type: ignore[operator]
+    with pytest.raises(ValueError, match="too many points"):
+        space.at(0)
+
+
 def test_the_points_of_a_parameters_branches_are_counted() -> None:
     n, m = IntParameter(name="n", low=1, high=9), IntParameter(name="m", low=1, high=4)
     space = Space((m, n), {"m": {"n": Between(low=3, high=5)}}, ({"n": OneOf(values=(4,))},))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution, FloatDistribution
 
+from tuned.domain.conditions import Between, OneOf
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space, Value
 
 #: Optuna warns when the end is not on a step.
@@ -166,6 +167,24 @@ def test_what_does_not_fit_the_space_is_refused_by_name(values: dict[str, Value]
     )
     with pytest.raises(ValueError, match=f"^{told}"):
         space.point(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"kind": "a"}, "no value for n"),
+        ({"kind": "b", "n": 1}, 'n has a value, but exists only with kind = "a"'),
+        ({"n": 1}, "no value for kind"),
+        ({"kind": "a", "n": 3}, 'the combination kind = "a" and n at least 3 is forbidden'),
+    ],
+)
+def test_a_point_has_the_parameters_that_exist_and_is_allowed(values: dict[str, Value], told: str) -> None:
+    n, kind = IntParameter(name="n", low=0, high=3), CategoricalParameter(name="kind", choices=("a", "b"))
+    is_a = OneOf(values=("a",))
+    space = Space((n, kind), {"n": {"kind": is_a}}, ({"kind": is_a, "n": Between(low=3)},))
+    with pytest.raises(ValueError, match=f"^{told}"):
+        space.point(values)
+    assert space.point({"kind": "b"}).values == {"kind": "b"}
 
 
 @settings(deadline=None)
