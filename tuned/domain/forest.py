@@ -165,13 +165,13 @@ class Forest:
         needs = self._stages[number].needs
         return {not needs & ~state for state, count in self._counts[number].items() if count != 0}
 
-    def branch_sizes(self, name: str) -> list[tuple[tuple[Span, ...], Count]]:
+    def branch_sizes(self, name: str) -> Iterator[tuple[tuple[Span, ...], Count]]:
         """The values of a parameter, grouped by the conditions of others, and how many points have them."""
         axis = next(axis for axis in self.axes if axis.name == name)
         wanted = [condition[name] for condition in self.conditions.values() if name in condition]
         terms = [(1 << bit, spans(axis, allowed)) for bit, allowed in enumerate(wanted)]
-        groups = [branch.spans for branch in branches(axis, terms)]
-        return [(group, replace(self, only={name: group}).size) for group in groups]
+        for branch in branches(axis, terms):
+            yield branch.spans, replace(self, only={name: branch.spans}).size
 
     def _must_be_finite(self) -> None:
         if self.size is None:

@@ -155,14 +155,15 @@ def _check_argument(key: str, argument: str, names: list[str], problems: Problem
 
 def _check_left_out(draft: Draft, problems: Problems) -> None:
     """An argument that names a parameter that does not exist is left out: its option must go with it."""
+    names = draft.conditional_names
     before: str | None = None
     for index, argument in draft.arguments:
         key = dotted("objective", "command", index)
-        conditional = _conditional(argument, draft)
+        conditional = _among(names, argument)
         if conditional and index == 0:
             program = f"a program whose name needs {alternatives(sorted(conditional), 'and')}"
             problems.add(key, program, "one that is there in every trial")
-        elif conditional and before is not None and _is_option(before) and not _conditional(before, draft):
+        elif conditional and before is not None and _is_option(before) and not _among(names, before):
             without = alternatives(sorted(conditional), "or")
             together = f"{before}={argument}" if before.startswith("--") else f"{before}{argument}"
             problems.add(
@@ -173,9 +174,9 @@ def _check_left_out(draft: Draft, problems: Problems) -> None:
         before = argument
 
 
-def _conditional(argument: str, draft: Draft) -> set[str]:
-    """The parameters that it names and that do not exist in every point."""
-    return {name for _, name in placeholders(argument) if name in draft.conditional_names}
+def _among(names: set[str], argument: str) -> set[str]:
+    """Those of the names that the argument has in braces."""
+    return {name for _, name in placeholders(argument) if name in names}
 
 
 def _is_option(argument: str) -> bool:

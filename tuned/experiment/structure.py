@@ -115,7 +115,10 @@ def _canonical(condition: Condition, known: Mapping[str, Parameter]) -> Conditio
 
 def _sorted(allowed: Allowed, parameter: Parameter) -> Allowed:
     if isinstance(allowed, Between):
-        return allowed
+        # 0 and 0.0 are one end of a float's range, and have one form in the definition.
+        kind = int if isinstance(parameter, IntParameter) else float
+        ends = [None if end is None else kind(end) for end in (allowed.low, allowed.high)]
+        return Between(low=ends[0], high=ends[1])
     by_place = {parameter.place(value): parameter.canonical(value) for value in allowed.values}
     return OneOf(values=tuple(by_place[place] for place in sorted(by_place)))
 

@@ -138,7 +138,7 @@ def test_points_beyond_counting_are_drawn_like_those_of_a_continuous_space() -> 
 def test_the_points_of_a_parameters_branches_are_counted() -> None:
     n, m = IntParameter(name="n", low=1, high=9), IntParameter(name="m", low=1, high=4)
     space = Space((m, n), {"m": {"n": Between(low=3, high=5)}}, ({"n": OneOf(values=(4,))},))
-    assert space.forest.branch_sizes("n") == [(((0, 1), (5, 8)), 6), (((2, 4),), 8)]
+    assert list(space.forest.branch_sizes("n")) == [(((0, 1), (5, 8)), 6), (((2, 4),), 8)]
     assert space.forest.existence("m") == {True, False}
     assert space.forest.existence("n") == {True}
 

@@ -99,6 +99,17 @@ def test_conditions_and_forbidden_combinations_make_another_search() -> None:
     assert not are_replaceable(found)
 
 
+def test_a_range_of_a_float_has_one_form() -> None:
+    forms = ("{ min = 0, max = 0.1 }", "{ max = 0.1, min = 0.0 }")
+    mine, theirs = (
+        make_experiment(
+            space=CONDITIONAL.replace("size = 5\n", f"momentum = {form}\n").replace('decay = "fast"', "")
+        )
+        for form in forms
+    )
+    assert not differences(mine.definition(), theirs.definition())
+
+
 def test_conditions_that_mean_the_same_are_no_difference() -> None:
     mine = make_experiment(
         space=CONDITIONAL.replace('"sgd" }', '["sgd"] }').replace("size = 5\n", "size = [5]\n")
