@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.experiment.sources import read, told, with_parts
+from tuned.errors import InvalidInput
+from tuned.experiment.experiment import defined
 
 _SPACE = """
 [space.kind]
@@ -160,3 +168,32 @@ def test_a_range_may_have_one_end_only_and_lie_across_a_continuous_parameter() -
     assert space.exists("child", {"n": 3, "rate": 0.5})
     assert not space.exists("child", {"n": 3, "rate": 0.4999})
     assert not space.exists("child", {"n": 4, "rate": 0.5})
+
+
+_VALUES = st.sampled_from([0, 1, 2.0, 0.5, -1, True, "a", "b", "", 2**60, 1e300, None])
+_ENDS = st.dictionaries(st.sampled_from(["min", "max", "low"]), _VALUES, max_size=2)
+_TERMS = st.dictionaries(
+    st.sampled_from(["kind", "n", "x", "rate", "m"]),
+    _VALUES | st.lists(_VALUES, max_size=3) | _ENDS,
+    max_size=2,
+)
+_TABLES: dict[str, dict[str, Any]] = {
+    "kind": {"type": "categorical", "choices": ["a", 1]},
+    "n": {"type": "int", "low": 0, "high": 4, "step": 2},
+    "x": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.5},
+    "rate": {"type": "float", "low": 0.0, "high": 1.0},
+}
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.dictionaries(st.sampled_from(list(_TABLES)), _TERMS, max_size=2), st.lists(_TERMS, max_size=2))
+def test_any_structure_is_read_and_written_alike_or_refused_in_words(
+    whens: dict[str, Any], forbid: list[Any]
+) -> None:
+    space = {
+        name: table | ({"when": whens[name]} if name in whens else {}) for name, table in _TABLES.items()
+    }
+    document = {"objective": {"command": ["a"]}, "space": space, "forbid": forbid}
+    with contextlib.suppress(InvalidInput):
+        experiment = defined(json.dumps(document), "exp")
+        assert defined(experiment.definition(), "exp").definition() == experiment.definition()
