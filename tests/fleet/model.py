@@ -134,6 +134,7 @@ def _wrong(world: World, store: Store, rules: Rules) -> str | None:
         or _lost_value(world)
         or _overrun(world, store)
         or _killed(world, rules)
+        or _wrongly_ended(world, store)
         or _bad_end(world, store)
     )
 
@@ -188,6 +189,26 @@ def _killed(world: World, rules: Rules) -> str | None:
     return None
 
 
+def _wrongly_ended(world: World, store: Store) -> str | None:
+    """The target is reached and the search goes on, or a result was counted twice."""
+    study, has_reached = world.tables.study, _has_reached(world, store)
+    if has_reached and not study.has_ended:
+        return "a trial has reached the target, and the search goes on"
+    counted = sum(row.is_evaluated for row in world.tables.trials)
+    if study.stalled + (study.front != "") > counted:
+        return f"{study.stalled} of {counted} evaluations were not better"
+    is_stalled = store.budget.stalled is not None and study.stalled >= store.budget.stalled
+    if study.has_ended and study.state != "done" and not has_reached and not is_stalled:
+        return "the search ends, and nothing has ended it"
+    return None
+
+
+def _has_reached(world: World, store: Store) -> bool:
+    target = store.budget.target
+    values = [row.value for row in world.tables.trials if row.value is not None]
+    return target is not None and bool(values) and min(values) <= target[0]
+
+
 def _bad_end(world: World, store: Store) -> str | None:
     """A study that is done has nothing RUNNING, and is not done too early."""
     if not is_end(world):
@@ -197,6 +218,8 @@ def _bad_end(world: World, store: Store) -> str | None:
         return "the study is done, and a trial is RUNNING"
     visited = {point.x for point in world.tables.points if point.state in ("done", "failed")}
     is_used_up = study.trials == budget.trials or study.evaluations == budget.evaluations
+    is_used_up |= _has_reached(world, store)
+    is_used_up |= budget.stalled is not None and study.stalled >= budget.stalled
     if not is_used_up and len(visited) < len(store.points):
         return "the study is done, though a point is left, and budget for it"
     return None

@@ -166,6 +166,10 @@ class Program:
 
     def _hear(self, world: World, host: Host, granted: Granted) -> Step:
         if self.is_ours(host, granted):
+            if host.search == "ending":
+                # Granted after the others were killed: what comes settles it with them.
+                killed = put(world, host._replace(slot=None))
+                return Step(host.host, f"kills point {granted.x}, which it was just given", killed)
             begun = host._replace(slot=Running(granted.x, granted.claim, granted.incarnation))
             return Step(host.host, f"begins with point {granted.x}", put(world, begun))
         late = put(world, host._replace(slot=None))
@@ -305,14 +309,19 @@ class Program:
 
 
 def is_end(world: World) -> bool:
-    """The study is done, and nobody has anything in hand."""
+    """The study is done, nothing of it is left to be settled, and nobody has anything in hand."""
     told = {line.host: line.told for line in world.tables.hosts}
-    return world.tables.study.state == "done" and all(
-        host.slot is None
-        and not host.outbox
-        and not host.is_frozen
-        and all(pending.number <= told[host.host] for pending in host.kept)
-        for host in world.hosts
+    is_settled = all(point.state != "held" for point in world.tables.points)
+    return (
+        world.tables.study.state == "done"
+        and is_settled
+        and all(
+            host.slot is None
+            and not host.outbox
+            and not host.is_frozen
+            and all(pending.number <= told[host.host] for pending in host.kept)
+            for host in world.hosts
+        )
     )
 
 

@@ -267,6 +267,8 @@ class Store:
             value = call()
             after = self._now = self._dump()
             check_change(tables, after)
+            if question[0] == "claim":
+                check_claim(tables, after)
             self._check_counts(after)
             if after.trials != tables.trials:
                 self._check_facts()
@@ -325,7 +327,7 @@ class Store:
         for table in _EMPTIED:
             run(f"DELETE FROM {table}")
         ended = [sum(row.state == state for row in rows) for state in ("COMPLETE", "FAIL")]
-        run(_STUDY, (*tables.study, *ended, tables.study.state))
+        run(_STUDY, (*tables.study, *ended))
         many(
             _HOST, [(f"h{h.host}", f"h{h.host}", h.incarnation, h.beat, h.dead, h.told) for h in tables.hosts]
         )
@@ -406,14 +408,20 @@ def check_change(before: Tables, after: Tables) -> None:
             raise Violation(f"point {point.x} went from {was} to {states.get(point.x)}")
 
 
+def check_claim(before: Tables, after: Tables) -> None:
+    """Refuses a claim after the commit that ended the search."""
+    if before.study.has_ended and len(after.trials) > len(before.trials):
+        raise Violation("a point is given after the commit that ended the search")
+
+
 _EMPTIED = (
     "trial_system_attributes", "trial_user_attributes", "trial_intermediate_values", "trial_values",
     "trial_params", "t_point", "t_trial", "trials", "t_host",
 )  # fmt: skip
 _STUDY = """
 UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?,
-  complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0, alike = 0, last_failure = NULL,
-  ended_by = CASE WHEN ? = 'done' THEN 'it is over' END
+  ended_by = CASE WHEN ? THEN 'it is over' END, front = nullif(?, ''), stalled = ?,
+  complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0, alike = 0, last_failure = NULL
 """
 _HOST = "INSERT INTO t_host (name, installation_id, incarnation, beat, dead, told) VALUES (?, ?, ?, ?, ?, ?)"
 _POINT = """
@@ -431,7 +439,8 @@ INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) 
 _VALUE = "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, 'FINITE')"
 _ATTRIBUTE = "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
 _STUDIES = """
-SELECT state, trials, evaluations, visited, cursor FROM t_study
+SELECT state, trials, evaluations, visited, cursor, ended_by IS NOT NULL, coalesce(front, ''), stalled
+FROM t_study
 """
 _TRIALS = """
 SELECT trial_id, state, CAST(param_value AS INTEGER), value, coalesce(cause, ''), kind = 'late', attempts - 1,

@@ -15,13 +15,13 @@ from sqlalchemy import Update, bindparam, func, select
 
 from tests.factories import line, make_experiment
 from tests.fleet.model import Explored, explore
-from tests.fleet.program import Program
+from tests.fleet.program import Program, is_end
 from tests.fleet.steps import ALL_KINDS, KINDS, Rules
 from tests.fleet.store import Violation
 from tuned.daemon.failure_detector import FailureDetector
 from tuned.storage.hosts import HostRow
 from tuned.storage.tables.schema import t_trial, trials
-from tuned.storage.trials import budget, settling, tells
+from tuned.storage.trials import budget, ends, settling, tells
 from tuned.storage.trials.claims import Claims
 
 #: They compute for half a minute; on a machine that does much else, for minutes.
@@ -89,6 +89,27 @@ def test_a_point_that_is_failed_by_its_loss_has_its_value_after_all(monkeypatch:
     assert any(row.is_late for world in ends for row in world.tables.trials)
 
 
+#: The first value reaches it.
+TARGET = "[budget]\ntarget = 1"
+ABORT = f'{TARGET}\nwhen_over = "abort"'
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind"),
+    [(TARGET, "crash"), (TARGET, "unknown"), (ABORT, "crash")],
+    ids=["crash", "unknown", "crash, and what runs is killed"],
+)
+def test_the_first_value_of_two_points_ends_the_search(limits: str, kind: str) -> None:
+    explored = run(2, limits, kinds=frozenset({kind}))
+    ends = [world.tables for world in explored.worlds if is_end(world)]
+    assert any(len(tables.points) == 1 for tables in ends)
+
+
+@pytest.mark.parametrize("kind", ["freeze", "forget"])
+def test_a_value_that_is_late_or_forgotten_counts_once(kind: str) -> None:
+    run(1, f"{ABORT}\nstalled = 9", kinds=frozenset({kind}))
+
+
 # Violations that are seen if a rule is taken out
 
 
@@ -144,3 +165,21 @@ def test_without_finding_an_unknown_claim_its_trial_runs_for_ever(monkeypatch: p
 def test_without_letting_go_of_a_claim_under_way_both_hosts_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Program, "is_ours", lambda *_: True)
     assert "both hosts evaluate point 0" in story("freeze")
+
+
+def test_without_the_look_whether_the_search_has_ended_a_point_is_given_after_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(budget, "_CHARGE_NEW", without(budget._CHARGE_NEW, "ended_by"))
+    with pytest.raises(Violation, match="a point is given after the commit that ended the search") as caught:
+        run(2, TARGET, kinds=frozenset())
+    say(caught.value)
+
+
+def test_without_judging_late_values_a_search_goes_on_that_has_reached_its_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ends, "judge", lambda *_: None)
+    with pytest.raises(Violation, match="a trial has reached the target, and the search goes on") as caught:
+        run(1, TARGET, kinds=frozenset({"freeze"}))
+    say(caught.value)

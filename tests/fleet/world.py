@@ -20,6 +20,11 @@ class StudyRow(NamedTuple):
     evaluations: int
     visited: int
     cursor: int
+    #: Something has ended the search.
+    has_ended: bool
+    #: The values to be bettered, and the evaluations that did not. The trial that gave them is only told.
+    front: str
+    stalled: int
 
 
 class HostLine(NamedTuple):
@@ -58,6 +63,11 @@ class TrialRow(NamedTuple):
     def is_counted(self) -> bool:
         """Whether it is one of those that the budget is for."""
         return self.is_charged and self.cause not in REFUNDED and not self.is_late
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether it ended by itself, which may have bettered the best value."""
+        return self.state != "RUNNING" and self.is_charged and self.cause not in REFUNDED
 
 
 class Tables(NamedTuple):

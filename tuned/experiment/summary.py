@@ -58,7 +58,7 @@ def _endless(experiment: Experiment) -> str:
 
 
 def _ends(budget: Budget) -> str:
-    """What ends the search before its budget does, and what becomes of running trials then."""
+    """The ends that may come before the budget is used up, and the fate of running trials then."""
     found = []
     if budget.target is not None:
         found.append(f"when a trial reaches {_numbers(budget.target)}")
