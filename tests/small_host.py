@@ -232,7 +232,6 @@ class SmallHost:
         self.replacement = b""
         #: The user who sent it.
         self.replaced_by = ""
-        self.cancelled_by = ""
         #: Whether the experiment was deleted, and by force.
         self.deleted: bool | None = None
         self.findings: list[FindingView] = []
@@ -336,7 +335,7 @@ class SmallHost:
         return self.host_state
 
     async def cancel(self, name: str, user: str) -> ExperimentSummary:
-        self.cancelled_by = user
+        self.summary["ended_by"] = f"cancelled by {user}"
         return await self._become(name, "cancelled")
 
     async def pause(self, name: str) -> ExperimentSummary:

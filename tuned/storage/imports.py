@@ -27,7 +27,7 @@ from tuned.storage.tables.schema import (
     trials,
 )
 from tuned.storage.tables.transitions import move_point
-from tuned.storage.trials import trial_rows
+from tuned.storage.trials import ends, trial_rows
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -89,6 +89,8 @@ def import_known(database: Database, wanted: Target, found: Sequence[KnownTrial]
                 .where(t_study.c.study_id == study_id)
                 .values(visited=t_study.c.visited + visited, complete=t_study.c.complete + len(new))
             )
+            # They are counted here, so that no look takes them for news of another program.
+            ends.judge_others(connection, study_id)
     return Imported(imported=len(new), known=len(found) - len(new))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -70,7 +72,9 @@ async def test_a_wrong_option_is_named(address: Path, query: str) -> None:
 async def test_a_change_is_done_and_answered_with_what_it_made(address: Path) -> None:
     assert (await get(address, "/v1/experiments/minima/pause", "POST"))[1]["state"] == "paused"
     assert (await get(address, "/v1/experiments/minima/resume", "POST"))[1]["state"] == "open"
-    assert (await get(address, "/v1/experiments/minima/cancel", "POST"))[1]["state"] == "cancelled"
+    cancelled = (await get(address, "/v1/experiments/minima/cancel", "POST"))[1]
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert (cancelled["state"], cancelled["ended_by"]) == ("cancelled", f"cancelled by {user}")
     assert await get(address, "/v1/drain", "POST") == (200, {"state": "draining"})
     assert await get(address, "/v1/abort", "POST") == (200, {"state": "aborting"})
 

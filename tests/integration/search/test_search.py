@@ -146,6 +146,15 @@ async def test_people_are_told_once_that_the_study_was_paused_or_opened(
     assert await told(events, of=lambda: search.look(done)) == []
 
 
+async def test_people_are_told_at_once_that_something_has_ended_a_search_in_which_trials_run(
+    search: Search, events: Events
+) -> None:
+    ends = replace(search.status, ended_by="target 1 reached by trial 2 on h3", held=1)
+    assert await told(events, of=lambda: search.look(ends)) == [("open", "")]
+    assert await told(events, of=lambda: search.look(ends)) == []
+    assert not search.may_start(1)
+
+
 async def test_a_search_that_found_nothing_asks_again_when_the_study_was_looked_at(
     search: Search, member: Member
 ) -> None:

@@ -50,6 +50,14 @@ def test_all_of_a_trial_is_as_it_was(database: Database) -> None:
     assert trial.user_attrs == {"note": "good"}
 
 
+def test_an_imported_value_reaches_the_target(database: Database) -> None:
+    member = join(database, make_experiment("[budget]\ntarget = 0.5\nstalled = 1"))
+    imported(member, known(member, 3, 0.75))
+    assert member.now().ended_by is None
+    imported(member, known(member, 4, 0.25))
+    assert member.now().ended_by == "target 0.5 reached by trial 1 of another program"
+
+
 def test_a_point_that_has_a_value_keeps_it(database: Database) -> None:
     member = join(database, make_experiment())
     member.evaluate(3, 0.75)
