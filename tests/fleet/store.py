@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Table, event
+from sqlalchemy import Connection, Row, Table, event
 
 from tests.factories import join
 from tests.fleet.world import HostLine, PendingResult, PointRow, StudyRow, Tables, TrialRow
@@ -79,6 +79,12 @@ class SteppedDatabase(Database):
 
     def _check_hosts(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         assert self.has_hosts or t_host.name not in statement, f"it asks for the hosts: {statement}"
+
+    @contextmanager
+    def judging(self, study_id: int) -> Iterator[tuple[Connection, Row[Any]]]:
+        self._count()
+        with super().judging(study_id) as locked:
+            yield locked
 
     def _count(self) -> None:
         if self.most_transactions is not None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import Connection, Select, Table, bindparam, event, exists, func, select, true, update
+from sqlalchemy import Connection, Row, Select, Table, bindparam, event, exists, func, select, true, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -82,11 +82,23 @@ class Database:
 
         Raises NotFound if there is no such row, or if a deleted study with this id left ours behind.
         """
+        with self._locking(table, study_id) as (connection, _):
+            yield connection
+
+    @contextlib.contextmanager
+    def judging(self, study_id: int) -> Iterator[tuple[Connection, Row[Any]]]:
+        """As ``locking`` of t_study, with the columns of the row that say how far the search is."""
+        with self._locking(schema.t_study, study_id) as locked:
+            yield locked
+
+    @contextlib.contextmanager
+    def _locking(self, table: Table, study_id: int) -> Iterator[tuple[Connection, Row[Any]]]:
         with self._access(), self.engine.begin() as connection:
             lock = _LOCKS[table.name, self.is_postgresql]
-            if connection.execute(lock, {"study_id": study_id}).first() is None:
+            row = connection.execute(lock, {"study_id": study_id}).first()
+            if row is None:
                 raise NotFound("the study is no longer in the database")
-            yield connection
+            yield connection, row
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -202,11 +214,12 @@ def _lock(table: Table, *, is_postgresql: bool) -> Select[Any]:
     of_study = (table.c.study_id == bindparam("study_id")) & exists().where(
         schema.t_study.c.study_id == table.c.study_id, schema.UID_KEPT
     )
+    columns = [table.c[name] for name in (schema.PROGRESS if table is schema.t_study else ("study_id",))]
     if not is_postgresql:
-        return select(table.c.study_id).where(of_study)
+        return select(*columns).where(of_study)
     # The locked row comes out of the join, so the timeouts are set before the statement waits.
     limits = _LOCAL_TIMEOUTS.cte("limits").prefix_with("MATERIALIZED")
-    row = select(table.c.study_id).select_from(table.join(limits, true())).where(of_study)
+    row = select(*columns).select_from(table.join(limits, true())).where(of_study)
     return row.with_for_update(of=table, key_share=True)
 
 

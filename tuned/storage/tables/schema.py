@@ -119,6 +119,9 @@ t_study = Table(
     Column("pause_reason", String(400)),
 )
 
+#: Columns of t_study that say by which values it ends, and how far it is.
+PROGRESS = ("ends", "front", "better", "stalled", "complete")
+
 #: True if our row belongs to the study that has its id now. If the database enforces no foreign keys, a
 #: deleted study leaves its row behind, and a new study may get its id.
 UID_KEPT = and_(

@@ -32,7 +32,7 @@ from tuned.domain.claim import TrialKind
 from tuned.domain.ending import Cause, Ending, EndState
 from tuned.domain.ends import Ends, Progress, Values, reached, stalled
 from tuned.domain.states import StudyState
-from tuned.storage.tables.schema import ENDED, t_study, t_trial, trial_values, trials
+from tuned.storage.tables.schema import ENDED, PROGRESS, t_study, t_trial, trial_values, trials
 from tuned.storage.trials.constraints import infeasible
 from tuned.storage.trials.trial_rows import INFINITY, restored_value
 
@@ -47,15 +47,6 @@ _LONGEST = 400
 
 #: How many ids one statement has, because databases limit the number of parameters.
 _BATCH = 500
-
-#: The columns of the study that a judgement needs.
-_KEPT = ("ends", "front", "better", "stalled", "complete")
-
-#: The same of the bound study, for a statement that returns columns of another table.
-KEPT = tuple(
-    select(t_study.c[name]).where(t_study.c.study_id == bindparam("study")).scalar_subquery().label(name)
-    for name in _KEPT
-)
 
 #: The columns of the study that the end of an evaluation changes, with the values of ``judged``.
 COLUMNS: dict[str, Any] = {
@@ -85,11 +76,11 @@ def rules(experiment: Experiment) -> dict[str, Any]:
 
 def locked(connection: Connection, study_id: int) -> Row[Any]:
     """Locks our row of the study. Returns the columns that ``judged`` needs."""
-    kept = select(*(t_study.c[name] for name in _KEPT)).where(t_study.c.study_id == study_id)
+    kept = select(*(t_study.c[name] for name in PROGRESS)).where(t_study.c.study_id == study_id)
     return connection.execute(kept.with_for_update(key_share=True)).one()
 
 
-def judged(study: Row[Any, *tuple[Any, ...]], result: Result, number: int) -> dict[str, Any]:
+def judged(study: Row[Any], result: Result, number: int) -> dict[str, Any]:
     """The values of ``COLUMNS`` after this result, which ends the trial of this number."""
     ending, ends = result.ending, restored(study.ends)
     stop = f"stopped by trial {number} on {result.host}" if ending.stops_search else None
@@ -128,7 +119,7 @@ def judge_anew(connection: Connection, study_id: int) -> None:
 def why_over(connection: Connection, study_id: int) -> str | None:
     """Why a study is over by its rules and trials as they are now; None if it is not."""
     study = connection.execute(
-        select(*(t_study.c[name] for name in _KEPT)).where(t_study.c.study_id == study_id)
+        select(*(t_study.c[name] for name in PROGRESS)).where(t_study.c.study_id == study_id)
     ).one()
     ends = restored(study.ends)
     if ends is None:
@@ -276,7 +267,7 @@ def _for_each(numbers: Values, objectives: int) -> Values:
     return numbers * objectives if len(numbers) == 1 else numbers
 
 
-def _progress(study: Row[Any, *tuple[Any, ...]]) -> Progress:
+def _progress(study: Row[Any]) -> Progress:
     front = () if study.front is None else tuple(map(tuple, json.loads(study.front)))
     return Progress(front=front, since=study.better, stalled=study.stalled)
 

@@ -71,8 +71,8 @@ def tell(database: Database, result: Result, receipt: Receipt | None = None) -> 
 def _tell_in_time(database: Database, result: Result, receipt: Receipt | None) -> TellOutcome | None:
     try:
         # Our study's row comes before the trial's, because all transactions lock in one order.
-        with database.locking(t_study, result.study_id) as connection:
-            _end(connection, result, receipt)
+        with database.judging(result.study_id) as (connection, study):
+            _end(connection, study, result, receipt)
             return TellOutcome.TOLD
     except _Late:
         return None
@@ -95,7 +95,7 @@ _FINISH = (
         )
     )
     .values(state=bindparam("ended"), datetime_complete=bindparam("now"))
-    .returning(trials.c.trial_id, trials.c.number, _objectives.label("objectives"), *ends.KEPT)
+    .returning(trials.c.trial_id, trials.c.number, _objectives.label("objectives"))
 )
 
 #: The held point of the bound trial in the bound study.
@@ -141,7 +141,7 @@ _NOTE = (
 )
 
 
-def _end(connection: Connection, result: Result, receipt: Receipt | None) -> None:
+def _end(connection: Connection, study: Row[Any], result: Result, receipt: Receipt | None) -> None:
     ending, state = result.ending, result.ending.state
     fence = {
         "claim": result.claim_id,
@@ -160,7 +160,7 @@ def _end(connection: Connection, result: Result, receipt: Receipt | None) -> Non
         **mine,
         **_counted(state),
         **breaker.parameters(ending),
-        **ends.judged(finished, result, finished.number),
+        **ends.judged(study, result, finished.number),
     }
     statements.run(
         connection,

@@ -235,6 +235,16 @@ def test_a_result_that_is_told_twice_counts_once(database: Database) -> None:
     assert why(member) == "nothing better in 2 evaluations since trial 0"
 
 
+def test_tells_at_the_same_moment_count_each(database: Database) -> None:
+    members = [searching(database, "[budget]\nstalled = 4", f"h{n}") for n in range(4)]
+    members[0].evaluate(8, 0.25)
+    claimed = [member.take(n) for n, member in enumerate(members)]
+    at_once(
+        *(functools.partial(m.tell, each, 0.5) for m, each in zip(members, claimed, strict=True)),
+    )
+    assert why(members[0]) == "nothing better in 4 evaluations since trial 0"
+
+
 # Other limits, and other commands
 
 
