@@ -35,6 +35,8 @@ class Function:
     space: str
     #: Takes the same parameters from a trial of plain Optuna.
     suggest: Callable[[optuna.Trial], object]
+    #: Parameters depend on others: then tuned gives its sampler ``group = true``.
+    has_conditions: bool = False
 
 
 def _floats(names: Iterable[str], low: float, high: float) -> str:
@@ -77,6 +79,38 @@ def _hartmann(values: Mapping[str, Any]) -> float:
     return found
 
 
+def _optimizers(values: Mapping[str, Any]) -> float:
+    """Two optimizers, each with a best rate and a parameter of its own."""
+    rate = math.log10(values["rate"])
+    if values["kind"] == "sgd":
+        return float((rate + 1) ** 2 + 20 * (values["momentum"] - 0.9) ** 2 + 0.2)
+    return float((rate + 3) ** 2 + 20 * (values["decay"] - 0.3) ** 2)
+
+
+def _suggest_optimizers(trial: optuna.Trial) -> None:
+    trial.suggest_float("rate", 1e-6, 1.0, log=True)
+    if trial.suggest_categorical("kind", ["sgd", "adam"]) == "sgd":
+        trial.suggest_float("momentum", 0.0, 1.0)
+    else:
+        trial.suggest_float("decay", 0.0, 1.0)
+
+
+#: The best width of each layer.
+_WIDTHS = (0.7, 0.4, 0.2)
+
+
+def _layers(values: Mapping[str, Any]) -> float:
+    """Each layer has a width; three layers are one too many."""
+    widths = [values[f"width{n}"] for n in range(1, values["layers"] + 1)]
+    off = sum((width - best) ** 2 for width, best in zip(widths, _WIDTHS, strict=False))
+    return float(5 * off + abs(values["layers"] - 2) / 2)
+
+
+def _suggest_layers(trial: optuna.Trial) -> None:
+    for n in range(1, trial.suggest_int("layers", 1, 3) + 1):
+        trial.suggest_float(f"width{n}", 0.0, 1.0)
+
+
 FUNCTIONS = {
     "sphere, 5 floats": Function(
         value=_sphere, space=_floats("abcde", -5.0, 5.0), suggest=_suggest_floats("abcde", -5.0, 5.0)
@@ -94,5 +128,27 @@ FUNCTIONS = {
     ),
     "Hartmann, 6 floats": Function(
         value=_hartmann, space=_floats("abcdef", 0.0, 1.0), suggest=_suggest_floats("abcdef", 0.0, 1.0)
+    ),
+    "optimizers, 4 parameters, 2 with conditions": Function(
+        value=_optimizers,
+        space='[space.rate]\ntype = "float"\nlow = 1e-6\nhigh = 1.0\nlog = true\n'
+        '[space.kind]\ntype = "categorical"\nchoices = ["sgd", "adam"]\n'
+        + _floats(["momentum"], 0.0, 1.0)
+        + 'when = { kind = "sgd" }\n'
+        + _floats(["decay"], 0.0, 1.0)
+        + 'when = { kind = "adam" }\n',
+        suggest=_suggest_optimizers,
+        has_conditions=True,
+    ),
+    "layers, 4 parameters, 2 with conditions": Function(
+        value=_layers,
+        space='[space.layers]\ntype = "int"\nlow = 1\nhigh = 3\n'
+        + _floats(["width1"], 0.0, 1.0)
+        + _floats(["width2"], 0.0, 1.0)
+        + "when = { layers = { min = 2, max = 3 } }\n"
+        + _floats(["width3"], 0.0, 1.0)
+        + "when = { layers = 3 }\n",
+        suggest=_suggest_layers,
+        has_conditions=True,
     ),
 }

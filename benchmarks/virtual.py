@@ -80,7 +80,8 @@ class _Clock:
 
 def search_optuna(function: Function, seed: int, trials: int) -> Course:
     """``study.optimize`` with so many workers: each asks when it is free."""
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    options: dict[str, Any] = {"multivariate": True, "group": True} if function.has_conditions else {}
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, **options))
     clock, course = _Clock(seed, 1.0), Course()
     for begun in range(trials + WORKERS):
         slot = begun

@@ -88,9 +88,9 @@ def ended(running: FrozenTrial, ending: Ending, time: dt.datetime, objectives: i
     trial.values = None if ending.values is None else list(ending.values)
     trial.datetime_complete = _local(time)
     trial.intermediate_values = ending.kept_reports(objectives)
-    trial.system_attrs = {**running.system_attrs, **restored_attributes(ending.system_attrs)}
     trial.user_attrs = {**running.user_attrs, **restored_attributes({**attributes, **ending.user_attrs})}
-    trial.system_attrs = _ordered({**running.system_attrs, **ending.system_attributes})
+    shared = restored_attributes(ending.system_attrs)
+    trial.system_attrs = _ordered({**running.system_attrs, **shared, **ending.system_attributes})
     return trial
 
 

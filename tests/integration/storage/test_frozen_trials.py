@@ -23,6 +23,7 @@ ENDINGS: dict[str, tuple[tuple[float, ...], dict[str, Any]]] = {
     "retried": ((math.inf,), {"retried": (CRASH, CRASH)}),
     "pruned": ((0.5,), {"is_pruned": True, "intermediate": {0: 0.5}}),
     "rungs": ((0.5,), {"intermediate": {0: 0.5}, "system_attrs": {"completed_rung_0": "0.5"}}),
+    "constraints": ((0.5,), {"constraints": {"b": 0.1, "a": -1.0}}),
     "pruned, no report": ((), {"is_pruned": True}),
 }
 
