@@ -124,8 +124,7 @@ class History:
                 for batch in _batches([*self._new(connection), *self._changed(connection)]):
                     self._read(connection, batch)
             self._drop_notes()
-            shown = self._trials | self._ended_here()
-            self._shown = tuple(trial for trial in shown.values() if self._is_whole(trial))
+            self._shown = tuple((self._trials | self._ended_here()).values())
 
     def _take_notes(self) -> None:
         while self._notes:
@@ -205,7 +204,10 @@ class History:
         return None
 
     def _keep(self, row: Row[Any], trial: FrozenTrial) -> None:
-        self._trials[row.number] = trial
+        if self._is_whole(trial):
+            self._trials[row.number] = trial
+        else:
+            self._trials.pop(row.number, None)
         if row.state in _UNFINISHED:
             self._unfinished[row.trial_id] = row
         else:
@@ -217,10 +219,9 @@ class History:
         for row in self._unfinished.values():
             end = self._ended.get(row.claim_id)
             if end is not None and row.state is TrialState.RUNNING:
-                found[row.number] = frozen_trials.ended(
-                    self._trials[row.number], end.ending, end.time, self._objectives
-                )
-        return found
+                running = self._trials[row.number]
+                found[row.number] = frozen_trials.ended(running, end.ending, end.time, self._objectives)
+        return {number: trial for number, trial in found.items() if self._is_whole(trial)}
 
     def _is_whole(self, trial: FrozenTrial) -> bool:
         """Samplers take it that a COMPLETE trial has all its values."""
