@@ -18,7 +18,7 @@ from benchmarks.functions import FUNCTIONS
 from benchmarks.ground import Ground
 from benchmarks.report import Cell, Report
 from benchmarks.virtual import WORKERS, Course, search_optuna, search_tuned
-from tests.factories import linked
+from tests.factories import linked, opened
 
 SEEDS = int(os.environ.get("TUNED_BENCH_SEEDS", "24"))
 #: That share the seeds; a search has nothing to do with it.
@@ -87,6 +87,9 @@ def measure(ground: Ground, report: Report) -> None:
 
 def _searches(ground: Ground, workers: Crew, name: str) -> Found:
     with ground.database("postgresql") as url:
+        with opened(url):
+            # Now it has its tables, so that the processes do not wait for each other to make them.
+            pass
         shares = workers.run(_share, url, name)
     return Found(
         optuna=[course for share in shares for course in share.optuna],

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from tests.factories import Member, join, line, linked, make_experiment
 from tests.integration.daemon.wiring import Rooms, wired
+from tests.integration.search.drawing import probed
 from tests.waiting import until_async
 from tuned.domain.claim import Outcome
 from tuned.domain.result import Result, TellOutcome
@@ -56,6 +57,20 @@ async def serving(
             for task in tasks:
                 with suppress(asyncio.CancelledError):
                     await task
+
+
+async def test_each_draw_knows_the_result_of_the_trial_that_has_just_ended(
+    database_url: str, tmp_path: Path
+) -> None:
+    text = '[objective]\ncommand = ["sh", "-c", "echo $TUNED_TRIAL"]\n[budget]\ntrials = 6\n'
+    experiment = parse(f"{text}{line(1000)}".encode(), "exp.toml")
+    async with serving(database_url, tmp_path, experiment) as (rooms, search, member):
+        # No slot has begun yet.
+        probe = probed(search._claiming._source)
+        await until_async(lambda: search.status.trials == 6, what="all trials", seconds=60)
+        await rooms.teller.emptied()
+        values = [trial.value for trial in member.trials()]
+        assert probe.known[:6] == [values[:n] for n in range(6)]
 
 
 async def test_each_point_is_evaluated_once_and_the_slot_is_idle_after_it(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.factories import Member, join, make_experiment
@@ -59,3 +64,27 @@ def evaluate(member: Member, source: PointSource, value: float = 0.5) -> Point:
     if isinstance(outcome, Claimed):
         member.tell(outcome, value)
     return draft.candidate.point
+
+
+class Probe(RandomSampler):
+    """Draws at random, and remembers which values each draw knew."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=1)
+        self.known: list[list[float | None]] = []
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self.known.append([each.value for each in whole])
+        return {}
+
+
+def probed(source: PointSource) -> Probe:
+    """Lets a probe draw for this source. Its draws take no time, so that none is made ahead."""
+    assert source._study is not None
+    source._study.sampler = probe = Probe()
+    draw = source.draw
+    source.draw = lambda: replace(draw(), seconds=0.0)  # type: ignore[method-assign]
+    return probe

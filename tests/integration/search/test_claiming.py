@@ -7,11 +7,8 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import optuna
 import pytest
-from optuna.distributions import BaseDistribution
-from optuna.samplers import RandomSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import select, update
 
 from tests.factories import (
@@ -25,6 +22,7 @@ from tests.factories import (
     plain_optuna,
     statements,
 )
+from tests.integration.search.drawing import probed
 from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Idle, Origin, Outcome
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import StudyState
@@ -104,26 +102,9 @@ async def test_a_point_that_was_just_evaluated_here_is_reused_and_not_taken_for_
         assert outcome.action is Action.REUSE
 
 
-class Probe(RandomSampler):
-    """Draws at random, and remembers which values each draw knew."""
-
-    def __init__(self) -> None:
-        super().__init__(seed=1)
-        self.known: list[list[float | None]] = []
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self.known.append([each.value for each in whole])
-        return {}
-
-
 async def test_a_draw_knows_all_that_this_host_found_and_reads_none_of_it_back(database_url: str) -> None:
     async with searching(database_url, 1000, "dedup.on_complete = 'evaluate'") as (search, member):
-        study = search._claiming._source._study
-        assert study is not None
-        study.sampler = probe = Probe()
+        probe = probed(search._claiming._source)
         search.busy = 4
         with statements(member.database) as seen:
             for n in range(6):
@@ -137,6 +118,21 @@ async def test_a_draw_knows_all_that_this_host_found_and_reads_none_of_it_back(d
                     search.note_told(result)
         assert probe.known == [[float(each) for each in range(n)] for n in range(6)]
         assert not any("FROM trial_" in statement for statement in seen)
+
+
+async def test_a_draw_knows_what_other_hosts_told_and_what_has_ended_here(database_url: str) -> None:
+    async with searching(database_url, 1000) as (search, member):
+        other = join(member.database, member.experiment, "h2")
+        probe = probed(search._claiming._source)
+        claimed = await search.claim_next(0)
+        assert isinstance(claimed, Claimed)
+        theirs = other.draw(origin=Origin.POINTS, x=999 if claimed.point.values["x"] != 999 else 0)
+        assert isinstance(theirs, Claimed)
+        search.note_ended(member.result(claimed, 1.0), 0.0)
+        await search.claim_next(0)
+        other.tell(theirs, 2.0)
+        await search.claim_next(0)
+        assert probe.known[-2:] == [[1.0], [1.0, 2.0]]
 
 
 async def test_a_slot_claims_once_the_results_that_may_end_the_search_are_told(
