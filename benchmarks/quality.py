@@ -7,6 +7,7 @@ each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import statistics
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from benchmarks.functions import FUNCTIONS
 from benchmarks.ground import Ground
 from benchmarks.report import Cell, Report
 from benchmarks.virtual import WORKERS, Course, search_optuna, search_tuned
-from tests.factories import linked, opened
+from tests.factories import linked
 
 SEEDS = int(os.environ.get("TUNED_BENCH_SEEDS", "24"))
 #: That share the seeds; a search has nothing to do with it.
@@ -86,11 +87,10 @@ def measure(ground: Ground, report: Report) -> None:
 
 
 def _searches(ground: Ground, workers: Crew, name: str) -> Found:
-    with ground.database("postgresql") as url:
-        with opened(url):
-            # Now it has its tables, so that the processes do not wait for each other to make them.
-            pass
-        shares = workers.run(_share, url, name)
+    with contextlib.ExitStack() as databases:
+        # One for each process, so that they do not wait for each other.
+        urls = [databases.enter_context(ground.database("postgresql")) for _ in range(PROCESSES)]
+        shares = workers.run(_share, urls, name)
     return Found(
         optuna=[course for share in shares for course in share.optuna],
         tuned={seconds: [each for share in shares for each in share.tuned[seconds]] for seconds in COMMANDS},
@@ -98,9 +98,9 @@ def _searches(ground: Ground, workers: Crew, name: str) -> Found:
     )
 
 
-def _share(number: int, url: str, name: str) -> Found:
+def _share(number: int, urls: list[str], name: str) -> Found:
     """One process's share of the seeds."""
-    seeds = range(number, SEEDS, PROCESSES)
+    seeds, url = range(number, SEEDS, PROCESSES), urls[number]
     return Found(
         optuna=[search_optuna(FUNCTIONS[name], seed, TRIALS) for seed in seeds],
         tuned={seconds: asyncio.run(_tuned(url, name, seeds, seconds, False)) for seconds in COMMANDS},
