@@ -39,6 +39,8 @@ class Prefetch:
     def __init__(self, link: Link, source: PointSource) -> None:
         self._link = link
         self._source = source
+        #: One draw at a time: others would only occupy the threads in which other searches draw.
+        self._turn = asyncio.Lock()
         #: The next points, oldest first.
         self._ahead: deque[asyncio.Task[Draft]] = deque()
         #: In seconds, the latest.
@@ -93,7 +95,8 @@ class Prefetch:
 
     async def fresh(self) -> Draft:
         """A point that is drawn now. Raises DatabaseAway."""
-        draft = await self._link.draw(self._source.draw)
+        async with self._turn:
+            draft = await self._link.draw(self._source.draw)
         self._draws.append(draft.seconds)
         return draft
 

@@ -93,3 +93,15 @@ async def test_nothing_is_drawn_ahead_while_a_slot_claims(tmp_path: Path, sample
         with prefetch.claim():
             assert await ahead(prefetch) == 0
         assert await ahead(prefetch) > 0
+
+
+async def test_slots_that_wait_for_a_slow_sampler_leave_threads_to_other_searches(tmp_path: Path) -> None:
+    async with prefetch_of(tmp_path, "tpe") as prefetch:
+        link, slow = prefetch._link, prefetch._source
+        other = await asyncio.to_thread(join, link.database, make_experiment(name="other"))
+        with slow._lock:
+            waiting = [asyncio.create_task(prefetch.next(SLOTS)) for _ in range(SLOTS)]
+            await asyncio.sleep(0)
+            await asyncio.wait_for(Prefetch(link, other.source()).next(1), 60)
+            assert not any(each.done() for each in waiting)
+        await asyncio.wait_for(asyncio.gather(*waiting), 60)
