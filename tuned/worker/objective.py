@@ -81,8 +81,7 @@ def evaluate(objective: Objective, defined: Definition, channel: Channel) -> Non
     try:
         returned = objective(trial)
     except TrialPruned:
-        last = trial.last_report
-        channel.tell({"pruned": [] if last is None or len(defined.directions) > 1 else [last]})
+        channel.tell({"pruned": trial.last_report})
     except SystemExit as end:
         if isinstance(end.code, str):
             channel.tell({"error": _cut(end.code)})

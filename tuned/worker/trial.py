@@ -50,7 +50,8 @@ class WorkerTrial(optuna.trial.Trial):
         self._values = dict(values)
         self._began = dt.datetime.now()  # noqa: DTZ005 (as Optuna has it: local, without a zone)
         self._channel = channel
-        self._reported: dict[int, float] = {}
+        #: A value for each objective, by step.
+        self._reported: dict[int, list[float]] = {}
         self._attributes: dict[str, Any] = {}
         self._constraints: dict[str, float] = {}
 
@@ -89,10 +90,10 @@ class WorkerTrial(optuna.trial.Trial):
         return self._began
 
     @property
-    def last_report(self) -> float | None:
-        """The value of the last step, as Optuna gives it to a pruned trial; None if it is not a number."""
-        last = self._reported[max(self._reported)] if self._reported else math.nan
-        return None if math.isnan(last) else last
+    def last_report(self) -> list[float]:
+        """The values of the last step, as Optuna gives them to a pruned trial; empty if one is no number."""
+        last = self._reported[max(self._reported)] if self._reported else []
+        return [] if any(map(math.isnan, last)) else last
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -111,17 +112,19 @@ class WorkerTrial(optuna.trial.Trial):
         """Raises ValueError if the file declares something else."""
         return self._given(CategoricalParameter(name=name, choices=tuple(choices)))
 
-    def report(self, value: float, step: int) -> None:
-        """As Optuna's: both are converted, and the first value of a step stands."""
-        self._one_objective("report")
-        number, index = _converted(float, "report value", value), _converted(int, "report step", step)
+    def report(self, value: float | Sequence[float], step: int) -> None:
+        """As Optuna's: both are converted, and the first value of a step stands.
+
+        With several objectives, for which Optuna has no reports, it takes a value of each.
+        """
+        values, index = self._numbers(value), _converted(int, "report step", step)
         if not 0 <= index < _STEPS:
             raise ValueError(f"cannot report step {index}: expected an integer from 0 to {_STEPS - 1}")
         if index in self._reported:
             warnings.warn(f"step {index} is reported already: this value is ignored", stacklevel=2)
             return
-        self._reported[index] = number
-        self._channel.tell({"step": index, "value": number})
+        self._reported[index] = values
+        self._channel.tell({"step": index, **({"values": values} if values[1:] else {"value": values[0]})})
 
     def should_prune(self) -> bool:
         """No pruner decides anything yet."""
@@ -175,6 +178,18 @@ class WorkerTrial(optuna.trial.Trial):
                 "suggest it only then"
             )
         return self._values[asked.name]
+
+    def _numbers(self, value: Any) -> list[float]:
+        """One for each objective."""
+        wanted = len(self.study.directions)
+        if wanted == 1:
+            return [_converted(float, "report value", value)]
+        if not hasattr(value, "__iter__"):
+            raise TypeError(f"cannot report value {value!r}: expected a number for each objective")
+        found = list(value)
+        if len(found) != wanted:
+            raise ValueError(f"cannot report {len(found)} values: expected {wanted}, one for each objective")
+        return [_converted(float, "report value", each) for each in found]
 
     def _one_objective(self, method: str) -> None:
         if len(self.study.directions) > 1:

@@ -21,7 +21,7 @@ from tests.integration.trial.starting import run, run_with, serving
 from tests.integration.trial.trees import cgroup_root, double_fork, pid_in, staying
 from tests.waiting import PATIENCE_SECONDS, until, until_async
 from tuned.disk import trial_log
-from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.ending import MOST_STEPS, Cause, Ending, Failure
 from tuned.experiment.experiment import parse
 from tuned.trial import cgroup
 from tuned.trial.curve import Curve
@@ -183,6 +183,15 @@ async def test_a_flood_takes_neither_memory_nor_the_disk(bare: Launch, flood: st
     assert ending.values == (0.5,)
     assert resident_megabytes(os.getpid()) < before + 30
     assert sum(path.stat().st_size for path in bare.log.parent.iterdir()) < 40 * 2**20
+
+
+async def test_a_flood_of_steps_takes_no_memory(bare: Launch) -> None:
+    await sh(bare, "echo warm")
+    before = resident_megabytes(os.getpid())
+    ending = await sh(bare, """seq 1 300000 | sed 's/.*/{"step": &, "value": &}/'""")
+    assert (ending.values, ending.intermediate[300_000]) == ((300_000.0,), 300_000.0)
+    assert MOST_STEPS // 2 < len(ending.intermediate) <= MOST_STEPS + 1
+    assert resident_megabytes(os.getpid()) < before + 30
 
 
 async def test_a_flood_lets_the_loop_turn(bare: Launch) -> None:

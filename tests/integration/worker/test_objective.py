@@ -147,6 +147,15 @@ async def test_an_objective_that_prunes_itself_is_pruned_with_its_last_report(ob
             raise optuna.TrialPruned
     """)
     assert ending == Ending(values=(4.0,), is_pruned=True, intermediate={1: 4.0})
+    ending = await objective.run(
+        """
+        def objective(trial):
+            trial.report((4, 5), 1)
+            raise optuna.TrialPruned
+        """,
+        directions=2,
+    )
+    assert ending == Ending(values=(4.0, 5.0), is_pruned=True, intermediate={1: 4.0})
     ending = await objective.run("def objective(trial): raise optuna.TrialPruned()")
     assert ending == Ending(is_pruned=True)
 

@@ -100,10 +100,10 @@ def test_the_first_value_of_a_step_stands(both: Ends) -> None:
 
 @pytest.mark.parametrize(
     ("reports", "expected"),
-    [({}, None), ({5: 0.5, 2: 0.25}, 0.5), ({5: math.nan, 2: 0.25}, None), ({0: math.inf}, math.inf)],
+    [({}, []), ({5: 0.5, 2: 0.25}, [0.5]), ({5: math.nan, 2: 0.25}, []), ({0: math.inf}, [math.inf])],
 )
 def test_the_last_report_is_that_of_the_highest_step(
-    trial: WorkerTrial, reports: dict[int, float], expected: float | None
+    trial: WorkerTrial, reports: dict[int, float], expected: list[float]
 ) -> None:
     for step, value in reports.items():
         trial.report(value, step)
@@ -115,12 +115,19 @@ def test_nothing_prunes(trial: WorkerTrial) -> None:
     assert trial.should_prune() is False
 
 
-@pytest.mark.parametrize("method", ["report", "should_prune"])
-def test_several_objectives_have_no_reports_as_in_optuna(both: Ends, method: str) -> None:
+def test_with_several_objectives_a_report_has_a_value_of_each(both: Ends) -> None:
     trial = both.trial("minimize", "maximize")
-    arguments = (1.0, 1) if method == "report" else ()
-    with pytest.raises(NotImplementedError, match=rf"trial\.{method} is for one objective"):
-        getattr(trial, method)(*arguments)
+    trial.report((np.float32(0.5), 2), 1)  # type: ignore[arg-type]
+    assert (both.told(), trial.last_report) == ([{"step": 1, "values": [0.5, 2.0]}], [0.5, 2.0])
+    with pytest.raises(ValueError, match="cannot report 1 values: expected 2, one for each objective"):
+        trial.report([1.0], 2)
+    with pytest.raises(TypeError, match=r"cannot report value 1\.0: expected a number for each objective"):
+        trial.report(1.0, 2)
+
+
+def test_several_objectives_are_not_pruned_as_in_optuna(both: Ends) -> None:
+    with pytest.raises(NotImplementedError, match=r"trial\.should_prune is for one objective"):
+        both.trial("minimize", "maximize").should_prune()
 
 
 def test_user_attributes_may_hold_the_numbers_of_another_library(both: Ends) -> None:
