@@ -60,7 +60,7 @@ def insertion(table: Table, rows: Sequence[Mapping[str, Any]]) -> Statement | No
     """Adds these rows, which all have the same columns; None without rows."""
     if not rows:
         return None
-    values = {_bound(table, name, n): value for n, row in enumerate(rows) for name, value in row.items()}
+    values = {bound(table, name, n): value for n, row in enumerate(rows) for name, value in row.items()}
     return Statement(_insert(table, tuple(rows[0]), len(rows)), values)
 
 
@@ -68,11 +68,12 @@ def insertion(table: Table, rows: Sequence[Mapping[str, Any]]) -> Statement | No
 def _insert(table: Table, columns: tuple[str, ...], count: int) -> Insert:
     return insert(table).values(
         [
-            {name: bindparam(_bound(table, name, n), type_=table.c[name].type) for name in columns}
+            {name: bindparam(bound(table, name, n), type_=table.c[name].type) for name in columns}
             for n in range(count)
         ]
     )
 
 
-def _bound(table: Table, column: str, row: int) -> str:
+def bound(table: Table, column: str, row: int) -> str:
+    """The name under which the value of a row is bound."""
     return f"{table.name}_{column}_{row}"

@@ -171,21 +171,29 @@ def _end(connection: Connection, study: Row[Any], result: Result, receipt: Recei
         trial_rows.user_attributes(trial_id, ending.attributes),
         trial_facts.ended(result.study_id, trial_id, ending),
         _noted(result, receipt),
+        _keep_reports(connection, trial_id, ending, finished.objectives),
     )
-    _keep_reports(connection, trial_id, ending, finished.objectives)
     _keep_system_attributes(connection, trial_id, ending)
     trial_rows.set_user_attributes(connection, trial_id, ending.user_attrs)
     trial_rows.set_system_attributes(connection, trial_id, ending.system_attributes)
 
 
-def _keep_reports(connection: Connection, trial_id: int, ending: Ending, objectives: int) -> None:
-    """Sets the intermediate values, of which the database may have some since the trial ran."""
+def _keep_reports(
+    connection: Connection, trial_id: int, ending: Ending, objectives: int
+) -> statements.Statement | None:
+    """Sets the intermediate values, of which the database may have some since the trial ran.
+
+    Few of them are returned as a statement, to be run with others.
+    """
     reports = ending.kept_reports(objectives)
     is_thinned = len(reports) >= MOST_STEPS // 2
     if is_thinned or ending.retried or len(reports) < len(ending.intermediate):
         # It may have some of an earlier attempt, or of steps that were thinned out later.
         trial_rows.delete_intermediate(connection, trial_id)
+    if len(reports) <= trial_rows.FEW:
+        return trial_rows.intermediate(connection.dialect.name, trial_id, reports)
     trial_rows.put_intermediate(connection, {trial_id: reports})
+    return None
 
 
 def _keep_system_attributes(connection: Connection, trial_id: int, ending: Ending) -> None:
@@ -316,7 +324,7 @@ def _write(
             attempts=ending.attempts,
         ),
     )  # fmt: skip
-    _keep_reports(connection, given.trial_id, ending, objectives)
+    statements.run(connection, _keep_reports(connection, given.trial_id, ending, objectives))
     _keep_system_attributes(connection, given.trial_id, ending)
     trial_rows.set_user_attributes(connection, given.trial_id, ending.user_attrs)
     trial_rows.set_system_attributes(connection, given.trial_id, ending.system_attributes)

@@ -8,6 +8,7 @@ study's lock if a trial gets its number.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,10 @@ from tuned.storage.tables.schema import (
     trial_values,
     trials,
 )
-from tuned.storage.tables.statements import Statement, insertion
+from tuned.storage.tables.statements import Statement, bound, insertion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tuned.domain.result import ParamRow
 
@@ -70,25 +71,36 @@ NEXT_TRIAL = (
 )
 
 
-def _puts(table: Table, *keys: str) -> dict[str, Insert]:
-    """Statements that add a row or replace that with the same keys, by the database's dialect."""
-    found: dict[str, Insert] = {}
-    for dialect in (postgresql, sqlite):
-        row = dialect.insert(table)
-        others = {
-            column.name: row.excluded[column.name]
-            for column in table.columns
-            if column.name not in keys and not column.primary_key
-        }
-        found[dialect.__name__.rpartition(".")[2]] = row.on_conflict_do_update(
-            index_elements=keys, set_=others
+#: So many intermediate values go into one statement with others.
+FEW = 8
+
+#: By the database's dialect.
+_INSERTS: dict[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
+
+
+@functools.cache
+def _put(dialect: str, table: Table, keys: tuple[str, str], rows: int | None = None) -> Insert:
+    """Adds rows, or replaces those with the same keys: so many with bound values, or as many as are given."""
+    row = _INSERTS[dialect](table)
+    names = [column.name for column in table.columns if not column.primary_key]
+    if rows is not None:
+        row = row.values(
+            [
+                {name: bindparam(bound(table, name, n), type_=table.c[name].type) for name in names}
+                for n in range(rows)
+            ]
         )
-    return found
+    others = {name: row.excluded[name] for name in names if name not in keys}
+    put: Insert = row.on_conflict_do_update(index_elements=keys, set_=others)
+    return put
 
 
-_PUT_INTERMEDIATE = _puts(trial_intermediate_values, "trial_id", "step")
+_INTERMEDIATE = (trial_intermediate_values, ("trial_id", "step"))
 
-_PUT_SYSTEM_ATTRIBUTES = _puts(trial_system_attributes, "trial_id", "key")
+_SYSTEM_ATTRIBUTES = (trial_system_attributes, ("trial_id", "key"))
 
 
 def utc_now() -> dt.datetime:
@@ -216,20 +228,36 @@ def value_rows(trial_id: int, found: Sequence[float]) -> list[dict[str, Any]]:
 
 def put_intermediate(connection: Connection, reports: Mapping[int, Mapping[int, float]]) -> None:
     """Sets intermediate values by trial and step, of which there may be thousands."""
-    rows = []
-    for trial_id, values in reports.items():
-        for step, value in values.items():
-            stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-            rows.append(
-                {
-                    "trial_id": trial_id,
-                    "step": step,
-                    "intermediate_value": stored,
-                    "intermediate_value_type": kind,
-                }
-            )
+    rows = [row for trial_id, values in reports.items() for row in _intermediate_rows(trial_id, values)]
     if rows:
-        connection.execute(_PUT_INTERMEDIATE[connection.dialect.name], rows)
+        connection.execute(_put(connection.dialect.name, *_INTERMEDIATE), rows)
+
+
+def intermediate(dialect: str, trial_id: int, reports: Mapping[int, float]) -> Statement | None:
+    """Sets at most ``FEW`` intermediate values; None without any."""
+    if not reports:
+        return None
+    values = {
+        bound(trial_intermediate_values, name, n): value
+        for n, row in enumerate(_intermediate_rows(trial_id, reports))
+        for name, value in row.items()
+    }
+    return Statement(_put(dialect, *_INTERMEDIATE, len(reports)), values)
+
+
+def _intermediate_rows(trial_id: int, reports: Mapping[int, float]) -> list[dict[str, Any]]:
+    rows = []
+    for step, value in reports.items():
+        stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        rows.append(
+            {
+                "trial_id": trial_id,
+                "step": step,
+                "intermediate_value": stored,
+                "intermediate_value_type": kind,
+            }
+        )
+    return rows
 
 
 def delete_intermediate(connection: Connection, trial_id: int) -> None:
@@ -241,7 +269,7 @@ def put_system_attributes(connection: Connection, attributes: Mapping[int, Mappi
     """Sets attributes by trial and name."""
     rows = [row for trial_id, named in attributes.items() for row in attribute_rows(trial_id, named)]
     if rows:
-        connection.execute(_PUT_SYSTEM_ATTRIBUTES[connection.dialect.name], rows)
+        connection.execute(_put(connection.dialect.name, *_SYSTEM_ATTRIBUTES), rows)
 
 
 def set_user_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, str]) -> None:

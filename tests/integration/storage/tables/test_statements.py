@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from tuned.domain.claim import Action
 from tuned.storage.tables.schema import t_meta
 from tuned.storage.tables.statements import Statement, insertion, run
 from tuned.storage.trials.settling import give_back
+from tuned.storage.trials.trial_rows import FEW
 
 NINE_REPORTS = {"intermediate": dict.fromkeys(range(9), 0.5)}
 
@@ -35,11 +37,14 @@ def test_a_trial_is_two_transactions_and_six_statements(member: Member) -> None:
     assert (len(seen), len(commits)) == (6, 2)
 
 
-def test_intermediate_values_are_one_statement_more(member: Member) -> None:
-    claimed = member.take(**point(0))
-    with statements(member.database) as seen:
-        member.tell(claimed, 0.5, **NINE_REPORTS)
-    assert len(seen) == 4
+def test_only_many_intermediate_values_are_one_statement_more(member: Member) -> None:
+    few = {"intermediate": dict.fromkeys(range(FEW), math.inf)}
+    for number, reports, cost in ((0, few, 3), (1, NINE_REPORTS, 4)):
+        claimed = member.take(**point(number))
+        with statements(member.database) as seen:
+            member.tell(claimed, 0.5, **reports)
+        assert len(seen) == cost
+        assert member.trial(number).intermediate_values == reports["intermediate"]
 
 
 def test_the_point_of_a_trial_that_was_aborted_costs_no_more(member: Member) -> None:
