@@ -126,6 +126,7 @@ def a_story(trial: TrialView, **changes: object) -> StoryView:
         revision_now=1,
         replacement=None,
         retried=[{"cause": "signal", "message": "printed: sesame"}],
+        replicates=None,
         late_of=None,
         reported=0,
         reports=[],

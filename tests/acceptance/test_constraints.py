@@ -60,6 +60,9 @@ def test_without_a_feasible_trial_the_nearest_one_is_named(shared: Daemon) -> No
     shown = shared.tunectl("best", "hopeless")
     assert (shown.returncode, shown.stdout.splitlines()[0]) == (1, "No trial is feasible. The nearest one:")
     waited = shared.tunectl("wait", "hopeless")
-    assert (waited.returncode, waited.stdout) == (1, "hopeless is done, no trial is feasible\n")
+    assert (waited.returncode, waited.stdout) == (
+        1,
+        "hopeless is done, no trial is feasible: all 4 points visited\n",
+    )
     assert "c 10 (violated)" in shared.tunectl("explain", "hopeless", str(nearest["number"])).stdout
     assert "violates c" in shared.tunectl("trials", "hopeless").stdout

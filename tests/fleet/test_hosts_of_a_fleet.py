@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def test_whatever_draws_the_points_the_fleet_evaluates_each_once(fleet: Fleet, l
     # They did it together.
     everything = [e for name in POLICIES for e in ledger.evaluations(name)]
     assert {e.host for e in everything} == {host.name for host in hosts}
+
+
+def test_replicates_on_several_hosts_are_charged_exactly(fleet: Fleet, tmp_path: Path) -> None:
+    hosts = fleet.start(2, slots=2)
+    more = "[replicates]\ncount = 3\n[budget]\nevaluations = 20\n"
+    begun = tmp_path / "begun"
+    script = f'echo "$TUNED_PARAM_X $TUNED_HOST" >> {begun}; sleep 0.05; echo $TUNED_REPLICATE'
+    command = json.dumps(["sh", "-c", script])
+    fleet.drop("exp", f"[objective]\ncommand = {command}\n{SPACE.format(high=99)}{POLICIES['grid']}{more}")
+    fleet.until_done("exp")
+    evaluations = [line.split() for line in begun.read_text().splitlines()]
+    assert len(evaluations) == 20
+    assert {host for _, host in evaluations} == {host.name for host in hosts}
+    study = fleet.study("exp")
+    of_trial = [len(trial.user_attrs["REPLICATES"]) for trial in study.trials]
+    assert (sum(of_trial), max(of_trial)) == (20, 3)
+    assert len({x for x, _ in evaluations}) == len(study.trials)
 
 
 def test_hosts_without_the_cards_that_are_needed_leave_the_points_to_those_that_have_them(

@@ -94,7 +94,7 @@ class Reconciliation:
         claimed = running.claimed
         if running.task.done() or claimed.incarnation != claimant.incarnation:
             return
-        again = await running.search.claim_again(claimed, running.evaluation.attempt)
+        again = await running.search.claim_again(claimed, running.evaluation.evaluations)
         if running.task.done():
             # Its result names the claim, so it ends the trial that the claim has now.
             return

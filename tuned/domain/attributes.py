@@ -9,7 +9,7 @@ from __future__ import annotations
 LINE_BYTES = 64 * 1024
 
 #: The user attributes of Optuna that tuned itself sets on a trial.
-RESERVED_ATTRIBUTES = frozenset({"HOST", "FAILURE", "RETRIED", "LATE_OF", "PRUNED"})
+RESERVED_ATTRIBUTES = frozenset({"HOST", "FAILURE", "RETRIED", "LATE_OF", "PRUNED", "REPLICATES"})
 
 #: Optuna's column holds at most so many characters.
 LONGEST_ATTRIBUTE_NAME = 512

@@ -54,7 +54,8 @@ class Failure:
     def is_crash(self) -> bool:
         """Whether the program is at fault, and not the point: not one that ran too long or came to NaN."""
         return self.cause in CRASHES or (
-            self.cause is Cause.NO_VALUE and self.detail not in (NAN, NAN_CONSTRAINT)
+            self.cause is Cause.NO_VALUE
+            and "nan" not in (self.detail.get("value"), self.detail.get("constraint"))
         )
 
     def attribute(self) -> dict[str, Any]:
@@ -113,10 +114,19 @@ class Ending:
     constraints: dict[str, float] = field(default_factory=dict)
     #: Why earlier attempts at the same trial crashed, oldest first.
     retried: tuple[Failure, ...] = ()
+    #: The values of each replicate that has some, in their order; empty without ``[replicates]``.
+    replicates: tuple[tuple[float, ...], ...] = ()
+    #: How many replicates began.
+    begun: int = 1
 
     @property
     def attempts(self) -> int:
         return 1 + len(self.retried)
+
+    @property
+    def evaluations(self) -> int:
+        """How many are charged to the budget."""
+        return self.begun + len(self.retried)
 
     @property
     def is_feasible(self) -> bool:
@@ -137,6 +147,8 @@ class Ending:
             attributes["PRUNED"] = self.pruning.attribute()
         if self.retried:
             attributes["RETRIED"] = [failure.attribute() for failure in self.retried]
+        if self.replicates:
+            attributes["REPLICATES"] = [list(values) for values in self.replicates]
         return attributes
 
     def kept_reports(self, objectives: int) -> dict[int, float]:

@@ -54,7 +54,8 @@ class Budget(Table):
         "ones and crashes before the first value do not.",
     )
     evaluations: StoredCount | None = Field(
-        default=None, description="So many processes that ended by themselves, each retry counted."
+        default=None,
+        description="So many processes that ended by themselves, each retry and each replicate counted.",
     )
     time: Span | None = Field(
         default=None,

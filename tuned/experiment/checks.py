@@ -101,6 +101,7 @@ def check(draft: Draft, problems: Problems) -> Space | None:
         problems.value(samplers.Seed, draft.seed, "sampler.seed")
     if "pruner" in draft.right and draft.file.pruner:
         _check_pruner(draft.file.pruner, draft, problems)
+        _check_replicates(draft.file.pruner, draft, problems)
     if space and "points" in draft.right:
         _check_points(draft.file.points, space, problems)
     return space
@@ -252,6 +253,12 @@ def _check_pruner(pruner: Pruner, draft: Draft, problems: Problems) -> None:
         known = alternatives(map(str, range(objectives)))
         why = ", because there is one objective" if objectives == 1 else ""
         problems.add("pruner.objective", str(pruner.objective), known + why)
+
+
+def _check_replicates(pruner: Pruner, draft: Draft, problems: Problems) -> None:
+    if "replicates" in draft.right and draft.file.replicates.count > 1 and pruner.name == "patient":
+        expected = "another pruner, because the values of replicates are no curve that could get better"
+        problems.add("pruner.name", '"patient" with [replicates]', expected)
 
 
 def _check_walk(sampler: str, space: Space, problems: Problems) -> None:

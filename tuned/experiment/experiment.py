@@ -22,6 +22,7 @@ from tuned.experiment.budget import Budget
 from tuned.experiment.checks import Draft, check, placeholders, substitute
 from tuned.experiment.file import Dedup, File, Objective, Retry
 from tuned.experiment.pruners import Pruner
+from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import Sampler
 from tuned.experiment.scope import Scope
@@ -44,6 +45,7 @@ class Experiment:
     budget: Budget
     dedup: Dedup
     retry: Retry
+    replicates: Replicates
     resources: Resources
     #: Evaluated first.
     points: tuple[Point, ...]
@@ -139,6 +141,7 @@ def _build(document: dict[str, Any], file: str) -> Experiment:
         budget=tables.budget,
         dedup=tables.dedup,
         retry=tables.retry,
+        replicates=tables.replicates,
         resources=tables.resources,
         points=tuple(map(space.point, tables.points)),
     )
@@ -168,6 +171,7 @@ def _document(experiment: Experiment) -> dict[str, Any]:
         "budget": experiment.budget.model_dump(exclude_none=True),
         "dedup": experiment.dedup.model_dump(),
         "retry": experiment.retry.model_dump(),
+        "replicates": experiment.replicates.model_dump(),
         "points": [dict(point.values) for point in experiment.points],
         "forbid": [conditions.document(each) for each in experiment.space.forbidden],
     }

@@ -34,6 +34,7 @@ from tuned.experiment.budget import Budget
 from tuned.experiment.conditions import TERMS, Terms
 from tuned.experiment.keys import SCALAR, Array, FilledArray
 from tuned.experiment.parameters import AnyParameter, ParameterName
+from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.scope import Scope
 
@@ -188,6 +189,7 @@ class File(Table):
     budget: Annotated[Budget, Scope.FLEET] = Field(default_factory=Budget)
     dedup: Annotated[Dedup, Scope.SEARCH] = Field(default_factory=Dedup)
     retry: Annotated[Retry, Scope.FLEET] = Field(default_factory=Retry)
+    replicates: Annotated[Replicates, Scope.SEARCH] = Field(default_factory=Replicates)
     resources: Annotated[Resources, Scope.HOST] = Field(default_factory=Resources)
     points: Annotated[
         tuple[Mapping[str, Any], ...],

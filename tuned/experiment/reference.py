@@ -23,6 +23,7 @@ from tuned.experiment.budget import Budget
 from tuned.experiment.file import Dedup, File, Objective, Retry
 from tuned.experiment.keywords import Keywords
 from tuned.experiment.pruners import PRUNERS, Pruner
+from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import SAMPLERS, Sampler
 from tuned.experiment.scope import Scope
@@ -71,6 +72,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "budget": Budget,
     "dedup": Dedup,
     "retry": Retry,
+    "replicates": Replicates,
     "resources": Resources,
 }
 

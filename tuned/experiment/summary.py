@@ -40,6 +40,8 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
     ]
     if ends := _ends(budget):
         lines.append(f"ends: {ends}")
+    if (plan := experiment.replicates).count > 1:
+        lines.append(f"replicates: {plan.count} of each point, and the {plan.reduce} of their values")
     if experiment.parallel is not None:
         lines.append(f"at once: {experiment.parallel} on this host")
     if each := str(experiment.resources):

@@ -83,6 +83,17 @@ class RevisionView(TypedDict):
     changes: NotRequired[TrustedOnly[list[str]]]
 
 
+class ReplicatesView(TypedDict):
+    """The evaluations of one trial's point, of which its values are made."""
+
+    #: So many were wanted.
+    count: int
+    #: The word of the file.
+    reduce: str
+    #: Of each that has values, in their order.
+    values: list[list[Measured]]
+
+
 class StoryView(TypedDict):
     """One trial, as ``explain`` tells it."""
 
@@ -99,6 +110,8 @@ class StoryView(TypedDict):
     replacement: RevisionView | None
     #: Why earlier attempts crashed, oldest first.
     retried: list[FailureView]
+    #: None without ``[replicates]``.
+    replicates: ReplicatesView | None
     #: The trial whose value this is, which came too late for it.
     late_of: int | None
     #: How many intermediate values it has, and at most 100 of them, evenly, in the order of their steps.

@@ -6,6 +6,7 @@ the cancellation goes on; an evaluation that was cancelled has no ending, and it
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from tuned.trial import cgroup, process
 from tuned.trial import launch as launch_module
 from tuned.trial.channel import Answer, nothing_known
 from tuned.trial.curve import Curve, OnReport, ignored
+from tuned.trial.replicates import replicated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,7 +77,7 @@ class Site:
 
 @dataclass(slots=True, kw_only=True)
 class Evaluation:
-    """One claimed point on its way to an ending; ``attempt`` and ``curve`` change while it runs."""
+    """One claimed point on its way to an ending; all that stands behind ``answer`` changes while it runs."""
 
     experiment: Experiment
     study_uid: str
@@ -88,15 +90,19 @@ class Evaluation:
     cards: tuple[str, ...] = ()
     #: Tells an objective how its study stands.
     answer: Answer = nothing_known
-    #: 1 for the first attempt.
+    #: 1 for the first replicate.
+    replicate: int = 1
+    #: 1 for the first attempt at the replicate.
     attempt: int = 1
-    #: Hears of the running attempt's reports.
+    #: Charged to the budget so far.
+    evaluations: int = 1
+    #: Hears of the running attempt's reports, or of the values of replicates.
     on_report: OnReport = ignored
     #: System attributes in Optuna's sense, by name, as values of JSON: of the running attempt.
     system_attrs: dict[str, Any] = field(default_factory=dict)
     #: The objective whose values are the intermediate values.
     watched: int = 0
-    #: Of the running attempt; another object with each attempt.
+    #: Of the running attempt, and another object with each attempt; or of all replicates.
     curve: Curve = field(default_factory=Curve)
 
     @property
@@ -109,31 +115,64 @@ class Evaluation:
         return self.site.state.point(self.study_uid, self.claimed.point.key)
 
 
-async def evaluate(evaluation: Evaluation, charge_retry: Callable[[], Awaitable[bool]]) -> Ending:
-    """Runs the objective until it ends by itself; tries crashes again while ``[retry]`` and the budget allow.
+async def evaluate(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) -> Ending:
+    """Runs the objective until it ends by itself, as often as ``[replicates]`` says.
 
-    Raises OSError if this host cannot begin it, such as on a full disk; that says nothing about the point.
+    ``charge`` charges one more evaluation, if the budget allows it. Raises OSError if this host cannot begin
+    one, such as on a full disk; that says nothing about the point.
     """
+
+    async def charged() -> bool:
+        is_charged = await charge()
+        evaluation.evaluations += is_charged
+        return is_charged
+
+    if evaluation.experiment.replicates.count == 1:
+        ending = await _tried(evaluation, charged)
+    else:
+        ending = await _replicated(evaluation, charged)
+    kept = {name: json.dumps(value) for name, value in evaluation.system_attrs.items()}
+    return replace(ending, system_attrs=kept)
+
+
+async def _replicated(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) -> Ending:
+    evaluation.curve = Curve(evaluation.on_report, watched=evaluation.watched)
+    evaluate_one = functools.partial(_replicate, evaluation, charge)
+    ending = await replicated(evaluation.experiment.replicates, evaluate_one, charge, evaluation.curve.put)
+    return replace(ending, intermediate=evaluation.curve.values)
+
+
+async def _replicate(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]], number: int) -> Ending:
+    evaluation.replicate, evaluation.attempt = number, 1
+    structlog.contextvars.bind_contextvars(replicate=number, attempt=1)
+    return await _tried(evaluation, charge)
+
+
+async def _tried(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) -> Ending:
+    """Runs the objective once, and tries crashes again while ``[retry]`` and the budget allow."""
     earlier: list[Failure] = []
     while True:
         ending = await _attempt(evaluation)
         failure = ending.failure
         may_retry = evaluation.attempt <= evaluation.experiment.retry.attempts
-        if failure is None or failure.cause not in CRASHES or not may_retry or not await charge_retry():
-            kept = {name: json.dumps(value) for name, value in evaluation.system_attrs.items()}
-            return replace(ending, retried=tuple(earlier), system_attrs=kept)
+        if failure is None or failure.cause not in CRASHES or not may_retry or not await charge():
+            return replace(ending, retried=tuple(earlier))
         earlier.append(failure)
         _log.warning("trial retried", cause=failure.cause.value, reason=failure.message)
         evaluation.attempt += 1
-        evaluation.system_attrs.clear()
+        if evaluation.experiment.replicates.count == 1:
+            evaluation.system_attrs.clear()
         structlog.contextvars.bind_contextvars(attempt=evaluation.attempt)
 
 
 async def _attempt(evaluation: Evaluation) -> Ending:
-    evaluation.curve = Curve(evaluation.on_report, watched=evaluation.watched)
+    # The steps of a trial with replicates are these: nobody hears of what a program reports in between.
+    curve = Curve(watched=evaluation.watched)
+    if evaluation.experiment.replicates.count == 1:
+        curve = evaluation.curve = Curve(evaluation.on_report, watched=evaluation.watched)
     try:
         return await process.run(
-            _launch(evaluation), evaluation.start, evaluation.curve, log.trial_output, evaluation.answer
+            _launch(evaluation), evaluation.start, curve, log.trial_output, evaluation.answer
         )
     finally:
         log.trial_output_ended()
@@ -159,7 +198,16 @@ def _launch(evaluation: Evaluation) -> launch_module.Launch:
         directories=(files.directory.parent, files.directory, *work, point.parent, point),
         # Most programs leave nothing: their directories need not stay.
         removed_if_empty=(*work, point),
+        heading=_heading(evaluation),
     )
+
+
+def _heading(evaluation: Evaluation) -> str:
+    """All replicates have one log."""
+    count = evaluation.experiment.replicates.count
+    if count == 1 or evaluation.attempt > 1:
+        return ""
+    return f"replicate {evaluation.replicate} of {count}"
 
 
 def _environment(evaluation: Evaluation) -> dict[str, str]:
@@ -170,6 +218,7 @@ def _environment(evaluation: Evaluation) -> dict[str, str]:
         host=evaluation.site.host,
         slot=evaluation.slot,
         attempt=evaluation.attempt,
+        replicate=evaluation.replicate,
         point_directory=evaluation.point_directory,
         cards=evaluation.cards,
     )

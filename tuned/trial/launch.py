@@ -60,6 +60,8 @@ class Launch:
     removed_if_empty: tuple[Path, ...] = ()
     #: Between SIGTERM and SIGKILL when the tree is killed.
     grace_seconds: float = 0.0
+    #: A line of ours in the log ahead of its output; empty for none.
+    heading: str = ""
     #: It is a Python objective, which reports on a socket of its own, and not on standard output.
     is_objective: bool = False
 
@@ -87,6 +89,7 @@ def environment(
     slot: int,
     attempt: int,
     point_directory: Path,
+    replicate: int = 1,
     cards: Sequence[str] = (),
 ) -> dict[str, str]:
     """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters.
@@ -102,6 +105,7 @@ def environment(
         "TUNED_TRIAL": str(trial),
         "TUNED_SLOT": str(slot),
         "TUNED_ATTEMPT": str(attempt),
+        "TUNED_REPLICATE": str(replicate),
         "TUNED_POINT_DIR": str(point_directory),
     }
 

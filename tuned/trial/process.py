@@ -113,6 +113,8 @@ def _prepare(launch: Launch, kept: TrialLog) -> str | None:
     problem = launch_problem(launch)
     if problem is None:
         kept.open()
+        if launch.heading:
+            kept.write(f"[tuned: {launch.heading}]\n".encode())
     return problem
 
 

@@ -47,6 +47,8 @@ def run(session: Session, file: str, *, is_random: bool) -> int:
     parsed, content = load(file)
     point = parsed.space.uniform(random.SystemRandom()) if is_random else example_point(parsed)
     click.echo(f"{parsed.name}: {point_text(point)}", err=True)
+    if (count := parsed.replicates.count) > 1:
+        click.echo(f"replicate 1 of {count}: a trial evaluates its point so many times", err=True)
     with tempfile.TemporaryDirectory(prefix="tunectl-try-") as scratch:
         try:
             ending = asyncio.run(_evaluate(parsed, point, Path(scratch)))

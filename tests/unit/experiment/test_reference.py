@@ -16,8 +16,8 @@ _ROOT = Path(__file__).parents[3]
 _EXPERIMENT = [_ROOT / page for page in PAGES if "experiment" in page]
 _SETTINGS = [_ROOT / page for page in PAGES if "experiment" not in page]
 _HEADINGS = {
-    "objective", "space", "sampler", "pruner", "budget", "dedup", "retry", "resources", "points", "forbid",
-    "metric",
+    "objective", "space", "sampler", "pruner", "budget", "dedup", "retry", "replicates", "resources",
+    "points", "forbid", "metric",
 }  # fmt: skip
 
 

@@ -12,7 +12,17 @@ from tuned.experiment.scope import Scope
 OBJECTIVE = "objective"
 
 SCOPES = {
-    Scope.SEARCH: {"name", "direction", "directions", "space", "sampler", "dedup", "points", "forbid"},
+    Scope.SEARCH: {
+        "name",
+        "direction",
+        "directions",
+        "space",
+        "sampler",
+        "dedup",
+        "points",
+        "forbid",
+        "replicates",
+    },
     Scope.FLEET: {"budget", "retry", "pruner", "command", "python", "timeout", "metric"},
     Scope.HOST: {"parallel", "resources", "path", "fork", "workdir", "env"},
 }

@@ -52,6 +52,7 @@ def test_parameters_and_where_it_runs_are_in_the_environment() -> None:
         "TUNED_HOST": "alpha",
         "TUNED_SLOT": "1",
         "TUNED_ATTEMPT": "2",
+        "TUNED_REPLICATE": "1",
         "TUNED_POINT_DIR": "/points/x",
     }
 

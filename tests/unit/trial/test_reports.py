@@ -353,12 +353,12 @@ def test_user_attributes_are_kept_and_the_last_of_a_name_wins() -> None:
     assert problem(lines[0]).startswith("no value on standard output")
 
 
-@pytest.mark.parametrize("name", ["HOST", "FAILURE", "RETRIED", "LATE_OF"])
+@pytest.mark.parametrize("name", ["HOST", "FAILURE", "RETRIED", "LATE_OF", "PRUNED", "REPLICATES"])
 def test_an_attribute_that_is_tuneds_own_is_not_overwritten_and_that_is_told(name: str) -> None:
     kept, warnings = attributes(json.dumps({"user_attrs": {name: 1, "mine": 2}}))
     assert kept == {"mine": 2}
-    names = "FAILURE, HOST, LATE_OF, PRUNED, RETRIED"
-    assert warnings == [f"found {name}, expected another name, because tuned itself writes {names}"]
+    ours = "FAILURE, HOST, LATE_OF, PRUNED, REPLICATES, RETRIED"
+    assert warnings == [f"found {name}, expected another name, because tuned itself writes {ours}"]
 
 
 @pytest.mark.parametrize("found", ["3", '["a"]', '{"": 1}', '{"a\\u0000": 1}', '{"\\ud800": 1}'])

@@ -21,7 +21,9 @@ from tuned.storage.tables.schema import t_point, t_study, t_trial, trial_interme
 from tuned.storage.trials import trial_rows
 
 if TYPE_CHECKING:
-    from tuned.protocol.trials import FailureView, PointView, ReportView, StoryView
+    from collections.abc import Mapping
+
+    from tuned.protocol.trials import FailureView, PointView, ReplicatesView, ReportView, StoryView
 
 #: How many intermediate values a story has.
 MOST_REPORTS = 100
@@ -49,6 +51,7 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
         "revision_now": int(revision_now),
         "replacement": revisions.revision(connection, study_id, revision),
         "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
+        "replicates": _replicates(connection, trial_id, json.loads(definition)["replicates"]),
         "late_of": _late_of(facts),
         **_reports(connection, trial_id),
         "point": _point(connection, study_id, trial_id, Encoding(defined(definition, name).space)),
@@ -119,6 +122,16 @@ def _failures(retried: Any) -> list[FailureView]:
         for each in known
         if isinstance(each, dict) and "cause" in each
     ]
+
+
+def _replicates(connection: Connection, trial_id: int, plan: Mapping[str, Any]) -> ReplicatesView | None:
+    if plan["count"] == 1:
+        return None
+    kept = trial_rows.read_user_attribute(connection, trial_id, "REPLICATES")
+    # Plain Optuna may use the same attribute.
+    known = kept if isinstance(kept, list) and all(isinstance(each, list) for each in kept) else []
+    values = [[float(value) for value in each if isinstance(value, int | float)] for each in known]
+    return {"count": plan["count"], "reduce": plan["reduce"], "values": values}
 
 
 def _late_of(facts: Any) -> int | None:

@@ -62,7 +62,7 @@ def parameters(ending: Ending | None) -> dict[str, Any]:
     crash = failure if failure is not None and failure.is_crash else None
     return {
         "is_crash": int(crash is not None),
-        "attempts": 0 if ending is None else ending.attempts,
+        "attempts": 0 if ending is None else ending.evaluations,
         "likeness": None if crash is None else _likeness(crash),
         "reason": None if crash is None else _reason(crash),
     }

@@ -291,7 +291,7 @@ def _write(
     """Writes a trial that has ended: that of the claim itself if the database has forgotten it."""
     ending, beginning = result.ending, result.beginning
     kept = ends.locked(connection, result.study_id)
-    given = _charge_ended(connection, result, point, evaluations=ending.attempts if own is None else 1)
+    given = _charge_ended(connection, result, point, evaluations=ending.evaluations if own is None else 1)
     ends.judge(connection, kept, result, given.number)
     if point is not None and point.state == PointState.HELD and point.trial_state is TrialState.RUNNING:
         # Another host evaluates it again meanwhile, and keeps its claim as a repetition.

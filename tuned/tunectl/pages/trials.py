@@ -21,7 +21,7 @@ from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.protocol.trials import BestsView, BestView, PointView, StoryView, TrialView
+    from tuned.protocol.trials import BestsView, BestView, PointView, ReplicatesView, StoryView, TrialView
 
 
 _ORIGINS = {
@@ -42,6 +42,7 @@ def story(canvas: Canvas, name: str, view: StoryView) -> list[str]:
     for attempt, failure in enumerate(view["retried"], 1):
         facts.append((f"  Attempt {attempt}", f"{failure_text(failure)}; tried again"))
     facts += _reports(view)
+    facts += _replicates(view["replicates"])
     facts += _ended(trial)
     if trial["constraints"]:
         facts.append(("  Constraints", constraints_text(trial["constraints"])))
@@ -83,6 +84,14 @@ def _reports(view: StoryView) -> list[tuple[str, str]]:
     first, last = view["reports"][0], view["reports"][-1]
     first_text = "" if view["reported"] == 1 else f"from {report_text(first)} to "
     return [("  Reports", f"{view['reported']}: {first_text}{report_text(last)}")]
+
+
+def _replicates(view: ReplicatesView | None) -> list[tuple[str, str]]:
+    if view is None or not view["values"]:
+        return []
+    shown = "; " if len(view["values"][0]) > 1 else ", "
+    values = shown.join(values_text(each) for each in view["values"])
+    return [("  Replicates", f"{values} ({len(view['values'])} of {view['count']}; {view['reduce']})")]
 
 
 def _ended(trial: TrialView) -> list[tuple[str, str]]:

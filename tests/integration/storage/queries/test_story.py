@@ -39,6 +39,18 @@ def test_a_story_tells_why_a_trial_was_retried(database: Database) -> None:
     assert tell_story(member, 0)["retried"] == [{"cause": "exit", "message": "exit status 1"}] * 2
 
 
+def test_a_story_tells_the_values_of_replicates(database: Database) -> None:
+    member = join(database, make_experiment("[replicates]\ncount = 3"))
+    member.tell(member.take(1), 0.5, replicates=((0.25,), (0.75,)), begun=2)
+    member.take(2)
+    plan = {"count": 3, "reduce": "mean"}
+    assert tell_story(member, 0)["replicates"] == {**plan, "values": [[0.25], [0.75]]}
+    assert tell_story(member, 1)["replicates"] == {**plan, "values": []}
+    other = join(database, make_experiment(name="other"))
+    other.take(1)
+    assert experiments.story(database, "other", 0)["replicates"] is None
+
+
 def test_the_story_of_a_lost_trial_and_of_its_late_value_name_each_other(database: Database) -> None:
     member = join(database, make_experiment())
     lost = member.take(1)

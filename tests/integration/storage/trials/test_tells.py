@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import update
 
 from tests.factories import (
     CRASH,
@@ -39,6 +40,7 @@ from tuned.domain.states import PointState, StudyState
 from tuned.storage.changes import free_failed
 from tuned.storage.database import Database
 from tuned.storage.studies import close_if_over, set_state
+from tuned.storage.tables.schema import t_study
 from tuned.storage.trials.settling import MOST_LOSSES, settle_orphans
 from tuned.storage.trials.tells import tell
 
@@ -205,6 +207,18 @@ def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly
         assert done == dict.fromkeys(range(15), 1)
         assert Counter(told or ())[TellOutcome.LATE] == sum(len(numbers or ()) for numbers in settled)
         assert charged(hosts[0]) == (15, 15, 15)
+
+
+def test_the_replicates_of_a_trial_that_was_forgotten_are_charged_again(member: Member) -> None:
+    forgotten = member.take(5)
+    assert member.claims.charge_retry(forgotten)
+    member.delete_trial(forgotten.number)
+    with member.database.transaction() as connection:
+        connection.execute(update(t_study).values(evaluations=0, trials=0))
+    ending: dict[str, Any] = {"replicates": ((1.0,), (2.0,)), "begun": 2, "retried": (CRASH,)}
+    assert member.tell(forgotten, 1.5, **ending) is TellOutcome.RENEWED
+    assert (member.now().trials, member.now().evaluations) == (1, 3)
+    assert member.trials()[-1].user_attrs["REPLICATES"] == [[1.0], [2.0]]
 
 
 def test_constraints_are_kept_however_a_trial_ends(member: Member) -> None:
