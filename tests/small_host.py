@@ -97,6 +97,7 @@ def a_row(trial: TrialView) -> ExportedTrial:
         started=trial["started"],
         ended=trial["ended"],
         params=trial["params"],
+        constraints=trial["constraints"],
         user_attrs={"note": '"sesame"'},
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuned.domain.attributes import RESERVED_ATTRIBUTES, attribute_problem
+from tuned.domain.constraints import constraint_problem
 from tuned.domain.space import CategoricalParameter, Point, Space, Value
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 PARAMS = "params_"
 
 USER_ATTRS = "user_attrs_"
+
+#: As Optuna's dataframe has them.
+CONSTRAINTS = "system_attrs_constraints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class KnownTrial:
     started: dt.datetime | None
     ended: dt.datetime | None
     user_attrs: Mapping[str, object]
+    constraints: Mapping[str, float]
     #: Where it comes from.
     number: int | None
 
@@ -52,6 +57,7 @@ def known_trial(row: Mapping[str, object], space: Space, objectives: int) -> Kno
         started=_time(filled, "datetime_start"),
         ended=_time(filled, "datetime_complete"),
         user_attrs=_user_attrs(filled),
+        constraints=_constraints(filled),
         number=int(str(number)) if str(number).isdecimal() else None,
     )
 
@@ -149,6 +155,22 @@ def _user_attrs(row: Mapping[str, object]) -> dict[str, object]:
         if problem := attribute_problem(name):
             raise ValueError(f"{column}: {problem}")
         found[name] = _json(value) if isinstance(value, str) else value
+    return found
+
+
+def _constraints(row: Mapping[str, object]) -> dict[str, float]:
+    if CONSTRAINTS in row:
+        raise ValueError(
+            f"it has a column {CONSTRAINTS}, expected one for each constraint: {CONSTRAINTS}:NAME"
+        )
+    found: dict[str, float] = {}
+    for column in row:
+        name = column.removeprefix(f"{CONSTRAINTS}:")
+        if name != column:
+            number = _value(row, column)
+            if problem := constraint_problem(name, number):
+                raise ValueError(f"{column}: {problem}")
+            found[name] = number
     return found
 
 

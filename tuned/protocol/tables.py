@@ -12,6 +12,8 @@ class ExportedTrial(TypedDict):
     started: Time | None
     ended: Time | None
     params: Params
+    #: By name; those above 0 are violated.
+    constraints: dict[str, Measured]
     #: Each value as JSON text.
     user_attrs: NotRequired[TrustedOnly[dict[str, str]]]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from tuned.domain.constraints import attributes
 from tuned.domain.states import PointState
 from tuned.experiment.experiment import defined
 from tuned.storage.database import Database
@@ -22,6 +23,7 @@ from tuned.storage.tables.schema import (
     t_point,
     t_study,
     trial_params,
+    trial_system_attributes,
     trial_user_attributes,
     trial_values,
     trials,
@@ -115,11 +117,13 @@ def _add(connection: Connection, study_id: int, found: Sequence[KnownTrial], enc
             [_trial(study_id, number, trial) for number, trial in enumerate(found, first)],
         ).scalars()
     )
-    rows: dict[Any, list[Mapping[str, Any]]] = {trial_params: [], trial_values: [], trial_user_attributes: []}
+    tables = (trial_params, trial_values, trial_user_attributes, trial_system_attributes)
+    rows: dict[Any, list[Mapping[str, Any]]] = {table: [] for table in tables}
     for trial_id, trial in zip(ids, found, strict=True):
         rows[trial_params] += trial_rows.param_rows(trial_id, encoding.rows(trial.point))
         rows[trial_values] += trial_rows.value_rows(trial_id, trial.values)
         rows[trial_user_attributes] += trial_rows.attribute_rows(trial_id, trial.user_attrs)
+        rows[trial_system_attributes] += trial_rows.attribute_rows(trial_id, attributes(trial.constraints))
     for table, of_table in rows.items():
         if of_table:
             connection.execute(insert(table), of_table)

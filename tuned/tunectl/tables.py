@@ -55,13 +55,15 @@ def row_of(trial: ExportedTrial, *, has_one_objective: bool) -> Row:
     row |= {f"params_{name}": value for name, value in trial["params"].items()}
     attributes = trial.get("user_attrs", {})
     row |= {f"user_attrs_{name}": json.loads(text) for name, text in attributes.items()}
+    constraints = trial["constraints"].items()
+    row |= {f"system_attrs_constraints:{name}": float(value) for name, value in constraints}
     row["state"] = trial["state"]
     return row
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:
     """Each column that a row has, in Optuna's order."""
-    order = ["number", "value", "datetime", "duration", "params", "user", "state"]
+    order = ["number", "value", "datetime", "duration", "params", "user", "system", "state"]
 
     def place(name: str) -> tuple[int, str]:
         first = name.partition("_")[0].replace("values", "value")

@@ -39,7 +39,7 @@ def test_all_of_a_trial_is_as_it_was(database: Database) -> None:
     row = {
         "params_size": "3", "params_rate": "0.6", "params_kind": "True", "value": "-inf",
         "datetime_start": STARTED.isoformat(), "datetime_complete": "2025-01-31T12:00:01.5+00:00",
-        "user_attrs_note": "good",
+        "user_attrs_note": "good", "system_attrs_constraints:latency": "inf",
     }  # fmt: skip
     imported(member, known_trial(row, member.experiment.space, 1))
     trial = member.trial(0)
@@ -47,7 +47,7 @@ def test_all_of_a_trial_is_as_it_was(database: Database) -> None:
     assert trial.duration == dt.timedelta(seconds=1.5)
     assert trial.datetime_start is not None
     assert trial.datetime_start.astimezone(dt.UTC) == STARTED
-    assert trial.user_attrs == {"note": "good"}
+    assert (trial.user_attrs, trial.constraints) == ({"note": "good"}, {"latency": float("inf")})
 
 
 def test_an_imported_value_reaches_the_target(database: Database) -> None:

@@ -91,3 +91,11 @@ def test_user_attributes_come_along_but_for_those_of_tuned() -> None:
     assert trial.user_attrs == {"note": "good", "size": [1, 2]}
     with pytest.raises(ValueError, match="printable characters"):
         known(**{"user_attrs_a\x1b": 1})
+
+
+def test_constraints_come_along_and_one_that_is_none_does_not_fit() -> None:
+    column = "system_attrs_constraints"
+    assert known(**{f"{column}:latency": "3.1", f"{column}:b": -1}).constraints == {"latency": 3.1, "b": -1.0}
+    for name, value in ((":latency", "fast"), (":latency", "nan"), (":", 1), ("", [1.0])):
+        with pytest.raises(ValueError, match=column):
+            known(**{f"{column}{name}": value})

@@ -29,6 +29,7 @@ def a_trial(number: int = 0, **changes: object) -> ExportedTrial:
         started="2025-01-31T12:00:00.250000+00:00",
         ended="2025-02-01T13:01:30.500000+00:00",
         params={"lr": 0.5, "kind": "a"},
+        constraints={},
         user_attrs={"HOST": '{"host": "alpha"}', "note": '"b,c\\n\\"d\\""'},
     )
     trial.update(changes)  # type: ignore[typeddict-item]
@@ -48,6 +49,7 @@ def test_the_columns_are_those_of_optunas_dataframe(objectives: int) -> None:
             distributions={"lr": FLOATS, "kind": CHOICES},
             values=values,
             user_attrs=attributes,
+            constraints={"latency": 1.0},
         )
     )
     frame = study.trials_dataframe()
@@ -55,7 +57,7 @@ def test_the_columns_are_those_of_optunas_dataframe(objectives: int) -> None:
         tables.row_of(trial, has_one_objective=objectives == 1)
         for trial in (
             a_trial(0, state="FAIL", values=None, params={}, user_attrs={"FAILURE": "1"}),
-            a_trial(1, values=values, user_attrs={"note": "1"}),
+            a_trial(1, values=values, user_attrs={"note": "1"}, constraints={"latency": 1.0}),
         )
     ]
     assert tables.columns_of(rows) == list(frame.columns)

@@ -48,6 +48,7 @@ def _row(view: TrialView, attributes: Mapping[str, str]) -> ExportedTrial:
         "started": view["started"],
         "ended": view["ended"],
         "params": view["params"],
+        "constraints": view["constraints"],
         "user_attrs": dict(attributes),
     }
 
