@@ -78,6 +78,7 @@ def a_trial(number: int, **changes: object) -> TrialView:
         host="alpha",
         duplicate_of=None,
         failure=None,
+        pruned=None,
         started="2025-01-31T12:00:00+00:00",
         ended="2025-01-31T12:01:30+00:00",
         seconds=90.0,

@@ -20,6 +20,7 @@ import structlog
 
 from tuned.control.metrics import Endings
 from tuned.daemon.gpu_pool import Gpus, Grant
+from tuned.daemon.trials.judge import Judge
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Ending
 from tuned.domain.resources import Shortfall
@@ -32,6 +33,7 @@ from tuned.systemd import log
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate
 from tuned.trial.fork_servers import ForkServers
+from tuned.worker.channel import ASK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tuned.daemon.teller import Teller
+    from tuned.daemon.trials.judge import Case
     from tuned.disk.layout import Layout
     from tuned.search.search import Search
     from tuned.storage.link import Link
@@ -72,6 +75,7 @@ class Scheduler:
         self._link = link
         self._teller = teller
         self._site = site
+        self._judge = Judge(link)
         self._servers = ForkServers(site.host, site.state.trials, slots)
         self.searches: dict[str, Search] = {}
         #: By slot; None while it is idle.
@@ -110,6 +114,7 @@ class Scheduler:
             async with asyncio.TaskGroup() as self._group:
                 self.resize(self._wanted)
         finally:
+            await self._judge.end()
             await self._servers.close()
 
     def resize(self, slots: int) -> None:
@@ -249,17 +254,9 @@ class Scheduler:
                 raise
 
     async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
-        experiment = search.adoption.of(claimed.revision)
-        evaluation = Evaluation(
-            experiment=experiment,
-            study_uid=search.status.uid,
-            claimed=claimed,
-            site=self._site,
-            slot=slot,
-            start=self._servers.start_of(experiment, search.status.uid, search.note_unforked),
-            cards=cards,
-            answer=functools.partial(self._facts_of, claimed.study_id),
-        )
+        evaluation = self._evaluation(slot, search, claimed, cards)
+        case = self._judge.open(search, claimed, evaluation)
+        evaluation.answer = functools.partial(self._answer, claimed.study_id, case)
         with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
             _log.info(
                 "trial started", origin=claimed.candidate.origin.value, params=dict(claimed.point.values)
@@ -276,6 +273,8 @@ class Scheduler:
                 ending = await _outcome(task)
             finally:
                 self.slots[slot] = None
+                if case is not None:
+                    self._judge.close(case)
                 if task.cancelled():
                     _log.warning("trial aborted", attempt=evaluation.attempt)
                     self.endings.count_aborted(running.seconds)
@@ -286,6 +285,25 @@ class Scheduler:
                 self._teller.put(result)
                 _log_ending(ending, evaluation.attempt)
                 search.count_ending(ending)
+
+    def _evaluation(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> Evaluation:
+        experiment = search.adoption.of(claimed.revision)
+        return Evaluation(
+            experiment=experiment,
+            study_uid=search.status.uid,
+            claimed=claimed,
+            site=self._site,
+            slot=slot,
+            start=self._servers.start_of(experiment, search.status.uid, search.note_unforked),
+            cards=cards,
+            watched=0 if experiment.pruner is None else experiment.pruner.objective,
+        )
+
+    async def _answer(self, study_id: int, case: Case | None, question: str) -> object:
+        """Answers a question of a Python objective."""
+        if question == ASK["ask"]:
+            return await self._facts_of(study_id)
+        return None if case is None else await self._judge.is_to_end(case)
 
     async def _facts_of(self, study_id: int) -> StudyFacts | None:
         try:
@@ -326,6 +344,7 @@ def _log_ending(ending: Ending, attempt: int) -> None:
     if failure is not None:
         _log.warning("trial failed", cause=failure.cause.value, reason=failure.message, attempt=attempt)
     elif ending.is_pruned:
-        _log.info("trial pruned", values=ending.values, attempt=attempt)
+        why = {} if ending.pruning is None else ending.pruning.attribute()
+        _log.info("trial pruned", values=ending.values, attempt=attempt, **why)
     else:
         _log.info("trial complete", values=ending.values, attempt=attempt)

@@ -5,6 +5,7 @@ Owns values only; it must never decide whether to try again, or which state the 
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -100,8 +101,6 @@ class Ending:
     is_pruned: bool = False
     #: Of a pruned one: the rule's reason; None if the objective gave it up without one.
     pruning: Pruning | None = None
-    #: The rungs that it reached, by the names of Optuna's attributes.
-    rungs: dict[str, float] = field(default_factory=dict)
     #: The objective asked for the end of the whole search.
     stops_search: bool = False
     #: Intermediate values by step, in the order in which they were reported. Of very many some.
@@ -133,9 +132,10 @@ class Ending:
         return not violation(self.constraints.values())
 
     @property
-    def system_attributes(self) -> dict[str, float]:
-        """By the names of Optuna's attributes."""
-        return {**self.rungs, **constraint_attributes(self.constraints)}
+    def system_attributes(self) -> dict[str, Any]:
+        """All that its trial gets, by the names of Optuna's attributes."""
+        left = {name: json.loads(value) for name, value in self.system_attrs.items()}
+        return {**left, **constraint_attributes(self.constraints)}
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tuned.domain.branches import Span
 from tuned.domain.space import MOST_POINTS, CategoricalParameter, Parameter, Space
 from tuned.experiment.budget import Budget
 from tuned.experiment.experiment import Experiment
+from tuned.experiment.pruners import Pruner
 
 _LONGEST_SHOWN_ARGV = 200
 
@@ -36,6 +37,7 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
         f"space: {_size(experiment.space)}",
         *islice(_branches(experiment.space), _MOST_BRANCHES),
         f"sampler: {experiment.sampler.name}{seed}{_sampler_note(experiment)}",
+        *_pruner(experiment.pruner),
         f"budget: {', '.join(filter(None, limits)) or _endless(experiment)}",
     ]
     if ends := _ends(budget):
@@ -49,6 +51,13 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
     if count := len(experiment.points):
         lines.append(f"first: {count} given point{'' if count == 1 else 's'}")
     return lines
+
+
+def _pruner(pruner: Pruner | None) -> list[str]:
+    if pruner is None:
+        return []
+    keywords = ", ".join(f"{key} {value}" for key, value in pruner.options.items())
+    return [f"pruner: {pruner.name}{keywords and f': {keywords}'}"]
 
 
 def _endless(experiment: Experiment) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypedDict
 
 from tuned.protocol.fields import OPEN, Measured, Params, Time
 from tuned.protocol.host import Status
-from tuned.protocol.trials import FailureView, ReportView, TwinView
+from tuned.protocol.trials import FailureView, PrunedView, ReportView, TwinView
 
 #: "snapshot" (first on each stream) and "lost" come from the socket, the others from the daemon.
 EventName = Literal[
@@ -46,6 +46,8 @@ class EventFields(TypedDict, total=False):
     #: The newest intermediate value.
     report: ReportView
     failure: FailureView | None
+    #: Of a trial that ended after an evaluation; None if no rule pruned it.
+    pruned: PrunedView | None
     duplicate_of: TwinView | None
     #: How many events this reader lost, because it did not read fast enough.
     count: int

@@ -13,6 +13,18 @@ class FailureView(TypedDict):
     message: NotRequired[TrustedOnly[str]]
 
 
+class PrunedView(TypedDict):
+    """Why a rule ended a trial: the user attribute ``PRUNED``."""
+
+    #: The pruner of the experiment, by name.
+    rule: str
+    #: Of the report that it looked at.
+    step: int
+    value: Measured
+    #: The value that would have let it go on; None if the rule has none.
+    bound: Measured | None
+
+
 class TwinView(TypedDict):
     """The trial that a duplicate is a duplicate of."""
 
@@ -46,6 +58,8 @@ class TrialView(TypedDict):
     host: str | None
     duplicate_of: TwinView | None
     failure: FailureView | None
+    #: None if no rule pruned it.
+    pruned: PrunedView | None
     started: Time | None
     ended: Time | None
     seconds: float | None

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuned.domain.claim import Claimed, Duplicate
-    from tuned.domain.ending import Failure
+    from tuned.domain.ending import Failure, Pruning
     from tuned.domain.result import Result
     from tuned.domain.states import StudyState
     from tuned.events import Events
-    from tuned.protocol.trials import FailureView
+    from tuned.protocol.trials import FailureView, PrunedView
 
 
 class Announcements:
@@ -61,6 +61,7 @@ class Announcements:
             state=ending.state.value,
             values=_listed(ending.values),
             failure=None if ending.failure is None else _view(ending.failure),
+            pruned=None if ending.pruning is None else _pruned(ending.pruning),
         )
 
     def duplicate(self, duplicate: Duplicate) -> None:
@@ -87,6 +88,10 @@ class Announcements:
 
 def _view(failure: Failure) -> FailureView:
     return {"cause": failure.cause.value, "message": failure.message}
+
+
+def _pruned(pruning: Pruning) -> PrunedView:
+    return {"rule": pruning.rule, "step": pruning.step, "value": pruning.value, "bound": pruning.bound}
 
 
 def _listed(values: tuple[float, ...] | None) -> list[float] | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tuned.experiment.experiment import Experiment
     from tuned.search.sampling import Draft, PointSource
     from tuned.storage.encoding import Encoding
+    from tuned.storage.history import History
     from tuned.storage.link import Link
 
 R = TypeVar("R")
@@ -108,6 +109,15 @@ class Claiming:
     def claimant(self) -> Claimant:
         """The incarnation for which it claims."""
         return self._source.claimant
+
+    def follow(self, experiment: Experiment) -> None:
+        """Draws by another definition of the same search from now on."""
+        self._source.follow(experiment.pruner)
+
+    @property
+    def history(self) -> History:
+        """The study's trials, as its sampler and its pruner know them."""
+        return self._source.history
 
     def give_up(self) -> None:
         """Drops the claims under way: this host was declared dead, or has a new incarnation."""

@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuned.domain.ending import Pruning
 from tuned.experiment.pruners import Median, Percentile, Threshold
-from tuned.storage.history import History
 from tuned.storage.rungs import running_rungs
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from tuned.experiment.experiment import Experiment
     from tuned.experiment.pruners import Pruner
     from tuned.storage.database import Database
+    from tuned.storage.history import History
 
 #: If a trial reports faster than this can follow, only its last report of a round is judged.
 MOST_SECONDS = 0.02
@@ -69,9 +69,16 @@ class PruningStudy:
     """
 
     def __init__(
-        self, database: Database, experiment: Experiment, status: StudyStatus, objective: int
+        self,
+        database: Database,
+        experiment: Experiment,
+        status: StudyStatus,
+        history: History,
+        *,
+        objective: int,
     ) -> None:
-        self._storage = _Storage(database, experiment, status, objective)
+        self.history = history
+        self._storage = _Storage(database, experiment, status, history, objective)
         self._study = optuna.load_study(study_name=experiment.name, storage=self._storage)
         self._rules: dict[Pruner, BasePruner] = {}
 
@@ -125,6 +132,20 @@ def optunas(pruner: Pruner) -> BasePruner:
     return made
 
 
+def brackets(study: optuna.Study, pruner: Pruner | None) -> BasePruner:
+    """The pruner beside which a sampler draws: of Hyperband it learns only from trials of the same bracket.
+
+    The bracket follows from the number of the trial. A draft has the number that comes next, and the trial
+    that it becomes may get a later one.
+    """
+    if pruner is None or pruner.class_name != "HyperbandPruner":
+        return optuna.pruners.NopPruner()
+    made = optunas(pruner)
+    # It makes its brackets when it is asked first.
+    made.prune(study, optuna.trial.create_trial(state=TrialState.RUNNING))
+    return made
+
+
 def _reveal(frozen: FrozenTrial, trial: Reported) -> Iterator[tuple[int, float]]:
     """Shows the trial's new reports one after the other, as it would have asked after each of them."""
     began = time.monotonic()
@@ -142,7 +163,12 @@ class _Storage(InMemoryStorage):
     """
 
     def __init__(
-        self, database: Database, experiment: Experiment, status: StudyStatus, objective: int
+        self,
+        database: Database,
+        experiment: Experiment,
+        status: StudyStatus,
+        history: History,
+        objective: int,
     ) -> None:
         super().__init__()
         self._database = database
@@ -150,11 +176,11 @@ class _Storage(InMemoryStorage):
         self._id = status.study_id
         self._objective = objective
         self._directions = [StudyDirection[each.upper()] for each in experiment.directions]
-        self._history = History(database, status.study_id, objectives=len(experiment.directions))
+        self._history = history
         #: Of running trials, by their ids.
         self._rungs: dict[int, dict[str, float]] = {}
-        #: As the rule sees them, by number: a finished one never changes.
-        self._finished: dict[int, FrozenTrial] = {}
+        #: Of several objectives: finished trials with the one, by number, each with what it was made of.
+        self._narrowed: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}
         #: The COMPLETE ones, until the next sync.
         self._complete: list[FrozenTrial] | None = None
 
@@ -209,20 +235,18 @@ class _Storage(InMemoryStorage):
 
     def _seen(self) -> list[FrozenTrial]:
         """All trials as the rule sees them."""
-        return [seen for seen in map(self._view, self._history.trials) if seen is not None]
+        return [self._view(trial) for trial in self._history.trials]
 
-    def _view(self, trial: FrozenTrial) -> FrozenTrial | None:
-        """The trial with its one value; None if a person deleted the values of a COMPLETE one."""
+    def _view(self, trial: FrozenTrial) -> FrozenTrial:
         if not trial.state.is_finished():
             return _copy(trial, None, self._rungs.get(_id_of(trial), {}))
-        if trial.number not in self._finished:
-            values = trial.values or []
-            is_whole = len(values) == len(self._directions)
-            if trial.state is TrialState.COMPLETE and not is_whole:
-                return None
-            value = values[self._objective] if is_whole else None
-            self._finished[trial.number] = _copy(trial, value, {})
-        return self._finished[trial.number]
+        if len(self._directions) == 1:
+            return trial
+        known, narrowed = self._narrowed.get(trial.number, (None, trial))
+        if known is not trial:
+            narrowed = _copy(trial, trial.values[self._objective] if trial.values else None, {})
+            self._narrowed[trial.number] = trial, narrowed
+        return narrowed
 
 
 def _copy(trial: FrozenTrial, value: float | None, system_attrs: Mapping[str, Any]) -> FrozenTrial:

@@ -24,6 +24,7 @@ from tuned.domain.space import Forbidden
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment import samplers
 from tuned.search.draft_storage import DraftStorage
+from tuned.search.pruning import brackets
 from tuned.search.suggestions import Apart, suggest
 from tuned.storage.history import History
 from tuned.storage.trials.enqueued import FIXED_PARAMS, Misfit
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from tuned.domain.space import Point, Value
     from tuned.experiment.experiment import Experiment
+    from tuned.experiment.pruners import Pruner
     from tuned.storage.database import Database
     from tuned.storage.encoding import Encoding
 
@@ -82,6 +84,9 @@ class PointSource:
             self._study = optuna.load_study(
                 study_name=experiment.name, storage=self._storage, sampler=sampler
             )
+        #: It may tell the sampler which trials to learn from.
+        self._pruner: Pruner | None = None
+        self._pruner_now = experiment.pruner
 
     @property
     def samples(self) -> bool:
@@ -121,6 +126,10 @@ class PointSource:
         """A uniformly random point, for a space that cannot be walked."""
         return Candidate(point=self._encoding.space.uniform(self._random), origin=Origin.WALK)
 
+    def follow(self, pruner: Pruner | None) -> None:
+        """Draws beside this pruner from now on."""
+        self._pruner_now = pruner
+
     def release(self, draft: Draft) -> None:
         """Forgets a draft once it was claimed or dropped."""
         self._released.append(draft.draft_id)
@@ -134,6 +143,9 @@ class PointSource:
             began = time.monotonic()
             while self._released:
                 self._storage.drafts.pop(self._released.popleft(), None)
+            if self._pruner != self._pruner_now:
+                self._pruner = self._pruner_now
+                study.pruner = brackets(study, self._pruner)
             for _ in range(MOST_FORBIDDEN):
                 with contextlib.suppress(Forbidden):
                     draft_id, point = self._suggested(study, fixed)

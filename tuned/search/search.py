@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tuned.events import Events
     from tuned.experiment.experiment import Experiment
     from tuned.storage.encoding import Encoding
+    from tuned.storage.history import History
     from tuned.storage.link import Link
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -297,6 +298,11 @@ class Search:
         return await self._claiming.claim_again(claimed, attempts)
 
     @property
+    def history(self) -> History:
+        """The study's trials as this host knows them; another one for another incarnation."""
+        return self._claiming.history
+
+    @property
     def claims_under_way(self) -> set[str]:
         """The claims that may be granted without this host knowing it yet, by id."""
         return self._claiming.under_way
@@ -370,6 +376,7 @@ class Search:
             reason = reason_of(error)
         else:
             if changes is not None:
+                self._claiming.follow(self.experiment)
                 self.log.info("definition replaced", revision=status.revision, changes=changes)
         if reason or self._unreadable:
             self.note_unreadable(reason)

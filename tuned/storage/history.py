@@ -107,6 +107,11 @@ class History:
         """The highest number of a trial; -1 without trials."""
         return -1 if self._newest is None else int(self._newest.number)
 
+    @property
+    def has_notes(self) -> bool:
+        """Whether something was noted since the last sync."""
+        return bool(self._notes)
+
     def note_begun(self, beginning: Beginning, host: str) -> None:
         """Takes note of a trial that this host claimed. Not for an enqueued one: another program wrote it."""
         self._notes.append((beginning.claim_id, _Begun(beginning=beginning, host=host)))

@@ -1,4 +1,4 @@
-"""The daemon's end of the socket on which a Python objective reports, and gets its one question answered.
+"""The daemon's end of the socket on which a Python objective reports, and gets its questions answered.
 
 It must never wait for a process that escaped and holds the socket open, or hold up the loop in a flood.
 """
@@ -14,21 +14,21 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tuned.trial.pipes import Pipe
-from tuned.worker.channel import StudyFacts
+from tuned.worker.channel import ASK, StudyFacts
 
 if TYPE_CHECKING:
     from tuned.trial.objective_reports import ObjectiveReports
 
-#: Tells how the study stands; None if that cannot be told. It may wait for the database, and must not raise.
-Answer = Callable[[], Awaitable[StudyFacts | None]]
+#: Answers a question that has this name. It may wait for the database, and must not raise.
+Answer = Callable[[str], Awaitable[object]]
 
 #: More than the kernel keeps of what nobody has read yet.
 _MOST_UNREAD_BYTES = 2**20
 
 
-async def nothing_known() -> StudyFacts:
-    """The answer where there is no study."""
-    return {"user_attrs": {}, "best": []}
+async def nothing_known(question: str) -> StudyFacts | None:
+    """The answers where there is no study."""
+    return {"user_attrs": {}, "best": []} if question == ASK["ask"] else None
 
 
 class Channel(Pipe):
@@ -57,14 +57,14 @@ class Channel(Pipe):
     def _take(self, chunk: bytes) -> None:
         self._reports.feed(chunk)
         is_free = self._answering is None or self._answering.done()
-        if self._reports.is_asking and is_free and not self._is_over:
+        if self._reports.question is not None and is_free and not self._is_over:
             self._answering = asyncio.ensure_future(self._reply())
 
     async def _reply(self) -> None:
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._reader)) as ours:
             ours.setblocking(False)
             # It may ask again as soon as it has read the answer.
-            while self._reports.is_asking:
-                self._reports.is_asking = False
-                answer = json.dumps(await self._answer()).encode() + b"\n"
+            while (question := self._reports.question) is not None:
+                self._reports.question = None
+                answer = json.dumps(await self._answer(question)).encode() + b"\n"
                 await asyncio.get_running_loop().sock_sendall(ours, answer)

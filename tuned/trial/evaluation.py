@@ -22,6 +22,7 @@ from tuned.trial import launch as launch_module
 from tuned.trial.channel import Answer, nothing_known
 from tuned.trial.curve import Curve, OnReport, ignored
 from tuned.trial.replicates import replicated
+from tuned.trial.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -104,6 +105,8 @@ class Evaluation:
     watched: int = 0
     #: Of the running attempt, and another object with each attempt; or of all replicates.
     curve: Curve = field(default_factory=Curve)
+    #: As the curve; it comes if a rule looks at the trial.
+    verdict: Verdict = field(default_factory=Verdict)
 
     @property
     def files(self) -> TrialFiles:
@@ -169,10 +172,16 @@ async def _attempt(evaluation: Evaluation) -> Ending:
     # The steps of a trial with replicates are these: nobody hears of what a program reports in between.
     curve = Curve(watched=evaluation.watched)
     if evaluation.experiment.replicates.count == 1:
+        evaluation.verdict = Verdict()
         curve = evaluation.curve = Curve(evaluation.on_report, watched=evaluation.watched)
     try:
         return await process.run(
-            _launch(evaluation), evaluation.start, curve, log.trial_output, evaluation.answer
+            _launch(evaluation),
+            evaluation.start,
+            curve,
+            log.trial_output,
+            evaluation.answer,
+            verdict=evaluation.verdict if evaluation.experiment.pruner else None,
         )
     finally:
         log.trial_output_ended()

@@ -14,7 +14,7 @@ from tuned.domain.ending import NAN, Cause, Failure
 from tuned.trial.curve import STEPS
 from tuned.trial.lines import Lines
 from tuned.trial.notes import Notes
-from tuned.worker.channel import ASK
+from tuned.worker.channel import ASK, ASK_PRUNING
 
 if TYPE_CHECKING:
     from tuned.trial.curve import Curve
@@ -32,12 +32,18 @@ class ObjectiveReports(Notes):
         self._lines = Lines()
         self._values: list[Any] | None = None
         self._problem = ""
-        #: The objective waits for an answer.
-        self.is_asking = False
+        #: The question to which the objective waits for an answer.
+        self.question: str | None = None
+        #: The objective wants to know whether it is to end.
+        self.asks_for_pruning = False
 
     def feed(self, chunk: bytes) -> None:
         for line in self._lines.feed(chunk).lines:
             self._read(line)
+
+    @property
+    def has_result(self) -> bool:
+        return self._values is not None
 
     def finish(self) -> tuple[float, ...] | Failure:
         """The values, or the last report of a pruned trial, once all was fed."""
@@ -59,8 +65,9 @@ class ObjectiveReports(Notes):
             return
         if not isinstance(found, dict):
             return
-        if found == ASK:
-            self.is_asking = True
+        if found in (ASK, ASK_PRUNING):
+            self.question = found["ask"]
+            self.asks_for_pruning = self.asks_for_pruning or found == ASK_PRUNING
         elif "step" in found:
             self._note_step(found["step"], found.get("values", [found.get("value")]))
         elif "user_attrs" in found:

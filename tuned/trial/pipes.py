@@ -61,6 +61,12 @@ class Pipe:
                 left -= size
         self._close()
 
+    def catch_up(self) -> None:
+        """Reads what has been written so far, as far as there is room."""
+        left = self._most_unread() if self._reader >= 0 else 0
+        while left > 0 and self._reader >= 0 and self._has_room() and (size := self._read()):
+            left -= size
+
     def _open(self) -> tuple[int, int]:
         """The reading end and the writing one."""
         return os.pipe()

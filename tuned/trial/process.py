@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from tuned.disk.files import make_directory
 from tuned.disk.trial_log import TrialLog
-from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.ending import Cause, Ending, Failure, Pruning
 from tuned.trial.channel import Answer, Channel, nothing_known
 from tuned.trial.curve import Curve
 from tuned.trial.launch import Launch, Outputs, Start, launch_problem
@@ -24,6 +25,10 @@ from tuned.trial.objective_reports import ObjectiveReports
 from tuned.trial.pipes import LineReader, Pipe, Tail
 from tuned.trial.reports import Reports
 from tuned.trial.tree import Tree, completely
+from tuned.trial.verdict import Verdict
+
+#: How long an objective that asks whether it is to end has for that, at least.
+ASKING_GRACE_SECONDS = 5.0
 
 OnLine = Callable[[bytes], object]
 
@@ -34,8 +39,12 @@ async def run(
     curve: Curve | None = None,
     on_line: OnLine | None = None,
     answer: Answer = nothing_known,
+    *,
+    verdict: Verdict | None = None,
 ) -> Ending:
-    """Runs to the end, or to the timeout. Cancelled: kills the whole tree, then the cancellation goes on.
+    """Runs to the end, to the timeout, or until a verdict ends it, if it had no result before.
+
+    Cancelled: kills the whole tree, then the cancellation goes on.
 
     ``curve`` is filled meanwhile, and ``answer`` is for an objective that asks how its study stands. Raises
     what ``start`` raises, and OSError if a directory cannot be made.
@@ -46,7 +55,7 @@ async def run(
         # Not in a thread: to wait for one costs each trial 3 ms while others keep the interpreter busy.
         if problem := _prepare(launch, kept):
             return _failed(Cause.EXIT, problem)
-        return await _watch(launch, start, streams)
+        return await _watch(launch, start, streams, verdict)
     finally:
         kept.close()
         for directory in launch.removed_if_empty:
@@ -101,9 +110,18 @@ class _Streams:
         """The ends that the program is given copies of."""
         return tuple(each.writer for each in self._pipes)
 
+    @property
+    def asks_for_pruning(self) -> bool:
+        """Whether the objective looks by itself whether it is to end."""
+        return isinstance(self.reports, ObjectiveReports) and self.reports.asks_for_pruning
+
     def close_writers(self) -> None:
         for each in self._pipes:
             each.close_writer()
+
+    def catch_up(self) -> None:
+        for each in self._pipes:
+            each.catch_up()
 
 
 def _prepare(launch: Launch, kept: TrialLog) -> str | None:
@@ -118,7 +136,7 @@ def _prepare(launch: Launch, kept: TrialLog) -> str | None:
     return problem
 
 
-async def _watch(launch: Launch, start: Start, streams: _Streams) -> Ending:
+async def _watch(launch: Launch, start: Start, streams: _Streams, verdict: Verdict | None) -> Ending:
     tree: Tree | None = None
     status: int | None = None
     with streams:
@@ -126,22 +144,81 @@ async def _watch(launch: Launch, start: Start, streams: _Streams) -> Ending:
             async with asyncio.timeout(launch.timeout_seconds):
                 tree = await start(launch, streams.outputs)
                 streams.close_writers()
-                status = await tree.ended()
+                status = await _own_end(tree, streams, verdict, launch.grace_seconds)
         except TimeoutError:
             # It has no status: the ending below says so.
             pass
         finally:
             if tree is not None:
                 await completely(tree.kill(launch.grace_seconds))
+    pruning = None if verdict is None else verdict.pruning
+    if status is None and verdict is not None and verdict.is_given:
+        assert pruning is not None
+        return _pruned(pruning, launch.objectives, streams.reports)
     if status is None:
         seconds = launch.timeout_seconds
         message = f"still running after {seconds:g} s"
         return _failed(Cause.TIMEOUT, message, streams.reports, timeout=seconds)
     assert tree is not None
-    return _ending(tree, status, streams)
+    return _ending(tree, status, streams, pruning)
 
 
-def _ending(tree: Tree, status: int, streams: _Streams) -> Ending:
+async def _own_end(
+    tree: Tree, streams: _Streams, verdict: Verdict | None, grace_seconds: float
+) -> int | None:
+    """Waits for the main process and returns its status; None if it is to be ended before."""
+    if verdict is None:
+        return await tree.ended()
+    ended = asyncio.ensure_future(tree.ended())
+    try:
+        while not await _is_pruned(tree, ended, streams, verdict):
+            if ended.done():
+                return ended.result()
+        if streams.asks_for_pruning:
+            # It is told when it asks next, and may clean up.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(grace_seconds, ASKING_GRACE_SECONDS)):
+                    return await asyncio.shield(ended)
+        return None
+    finally:
+        ended.cancel()
+        await asyncio.wait([ended])
+
+
+async def _is_pruned(tree: Tree, ended: asyncio.Future[int], streams: _Streams, verdict: Verdict) -> bool:
+    """Waits for the process's end or a verdict. An end or a result that came before the verdict counts."""
+    given = asyncio.ensure_future(verdict.given())
+    waits: list[asyncio.Future[Any]] = [ended, given]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        given.cancel()
+    if ended.done():
+        return False
+    streams.catch_up()
+    if streams.reports.has_result or tree.has_ended:
+        verdict.withdraw()
+        return False
+    return True
+
+
+def _pruned(pruning: Pruning, objectives: int, reports: Notes) -> Ending:
+    """As Optuna has it: the report of the last step is its value, if it is a number."""
+    curve, last = reports.curve.values, reports.curve.last
+    values: tuple[float, ...] = ()
+    if last is not None:
+        values = last.values if objectives > 1 else (curve[max(curve)],)
+    return Ending(
+        values=None if not values or any(map(math.isnan, values)) else values,
+        is_pruned=True,
+        pruning=pruning,
+        stops_search=reports.stops_search,
+        intermediate=reports.intermediate,
+        user_attrs=reports.user_attrs,
+    )
+
+
+def _ending(tree: Tree, status: int, streams: _Streams, pruning: Pruning | None) -> Ending:
     reports, tail = streams.reports, streams.tail
     outcome = reports.finish()
     if status == 0 and not isinstance(outcome, Failure):
@@ -149,6 +226,7 @@ def _ending(tree: Tree, status: int, streams: _Streams) -> Ending:
         return Ending(
             values=outcome or None,
             is_pruned=reports.is_pruned,
+            pruning=pruning if reports.is_pruned else None,
             stops_search=reports.stops_search,
             intermediate=reports.intermediate,
             user_attrs=reports.user_attrs,

@@ -47,6 +47,12 @@ class Reports(Notes):
     def feed(self, chunk: bytes) -> None:
         self._read(self._lines.feed(chunk))
 
+    @property
+    def has_result(self) -> bool:
+        """Whether it has printed a value that is no report of a step."""
+        result = self._bare_number() or self._result
+        return result is not None and not result.problem
+
     def finish(self) -> tuple[float, ...] | Failure:
         """The trial's values, once all of its output was fed."""
         self._read(self._lines.rest())

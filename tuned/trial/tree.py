@@ -62,6 +62,12 @@ class Tree:
         if self.main.returncode is None:
             _mains.add(self.main.pid)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the main process has ended, also if nobody has taken its status yet."""
+        ends = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return self.main.returncode is not None or os.waitid(os.P_PID, self.main.pid, ends) is not None
+
     async def ended(self) -> int:
         """Waits for the main process, takes its status and returns it."""
         if self.main.returncode is None:

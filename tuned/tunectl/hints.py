@@ -102,6 +102,8 @@ def hints(
         yield from _out_of_reach(place, daemon)
     if each := str(parsed.resources):
         yield f"this ran without [resources] ({each}): no limits, and the GPUs that you see"
+    if parsed.pruner is not None and not ending.intermediate:
+        yield _reports(parsed)
     if ending.failure is not None:
         yield from _value(parsed, ending.failure, last_line)
         if "Exec format error" in ending.failure.message:
@@ -193,6 +195,19 @@ def _pattern(line: str) -> str | None:
     if not words or not words[0].strip():
         return None
     return _toml(re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", words[0]) + rf"(?P<value>{pattern.FLOAT})")
+
+
+def _reports(parsed: Experiment) -> str:
+    """The way to report steps, for a trial that reported none."""
+    pruner = f"the pruner {parsed.pruner.name if parsed.pruner else ''} looks at reports, and there was none"
+    if parsed.objective.python is not None:
+        return f"{pruner}: call trial.report(value, step) after each step"
+    if parsed.objective.pattern is not None:
+        return f"{pruner}: each match of [objective.metric] pattern is one, as soon as its line is printed"
+    several = len(parsed.directions) > 1
+    key, value = ("values", [0.5] * len(parsed.directions)) if several else ("value", 0.5)
+    line = json.dumps({"step": 1, key: value})
+    return f"{pruner}: print a line such as {line} after each step, and flush it"
 
 
 def _out_of_reach(place: Path, daemon: Surroundings) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The socket on which a Python objective tells its value and its reports: JSON, one object a line.
 
 It is a descriptor of its own, so that nothing that is printed counts, and a standard output that is replaced
-or closed loses nothing. One thing is asked on it: how the study stands. It never uses Python's own sockets,
-because a module may have given those a timeout or replaced them.
+or closed loses nothing. Two things are asked on it: how the study stands, and whether the trial is to end. It
+never uses Python's own sockets, because a module may have given those a timeout or replaced them.
 """
 
 from __future__ import annotations
@@ -30,15 +30,18 @@ class KnownTrial(TypedDict):
 
 
 class StudyFacts(TypedDict):
-    """The answer to the one question: a study, as it stands when a trial asks."""
+    """The answer to one question: a study, as it stands when a trial asks."""
 
     user_attrs: dict[str, Any]
     #: One trial, or the front. Empty while no trial with a value is feasible.
     best: list[KnownTrial]
 
 
-#: The question.
+#: The question how the study stands.
 ASK = {"ask": "study"}
+
+#: The question whether the trial is to end, by all that it has reported.
+ASK_PRUNING = {"ask": "pruning"}
 
 
 class Channel:
@@ -57,12 +60,20 @@ class Channel:
 
     def ask(self) -> StudyFacts:
         """Waits for the answer. Raises OSError if nobody gives one, RuntimeError if there is none."""
-        with self._turn:
-            self._send(ASK)
-            answer: StudyFacts | None = json.loads(self._line())
+        answer: StudyFacts | None = self._answer(ASK)
         if answer is None:
             raise RuntimeError("the daemon cannot tell how the study stands: see its log")
         return answer
+
+    def ask_pruning(self) -> bool | None:
+        """Whether the trial is to end; None if no rule looks at it. Raises OSError if nobody answers."""
+        answer: bool | None = self._answer(ASK_PRUNING)
+        return answer
+
+    def _answer(self, question: Mapping[str, str]) -> Any:
+        with self._turn:
+            self._send(question)
+            return json.loads(self._line())
 
     def _send(self, report: Mapping[str, Any]) -> None:
         left = memoryview(f"{json.dumps(report)}\n".encode())

@@ -52,6 +52,8 @@ class WorkerTrial(optuna.trial.Trial):
         self._channel = channel
         #: A value for each objective, by step.
         self._reported: dict[int, list[float]] = {}
+        #: Whether a rule looks at the trial, as far as is known.
+        self._is_judged = True
         self._attributes: dict[str, Any] = {}
         self._constraints: dict[str, float] = {}
 
@@ -127,9 +129,10 @@ class WorkerTrial(optuna.trial.Trial):
         self._channel.tell({"step": index, **({"values": values} if values[1:] else {"value": values[0]})})
 
     def should_prune(self) -> bool:
-        """No pruner decides anything yet."""
-        self._one_objective("should_prune")
-        return False
+        """Asks the daemon, which has all reports."""
+        answer = self._channel.ask_pruning() if self._is_judged else None
+        self._is_judged = answer is not None
+        return answer is True
 
     def set_user_attr(self, key: str, value: Any) -> None:
         """Raises ValueError for a name that is tuned's, or for a value that is too long."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from tuned.domain.claim import Claimed
 from tuned.domain.ending import Pruning
 from tuned.search.pruning import Judgement, PruningStudy, Reported, optunas
 from tuned.storage.database import Database
+from tuned.storage.history import History
 from tuned.storage.rungs import running_rungs
 from tuned.storage.tables.schema import trial_values
-from tuned.storage.trials.trial_rows import set_system_attributes
+from tuned.storage.trials.trial_rows import put_system_attributes
 
 RULES = {
     "median": 'name = "median"\nn_startup_trials = 3\ninterval_steps = 2',
@@ -72,7 +74,11 @@ def member_of(database: Database, rule: str, *, host: str = "h1", extra: str = "
 
 def study_of(member: Member) -> PruningStudy:
     assert member.experiment.pruner
-    return PruningStudy(member.database, member.experiment, member.status, member.experiment.pruner.objective)
+    history = History(member.database, member.status.study_id, objectives=len(member.experiment.directions))
+    return PruningStudy(
+        member.database, member.experiment, member.status, history,
+        objective=member.experiment.pruner.objective,
+    )  # fmt: skip
 
 
 def synced(study: PruningStudy, member: Member) -> PruningStudy:
@@ -92,6 +98,10 @@ def begin(member: Member, plain: optuna.Study, source: random.Random, sign: int)
     )
 
 
+def written(rungs: dict[str, float]) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in rungs.items()}
+
+
 def advance(member: Member, study: PruningStudy, plain: optuna.Study, run: Run) -> bool:
     """One step of both; whether the trial goes on."""
     step = len(run.judged)
@@ -102,12 +112,12 @@ def advance(member: Member, study: PruningStudy, plain: optuna.Study, run: Run) 
     if is_pruned:
         plain.tell(run.plain, state=TrialState.PRUNED)
         member.tell(
-            run.claimed, run.curve[step], is_pruned=True, intermediate=run.judged, rungs=run.rungs,
-            pruning=run.pruning,
+            run.claimed, run.curve[step], is_pruned=True, pruning=run.pruning, intermediate=run.judged,
+            system_attrs=written(run.rungs),
         )  # fmt: skip
     elif step == STEPS - 1:
         plain.tell(run.plain, run.curve[step])
-        member.tell(run.claimed, run.curve[step], intermediate=run.judged, rungs=run.rungs)
+        member.tell(run.claimed, run.curve[step], intermediate=run.judged, system_attrs=written(run.rungs))
     return not is_pruned and step < STEPS - 1
 
 
@@ -194,9 +204,8 @@ def test_rungs_of_running_trials_of_other_hosts_and_of_plain_optuna_count(databa
             assert not foreign.should_prune()
         theirs = other.take(7)
         with database.transaction() as connection:
-            set_system_attributes(
-                connection, theirs.trial_id, {"completed_rung_0": 2.0, "completed_rung_1": "x"}
-            )
+            rungs = {"completed_rung_0": 2.0, "completed_rung_1": "x"}
+            put_system_attributes(connection, {theirs.trial_id: rungs})
         assert running_rungs(database, member.status.study_id) == {
             foreign._trial_id: {"completed_rung_0": 1.0},
             theirs.trial_id: {"completed_rung_0": 2.0},

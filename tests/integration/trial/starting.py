@@ -12,6 +12,7 @@ from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.trial.launch import Launch, Start
 from tuned.trial.process import OnLine
+from tuned.trial.verdict import Verdict
 
 
 @asynccontextmanager
@@ -23,15 +24,20 @@ async def serving(program: ServerProgram) -> AsyncIterator[ForkServer]:
         await server.end(0)
 
 
-async def run(launch: Launch, curve: Curve | None = None) -> Ending:
+async def run(launch: Launch, curve: Curve | None = None, *, verdict: Verdict | None = None) -> Ending:
     async with serving(ServerProgram.of_commands()) as server:
-        return await run_with(launch, server.start, curve)
+        return await run_with(launch, server.start, curve, verdict=verdict)
 
 
 async def run_with(
-    launch: Launch, start: Start, curve: Curve | None = None, on_line: OnLine | None = None
+    launch: Launch,
+    start: Start,
+    curve: Curve | None = None,
+    on_line: OnLine | None = None,
+    *,
+    verdict: Verdict | None = None,
 ) -> Ending:
     """Runs it, and waits until its output is in the log."""
-    ending = await process.run(launch, start, curve, on_line)
+    ending = await process.run(launch, start, curve, on_line, verdict=verdict)
     await trial_log.all_written()
     return ending

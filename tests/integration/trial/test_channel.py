@@ -26,7 +26,8 @@ async def test_reports_are_read_as_they_come_and_to_their_end() -> None:
 async def test_a_question_is_answered_each_time() -> None:
     answers = iter(range(3))
 
-    async def answer() -> StudyFacts:
+    async def answer(question: str) -> StudyFacts:
+        assert question == "study"
         # More than the socket holds at once.
         return {"user_attrs": {"n": next(answers), "long": "x" * 10**6}, "best": []}
 

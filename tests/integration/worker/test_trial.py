@@ -14,6 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from tests.integration.worker.channels import VALUES, Ends, ends
 from tuned.domain.constraints import MOST_CONSTRAINTS
+from tuned.worker.channel import ASK_PRUNING
 from tuned.worker.trial import WorkerTrial
 
 
@@ -110,9 +111,12 @@ def test_the_last_report_is_that_of_the_highest_step(
     assert trial.last_report == expected
 
 
-def test_nothing_prunes(trial: WorkerTrial) -> None:
-    trial.report(1.0, 1)
-    assert trial.should_prune() is False
+def test_the_daemon_is_asked_whether_a_trial_is_to_end(both: Ends) -> None:
+    trial = both.trial()
+    for answer in (b"false\n", b"true\n"):
+        both.ours.sendall(answer)
+        assert trial.should_prune() is (answer == b"true\n")
+    assert both.told() == [ASK_PRUNING, ASK_PRUNING]
 
 
 def test_with_several_objectives_a_report_has_a_value_of_each(both: Ends) -> None:
@@ -125,9 +129,11 @@ def test_with_several_objectives_a_report_has_a_value_of_each(both: Ends) -> Non
         trial.report(1.0, 2)
 
 
-def test_several_objectives_are_not_pruned_as_in_optuna(both: Ends) -> None:
-    with pytest.raises(NotImplementedError, match=r"trial\.should_prune is for one objective"):
-        both.trial("minimize", "maximize").should_prune()
+def test_a_trial_without_a_rule_asks_once_at_most(both: Ends) -> None:
+    trial = both.trial()
+    both.ours.sendall(b"null\n")
+    assert not any(trial.should_prune() for _ in range(3))
+    assert both.told() == [ASK_PRUNING]
 
 
 def test_user_attributes_may_hold_the_numbers_of_another_library(both: Ends) -> None:

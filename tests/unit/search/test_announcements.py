@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tuned.domain.claim import Action, Candidate, Claimed, Duplicate, Origin, Twin
-from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.ending import Cause, Ending, Failure, Pruning
 from tuned.domain.result import Beginning, Result
 from tuned.domain.space import Point
 from tuned.domain.states import PointState, StudyState
@@ -80,8 +80,17 @@ async def test_an_evaluation_ends_with_values_or_with_a_cause(
     ending: Ending, state: str, values: Any, failure: Any
 ) -> None:
     assert await told(ended=(result(ending),)) == [
-        {"event": "trial-ended", "trial": 7, "state": state, "values": values, "failure": failure}
-    ]
+        {
+            "event": "trial-ended", "trial": 7, "state": state, "values": values, "failure": failure,
+            "pruned": None,
+        }
+    ]  # fmt: skip
+
+
+async def test_a_trial_that_a_rule_pruned_says_which_and_why() -> None:
+    pruning = Pruning(rule="median", step=3, value=0.5, bound=0.25)
+    [event] = await told(ended=(result(Ending(values=(0.5,), is_pruned=True, pruning=pruning)),))
+    assert event["pruned"] == {"rule": "median", "step": 3, "value": 0.5, "bound": 0.25}
 
 
 @pytest.mark.parametrize(("action", "state"), [(Action.REUSE, "COMPLETE"), (Action.SKIP, "FAIL")])

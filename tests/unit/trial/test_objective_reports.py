@@ -62,7 +62,7 @@ def test_constraints_are_kept_and_one_that_is_nan_takes_the_value_away() -> None
 def test_reports_are_kept_as_they_come() -> None:
     reports = read({"step": 1, "value": 7.0}, {"user_attrs": {"a": [1]}}, {"stop": True}, {"ask": "study"})
     assert (reports.intermediate, reports.user_attrs) == ({1: 7.0}, {"a": "[1]"})
-    assert (reports.stops_search, reports.is_asking) == (True, True)
+    assert (reports.stops_search, reports.question) == (True, "study")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from tuned.storage.trials.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
     from tuned.protocol.fields import Params, TrialStateName
-    from tuned.protocol.trials import ReportView, TrialView
+    from tuned.protocol.trials import PrunedView, ReportView, TrialView
 
 #: How many ids one statement has, because databases limit the number of parameters.
 BATCH = 1000
@@ -196,6 +196,10 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
     running = [row.trial_id for row in found if row.state is TrialState.RUNNING]
     reports = _grouped(connection, _LAST_REPORT, running)
     constraints = constraints_of(connection, ids)
+    pruned = [row.trial_id for row in found if row.state is TrialState.PRUNED]
+    prunings = _grouped(
+        connection, select(trial_user_attributes).where(trial_user_attributes.c.key == "PRUNED"), pruned
+    )
     # A cache for this call only, because distributions differ between studies, and studies come and go.
     restored = cache(json_to_distribution)
     return [
@@ -206,6 +210,7 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
             message=_message(failures[row.trial_id]),
             report=next(map(report, reports[row.trial_id]), None),
             constraints=constraints.get(row.trial_id, {}),
+            pruned=_pruned(prunings[row.trial_id]),
         )
         for row in found
     ]
@@ -238,6 +243,7 @@ def _view(
     message: str,
     report: ReportView | None,
     constraints: dict[str, float],
+    pruned: PrunedView | None,
 ) -> TrialView:
     started, ended = row.datetime_start, row.datetime_complete
     return {
@@ -250,6 +256,7 @@ def _view(
             {"number": row.twin_number, "host": as_text(row.twin_host)} if row.kind in DUPLICATES else None
         ),
         "failure": None if row.cause is None else {"cause": str(row.cause), "message": message},
+        "pruned": pruned,
         "started": None if started is None else _utc(started),
         "ended": None if ended is None else _utc(ended),
         "seconds": None if started is None or ended is None else (ended - started).total_seconds(),
@@ -268,6 +275,21 @@ def _message(failures: Sequence[Row[Any]]) -> str:
     """The message of a failure. Only the attribute has it, because it is for people."""
     failure = trial_rows.restored_attribute(failures[0].value_json) if failures else None
     return str(failure.get("message", "")) if isinstance(failure, dict) else ""
+
+
+def _pruned(prunings: Sequence[Row[Any]]) -> PrunedView | None:
+    """None also if another program uses the attribute for something else."""
+    try:
+        found = trial_rows.restored_attribute(prunings[0].value_json)
+        bound = found.get("bound")
+        return {
+            "rule": str(found["rule"]),
+            "step": int(found["step"]),
+            "value": float(found["value"]),
+            "bound": None if bound is None else float(bound),
+        }
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _utc(time: dt.datetime) -> str:

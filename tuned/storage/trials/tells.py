@@ -175,7 +175,6 @@ def _end(connection: Connection, study: Row[Any], result: Result, receipt: Recei
     )
     _keep_system_attributes(connection, trial_id, ending)
     trial_rows.set_user_attributes(connection, trial_id, ending.user_attrs)
-    trial_rows.set_system_attributes(connection, trial_id, ending.system_attributes)
 
 
 def _keep_reports(
@@ -197,8 +196,7 @@ def _keep_reports(
 
 
 def _keep_system_attributes(connection: Connection, trial_id: int, ending: Ending) -> None:
-    attributes = trial_rows.restored_attributes(ending.system_attrs)
-    trial_rows.put_system_attributes(connection, {trial_id: attributes})
+    trial_rows.put_system_attributes(connection, {trial_id: ending.system_attributes})
 
 
 def _check_objectives(ending: Ending, objectives: int) -> None:
@@ -327,7 +325,6 @@ def _write(
     statements.run(connection, _keep_reports(connection, given.trial_id, ending, objectives))
     _keep_system_attributes(connection, given.trial_id, ending)
     trial_rows.set_user_attributes(connection, given.trial_id, ending.user_attrs)
-    trial_rows.set_system_attributes(connection, given.trial_id, ending.system_attributes)
 
 
 def _charge_ended(

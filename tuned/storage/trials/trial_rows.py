@@ -292,13 +292,6 @@ def system_attributes(trial_id: int, attributes: Mapping[str, Any]) -> Statement
     return insertion(trial_system_attributes, attribute_rows(trial_id, attributes))
 
 
-def set_system_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, Any]) -> None:
-    """Sets attributes that the trial may have already."""
-    if attributes:
-        _delete_attributes(connection, trial_system_attributes, trial_id, attributes)
-        connection.execute(insert(trial_system_attributes), attribute_rows(trial_id, attributes))
-
-
 def attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"trial_id": trial_id, "key": key, "value_json": stored_attribute(value)}

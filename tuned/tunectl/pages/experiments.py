@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tuned.domain.resources import described
 from tuned.tunectl.pages.words import (
@@ -174,6 +174,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
         ("  Direction", ", ".join(summary["directions"])),
         ("  Space", f"{size}, {summary['visited']} visited"),
         ("  Sampler", f"{sampler['name']}{seed}"),
+        *_pruner_facts(view["definition"].get("pruner")),
         ("  Slots", f"{summary['running']} busy here, at most {view['parallel'] or 'all'}"),
         *_resources_facts(view["resources"]),
         ("  Started", time_of_day(summary["started"]) if summary["started"] else "not yet"),
@@ -183,6 +184,15 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
     ]
     facts += [("  Environment", f"{key}={value}") for key, value in view.get("env", {}).items()]
     return [*facts, *_best_facts(summary)]
+
+
+def _pruner_facts(pruner: Mapping[str, Any] | None) -> list[tuple[str, str | Cell]]:
+    if pruner is None:
+        return []
+    keywords = ", ".join(
+        f"{key} {value}" for key, value in pruner.items() if key not in {"name", "objective"}
+    )
+    return [("  Pruner", printable(f"{pruner['name']}{keywords and f': {keywords}'}"))]
 
 
 def _running_text(running: int) -> str:

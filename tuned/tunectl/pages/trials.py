@@ -9,6 +9,7 @@ from tuned.tunectl.pages.words import (
     constraints_text,
     failure_text,
     params_text,
+    pruned_text,
     replacement_text,
     report_text,
     time_of_day,
@@ -104,7 +105,8 @@ def _ended(trial: TrialView) -> list[tuple[str, str]]:
         return [("  Reused", f"at once{by}: {values_text(trial['values'])}, the value of {of}")]
     if trial["state"] == "PRUNED":
         last = "" if trial["values"] is None else f", with {values_text(trial['values'])} as its last report"
-        return [("  Pruned", f"by the objective itself{after}{last}")]
+        by = f"by {pruned_text(trial['pruned'])};" if trial["pruned"] else "by the objective itself"
+        return [("  Pruned", f"{by}{after}{last}")]
     if trial["values"] is not None:
         return [("  Complete", f"{values_text(trial['values'])}{after}")]
     if trial["state"] == "FAIL":
@@ -156,6 +158,8 @@ def _trial_note(view: TrialView) -> str:
         return f"as {twin['number']}" + (f" on {twin['host']}" if twin["host"] else "")
     if view["failure"]:
         return failure_text(view["failure"])
+    if view["pruned"]:
+        return pruned_text(view["pruned"])
     if violated := violated_names(view["constraints"]):
         return f"violates {', '.join(violated)}"
     attempt = f"attempt {view['attempt']}" if view["attempt"] > 1 else ""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tuned.protocol.experiments import ExperimentSummary
     from tuned.protocol.fields import Params
-    from tuned.protocol.trials import FailureView, ReportView, RevisionView
+    from tuned.protocol.trials import FailureView, PrunedView, ReportView, RevisionView
 
 
 STATE_COLOURS = {
@@ -69,6 +69,12 @@ def failure_text(failure: FailureView | None) -> str:
 
 def report_text(report: ReportView) -> str:
     return f"step {report['step']}: {number(report['value'])}"
+
+
+def pruned_text(pruned: PrunedView) -> str:
+    """The rule that ended a trial, and at which report."""
+    bound = "" if pruned["bound"] is None else f", bound {number(pruned['bound'])}"
+    return f"{pruned['rule']} at step {pruned['step']}: {number(pruned['value'])}{bound}"
 
 
 def replacement_text(view: RevisionView) -> str:
