@@ -11,6 +11,8 @@ from optuna.trial import TrialState
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, checked, first
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pruning"
+
 THRESHOLD = 'name = "threshold"\nupper = 4.5'
 
 
@@ -145,3 +147,26 @@ def test_an_objective_is_told_and_one_that_does_not_end_is_killed(
     assert (trials[7].state, trials[7].value) == (TrialState.COMPLETE, 70.0)
     assert all(trials[x].user_attrs["PRUNED"]["value"] == x for x in pruned)
     assert {int(path.name.partition("-")[2]) for path in code.glob("cleaned-*")} >= set(range(9))
+
+
+def test_the_example_prunes_a_training_by_the_pattern_of_its_output(make: MakeDaemon, tmp_path: Path) -> None:
+    text = (EXAMPLE / "pruning.toml").read_text()
+    # Each epoch takes a moment, as in a real training: otherwise all of it is printed before a decision.
+    slow = (EXAMPLE / "fit.py").read_text().replace("flush=True)", "flush=True); time.sleep(0.05)")
+    (tmp_path / "fit.py").write_text(slow.replace("import random", "import random, time"))
+    daemon = make(slots=4).start()
+    text = text.replace("/srv/fit", str(tmp_path)).replace("trials = 40", "trials = 16")
+    counts = daemon.run("pruning", text)["counts"]
+    assert counts["pruned"] > 0
+    assert (counts["failed"], counts["complete"] + counts["pruned"]) == (0, 16)
+    reported = [trial for trial in daemon.study("pruning").trials if trial.state is TrialState.PRUNED]
+    assert all(4 <= len(trial.intermediate_values) < 40 for trial in reported)
+    said = daemon.tunectl("check", str(EXAMPLE / "pruning.toml")).stdout
+    assert "pruner: median: n_startup_trials 5, n_warmup_steps 4" in said
+
+
+def test_a_trial_that_reports_nothing_is_told_what_to_print(tmp_path: Path, shared: Daemon) -> None:
+    file = tmp_path / "silent.toml"
+    file.write_text(an_experiment("true").replace("high = 9", "high = 0"))
+    said = shared.tunectl("try", str(file)).stderr
+    assert 'print a line such as {"step": 1, "value": 0.5} after each step, and flush it' in said

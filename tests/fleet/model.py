@@ -216,7 +216,7 @@ def _bad_end(world: World, store: Store) -> str | None:
     study, budget = world.tables.study, store.budget
     if any(row.state == "RUNNING" for row in world.tables.trials):
         return "the study is done, and a trial is RUNNING"
-    visited = {point.x for point in world.tables.points if point.state in ("done", "failed")}
+    visited = {point.x for point in world.tables.points if point.state in ("done", "failed", "pruned")}
     is_used_up = study.trials == budget.trials or study.evaluations == budget.evaluations
     is_used_up |= _has_reached(world, store)
     is_used_up |= budget.stalled is not None and study.stalled >= budget.stalled

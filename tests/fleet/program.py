@@ -197,15 +197,21 @@ class Program:
         finished = world._replace(finished=world.finished | {x})
         ended = put(finished, self._ended(world, host, running, has_value=True))
         yield Step(host.host, f"has evaluated point {x}: the value is in its outbox", ended)
+        if self._rules.prunes:
+            # ``process._is_pruned``: a result that was there before has taken the step above.
+            pruned = self._ended(world, host, running, has_value=False, is_pruned=True)
+            yield Step(host.host, f"ends point {x} before it has a value", put(world, pruned))
         if self._rules.retries is not None:
             failed = self._ended(world, host, running, has_value=False)
             if running.attempt <= self._rules.retries:
                 failed = host._replace(slot=running._replace(has_crashed=True))
             yield Step(host.host, f"fails to evaluate point {x}", put(world, failed))
 
-    def _ended(self, world: World, host: Host, running: Running, *, has_value: bool) -> Host:
+    def _ended(
+        self, world: World, host: Host, running: Running, *, has_value: bool, is_pruned: bool = False
+    ) -> Host:
         number = self._next_number(world, host) if "forget" in self._rules.kinds else 0
-        pending = PendingResult(running.x, running.claim, has_value, running.attempt, number)
+        pending = PendingResult(running.x, running.claim, has_value, running.attempt, number, is_pruned)
         return host._replace(slot=None, outbox=(*host.outbox, pending))
 
     @staticmethod

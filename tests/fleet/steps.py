@@ -31,6 +31,8 @@ class Rules:
     is_sampled: bool = False
     #: Evaluations may crash, and are then tried again so often. None: they never do.
     retries: int | None = None
+    #: A rule may end an evaluation before it has its value.
+    prunes: bool = False
 
 
 class Step(NamedTuple):

@@ -320,7 +320,8 @@ class Store:
             beginning=self._encoding.beginning(self._claimed(pending.claim, pending.x)),
             ending=Ending(
                 values=(float(pending.x),) if pending.has_value else None,
-                failure=None if pending.has_value else CRASH,
+                failure=None if pending.has_value or pending.is_pruned else CRASH,
+                is_pruned=pending.is_pruned,
                 retried=(CRASH,) * (pending.attempt - 1),
             ),
         )
@@ -332,7 +333,7 @@ class Store:
         run("BEGIN")
         for table in _EMPTIED:
             run(f"DELETE FROM {table}")
-        ended = [sum(row.state == state for row in rows) for state in ("COMPLETE", "FAIL")]
+        ended = [sum(row.state == state for row in rows) for state in _ENDED]
         run(_STUDY, (*tables.study, *ended))
         many(
             _HOST, [(f"h{h.host}", f"h{h.host}", h.incarnation, h.beat, h.dead, h.told) for h in tables.hosts]
@@ -370,8 +371,8 @@ class Store:
 
     def _check_counts(self, tables: Tables) -> None:
         [found] = self._sqlite.execute("SELECT complete + reused, failed + skipped, pruned FROM t_study")
-        ended = [sum(row.state == state for row in tables.trials) for state in ("COMPLETE", "FAIL")]
-        if [*found] != [*ended, 0]:
+        ended = [sum(row.state == state for row in tables.trials) for state in _ENDED]
+        if [*found] != ended:
             raise Violation(f"the study counts {found} ended trials, and there are {ended}")
 
     def _check_facts(self) -> None:
@@ -420,6 +421,9 @@ def check_claim(before: Tables, after: Tables) -> None:
         raise Violation("a point is given after the commit that ended the search")
 
 
+#: In the order in which the study counts them.
+_ENDED = ("COMPLETE", "FAIL", "PRUNED")
+
 _EMPTIED = (
     "trial_system_attributes", "trial_user_attributes", "trial_intermediate_values", "trial_values",
     "trial_params", "t_point", "t_trial", "trials", "t_host",
@@ -427,7 +431,7 @@ _EMPTIED = (
 _STUDY = """
 UPDATE t_study SET state = ?, trials = ?, evaluations = ?, visited = ?, cursor = ?,
   ended_by = CASE WHEN ? THEN 'it is over' END, front = nullif(?, ''), stalled = ?,
-  complete = ?, failed = ?, reused = 0, skipped = 0, pruned = 0, alike = 0, last_failure = NULL
+  complete = ?, failed = ?, pruned = ?, reused = 0, skipped = 0, alike = 0, last_failure = NULL
 """
 _HOST = "INSERT INTO t_host (name, installation_id, incarnation, beat, dead, told) VALUES (?, ?, ?, ?, ?, ?)"
 _POINT = """

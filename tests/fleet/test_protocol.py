@@ -110,6 +110,16 @@ def test_a_value_that_is_late_or_forgotten_counts_once(kind: str) -> None:
     run(1, f"{ABORT}\nstalled = 9", kinds=frozenset({kind}))
 
 
+def test_of_a_pruning_and_a_value_of_one_claim_the_first_ends_its_trial() -> None:
+    explored = run(1, prunes=True)
+    ended = [world.tables for world in explored.worlds if world.tables.study.state == "done"]
+    states = [{row.state for row in tables.trials} for tables in ended]
+    assert {"COMPLETE"} in states
+    assert {"PRUNED"} in states
+    # A value that comes after its point was pruned elsewhere is kept too.
+    assert any({"PRUNED", "COMPLETE"} <= each for each in states)
+
+
 # Violations that are seen if a rule is taken out
 
 

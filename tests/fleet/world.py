@@ -116,6 +116,7 @@ class PendingResult(NamedTuple):
     attempt: int = 1
     #: Of its record; 0 if the database forgets nothing.
     number: int = 0
+    is_pruned: bool = False
 
 
 class Seen(NamedTuple):
