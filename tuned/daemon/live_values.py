@@ -131,7 +131,10 @@ class LiveValues:
     async def _announce_reports(self) -> None:
         while True:
             await asyncio.sleep(ANNOUNCE_SECONDS)
-            self.announce()
+            try:
+                self.announce()
+            except Exception:  # noqa: BLE001 (a loop's edge)
+                _log.exception("reports not announced")
 
 
 def _mark(running: Running) -> _Mark:
