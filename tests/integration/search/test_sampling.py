@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from optuna.pruners import HyperbandPruner, NopPruner, _filter_study
 from optuna.trial import TrialState
 
-from tests.factories import CONTINUOUS, MIXED, at_once, opened
+from tests.factories import CONTINUOUS, MIXED, at_once, join, make_experiment, opened
 from tests.integration.search.drawing import PLANE, evaluate, search, visible
 from tuned.domain.claim import Claimant, Claimed, Origin
 from tuned.experiment.samplers import SAMPLERS, missing_packages
@@ -219,3 +220,21 @@ def test_hosts_that_begin_a_quasi_random_search_at_once_begin_with_different_poi
 ) -> None:
     hosts = [search(database, "qmc", host=f"h{n}", space=PLANE) for n in range(3)]
     assert len({host.source().draw().candidate.point.key for host in hosts}) == 3
+
+
+def test_beside_hyperband_a_sampler_learns_only_from_trials_of_its_bracket(database: Database) -> None:
+    table = '[pruner]\nname = "hyperband"\nmax_resource = 9'
+    member = join(database, make_experiment(f'[sampler]\nname = "tpe"\n{table}', space=PLANE))
+    source = member.source()
+    for value in (3.0, 1.0, 2.0, 0.0, 4.0, 2.5):
+        evaluate(member, source, value)
+    study = source._study
+    assert study is not None
+    assert isinstance(study.pruner, HyperbandPruner)
+    brackets = [study.pruner._get_bracket_id(study, trial) for trial in member.trials()]
+    assert len(set(brackets)) > 1
+    seen = _filter_study(study, member.trials()[0]).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    assert [trial.number for trial in seen] == [n for n, each in enumerate(brackets) if each == brackets[0]]
+    source.follow(None)
+    source.draw()
+    assert isinstance(study.pruner, NopPruner)

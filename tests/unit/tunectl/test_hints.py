@@ -56,6 +56,29 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("objective", "head", "said"),
+    [
+        ({}, "", 'print a line such as {"step": 1, "value": 0.5} after each step, and flush it'),
+        ({}, 'directions = ["minimize", "minimize"]', '{"step": 1, "values": [0.5, 0.5]} after each step'),
+        (
+            {"metric": {"pattern": "loss=(?P<value>.+)"}},
+            "",
+            "each match of [objective.metric] pattern is one",
+        ),
+        ({"python": "train:objective"}, "", "call trial.report(value, step) after each step"),
+    ],
+)
+def test_a_pruner_without_a_report_is_told_how_to_make_one(
+    objective: dict[str, object], head: str, said: str
+) -> None:
+    command = () if "python" in objective else ("true",)
+    table = f'{head}\n[pruner]\nname = "median"'
+    assert said in hints(*command, head=table, **objective)  # type: ignore[arg-type]
+    reported = replace(DONE, intermediate={1: 0.5})
+    assert said not in hints(*command, head=table, ending=reported, **objective)  # type: ignore[arg-type]
+
+
 def test_nothing_is_said_of_what_runs_the_same_at_the_daemon() -> None:
     assert not hints("sh", "-c", "true")
 

@@ -1,6 +1,6 @@
 """The judge of this host's running trials: takes their reports, and asks their rules about them in rounds.
 
-However much trials report, it must never take more than a tenth of one processor. Without a database, or
+However much trials report, it must never take more than a twentieth of one processor. Without a database, or
 without time, it decides nothing: pruning saves, and is no duty.
 """
 
@@ -37,7 +37,7 @@ _log: FilteringBoundLogger = structlog.get_logger()
 SYNC_SECONDS = 0.25
 
 #: The part of one processor's time that all rounds together take, and the time over which that is meant.
-SHARE = 0.1
+SHARE = 0.05
 BURST_SECONDS = 5.0
 
 #: Of a trial's reports so many wait for a round; of more the oldest are not judged by themselves.
@@ -175,7 +175,9 @@ class Judge:
             if not bench.is_fresh:
                 self._pay(await self._link.run(_synced, bench.study, pruner))
                 bench.synced_at = time.monotonic()
+            began = time.thread_time()
             taken = [(case, case.verdict, case.taken()) for case in cases]
+            self._pay(time.thread_time() - began)
             trials = [trial for _, _, trial in taken]
             judgements, seconds = await asyncio.to_thread(_judged, bench.study, pruner, trials)
             self._pay(seconds)
