@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from tuned.config.fields import Span, StoredCount
 from tuned.config.toml import Table, refuse
@@ -29,10 +29,15 @@ def _at_least_zero(numbers: tuple[float, ...]) -> tuple[float, ...]:
     return numbers if min(numbers) >= 0 else refuse("at least 0", f"{min(numbers):g}")
 
 
-#: One for each objective. A single number may be written without brackets.
+def _as_written(numbers: tuple[float, ...]) -> float | tuple[float, ...]:
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+#: One for each objective. A single number is written without brackets.
 Numbers = Annotated[
     tuple[float, ...],
     BeforeValidator(_numbers),
+    PlainSerializer(_as_written),
     WithJsonSchema(
         {
             "title": "a number, or an array of numbers",

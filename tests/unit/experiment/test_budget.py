@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.unit.experiment.sources import told, with_parts
+from tests.unit.experiment.sources import read, told, with_parts
 
 _SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'
 
@@ -58,3 +60,13 @@ _REFUSED = {
 @pytest.mark.parametrize(("source", "line"), _REFUSED.values(), ids=_REFUSED)
 def test_a_mistake_is_told_in_one_line(source: str, line: str) -> None:
     assert told(source) == [f"x.toml: {line}"]
+
+
+@pytest.mark.parametrize(
+    "budget", ["target = 0.5\nstalled = 9\nmin_delta = 0", "target = [0.5]\nstalled = 9"]
+)
+def test_a_number_for_the_one_objective_stays_a_number(budget: str) -> None:
+    experiment = read(with_parts(budget=f"[budget]\n{budget}"))
+    assert json.loads(experiment.definition())["budget"]["target"] == 0.5
+    assert experiment.budget.target == (0.5,)
+    assert experiment.adopt(experiment.definition()) == experiment
