@@ -82,3 +82,17 @@ def test_a_daemon_that_is_killed_between_replicates_leaves_nothing_and_the_budge
     lost, again = daemon.study("exp").trials
     assert (lost.state, again.value, again.params) == (TrialState.FAIL, 2.0, lost.params)
     assert daemon.trial_processes() == set()
+
+
+def test_a_rule_ends_a_trial_between_its_replicates(shared: Daemon) -> None:
+    script = 'echo begun >> "$0"; test $TUNED_REPLICATE = 1 || sleep 100; echo 9'
+    counted = shared.home / "pruned"
+    more = '[replicates]\ncount = 5\n[pruner]\nname = "threshold"\nupper = 5\n'
+    summary = shared.run("pruned", file(counted, more, script))
+    assert summary["counts"]["pruned"] == 3
+    # The rule may have been quicker than the second replicate, or than its charge.
+    assert 3 <= len(counted.read_text().splitlines()) <= summary["evaluations"] <= 6
+    for trial in shared.study("pruned").trials:
+        assert (trial.state, trial.value) == (TrialState.PRUNED, 9.0)
+        assert trial.intermediate_values == {1: 9.0}
+        assert trial.user_attrs["PRUNED"]["rule"] == "threshold"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from tuned.disk.layout import study_folder
-from tuned.domain.ending import CRASHES, Ending, Failure
+from tuned.domain.ending import CRASHES, Ending, EndState, Failure
 from tuned.systemd import log
 from tuned.trial import cgroup, process
 from tuned.trial import launch as launch_module
@@ -140,8 +140,17 @@ async def evaluate(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]
 
 async def _replicated(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) -> Ending:
     evaluation.curve = Curve(evaluation.on_report, watched=evaluation.watched)
-    evaluate_one = functools.partial(_replicate, evaluation, charge)
-    ending = await replicated(evaluation.experiment.replicates, evaluate_one, charge, evaluation.curve.put)
+    evaluation.verdict = Verdict()
+
+    async def charge_next() -> bool:
+        # It may have come between two replicates.
+        return not evaluation.verdict.is_given and await charge()
+
+    plan, evaluate_one = evaluation.experiment.replicates, functools.partial(_replicate, evaluation, charge)
+    ending = await replicated(plan, evaluate_one, charge_next, evaluation.curve.put)
+    if evaluation.verdict.is_given and ending.state is EndState.COMPLETE and ending.begun < plan.count:
+        pruning = evaluation.verdict.pruning
+        ending = replace(ending, is_pruned=True, pruning=pruning, values=ending.replicates[-1])
     return replace(ending, intermediate=evaluation.curve.values)
 
 
