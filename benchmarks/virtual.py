@@ -14,6 +14,7 @@ import itertools
 import math
 import random
 import time
+import warnings
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -81,7 +82,10 @@ class _Clock:
 def search_optuna(function: Function, seed: int, trials: int) -> Course:
     """``study.optimize`` with so many workers: each asks when it is free."""
     options: dict[str, Any] = {"multivariate": True, "group": True} if function.has_conditions else {}
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, **options))
+    with warnings.catch_warnings():
+        # Optuna calls ``group`` experimental.
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, **options))
     clock, course = _Clock(seed, 1.0), Course()
     for begun in range(trials + WORKERS):
         slot = begun
