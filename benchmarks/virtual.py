@@ -139,7 +139,7 @@ class _Draws:
         return replace(draft, seconds=seconds)
 
     def _taken(self) -> list[float]:
-        """What the draws since the last look took."""
+        """The time that the draws since the last look took."""
         taken, self._seconds[:] = list(self._seconds), []
         return taken
 

@@ -67,7 +67,7 @@ def test_the_first_trial_that_reaches_the_target_ends_the_search(database: Datab
     member.evaluate(2, 0.5)
     assert why(member) == "target 0.5 reached by trial 2 on h1"
     assert member.draw(3) == Closed()
-    # What runs finishes, and its better value does not change why the search ended.
+    # Running trials finish, and their better values do not change why the search ended.
     member.tell(running, 0.25)
     assert (ended(member), why(member)) == (StudyState.DONE, "target 0.5 reached by trial 2 on h1")
 
@@ -349,7 +349,7 @@ def test_time_that_is_over_aborts_too_and_a_full_budget_does_not(database: Datab
     assert ended(full) is StudyState.OPEN
 
 
-# What it costs
+# The cost
 
 
 def test_an_end_by_values_costs_no_statement_more(postgresql_url: str) -> None:
