@@ -89,8 +89,7 @@ def ended(running: FrozenTrial, ending: Ending, time: dt.datetime, objectives: i
     trial.datetime_complete = _local(time)
     trial.intermediate_values = ending.kept_reports(objectives)
     trial.user_attrs = {**running.user_attrs, **restored_attributes({**attributes, **ending.user_attrs})}
-    shared = restored_attributes(ending.system_attrs)
-    trial.system_attrs = _ordered({**running.system_attrs, **shared, **ending.system_attributes})
+    trial.system_attrs = _ordered({**running.system_attrs, **ending.system_attributes})
     return trial
 
 
