@@ -394,6 +394,8 @@ def run(home: Path, seconds: float, seed: int) -> bool:
     """All of it below an empty directory, and prints the table; True if every promise was kept."""
     click.echo(f"seed {seed}, {seconds:g} s of faults on {HOSTS} hosts with {SLOTS} slots each")
     with chaos(home, seed) as made:
+        # It looks into the tables, which the first of them makes.
+        made.hosts[0].until_joined()
         made.drop_victim()
         made.drop_wave()
         made.rage(seconds)

@@ -322,6 +322,8 @@ def test_a_full_disk_is_told_once_with_its_own_advice_and_loses_nothing(
     gate = Gate(tmp_path / "gate")
     with small_disk(megabytes=24) as disk, closing(FleetHost(disk.path / "h0", storage="", slots=4)) as host:
         host.log = tmp_path / "daemon.log"
+        # The process that daemons are forked from does not see what was mounted since.
+        host.is_begun_anew = True
         host.start()
         host.drop("exp", ledger.objective(pause=gate.pause) + GRID)
         until(lambda: len(ledger.evaluations("exp")) == 4, what="all points to be evaluated", seconds=60)

@@ -41,7 +41,7 @@ async def test_a_trusted_peer_sees_what_a_trial_printed(server: SmallHost, path:
     reading = [route for route in routes.ROUTES if route.method == "GET"]
     showing = {route.path for route in reading if b"sesame" in await answer_to(route, server, path)}
     one = "/v1/experiments/{name}"
-    assert showing == {"/v1/events", one, f"{one}/trials", f"{one}/trials/{{number}}"}
+    assert showing == {"/v1/events", one, f"{one}/trials", f"{one}/trials/{{number}}", f"{one}/export"}
 
 
 @pytest.mark.parametrize("route", routes.ROUTES, ids=lambda route: f"{route.method} {route.path}")

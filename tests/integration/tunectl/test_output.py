@@ -31,7 +31,13 @@ class Evil(SmallHost):
 
     def __init__(self) -> None:
         super().__init__()
-        best = {"number": 1, "values": [0.5], "params": {HOSTILE: HOSTILE}, "host": HOSTILE}
+        best = {
+            "number": 1,
+            "values": [0.5],
+            "params": {HOSTILE: HOSTILE},
+            "host": HOSTILE,
+            "constraints": {HOSTILE: 1.0},
+        }
         self.summary = a_summary(note=HOSTILE, best=best, state="done")
         failure = {"cause": HOSTILE, "message": HOSTILE}
         self.all_trials = [
