@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 
-from benchmarks import central, duplicates, fleet, growth, quality, slots, small, spawn, stop, warm
+from benchmarks import central, duplicates, fleet, growth, pruning, quality, slots, small, spawn, stop, warm
 from benchmarks.ground import Ground, ground
 from benchmarks.report import Report
 
@@ -24,6 +24,7 @@ SUBJECTS: dict[str, Measure] = {
     "growth": growth.measure,
     "slots": slots.measure,
     "quality": quality.measure,
+    "pruning": pruning.measure,
     "spawn": spawn.measure,
     "warm": warm.measure,
     "stop": stop.measure,

@@ -1,0 +1,309 @@
+"""Pruning: the best value that searches find, and the epochs that they spend, with and without a rule.
+
+Trainings are replayed from a table of learning curves (``curves.py``), by a clock that only counts. tuned's
+search and its judgement are the real ones on a real database; plain Optuna has the same sampler, rules and
+workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import math
+import os
+import random
+import statistics
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner
+from scipy.stats import mannwhitneyu
+
+from benchmarks import curves
+from benchmarks.crew import Crew, crew
+from benchmarks.ground import Ground
+from benchmarks.report import Cell, Report
+from tests.factories import Member, join, linked, make_experiment
+from tuned.domain.claim import Claimed
+from tuned.events import Events
+from tuned.search.pruning import PruningStudy, Reported
+from tuned.search.search import Search
+from tuned.storage.link import Link
+from tuned.storage.trials.tells import tell
+
+SEEDS = int(os.environ.get("TUNED_BENCH_SEEDS", "30"))
+PROCESSES = 2
+WORKERS = 4
+TRIALS = 60
+
+#: Of the epochs without a rule, for the same median of the best values.
+MOST_PERCENT = 40.0
+
+#: If there were no difference in any comparison, one of them would come out as bad by chance as often.
+LEAST_CHANCE = 0.05
+
+#: The tables of the experiment files, and the same rules for plain Optuna.
+RULES: Mapping[str, tuple[str, Callable[[], BasePruner]]] = {
+    "none": ("", optuna.pruners.NopPruner),
+    "median": ('[pruner]\nname = "median"\n', optuna.pruners.MedianPruner),
+    "successive-halving": (
+        '[pruner]\nname = "successive-halving"\nmin_resource = 1\nreduction_factor = 3\n',
+        lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+    ),
+    "hyperband": (
+        f'[pruner]\nname = "hyperband"\nmin_resource = 1\nmax_resource = {curves.EPOCHS}\n',
+        lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=curves.EPOCHS),
+    ),
+}
+
+_SPANS: Mapping[str, tuple[float, ...]] = {
+    "rate": curves.RATES,
+    "momentum": curves.MOMENTA,
+    "width": curves.WIDTHS,
+    "batch": curves.BATCHES,
+}
+
+#: Each value stands for the nearest one of the table, so that no point is drawn twice.
+SPACE = "".join(
+    f'[space.{name}]\ntype = "float"\nlow = {min(known)}\nhigh = {max(known)}\n'
+    f"log = {str(name != 'momentum').lower()}\n"
+    for name, known in _SPANS.items()
+)
+
+
+@dataclass(slots=True)
+class Course:
+    """How a search went."""
+
+    #: After each trial that has a value: the epochs that were spent, and the best value.
+    best: list[tuple[int, float]] = field(default_factory=list)
+    epochs: int = 0
+
+    def complete(self, value: float) -> None:
+        before = self.best[-1][1] if self.best else value
+        self.best.append((self.epochs, min(value, before)))
+
+    @property
+    def found(self) -> float:
+        return self.best[-1][1]
+
+    def best_by(self, epochs: int) -> float:
+        return min((value for spent, value in self.best if spent <= epochs), default=float("inf"))
+
+
+class _Clock:
+    """Trainings under way: a random speed each, and one epoch at a time."""
+
+    def __init__(self, seed: int) -> None:
+        self._speeds = random.Random(seed)
+        self._running: list[tuple[float, int, float, Any]] = []
+        self._turn = 0
+        self._now = 0.0
+
+    def begin(self, training: Any) -> None:
+        self.go_on(training, self._speeds.uniform(0.5, 1.5))
+
+    def go_on(self, training: Any, takes: float) -> None:
+        self._turn += 1
+        heapq.heappush(self._running, (self._now + takes, self._turn, takes, training))
+
+    def next(self) -> tuple[Any, float]:
+        """The training whose epoch ends first, and how long its epochs take."""
+        self._now, _, takes, training = heapq.heappop(self._running)
+        return training, takes
+
+
+def measure(ground: Ground, report: Report) -> None:
+    rows: list[dict[str, Cell]] = []
+    chances: list[float] = []
+    percents: dict[str, float] = {}
+    with crew(PROCESSES) as workers:
+        found = {rule: _searches(ground, workers, rule) for rule in RULES}
+    nothing, _ = found["none"]
+    goal = statistics.median(course.found for course in nothing)
+    most = statistics.median(course.epochs for course in nothing)
+    for rule, (tuned, plain) in found.items():
+        best = statistics.median(course.found for course in tuned)
+        spent = statistics.median(course.epochs for course in tuned)
+        equal = int(min(spent, statistics.median(course.epochs for course in plain)))
+        chances.append(_chance([c.best_by(equal) for c in tuned], [c.best_by(equal) for c in plain]))
+        if rule != "none" and best <= goal:
+            percents[rule] = 100 * spent / most
+        rows.append(
+            {
+                "rule": rule,
+                "tuned: best": _quartiles([course.found for course in tuned]),
+                "epochs": spent,
+                "of none": f"{spent / most:.0%}",
+                "study.optimize: best": _quartiles([course.found for course in plain]),
+                "its epochs": statistics.median(course.epochs for course in plain),
+                "equal epochs": equal,
+                "p (worse)": chances[-1],
+            }
+        )
+    report.table(
+        f"Pruning: best loss after {TRIALS} trials of TPE, {WORKERS} slots, median (quartiles) of {SEEDS}"
+        " seeds",
+        rows,
+    )
+    what = "percent of the epochs without a rule, for the same median best"
+    report.figure(what, min(percents.values(), default=100.0), at_most=MOST_PERCENT)
+    least = min(1.0, min(chances) * len(chances))
+    report.figure("p that no rule is worse than in study.optimize (Bonferroni)", least, at_least=LEAST_CHANCE)
+
+
+def _searches(ground: Ground, workers: Crew, rule: str) -> tuple[list[Course], list[Course]]:
+    with contextlib.ExitStack() as databases:
+        # One for each process, so that they do not wait for each other.
+        urls = [databases.enter_context(ground.database("postgresql")) for _ in range(PROCESSES)]
+        shares = workers.run(_share, urls, rule)
+    return [c for tuned, _ in shares for c in tuned], [c for _, plain in shares for c in plain]
+
+
+def _share(number: int, urls: list[str], rule: str) -> tuple[list[Course], list[Course]]:
+    seeds, table = range(number, SEEDS, PROCESSES), curves.read()
+    tuned = asyncio.run(_search_all(urls[number], rule, seeds, table))
+    return tuned, [_search_optuna(rule, seed, table) for seed in seeds]
+
+
+async def _search_all(url: str, rule: str, seeds: range, table: Mapping[Any, list[float]]) -> list[Course]:
+    async with linked(url) as link:
+        return [await _search_tuned(link, rule, seed, table) for seed in seeds]
+
+
+@dataclass(slots=True)
+class _Training:
+    claimed: Claimed
+    curve: list[float]
+    rungs: dict[str, float] = field(default_factory=dict)
+    epochs: int = 0
+
+
+async def _search_tuned(link: Link, rule: str, seed: int, table: Mapping[Any, list[float]]) -> Course:
+    name = f"{rule}-{seed}"
+    experiment = make_experiment(f'[sampler]\nname = "tpe"\n{RULES[rule][0]}', space=SPACE, name=name)
+    member = join(link.database, experiment, name)
+    search = await Search.begin(
+        link,
+        Events(name),
+        experiment,
+        encoding=member.encoding,
+        status=member.status,
+        claimant=member.claimant,
+        file=name,
+    )
+    search.busy = WORKERS
+    judge = PruningStudy(link.database, experiment, member.status, search.history, objective=0)
+    clock, course = _Clock(seed), Course()
+    for begun in range(TRIALS + WORKERS):
+        if begun >= WORKERS:
+            training, pruned = await _until_one_ends(link, experiment.pruner, judge, clock, course)
+            await _told(link, member, search, training, is_pruned=pruned)
+        if begun < TRIALS:
+            claimed = await _claimed(search, begun % WORKERS)
+            clock.begin(_Training(claimed, table[_model(claimed.point.values)]))
+    return course
+
+
+async def _claimed(search: Search, slot: int) -> Claimed:
+    while True:
+        outcome = await search.claim_next(slot)
+        if isinstance(outcome, Claimed):
+            return outcome
+
+
+async def _until_one_ends(
+    link: Link, pruner: Any, judge: PruningStudy, clock: _Clock, course: Course
+) -> tuple[_Training, bool]:
+    while True:
+        training, takes = clock.next()
+        training.epochs += 1
+        course.epochs += 1
+        if pruner is not None:
+            if judge.history.has_notes:
+                await link.run(judge.sync, pruner)
+            judgement = judge.judge(pruner, _reported(training))
+            training.rungs.update(judgement.rungs)
+            if judgement.pruning is not None:
+                return training, True
+        if training.epochs == curves.EPOCHS:
+            course.complete(training.curve[-1])
+            return training, False
+        clock.go_on(training, takes)
+
+
+def _reported(training: _Training) -> Reported:
+    values = dict(enumerate(training.curve[: training.epochs], 1))
+    return Reported(
+        trial_id=training.claimed.trial_id,
+        number=training.claimed.number,
+        judged={step: value for step, value in values.items() if step < training.epochs},
+        new=[(training.epochs, values[training.epochs])],
+        rungs=training.rungs,
+    )
+
+
+async def _told(link: Link, member: Member, search: Search, training: _Training, *, is_pruned: bool) -> None:
+    values = dict(enumerate(training.curve[: training.epochs], 1))
+    last = training.curve[training.epochs - 1]
+    result = member.result(training.claimed, last, is_pruned=is_pruned, intermediate=values)
+    search.note_ended(result, 3600.0)
+    await link.call(tell, result)
+    search.note_told(result)
+
+
+def _model(values: Mapping[str, Any]) -> curves.Model:
+    """The nearest model of the table."""
+    rate, width, batch = (
+        min(known, key=lambda each: abs(math.log(each / values[name])))
+        for name, known in (("rate", curves.RATES), ("width", curves.WIDTHS), ("batch", curves.BATCHES))
+    )
+    return rate, min(curves.MOMENTA, key=lambda each: abs(each - values["momentum"])), int(width), int(batch)
+
+
+def _search_optuna(rule: str, seed: int, table: Mapping[Any, list[float]]) -> Course:
+    """``study.optimize`` with so many workers: each asks when it is free."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        study = optuna.create_study(sampler=sampler, pruner=RULES[rule][1](), study_name=f"{rule}-{seed}")
+        clock, course = _Clock(seed), Course()
+        for begun in range(TRIALS + WORKERS):
+            if begun >= WORKERS:
+                _finish_one(study, clock, course)
+            if begun < TRIALS:
+                trial = study.ask()
+                for name, known in _SPANS.items():
+                    trial.suggest_float(name, min(known), max(known), log=name != "momentum")
+                clock.begin([trial, table[_model(trial.params)], 0])
+    return course
+
+
+def _finish_one(study: optuna.Study, clock: _Clock, course: Course) -> None:
+    while True:
+        training, takes = clock.next()
+        trial, curve, epochs = training
+        course.epochs += 1
+        trial.report(curve[epochs], epochs + 1)
+        if trial.should_prune():
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return
+        if epochs + 1 == curves.EPOCHS:
+            course.complete(curve[-1])
+            study.tell(trial, curve[-1])
+            return
+        training[2] = epochs + 1
+        clock.go_on(training, takes)
+
+
+def _chance(ours: list[float], theirs: list[float]) -> float:
+    return float(mannwhitneyu(ours, theirs, alternative="greater").pvalue)
+
+
+def _quartiles(values: list[float]) -> str:
+    low, median, high = statistics.quantiles(values, n=4)
+    return f"{median:.3g} ({low:.3g} to {high:.3g})"
