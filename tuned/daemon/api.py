@@ -25,6 +25,7 @@ from tuned.disk.layout import study_folder
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, SearchState, StudyState
 from tuned.errors import Conflict, DatabaseAway, NotFound
+from tuned.search.fault import way_on
 from tuned.storage.changes import Author
 from tuned.storage.hosts import forget, held, hosts
 from tuned.storage.queries import experiments
@@ -305,7 +306,10 @@ class Api:
             return summary
         if self.link.message is not None and summary["name"] not in self._last_summaries:
             faults.append("its trials are not counted: the database is away")
-        summary["note"] = "; ".join(filter(None, [*faults, search.note]))
+        # The fleet's reason is the first one: crashes that ended since may pause this host too.
+        reason = summary["note"] if summary["state"] == "paused" else ""
+        note = f"{reason}; {way_on(search.name)}" if reason else search.note
+        summary["note"] = "; ".join(filter(None, [*faults, note]))
         summary["is_paused_here"] = search.state is SearchState.PAUSED
         summary["running"] = len(self.scheduler.running(search.name))
         summary["counts"] = {
