@@ -32,7 +32,7 @@ READING = re.compile(r"tunectl (--socket \S+ )?(status|hosts|show|trials) ?")
 #: Texts that differ from run to run: versions, times and a sampler's draws.
 VARYING = re.compile(
     r"\d+(\.\d+)+(e-?\d+)?|\d\d:\d\d:\d\d|\b\d+(?=s\b)|(?<=pid )\d+|(?<=[Tt]rial )\d+|(?<=COMPLETE )\d+"
-    r"|(?<=\blayers[ =])\d+|(?<=\n)\d+(?= COMPLETE)"
+    r"|(?<=Complete )\d+|(?<=\blayers[ =])\d+|(?<=\n)\d+(?= COMPLETE)"
 )
 DIVIDER = "--- the command has ended:"
 

@@ -92,9 +92,8 @@ def put_back(host: FleetHost, backup: Path, file: Path) -> None:
     host.start()
 
 
-@pytest.mark.parametrize("is_running", [True, False])
 def test_an_sqlite_file_that_is_restored_in_its_place_gets_what_it_forgot(
-    ledger: Ledger, tmp_path: Path, is_running: bool
+    ledger: Ledger, tmp_path: Path
 ) -> None:
     gate, file, backup = Gate(tmp_path / "gate"), tmp_path / "h0/state/tuned.db", tmp_path / "backup"
     with Fleet(tmp_path, f"sqlite:///{file}") as fleet:
@@ -104,10 +103,7 @@ def test_an_sqlite_file_that_is_restored_in_its_place_gets_what_it_forgot(
         copied(file, backup)
         gate.open()
         fleet.until_done("exp")
-        if is_running:
-            copied(backup, file)
-        else:
-            put_back(host, backup, file)
+        put_back(host, backup, file)
         until(lambda: is_whole(fleet), what="the forgotten results to be told again", seconds=60)
     assert ledger.count() == 4
 
