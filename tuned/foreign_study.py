@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from tuned.config.storage_url import normalised
+from tuned.domain.known_trial import PARAMS, USER_ATTRS, value_columns
 
 
 def main() -> None:
@@ -40,15 +41,14 @@ def _url(text: str) -> str:
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
     values = trial.values or []
-    names = ["value"] if len(values) == 1 else [f"values_{number}" for number in range(len(values))]
     times = {"datetime_start": trial.datetime_start, "datetime_complete": trial.datetime_complete}
     return {
         "number": trial.number,
         "state": trial.state.name,
-        **dict(zip(names, values, strict=True)),
+        **dict(zip(value_columns(len(values)), values, strict=True)),
         **{name: None if time is None else time.isoformat() for name, time in times.items()},
-        **{f"params_{name}": value for name, value in trial.params.items()},
-        **{f"user_attrs_{name}": value for name, value in trial.user_attrs.items()},
+        **{f"{PARAMS}{name}": value for name, value in trial.params.items()},
+        **{f"{USER_ATTRS}{name}": value for name, value in trial.user_attrs.items()},
     }
 
 

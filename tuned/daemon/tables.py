@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tuned.domain.known_trial import KnownTrial, known_trial
-from tuned.errors import InvalidInput, Problem
+from tuned.domain.known_trial import KnownTrial, known_trial, row_of_json
 from tuned.storage.imports import Target, import_known, target
 from tuned.storage.queries.exports import export
 
@@ -35,19 +33,8 @@ def _known(rows: bytes, wanted: Target) -> tuple[list[KnownTrial], list[UnfitVie
     unfit: list[UnfitView] = []
     for number, line in enumerate(rows.splitlines()):
         try:
-            found.append(known_trial(_object(number, line), wanted.space, wanted.objectives))
+            row = row_of_json(line, number + 1, "request")
+            found.append(known_trial(row, wanted.space, wanted.objectives))
         except ValueError as error:
             unfit.append({"row": number, "reason": str(error)})
     return found, unfit
-
-
-def _object(number: int, line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict):
-        raise InvalidInput(
-            Problem(file="request", key=f"line {number + 1}", found="no JSON object", expected="a row as one")
-        )
-    return row

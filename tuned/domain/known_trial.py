@@ -10,11 +10,12 @@ import datetime as dt
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuned.domain.attributes import RESERVED_ATTRIBUTES, attribute_problem
 from tuned.domain.constraints import constraint_problem
 from tuned.domain.space import CategoricalParameter, Point, Space, Value
+from tuned.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +41,24 @@ class KnownTrial:
     ended: dt.datetime | None
     user_attrs: Mapping[str, object]
     constraints: Mapping[str, float]
-    #: Where it comes from.
-    number: int | None
+
+
+def value_columns(objectives: int) -> list[str]:
+    """The columns of a trial's values."""
+    return ["value"] if objectives == 1 else [f"values_{number}" for number in range(objectives)]
+
+
+def row_of_json(line: bytes, number: int, file: str) -> dict[str, Any]:
+    """A row that is written as a JSON object. Raises InvalidInput that names its line, from 1."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise InvalidInput(
+            Problem(file=file, key=f"line {number}", found="no JSON object", expected="a row as one")
+        )
+    return row
 
 
 def known_trial(row: Mapping[str, object], space: Space, objectives: int) -> KnownTrial:
@@ -50,7 +67,6 @@ def known_trial(row: Mapping[str, object], space: Space, objectives: int) -> Kno
     state = filled.get("state", "COMPLETE")
     if state != "COMPLETE":
         raise ValueError(f"its state is {state}, expected COMPLETE")
-    number = filled.get("number")
     return KnownTrial(
         point=space.point(_params(row, space)),
         values=_values(filled, objectives),
@@ -58,7 +74,6 @@ def known_trial(row: Mapping[str, object], space: Space, objectives: int) -> Kno
         ended=_time(filled, "datetime_complete"),
         user_attrs=_user_attrs(filled),
         constraints=_constraints(filled),
-        number=int(str(number)) if str(number).isdecimal() else None,
     )
 
 
@@ -117,7 +132,7 @@ def _normal(text: str) -> Value:
 
 
 def _values(row: Mapping[str, object], objectives: int) -> tuple[float, ...]:
-    columns = ["value"] if objectives == 1 else [f"values_{number}" for number in range(objectives)]
+    columns = value_columns(objectives)
     beyond = "values_0" if objectives == 1 else f"values_{objectives}"
     if beyond in row:
         raise ValueError(f"it has a column {beyond}, and the experiment {objectives} objectives")

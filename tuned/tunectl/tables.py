@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from tuned.domain.known_trial import CONSTRAINTS, PARAMS, USER_ATTRS, row_of_json, value_columns
 from tuned.errors import InvalidInput, Problem, TunedError
 
 if TYPE_CHECKING:
@@ -46,17 +47,17 @@ def format_of(path: Path) -> Format:
 def row_of(trial: ExportedTrial, *, has_one_objective: bool) -> Row:
     """A trial's columns; those that it has no value for are missing."""
     values = [float(each) for each in trial["values"] or ()]
-    names = ["value"] if has_one_objective else [f"values_{number}" for number in range(len(values))]
+    names = value_columns(1 if has_one_objective else len(values))
     started, ended = (_moment(trial["started"]), _moment(trial["ended"]))
     row: Row = {"number": trial["number"]}
     row |= dict(zip(names, values, strict=False))
     row |= {"datetime_start": started, "datetime_complete": ended}
     row["duration"] = ended - started if started and ended else None
-    row |= {f"params_{name}": value for name, value in trial["params"].items()}
+    row |= {f"{PARAMS}{name}": value for name, value in trial["params"].items()}
     attributes = trial.get("user_attrs", {})
-    row |= {f"user_attrs_{name}": json.loads(text) for name, text in attributes.items()}
+    row |= {f"{USER_ATTRS}{name}": json.loads(text) for name, text in attributes.items()}
     constraints = trial["constraints"].items()
-    row |= {f"system_attrs_constraints:{name}": float(value) for name, value in constraints}
+    row |= {f"{CONSTRAINTS}:{name}": float(value) for name, value in constraints}
     row["state"] = trial["state"]
     return row
 
@@ -105,8 +106,15 @@ def _cell(value: object) -> str:
 
 def _json_lines(rows: Sequence[Row]) -> bytes:
     names = columns_of(rows)
-    lines = (json.dumps({name: _plain(row[name]) for name in names if name in row}) for row in rows)
+    lines = (
+        json.dumps({name: plain[name] for name in names if name in plain}) for plain in map(as_json, rows)
+    )
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def as_json(row: Row) -> Row:
+    """The row with values that JSON has."""
+    return {name: _plain(value) for name, value in row.items()}
 
 
 def _plain(value: object) -> object:
@@ -174,15 +182,7 @@ def _read_csv(path: Path) -> Iterator[Labelled]:
 
 def _read_json_lines(path: Path) -> Iterator[Labelled]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise InvalidInput(
-                Problem(file=str(path), key=f"line {number}", found="no JSON object", expected="a row as one")
-            )
-        yield Labelled(f"line {number}", row)
+        yield Labelled(f"line {number}", row_of_json(line, number, str(path)))
 
 
 def _read_parquet(path: Path) -> Iterator[Labelled]:
@@ -194,7 +194,7 @@ def _read_parquet(path: Path) -> Iterator[Labelled]:
             Problem(file=str(path), key="", found=str(error), expected="a Parquet file")
         ) from None
     for number, row in enumerate(rows, 1):
-        yield Labelled(f"row {number}", {name: _plain(value) for name, value in row.items()})
+        yield Labelled(f"row {number}", as_json(row))
 
 
 _READERS: Mapping[Format, Callable[[Path], Iterator[Labelled]]] = {

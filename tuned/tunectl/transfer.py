@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -68,19 +68,13 @@ def rows_of_file(path: Path) -> Source:
 def rows_of_study(client: Client, study: str, storage: str | None) -> Source:
     """The rows of a study in the daemon's database, or in another one."""
     if storage is not None:
-        found = [(f"trial {row['number']}", row) for row in _foreign(study, storage)]
+        found = _foreign(study, storage)
     else:
-        found = [(f"trial {row['number']}", _plain(row)) for row in _rows(client, study)]
-    return Source(name=study, rows=[tables.Labelled(place, row) for place, row in found])
+        found = [tables.as_json(row) for row in _rows(client, study)]
+    return Source(name=study, rows=[tables.Labelled(f"trial {row['number']}", row) for row in found])
 
 
-def _plain(row: Row) -> Row:
-    line = tables.written([row], "jsonl")
-    plain: Row = json.loads(line)
-    return plain
-
-
-def _foreign(study: str, storage: str) -> list[dict[str, Any]]:
+def _foreign(study: str, storage: str) -> list[Row]:
     request = json.dumps({"study": study, "storage": storage})
     program = [sys.executable, "-m", "tuned.foreign_study"]
     done = subprocess.run(program, input=request, capture_output=True, text=True, check=False)
