@@ -25,7 +25,6 @@ from tuned.disk.layout import study_folder
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostState, SearchState, StudyState
 from tuned.errors import Conflict, DatabaseAway, NotFound
-from tuned.search.fault import way_on
 from tuned.storage.changes import Author
 from tuned.storage.hosts import forget, held, hosts
 from tuned.storage.queries import experiments
@@ -306,9 +305,8 @@ class Api:
             return summary
         if self.link.message is not None and summary["name"] not in self._last_summaries:
             faults.append("its trials are not counted: the database is away")
-        # The fleet's reason is the first one: crashes that ended since may pause this host too.
-        reason = summary["note"] if summary["state"] == "paused" else ""
-        note = f"{reason}; {way_on(search.name)}" if reason else search.note
+        # The summary may be newer than this host's last look.
+        note = search.noted(summary["note"] or search.status.pause_reason)
         summary["note"] = "; ".join(filter(None, [*faults, note]))
         summary["is_paused_here"] = search.state is SearchState.PAUSED
         summary["running"] = len(self.scheduler.running(search.name))

@@ -117,9 +117,11 @@ class Search:
 
     @property
     def note(self) -> str:
-        """Why this host does not evaluate, if the study's state does not say it, or how it does so."""
-        paused = self.status.pause_reason
-        why = self._reason or (f"{paused}; {way_on(self.name)}" if paused else "")
+        return self.noted(self.status.pause_reason)
+
+    def noted(self, paused: str) -> str:
+        """Why this host does not evaluate, or how it does so; the fleet's reason of a pause comes first."""
+        why = f"{paused}; {way_on(self.name)}" if paused else self._reason
         name = self.status.name or self.name
         called = f"another program renamed study {self.name} to {name}" if name != self.name else ""
         return "; ".join(filter(None, (why, self.shortfall.unenforced, self._unforked, called)))
