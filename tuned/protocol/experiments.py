@@ -1,8 +1,8 @@
 """The shapes of experiments, and the answers to requests that change one."""
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
-from tuned.protocol.fields import StudyStateName, Time, TrustedOnly
+from tuned.protocol.fields import DirectionName, StudyStateName, Time, TrustedOnly
 from tuned.protocol.trials import BestView, RevisionView, TrialView
 
 
@@ -35,7 +35,7 @@ class ExperimentSummary(TypedDict):
     ended_by: str | None
     #: This host evaluates nothing of it until a person resumes it, though the fleet may.
     is_paused_here: bool
-    directions: list[Literal["minimize", "maximize"]]
+    directions: list[DirectionName]
     #: How many evaluations run on this host now; ``counts.running`` is the fleet's.
     running: int
     counts: Counts

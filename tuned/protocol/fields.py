@@ -47,6 +47,8 @@ HostStateName = Literal["starting", "running", "draining", "aborting", "stopped"
 #: Of StudyState; "unreadable" for a study whose rows in the database cannot be understood.
 StudyStateName = Literal["open", "paused", "cancelled", "done", "unreadable"]
 
+DirectionName = Literal["minimize", "maximize"]
+
 TrialStateName = Literal["COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED"]
 
 TRIAL_STATES: tuple[TrialStateName, ...] = ("COMPLETE", "RUNNING", "FAIL", "WAITING", "PRUNED")

@@ -1,8 +1,8 @@
 """The shapes of trials as rows of a table, on their way out of the database and into it."""
 
-from typing import Literal, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-from tuned.protocol.fields import Measured, Params, Time, TrialStateName, TrustedOnly
+from tuned.protocol.fields import DirectionName, Measured, Params, Time, TrialStateName, TrustedOnly
 
 
 class ExportedTrial(TypedDict):
@@ -19,7 +19,7 @@ class ExportedTrial(TypedDict):
 
 
 class ExportView(TypedDict):
-    directions: list[Literal["minimize", "maximize"]]
+    directions: list[DirectionName]
     #: Oldest first.
     trials: list[ExportedTrial]
     #: Ask with this ``after`` for the next page; None when this is the last one.

@@ -32,7 +32,6 @@ from tuned.storage.tables.transitions import move_point
 from tuned.storage.trials import ends, trial_rows
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
 
     from tuned.domain.known_trial import KnownTrial
@@ -109,8 +108,7 @@ def _states(connection: Connection, study_id: int, keys: Sequence[str]) -> Itera
 
 def _add(connection: Connection, study_id: int, found: Sequence[KnownTrial], encoding: Encoding) -> list[int]:
     """Writes the trials in Optuna's tables, and returns their ids."""
-    last = select(trials.c.number).where(trials.c.study_id == study_id).order_by(trials.c.trial_id.desc())
-    first = 1 + connection.execute(select(func.coalesce(last.limit(1).scalar_subquery(), -1))).scalar_one()
+    first = connection.execute(select(trial_rows.NEXT_NUMBER), {"study": study_id}).scalar_one()
     ids = list(
         connection.execute(
             insert(trials).returning(trials.c.trial_id, sort_by_parameter_order=True),
@@ -131,19 +129,14 @@ def _add(connection: Connection, study_id: int, found: Sequence[KnownTrial], enc
 
 
 def _trial(study_id: int, number: int, trial: KnownTrial) -> dict[str, Any]:
-    now = trial_rows.utc_now()
-    ended = _stored(trial.ended) or now
+    ended = trial_rows.utc_now() if trial.ended is None else trial_rows.stored_time(trial.ended)
     return {
         "study_id": study_id,
         "number": number,
         "state": TrialState.COMPLETE,
-        "datetime_start": _stored(trial.started) or ended,
+        "datetime_start": ended if trial.started is None else trial_rows.stored_time(trial.started),
         "datetime_complete": ended,
     }
-
-
-def _stored(time: dt.datetime | None) -> dt.datetime | None:
-    return None if time is None else time.replace(tzinfo=None)
 
 
 def _visit(connection: Connection, study_id: int, ids: Mapping[str, int], states: Mapping[str, str]) -> int:

@@ -44,7 +44,7 @@ from tuned.storage.trials.trial_facts import DUPLICATES
 
 if TYPE_CHECKING:
     from tuned.protocol.experiments import Counts, ExperimentSummary, ExperimentView, HostCounts, SamplerView
-    from tuned.protocol.fields import TrialStateName
+    from tuned.protocol.fields import DirectionName, TrialStateName
     from tuned.protocol.trials import BestsView, BestView, StoryView, TrialView
 
 #: How many failures ``show`` lists.
@@ -209,6 +209,10 @@ def paused(database: Database) -> dict[str, str]:
         return {row.study_name: row.pause_reason or "" for row in found}
 
 
+def direction_names(directions: Sequence[StudyDirection]) -> list[DirectionName]:
+    return ["maximize" if each is StudyDirection.MAXIMIZE else "minimize" for each in directions]
+
+
 def directions_of(connection: Connection, study_ids: Collection[int]) -> dict[int, list[StudyDirection]]:
     found = connection.execute(
         select(study_directions.c.study_id, study_directions.c.direction)
@@ -256,7 +260,7 @@ def _summary(
         "note": row.pause_reason or "",
         "ended_by": row.ended_by,
         "is_paused_here": False,
-        "directions": ["maximize" if each is StudyDirection.MAXIMIZE else "minimize" for each in directions],
+        "directions": direction_names(directions),
         "running": 0,
         "counts": counts,
         "trials": row.trials,

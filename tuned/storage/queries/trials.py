@@ -187,17 +187,17 @@ def _id_of(study_id: int, number: int) -> ScalarSelect[int]:
 
 def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]:
     ids = [row.trial_id for row in found]
-    values = _grouped(connection, select(trial_values).order_by(trial_values.c.objective), ids)
-    params = _grouped(connection, select(trial_params).order_by(trial_params.c.param_id), ids)
+    values = grouped(connection, select(trial_values).order_by(trial_values.c.objective), ids)
+    params = grouped(connection, select(trial_params).order_by(trial_params.c.param_id), ids)
     failed = [row.trial_id for row in found if row.cause is not None]
-    failures = _grouped(
+    failures = grouped(
         connection, select(trial_user_attributes).where(trial_user_attributes.c.key == "FAILURE"), failed
     )
     running = [row.trial_id for row in found if row.state is TrialState.RUNNING]
-    reports = _grouped(connection, _LAST_REPORT, running)
+    reports = grouped(connection, _LAST_REPORT, running)
     constraints = constraints_of(connection, ids)
     pruned = [row.trial_id for row in found if row.state is TrialState.PRUNED]
-    prunings = _grouped(
+    prunings = grouped(
         connection, select(trial_user_attributes).where(trial_user_attributes.c.key == "PRUNED"), pruned
     )
     # A cache for this call only, because distributions differ between studies, and studies come and go.
@@ -216,14 +216,15 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
     ]
 
 
-def _grouped(
+def grouped(
     connection: Connection, query: Select[Any], trial_ids: Sequence[int]
 ) -> Mapping[int, list[Row[Any]]]:
-    grouped: dict[int, list[Row[Any]]] = defaultdict(list)
+    """The rows of a query by trial; it selects from a table with a column ``trial_id``."""
+    found: dict[int, list[Row[Any]]] = defaultdict(list)
     if trial_ids:
         for row in connection.execute(query.where(query.selected_columns.trial_id.in_(trial_ids))):
-            grouped[row.trial_id].append(row)
-    return grouped
+            found[row.trial_id].append(row)
+    return found
 
 
 def _external(param: Row[Any], distribution: BaseDistribution) -> Any:

@@ -63,12 +63,12 @@ _last_number = (
     .scalar_subquery()
 )
 
+#: The number of the next trial of the bound ``study``.
+NEXT_NUMBER = (func.coalesce(_last_number, literal(-1, Integer)) + 1).label("number")
+
 #: The id and the number of the next trial of the bound ``study``. Only a statement under its lock may return
 #: them.
-NEXT_TRIAL = (
-    next_trial_id().label("trial_id"),
-    (func.coalesce(_last_number, literal(-1, Integer)) + 1).label("number"),
-)
+NEXT_TRIAL = (next_trial_id().label("trial_id"), NEXT_NUMBER)
 
 
 #: So many intermediate values go into one statement with others.
@@ -105,7 +105,12 @@ _SYSTEM_ATTRIBUTES = (trial_system_attributes, ("trial_id", "key"))
 
 def utc_now() -> dt.datetime:
     """The time as Optuna stores it: UTC without a zone."""
-    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    return stored_time(dt.datetime.now(dt.UTC))
+
+
+def stored_time(time: dt.datetime) -> dt.datetime:
+    """A time in UTC as Optuna stores it."""
+    return time.replace(tzinfo=None)
 
 
 def restored_time(stored: dt.datetime) -> dt.datetime:
@@ -140,7 +145,7 @@ def trial(
     ``started`` is in seconds since 1970.
     """
     now = utc_now()
-    began = now if started is None else dt.datetime.fromtimestamp(started, dt.UTC).replace(tzinfo=None)
+    began = now if started is None else stored_time(dt.datetime.fromtimestamp(started, dt.UTC))
     row = {
         "trial_id": trial_id,
         "study_id": study_id,
