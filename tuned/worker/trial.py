@@ -194,10 +194,6 @@ class WorkerTrial(optuna.trial.Trial):
             raise ValueError(f"cannot report {len(found)} values: expected {wanted}, one for each objective")
         return [_converted(float, "report value", each) for each in found]
 
-    def _one_objective(self, method: str) -> None:
-        if len(self.study.directions) > 1:
-            raise NotImplementedError(f"trial.{method} is for one objective, as in Optuna")
-
 
 def _converted(kind: Any, what: str, value: Any) -> Any:
     try:
