@@ -246,10 +246,8 @@ def _check_sampler(
 
 
 def _check_pruner(pruner: Pruner, draft: Draft, problems: Problems) -> None:
-    if not {"direction", "directions"} <= draft.right:
-        return
-    objectives = len(draft.file.directions or ()) or 1
-    if pruner.objective >= objectives:
+    objectives = draft.objectives
+    if objectives is not None and pruner.objective >= objectives:
         known = alternatives(map(str, range(objectives)))
         why = ", because there is one objective" if objectives == 1 else ""
         problems.add("pruner.objective", str(pruner.objective), known + why)
