@@ -6,14 +6,9 @@ It owns what the models of samplers and pruners share. It must never import Optu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from tuned.config.toml import Table
-
-
-def tag(name: Any) -> str:
-    """The one word that the annotation of a model's ``name`` allows."""
-    return str(name.__args__[0])
 
 
 class Keywords(Table):
@@ -39,8 +34,7 @@ class Keywords(Table):
 
     @classmethod
     def said_of_unknown(cls, key: str) -> str:
-        name = cls.model_fields["name"].annotation
-        return cls.withheld.get(key, f"an unknown keyword of the {cls.kind} {tag(name)}")
+        return cls.withheld.get(key, f"an unknown keyword of the {cls.kind} {_name_of(cls)}")
 
     @classmethod
     def expected_at(cls, key: str) -> str | None:
@@ -50,3 +44,16 @@ class Keywords(Table):
         from tuned.config.schema import TomlSchema, words  # noqa: PLC0415
 
         return words(cls.model_json_schema(schema_generator=TomlSchema)["properties"][key])
+
+
+K = TypeVar("K", bound=Keywords)
+
+
+def by_name(*models: type[K]) -> Mapping[str, type[K]]:
+    """The models by the one name that each allows."""
+    return {_name_of(model): model for model in models}
+
+
+def _name_of(model: type[Keywords]) -> str:
+    name: Any = model.model_fields["name"].annotation
+    return str(name.__args__[0])

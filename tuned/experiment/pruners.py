@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from tuned.config.locations import Choice
 from tuned.config.toml import alternatives, refuse_keys
-from tuned.experiment.keywords import Keywords, tag
+from tuned.experiment.keywords import Keywords, by_name
 
 _NAME = "The rule."
 
@@ -186,10 +186,9 @@ class Hyperband(Pruner):
         return self
 
 
-_WRAPPED: Mapping[str, type[Pruner]] = {
-    tag(model.model_fields["name"].annotation): model
-    for model in (Median, Percentile, Threshold, Wilcoxon, SuccessiveHalving, Hyperband)
-}
+_WRAPPED: Mapping[str, type[Pruner]] = by_name(
+    Median, Percentile, Threshold, Wilcoxon, SuccessiveHalving, Hyperband
+)
 
 
 class Patient(Pruner):
@@ -276,7 +275,6 @@ AnyPruner = Annotated[
     Discriminator(CHOICE.of),
 ]
 
-PRUNERS: Mapping[str, type[Pruner]] = {
-    tag(model.model_fields["name"].annotation): model
-    for model in (Median, Percentile, Threshold, Patient, Wilcoxon, SuccessiveHalving, Hyperband)
-}
+PRUNERS: Mapping[str, type[Pruner]] = by_name(
+    Median, Percentile, Threshold, Patient, Wilcoxon, SuccessiveHalving, Hyperband
+)

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag
 
 from tuned.config.locations import Choice
 from tuned.domain.space import Space
-from tuned.experiment.keywords import Keywords, tag
+from tuned.experiment.keywords import Keywords, by_name
 
 OptionValue = int | float | str | bool
 
@@ -287,10 +287,9 @@ AnySampler = Annotated[
 ]
 
 
-SAMPLERS: Mapping[str, type[Sampler]] = {
-    tag(model.model_fields["name"].annotation): model
-    for model in (Tpe, Random, Grid, BruteForce, CmaEs, NsgaII, NsgaIII, Qmc, Gp)
-}
+SAMPLERS: Mapping[str, type[Sampler]] = by_name(
+    Tpe, Random, Grid, BruteForce, CmaEs, NsgaII, NsgaIII, Qmc, Gp
+)
 
 
 def conflicting(model: type[Sampler], raw: Mapping[str, object]) -> list[tuple[str, str]]:
