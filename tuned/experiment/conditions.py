@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from tuned.config.toml import alternatives, describe, refuse
 from tuned.domain.conditions import Allowed, Between, OneOf, allowed
-from tuned.experiment.keys import SCALAR
+from tuned.experiment.keys import SCALAR, is_scalar
 
 _ENDS = ("min", "max")
 
@@ -29,9 +29,9 @@ def _allowed(raw: object) -> Allowed:
         if not raw:
             refuse(_EXPECTED, "an empty array")
         for value in raw:
-            if not _is_scalar(value):
+            if not is_scalar(value):
                 refuse("an array of strings, finite numbers, true or false", f"{describe(value)} in an array")
-    elif not _is_scalar(raw):
+    elif not is_scalar(raw):
         refuse(_EXPECTED)
     return allowed(raw)
 
@@ -46,10 +46,6 @@ def _check_range(raw: Mapping[str, Any]) -> None:
             refuse(f"a finite number as {end}", describe(value))
     if len(raw) == len(_ENDS) and raw["min"] > raw["max"]:
         refuse("a min that is at most max", f"a range from {raw['min']} to {raw['max']}")
-
-
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _some(condition: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -24,10 +24,12 @@ def _fits_float(value: int) -> int:
     return value
 
 
-def _scalar(value: object) -> int | float | str | bool:
-    if not isinstance(value, int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
-        refuse("a string, a finite number, true or false")
-    return value
+def is_scalar(value: object) -> bool:
+    return isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _scalar(value: object) -> object:
+    return value if is_scalar(value) else refuse("a string, a finite number, true or false")
 
 
 def _filled(array: tuple[T, ...]) -> tuple[T, ...]:
