@@ -88,10 +88,7 @@ def spans(axis: Axis, allowed: Allowed) -> tuple[Span, ...]:
 
 def holds(axis: Axis, allowed: Allowed, value: Value) -> bool:
     place = axis.place(value)
-    if isinstance(allowed, Between):
-        span = axis.between(allowed.low, allowed.high)
-        return span is not None and span[0] <= place <= span[1]
-    return any(axis.place(each) == place for each in allowed.values)
+    return any(first <= place <= last for first, last in spans(axis, allowed))
 
 
 def branches(axis: Axis, terms: Sequence[tuple[int, Sequence[Span]]]) -> list[Branch]:
