@@ -17,7 +17,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuned.domain.study_status import StudyStatus
-from tuned.experiment import samplers
 from tuned.storage.studies import read_system_attributes, write_system_attribute
 from tuned.storage.trials.enqueued import FIXED_PARAMS
 
@@ -47,9 +46,8 @@ class DraftStorage(BaseStorage):
         self._study_id = status.study_id
         self._directions = [StudyDirection[direction.upper()] for direction in experiment.directions]
         self._history = history
-        sampler = samplers.SAMPLERS[experiment.sampler.name]
-        self.ignores_trials = sampler.ignores_trials
-        self._wants_alike = sampler.models_constraints
+        self._ignores_trials = experiment.sampler.ignores_trials
+        self._wants_alike = experiment.sampler.models_constraints
         self._is_synced = False
         self._fixed: Mapping[str, Value] = {}
         self._ids = itertools.count(FIRST_DRAFT)
@@ -64,7 +62,7 @@ class DraftStorage(BaseStorage):
         return self._next_id
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        if not self.ignores_trials:
+        if not self._ignores_trials:
             # First: a sampler omits the trial that has the draft's number, because it takes it for the draft.
             self._sync()
         number = max([self._history.last_number, *(draft.number for draft in self.drafts.values())]) + 1

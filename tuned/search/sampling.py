@@ -22,7 +22,6 @@ import optuna
 from tuned.domain.claim import Candidate, Claimant, Origin
 from tuned.domain.space import Forbidden
 from tuned.domain.study_status import StudyStatus
-from tuned.experiment import samplers
 from tuned.search.draft_storage import DraftStorage
 from tuned.search.pruning import brackets
 from tuned.search.suggestions import Apart, suggest
@@ -72,7 +71,8 @@ class PointSource:
         self._lock = threading.Lock()
         #: Drafts that the next draw is not to see.
         self._released: deque[int] = deque()
-        self._learns = samplers.SAMPLERS[experiment.sampler.name].learns
+        #: Whether the values of earlier trials make a difference to the next draw.
+        self.learns = experiment.sampler.learns
         stream = _stream_seed(status.seed, claimant)
         self._random = random.Random(stream)  # noqa: S311 (a reproducible search, not a secret)
         #: The trials of the study that the sampler knows.
@@ -92,11 +92,6 @@ class PointSource:
     def samples(self) -> bool:
         """False if the space is walked instead."""
         return self._study is not None
-
-    @property
-    def learns(self) -> bool:
-        """Whether the values of earlier trials make a difference to the next draw."""
-        return self._learns
 
     def draw(self) -> Draft:
         """Asks the sampler for a point. Raises DatabaseAway, and whatever the sampler raises."""
@@ -190,19 +185,19 @@ def _stream_seed(seed: int, claimant: Claimant) -> int:
 
 def _sampler(experiment: Experiment, seed: int, stream: int) -> BaseSampler | None:
     """The experiment's sampler; None if its space is walked instead."""
-    entry = samplers.SAMPLERS[experiment.sampler.name]
-    if entry.class_name is None:
+    given = experiment.sampler
+    if given.class_name is None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        options: dict[str, Any] = {"seed": stream, **experiment.sampler.options_for(experiment.space)}
-        if entry.shares_seed:
+        options: dict[str, Any] = {"seed": stream, **given.options_for(experiment.space)}
+        if given.shares_seed:
             # Quasi-random points only spread evenly if all hosts take them from one sequence. Points beside
             # the sequence, such as the first, must differ between hosts.
             options |= {"seed": seed, "independent_sampler": optuna.samplers.RandomSampler(stream)}
-        sampler: BaseSampler = getattr(optuna.samplers, entry.class_name)(**options)
+        sampler: BaseSampler = getattr(optuna.samplers, given.class_name)(**options)
     conditions = experiment.space.conditions
-    if conditions and entry.for_conditions is None:
+    if conditions and given.for_conditions is None:
         common = {parameter.name for parameter in experiment.space.parameters} - conditions.keys()
         return Apart(sampler, common)
     return sampler
