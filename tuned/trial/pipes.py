@@ -55,17 +55,12 @@ class Pipe:
 
     def __exit__(self, *_: object) -> None:
         self.close_writer()
-        if self._reader >= 0:
-            left = self._most_unread()
-            while left > 0 and (size := self._read()):
-                left -= size
+        self._drain(lambda: True)
         self._close()
 
     def catch_up(self) -> None:
         """Reads what has been written so far, as far as there is room."""
-        left = self._most_unread() if self._reader >= 0 else 0
-        while left > 0 and self._reader >= 0 and self._has_room() and (size := self._read()):
-            left -= size
+        self._drain(self._has_room)
 
     def _open(self) -> tuple[int, int]:
         """The reading end and the writing one."""
@@ -84,6 +79,11 @@ class Pipe:
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._reader)
             self._resuming = loop.call_later(PAUSE_SECONDS, self._resume)
+
+    def _drain(self, has_room: Callable[[], bool]) -> None:
+        left = self._most_unread() if self._reader >= 0 else 0
+        while left > 0 and has_room() and (size := self._read()):
+            left -= size
 
     def _read(self) -> int:
         # One chunk at a time: a flood takes its turn with everything else.
