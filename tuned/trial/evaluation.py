@@ -117,6 +117,12 @@ class Evaluation:
     def point_directory(self) -> Path:
         return self.site.state.point(self.study_uid, self.claimed.point.key)
 
+    def begin(self) -> None:
+        """Nothing is reported yet, and nothing decided."""
+        self.curve = Curve(self.on_report, watched=self.watched)
+        self.verdict = Verdict()
+        self.system_attrs.clear()
+
 
 async def evaluate(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) -> Ending:
     """Runs the objective until it ends by itself, as often as ``[replicates]`` says.
@@ -139,8 +145,7 @@ async def evaluate(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]
 
 
 async def _replicated(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) -> Ending:
-    evaluation.curve = Curve(evaluation.on_report, watched=evaluation.watched)
-    evaluation.verdict = Verdict()
+    evaluation.begin()
 
     async def charge_next() -> bool:
         # It may have come between two replicates.
@@ -172,17 +177,16 @@ async def _tried(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) 
         earlier.append(failure)
         _log.warning("trial retried", cause=failure.cause.value, reason=failure.message)
         evaluation.attempt += 1
-        if evaluation.experiment.replicates.count == 1:
-            evaluation.system_attrs.clear()
         structlog.contextvars.bind_contextvars(attempt=evaluation.attempt)
 
 
 async def _attempt(evaluation: Evaluation) -> Ending:
-    # The steps of a trial with replicates are these: nobody hears of what a program reports in between.
-    curve = Curve(watched=evaluation.watched)
     if evaluation.experiment.replicates.count == 1:
-        evaluation.verdict = Verdict()
-        curve = evaluation.curve = Curve(evaluation.on_report, watched=evaluation.watched)
+        evaluation.begin()
+        curve = evaluation.curve
+    else:
+        # The steps of a trial with replicates are these: nobody hears of what a program reports in between.
+        curve = Curve(watched=evaluation.watched)
     try:
         return await process.run(
             _launch(evaluation),
