@@ -255,7 +255,7 @@ class Scheduler:
 
     async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
         evaluation = self._evaluation(slot, search, claimed, cards)
-        case = self._judge.open(search, claimed, evaluation)
+        case = self._judge.open(search, evaluation)
         evaluation.answer = functools.partial(self._answer, claimed.study_id, case)
         with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
             _log.info(

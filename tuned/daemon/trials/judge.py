@@ -23,7 +23,6 @@ from tuned.search.pruning import Judgement, PruningStudy, Reported
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from tuned.domain.claim import Claimed
     from tuned.experiment.pruners import Pruner
     from tuned.search.search import Search
     from tuned.storage.link import Link
@@ -50,7 +49,6 @@ class Case:
 
     search: Search
     pruner: Pruner
-    claimed: Claimed
     evaluation: Evaluation
     #: Of the attempt whose reports wait.
     verdict: Verdict
@@ -76,8 +74,8 @@ class Case:
         steps = {step for step, _ in new}
         judged = {step: value for step, value in self.evaluation.curve.values.items() if step not in steps}
         return Reported(
-            trial_id=self.claimed.trial_id,
-            number=self.claimed.number,
+            trial_id=self.evaluation.claimed.trial_id,
+            number=self.evaluation.claimed.number,
             judged=judged,
             new=new,
             rungs=dict(self.evaluation.system_attrs),
@@ -111,18 +109,12 @@ class Judge:
         #: When the time that it took has been paid off.
         self._paid_at = 0.0
 
-    def open(self, search: Search, claimed: Claimed, evaluation: Evaluation) -> Case | None:
+    def open(self, search: Search, evaluation: Evaluation) -> Case | None:
         """A case of a trial that begins, which hears of its reports; None if its experiment has no pruner."""
         pruner = evaluation.experiment.pruner
         if pruner is None:
             return None
-        case = Case(
-            search=search,
-            pruner=pruner,
-            claimed=claimed,
-            evaluation=evaluation,
-            verdict=evaluation.verdict,
-        )
+        case = Case(search=search, pruner=pruner, evaluation=evaluation, verdict=evaluation.verdict)
         evaluation.on_report = functools.partial(self._note, case)
         return case
 

@@ -48,7 +48,7 @@ class Court:
             site=Site(host="h1", state=self.state, cgroups=None, grace_seconds=0.0),
             start=None,  # type: ignore[arg-type]
         )  # fmt: skip
-        case = self.judge.open(self.search, claimed, trial)
+        case = self.judge.open(self.search, trial)
         assert case is not None
         # As its attempt begins.
         trial.curve = Curve(trial.on_report)
