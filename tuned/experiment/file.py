@@ -70,17 +70,15 @@ def _some(space: Mapping[str, Any]) -> Mapping[str, Any]:
     return space or refuse(_SPACE, "nothing")
 
 
-def _tables(raw: object) -> tuple[Any, ...]:
-    """Checked for their shape only: the space says what their values must be."""
-    if isinstance(raw, list | tuple) and all(isinstance(point, dict) for point in raw):
-        return tuple(raw)
-    return refuse("an array of tables, written [[points]]")
+def _tables(key: str) -> BeforeValidator:
+    """Checks their shape only: the space says what their values must be."""
 
+    def checked(raw: object) -> tuple[Any, ...]:
+        if isinstance(raw, list | tuple) and all(isinstance(each, dict) for each in raw):
+            return tuple(raw)
+        return refuse(f"an array of tables, written [[{key}]]")
 
-def _forbidden(raw: object) -> object:
-    if isinstance(raw, list | tuple) and all(isinstance(each, dict) for each in raw):
-        return raw
-    return refuse("an array of tables, written [[forbid]]")
+    return BeforeValidator(checked)
 
 
 Direction = Literal["minimize", "maximize"]
@@ -193,7 +191,7 @@ class File(Table):
     resources: Annotated[Resources, Scope.HOST] = Field(default_factory=Resources)
     points: Annotated[
         tuple[Mapping[str, Any], ...],
-        BeforeValidator(_tables),
+        _tables("points"),
         WithJsonSchema({"type": "array", "items": {"type": "object", "additionalProperties": SCALAR}}),
         Scope.SEARCH,
     ] = Field(
@@ -201,7 +199,7 @@ class File(Table):
     )
     forbid: Annotated[
         Array[Terms],
-        BeforeValidator(_forbidden),
+        _tables("forbid"),
         WithJsonSchema({"type": "array", "items": TERMS}),
         Scope.SEARCH,
     ] = Field(

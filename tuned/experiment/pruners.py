@@ -239,8 +239,7 @@ class Patient(Pruner):
     @property
     def _beside(self) -> dict[str, Any]:
         """The keywords that are not its own."""
-        given = self.model_dump(include=set(self.ours - Pruner.ours), exclude_none=True)
-        return {key: value for key, value in given.items() if key in self.model_fields_set}
+        return self.model_dump(include=set(self.ours - Pruner.ours), exclude_none=True, exclude_unset=True)
 
     @model_validator(mode="after")
     def _has_what_is_wrapped(self) -> Self:

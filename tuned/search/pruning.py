@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuned.domain.ending import Pruning
-from tuned.experiment.pruners import Median, Percentile, Threshold
+from tuned.experiment.pruners import Hyperband, Median, Percentile, Threshold
 from tuned.storage.rungs import running_rungs
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def brackets(study: optuna.Study, pruner: Pruner | None) -> BasePruner:
     The bracket follows from the number of the trial. A draft has the number that comes next, and the trial
     that it becomes may get a later one.
     """
-    if pruner is None or pruner.class_name != "HyperbandPruner":
+    if not isinstance(pruner, Hyperband):
         return optuna.pruners.NopPruner()
     made = optunas(pruner)
     # It makes its brackets when it is asked first.
