@@ -157,7 +157,9 @@ class Judge:
                 by_search.setdefault((case.search, case.pruner), []).append(case)
             self._due.clear()
             for (search, pruner), cases in by_search.items():
-                await self._judge(search, pruner, [case for case in cases if case.is_due])
+                # A trial that is to end may go on reporting in its grace.
+                if due := [case for case in cases if case.is_due]:
+                    await self._judge(search, pruner, due)
 
     async def _judge(self, search: Search, pruner: Pruner, cases: Sequence[Case]) -> None:
         bench = self._bench_of(search, pruner)

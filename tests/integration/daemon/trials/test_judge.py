@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.factories import Member, join, line, linked, make_experiment
+from tests.factories import Member, join, line, linked, make_experiment, statements
 from tests.postgres import PostgresServer
 from tests.waiting import until_async
 from tuned.daemon.trials import judge as judge_module
@@ -97,6 +97,21 @@ async def test_a_trial_that_asks_is_answered_by_all_that_it_has_reported(
         for value in (0.5, 0.75, 1.5):
             court.report(case, value)
             assert await court.judge.is_to_end(case) is (value == 1.5)
+
+
+async def test_a_trial_that_is_to_end_costs_no_statement_more(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge_module, "SYNC_SECONDS", 0.0)
+    async with sitting(sqlite_url, tmp_path) as court:
+        case = await court.case()
+        court.report(case, 1.5)
+        await case.verdict.given()
+        await court.quiet()
+        with statements(court.member.database) as seen:
+            court.report(case, 2.5)
+            await court.quiet()
+        assert seen == []
 
 
 async def test_the_reports_of_an_attempt_that_crashed_do_not_count(sqlite_url: str, tmp_path: Path) -> None:
