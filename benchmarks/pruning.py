@@ -8,7 +8,6 @@ workers.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import math
 import os
@@ -21,15 +20,15 @@ from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
-from scipy.stats import mannwhitneyu
 
 from benchmarks import curves
+from benchmarks.compared import chance, databases, least_of, quartiles
 from benchmarks.crew import Crew, crew
 from benchmarks.ground import Ground
 from benchmarks.report import Cell, Report
-from tests.factories import Member, join, linked, make_experiment
+from benchmarks.virtual import WORKERS, begun_search
+from tests.factories import Member, linked
 from tuned.domain.claim import Claimed
-from tuned.events import Events
 from tuned.search.pruning import PruningStudy, Reported
 from tuned.search.search import Search
 from tuned.storage.link import Link
@@ -37,7 +36,6 @@ from tuned.storage.trials.tells import tell
 
 SEEDS = int(os.environ.get("TUNED_BENCH_SEEDS", "30"))
 PROCESSES = 2
-WORKERS = 4
 TRIALS = 60
 
 #: Of the epochs without a rule, for the same median of the best values.
@@ -130,16 +128,16 @@ def measure(ground: Ground, report: Report) -> None:
         best = statistics.median(course.found for course in tuned)
         spent = statistics.median(course.epochs for course in tuned)
         equal = int(min(spent, statistics.median(course.epochs for course in plain)))
-        chances.append(_chance([c.best_by(equal) for c in tuned], [c.best_by(equal) for c in plain]))
+        chances.append(chance([c.best_by(equal) for c in tuned], [c.best_by(equal) for c in plain]))
         if rule != "none" and best <= goal:
             percents[rule] = 100 * spent / most
         rows.append(
             {
                 "rule": rule,
-                "tuned: best": _quartiles([course.found for course in tuned]),
+                "tuned: best": quartiles([course.found for course in tuned]),
                 "epochs": spent,
                 "of none": f"{spent / most:.0%}",
-                "study.optimize: best": _quartiles([course.found for course in plain]),
+                "study.optimize: best": quartiles([course.found for course in plain]),
                 "its epochs": statistics.median(course.epochs for course in plain),
                 "equal epochs": equal,
                 "p (worse)": chances[-1],
@@ -152,14 +150,12 @@ def measure(ground: Ground, report: Report) -> None:
     )
     what = "percent of the epochs without a rule, for the same median best"
     report.figure(what, min(percents.values(), default=100.0), at_most=MOST_PERCENT)
-    least = min(1.0, min(chances) * len(chances))
+    least = least_of(chances)
     report.figure("p that no rule is worse than in study.optimize (Bonferroni)", least, at_least=LEAST_CHANCE)
 
 
 def _searches(ground: Ground, workers: Crew, rule: str) -> tuple[list[Course], list[Course]]:
-    with contextlib.ExitStack() as databases:
-        # One for each process, so that they do not wait for each other.
-        urls = [databases.enter_context(ground.database("postgresql")) for _ in range(PROCESSES)]
+    with databases(ground, PROCESSES) as urls:
         shares = workers.run(_share, urls, rule)
     return [c for tuned, _ in shares for c in tuned], [c for _, plain in shares for c in plain]
 
@@ -184,19 +180,8 @@ class _Training:
 
 
 async def _search_tuned(link: Link, rule: str, seed: int, table: Mapping[Any, list[float]]) -> Course:
-    name = f"{rule}-{seed}"
-    experiment = make_experiment(f'[sampler]\nname = "tpe"\n{RULES[rule][0]}', space=SPACE, name=name)
-    member = join(link.database, experiment, name)
-    search = await Search.begin(
-        link,
-        Events(name),
-        experiment,
-        encoding=member.encoding,
-        status=member.status,
-        claimant=member.claimant,
-        file=name,
-    )
-    search.busy = WORKERS
+    member, search = await begun_search(link, f"{rule}-{seed}", SPACE, RULES[rule][0])
+    experiment = member.experiment
     judge = PruningStudy(link.database, experiment, member.status, search.history, objective=0)
     clock, course = _Clock(seed), Course()
     for begun in range(TRIALS + WORKERS):
@@ -298,12 +283,3 @@ def _finish_one(study: optuna.Study, clock: _Clock, course: Course) -> None:
             return
         training[2] = epochs + 1
         clock.go_on(training, takes)
-
-
-def _chance(ours: list[float], theirs: list[float]) -> float:
-    return float(mannwhitneyu(ours, theirs, alternative="greater").pvalue)
-
-
-def _quartiles(values: list[float]) -> str:
-    low, median, high = statistics.quantiles(values, n=4)
-    return f"{median:.3g} ({low:.3g} to {high:.3g})"

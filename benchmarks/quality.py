@@ -7,13 +7,11 @@ each.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import statistics
 from dataclasses import dataclass
 
-from scipy.stats import mannwhitneyu
-
+from benchmarks.compared import chance, databases, least_of, quartiles
 from benchmarks.crew import Crew, crew
 from benchmarks.functions import FUNCTIONS
 from benchmarks.ground import Ground
@@ -59,13 +57,13 @@ def measure(ground: Ground, report: Report) -> None:
                     [course.best_by(wall) for course in tuned], [course.best_by(wall) for course in ahead]
                 )
                 won[seconds].append(100 * share)
-                chances.append(_chance(best, plain))
+                chances.append(chance(best, plain))
                 rows.append(
                     {
                         "function": name,
                         "command": f"{seconds:g} s",
-                        "study.optimize": _quartiles(plain),
-                        "tuned": _quartiles(best),
+                        "study.optimize": quartiles(plain),
+                        "tuned": quartiles(best),
                         "wins": f"{_superiority(best, plain):.0%}",
                         "p (worse)": chances[-1],
                         "ahead wins": f"{_superiority([c.best[-1] for c in ahead], plain):.0%}",
@@ -79,7 +77,7 @@ def measure(ground: Ground, report: Report) -> None:
         " pairs that tuned wins; Mann-Whitney",
         rows,
     )
-    least = min(1.0, min(chances) * len(chances))
+    least = least_of(chances)
     report.figure("p that no search is worse than study.optimize (Bonferroni)", least, at_least=LEAST_CHANCE)
     for seconds, percents in won.items():
         what = f"percent of pairs won against drawing ahead in the same time, commands of {seconds:g} s, mean"
@@ -87,9 +85,7 @@ def measure(ground: Ground, report: Report) -> None:
 
 
 def _searches(ground: Ground, workers: Crew, name: str) -> Found:
-    with contextlib.ExitStack() as databases:
-        # One for each process, so that they do not wait for each other.
-        urls = [databases.enter_context(ground.database("postgresql")) for _ in range(PROCESSES)]
+    with databases(ground, PROCESSES) as urls:
         shares = workers.run(_share, urls, name)
     return Found(
         optuna=[course for share in shares for course in share.optuna],
@@ -114,16 +110,6 @@ async def _tuned(url: str, name: str, seeds: range, seconds: float, is_ahead: bo
             await search_tuned(link, FUNCTIONS[name], seed, TRIALS, seconds, is_ahead=is_ahead)
             for seed in seeds
         ]
-
-
-def _chance(ours: list[float], theirs: list[float]) -> float:
-    """If there were no difference, one as bad as was found would come by chance as often."""
-    return float(mannwhitneyu(ours, theirs, alternative="greater").pvalue)
-
-
-def _quartiles(values: list[float]) -> str:
-    low, median, high = statistics.quantiles(values, n=4)
-    return f"{median:.3g} ({low:.3g} to {high:.3g})"
 
 
 def _superiority(ours: list[float], theirs: list[float]) -> float:

@@ -22,7 +22,7 @@ from typing import Any
 import optuna
 
 from benchmarks.functions import Function
-from tests.factories import join, make_experiment
+from tests.factories import Member, join, make_experiment
 from tuned.domain.claim import Claimed
 from tuned.events import Events
 from tuned.search.sampling import Draft
@@ -153,12 +153,9 @@ class _Draws:
         return self._free_at
 
 
-async def search_tuned(
-    link: Link, function: Function, seed: int, trials: int, command_seconds: float, *, is_ahead: bool
-) -> Course:
-    """Tuned's own search; if ``is_ahead``, it always has a point at hand for each slot."""
-    name = f"{seed}-{command_seconds:g}-{is_ahead}"
-    experiment = make_experiment('[sampler]\nname = "tpe"\n', space=function.space, name=name)
+async def begun_search(link: Link, name: str, space: str, more: str = "") -> tuple[Member, Search]:
+    """Tuned's own search by TPE, whose slots are all at work, and the host that it belongs to."""
+    experiment = make_experiment(f'[sampler]\nname = "tpe"\n{more}', space=space, name=name)
     member = join(link.database, experiment, name)
     search = await Search.begin(
         link,
@@ -170,6 +167,15 @@ async def search_tuned(
         file=name,
     )
     search.busy = WORKERS
+    return member, search
+
+
+async def search_tuned(
+    link: Link, function: Function, seed: int, trials: int, command_seconds: float, *, is_ahead: bool
+) -> Course:
+    """Tuned's own search; if ``is_ahead``, it always has a point at hand for each slot."""
+    name = f"{seed}-{command_seconds:g}-{is_ahead}"
+    member, search = await begun_search(link, name, function.space)
     if is_ahead:
         search._claiming._prefetch._needed = lambda slots: slots  # type: ignore[method-assign]
     draws, clock, course = _Draws(search), _Clock(seed, command_seconds), Course()
