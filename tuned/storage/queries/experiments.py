@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, ScalarSelect, Select, case, func, select
+from sqlalchemy import Connection, Row, Select, case, func, select
 
 from tuned.domain.states import StudyState
 from tuned.errors import Conflict, NotFound, TunedError
@@ -27,6 +27,7 @@ from tuned.storage.queries.best_views import best_views, bests
 from tuned.storage.queries.readable import readable, unreadable
 from tuned.storage.queries.trials import duplicate, is_duplicate
 from tuned.storage.tables import schema
+from tuned.storage.tables.functions import all_trials, trials_in
 from tuned.storage.tables.schema import (
     ENDED,
     UID_KEPT,
@@ -281,22 +282,14 @@ def _summary(
 
 def _counts(connection: Connection, study_ids: Collection[int]) -> dict[int, Counts]:
     """From the study's own counters, which count all trials unless another program has ended some."""
-    of = schema.trials.c
-
-    def now(state: TrialState) -> ScalarSelect[int]:
-        mine = (of.study_id == t_study.c.study_id) & (of.state == state)
-        return select(func.count()).select_from(schema.trials).where(mine).scalar_subquery()
-
-    ordered = select(of.number).where(of.study_id == t_study.c.study_id).order_by(of.trial_id.desc())
     # One statement, which sees one moment.
     found = connection.execute(
         select(
             t_study.c.study_id,
             *(t_study.c[name] for name in ENDED),
-            now(TrialState.RUNNING).label("running"),
-            now(TrialState.WAITING).label("waiting"),
-            # Numbers are in the order of ids, without gaps.
-            (func.coalesce(ordered.limit(1).scalar_subquery(), -1) + 1).label("trials"),
+            trials_in(TrialState.RUNNING).label("running"),
+            trials_in(TrialState.WAITING).label("waiting"),
+            all_trials().label("trials"),
         ).where(t_study.c.study_id.in_(study_ids))
     )
     counts: dict[int, Counts] = {}

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Integer
+from optuna.trial import TrialState
+from sqlalchemy import ColumnElement, Float, Integer, ScalarSelect, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
+
+from tuned.storage.tables.schema import t_study, trials
 
 
 class epoch(GenericFunction[float]):  # noqa: N801 (SQL functions are written in lower case)
@@ -55,3 +58,17 @@ def affected(result: Any) -> int:
 
 def is_below(count: ColumnElement[int], limit: ColumnElement[int]) -> ColumnElement[bool]:
     return limit.is_(None) | (count < limit)
+
+
+def trials_in(state: TrialState) -> ScalarSelect[int]:
+    """How many trials in this state a row of ``t_study`` has now, whoever made them."""
+    mine = (trials.c.study_id == t_study.c.study_id) & (trials.c.state == state)
+    return select(func.count()).select_from(trials).where(mine).scalar_subquery()
+
+
+def all_trials() -> ColumnElement[int]:
+    """How many trials a row of ``t_study`` has in all. An index finds it, however many there are."""
+    mine = select(trials.c.number).where(trials.c.study_id == t_study.c.study_id)
+    # Numbers are in the order of ids, without gaps.
+    last = mine.order_by(trials.c.trial_id.desc()).limit(1)
+    return func.coalesce(last.scalar_subquery(), -1) + 1

@@ -32,6 +32,7 @@ from tuned.domain.claim import TrialKind
 from tuned.domain.ending import Cause, Ending, EndState
 from tuned.domain.ends import Ends, Progress, Values, reached, stalled
 from tuned.domain.states import StudyState
+from tuned.storage.tables.functions import all_trials, trials_in
 from tuned.storage.tables.schema import ENDED, PROGRESS, t_study, t_trial, trial_values, trials
 from tuned.storage.trials.constraints import infeasible
 from tuned.storage.trials.trial_rows import INFINITY, restored_value
@@ -56,9 +57,6 @@ COLUMNS: dict[str, Any] = {
     # The first reason to end the search stands.
     "ended_by": func.coalesce(t_study.c.ended_by, bindparam("ends_by", type_=t_study.c.ended_by.type)),
 }
-
-#: The columns as they are while no trial has been judged.
-_AFRESH: dict[str, Any] = {"front": None, "better": None, "stalled": 0}
 
 
 def rules(experiment: Experiment) -> dict[str, Any]:
@@ -85,7 +83,7 @@ def judged(study: Row[Any], result: Result, number: int) -> dict[str, Any]:
     ending, ends = result.ending, restored(study.ends)
     stop = f"stopped by trial {number} on {result.host}" if ending.stops_search else None
     if ends is None:
-        return {**_AFRESH, "ends_by": stop}
+        return {**_stored(Progress()), "ends_by": stop}
     # A value that violates a constraint is not better than any, and reaches no target.
     values = ending.values if ending.state is EndState.COMPLETE and ending.is_feasible else None
     progress = _progress(study)
@@ -181,18 +179,11 @@ def restored(stored: str | None) -> Ends | None:
 
 def ended_by_others(connection: Connection, study_ids: Collection[int]) -> dict[int, int]:
     """How many trials of each study other programs have ended since tuned has it."""
-    of = trials.c
-
-    def now(state: TrialState) -> Any:
-        mine = (of.study_id == t_study.c.study_id) & (of.state == state)
-        return select(func.count()).select_from(trials).where(mine).scalar_subquery()
-
-    last = select(of.number).where(of.study_id == t_study.c.study_id).order_by(of.trial_id.desc()).limit(1)
-    # Numbers are without gaps, so what nobody of us counted is theirs. One statement sees one moment.
-    all_of_them = func.coalesce(last.scalar_subquery(), -1) + 1
-    ours = sum((t_study.c[name] for name in ENDED), now(TrialState.RUNNING) + now(TrialState.WAITING))
+    unfinished = trials_in(TrialState.RUNNING) + trials_in(TrialState.WAITING)
+    ours = sum((t_study.c[name] for name in ENDED), unfinished)
+    # What nobody of us counted is theirs. One statement sees one moment.
     found = connection.execute(
-        select(t_study.c.study_id, (all_of_them - ours).label("others")).where(
+        select(t_study.c.study_id, (all_trials() - ours).label("others")).where(
             t_study.c.study_id.in_(study_ids)
         )
     )
