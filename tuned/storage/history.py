@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from optuna.trial import FrozenTrial, TrialState
@@ -32,6 +32,7 @@ from tuned.storage.tables.schema import (
     trial_values,
     trials,
 )
+from tuned.storage.tables.statements import batches
 from tuned.storage.trials.trial_rows import utc_now
 
 if TYPE_CHECKING:
@@ -45,11 +46,6 @@ if TYPE_CHECKING:
     from tuned.storage.database import Database
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-T = TypeVar("T")
-
-#: How many ids one statement has, because databases limit the number of parameters.
-BATCH = 500
 
 #: How many notes wait for a sync. Older ones are dropped, and the database is read instead.
 MOST_NOTES = 1000
@@ -126,7 +122,7 @@ class History:
             with self._database.reading() as connection:
                 # A trial may be claimed and end while this reads: its notes are for the next sync.
                 self._take_notes()
-                for batch in _batches([*self._new(connection), *self._changed(connection)]):
+                for batch in batches([*self._new(connection), *self._changed(connection)]):
                     self._read(connection, batch)
             self._drop_notes()
             self._shown = tuple((self._trials | self._ended_here()).values())
@@ -161,7 +157,7 @@ class History:
     def _changed(self, connection: Connection) -> list[Row[Any]]:
         """The trials that have ended, and those that were enqueued and run now."""
         changed: list[Row[Any]] = []
-        for ids in _batches(sorted(self._unfinished)):
+        for ids in batches(sorted(self._unfinished)):
             waiting = [each for each in ids if self._unfinished[each].state is TrialState.WAITING]
             runs_now = (trials.c.state == TrialState.RUNNING) & trials.c.trial_id.in_(waiting)
             is_changed = trials.c.state.not_in(_UNFINISHED) | runs_now
@@ -260,7 +256,3 @@ def _details(connection: Connection, ids: Collection[int]) -> dict[int, Details]
     for row in rows(trial_system_attributes):
         found[row.trial_id].system.append(row)
     return found
-
-
-def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Insert, Table, TextClause, Update, bindparam, insert, text
 from sqlalchemy.dialects.postgresql import psycopg2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+T = TypeVar("T")
+
+#: How many ids one statement has, because databases limit the number of parameters.
+BATCH = 500
 
 _POSTGRESQL: Dialect = psycopg2.dialect()  # type: ignore[no-untyped-call]
 
@@ -77,3 +82,8 @@ def _insert(table: Table, columns: tuple[str, ...], count: int) -> Insert:
 def bound(table: Table, column: str, row: int) -> str:
     """The name under which the value of a row is bound."""
     return f"{table.name}_{column}_{row}"
+
+
+def batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    """The items in parts, of which each fits into one statement."""
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Row,
+    Select,
     and_,
     bindparam,
     case,
@@ -34,6 +35,7 @@ from tuned.domain.ends import Ends, Progress, Values, reached, stalled
 from tuned.domain.states import StudyState
 from tuned.storage.tables.functions import all_trials, trials_in
 from tuned.storage.tables.schema import ENDED, PROGRESS, t_study, t_trial, trial_values, trials
+from tuned.storage.tables.statements import batches
 from tuned.storage.trials.constraints import infeasible
 from tuned.storage.trials.trial_rows import INFINITY, restored_value
 
@@ -45,9 +47,6 @@ if TYPE_CHECKING:
 
 #: In characters, for people.
 _LONGEST = 400
-
-#: How many ids one statement has, because databases limit the number of parameters.
-_BATCH = 500
 
 #: The columns of the study that the end of an evaluation changes, with the values of ``judged``.
 COLUMNS: dict[str, Any] = {
@@ -74,8 +73,7 @@ def rules(experiment: Experiment) -> dict[str, Any]:
 
 def locked(connection: Connection, study_id: int) -> Row[Any]:
     """Locks our row of the study. Returns the columns that ``judged`` needs."""
-    kept = select(*(t_study.c[name] for name in PROGRESS)).where(t_study.c.study_id == study_id)
-    return connection.execute(kept.with_for_update(key_share=True)).one()
+    return connection.execute(_kept(study_id).with_for_update(key_share=True)).one()
 
 
 def judged(study: Row[Any], result: Result, number: int) -> dict[str, Any]:
@@ -116,9 +114,7 @@ def judge_anew(connection: Connection, study_id: int) -> None:
 
 def why_over(connection: Connection, study_id: int) -> str | None:
     """Why a study is over by its rules and trials as they are now; None if it is not."""
-    study = connection.execute(
-        select(*(t_study.c[name] for name in PROGRESS)).where(t_study.c.study_id == study_id)
-    ).one()
+    study = connection.execute(_kept(study_id)).one()
     ends = restored(study.ends)
     if ends is None:
         return None
@@ -190,6 +186,10 @@ def ended_by_others(connection: Connection, study_ids: Collection[int]) -> dict[
     return {row.study_id: row.others for row in found}
 
 
+def _kept(study_id: int) -> Select[Any]:
+    return select(*(t_study.c[name] for name in PROGRESS)).where(t_study.c.study_id == study_id)
+
+
 def _reached_by(connection: Connection, study_id: int, ends: Ends) -> str | None:
     """The words for the first trial that reached the target; None if none has."""
     if ends.target is None:
@@ -207,8 +207,7 @@ def _reached_by(connection: Connection, study_id: int, ends: Ends) -> str | None
         .having(func.count() == len(ends.target))
         .order_by(trials.c.trial_id)
     ).all()
-    for start in range(0, len(found), _BATCH):
-        batch = found[start : start + _BATCH]
+    for batch in batches(found):
         violating = infeasible(connection, [row.trial_id for row in batch])
         for row in batch:
             if row.trial_id not in violating:
