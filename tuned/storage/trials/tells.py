@@ -173,8 +173,7 @@ def _end(connection: Connection, study: Row[Any], result: Result, receipt: Recei
         _noted(result, receipt),
         _keep_reports(connection, trial_id, ending, finished.objectives),
     )
-    _keep_system_attributes(connection, trial_id, ending)
-    trial_rows.set_user_attributes(connection, trial_id, ending.user_attrs)
+    _keep_attributes(connection, trial_id, ending)
 
 
 def _keep_reports(
@@ -195,8 +194,9 @@ def _keep_reports(
     return None
 
 
-def _keep_system_attributes(connection: Connection, trial_id: int, ending: Ending) -> None:
+def _keep_attributes(connection: Connection, trial_id: int, ending: Ending) -> None:
     trial_rows.put_system_attributes(connection, {trial_id: ending.system_attributes})
+    trial_rows.set_user_attributes(connection, trial_id, ending.user_attrs)
 
 
 def _check_objectives(ending: Ending, objectives: int) -> None:
@@ -247,8 +247,7 @@ def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> T
         point = _point(connection, result)
         if not _is_wanted(result, own, point):
             return TellOutcome.DROPPED
-        counted = select(func.count()).where(study_directions.c.study_id == result.study_id)
-        objectives = connection.execute(counted).scalar_one()
+        objectives = connection.execute(select(_objectives), {"study": result.study_id}).scalar_one()
         _check_objectives(result.ending, objectives)
         _write(connection, result, own, point, objectives)
     return TellOutcome.RENEWED if own is None else TellOutcome.LATE
@@ -323,8 +322,7 @@ def _write(
         ),
     )  # fmt: skip
     statements.run(connection, _keep_reports(connection, given.trial_id, ending, objectives))
-    _keep_system_attributes(connection, given.trial_id, ending)
-    trial_rows.set_user_attributes(connection, given.trial_id, ending.user_attrs)
+    _keep_attributes(connection, given.trial_id, ending)
 
 
 def _charge_ended(
