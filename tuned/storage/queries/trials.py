@@ -190,16 +190,12 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
     values = grouped(connection, select(trial_values).order_by(trial_values.c.objective), ids)
     params = grouped(connection, select(trial_params).order_by(trial_params.c.param_id), ids)
     failed = [row.trial_id for row in found if row.cause is not None]
-    failures = grouped(
-        connection, select(trial_user_attributes).where(trial_user_attributes.c.key == "FAILURE"), failed
-    )
+    failures = grouped(connection, _attributes("FAILURE"), failed)
     running = [row.trial_id for row in found if row.state is TrialState.RUNNING]
     reports = grouped(connection, _LAST_REPORT, running)
     constraints = constraints_of(connection, ids)
     pruned = [row.trial_id for row in found if row.state is TrialState.PRUNED]
-    prunings = grouped(
-        connection, select(trial_user_attributes).where(trial_user_attributes.c.key == "PRUNED"), pruned
-    )
+    prunings = grouped(connection, _attributes("PRUNED"), pruned)
     # A cache for this call only, because distributions differ between studies, and studies come and go.
     restored = cache(json_to_distribution)
     return [
@@ -214,6 +210,10 @@ def _views(connection: Connection, found: Sequence[Row[Any]]) -> list[TrialView]
         )
         for row in found
     ]
+
+
+def _attributes(key: str) -> Select[Any]:
+    return select(trial_user_attributes).where(trial_user_attributes.c.key == key)
 
 
 def grouped(
