@@ -13,7 +13,7 @@ from tests.fleet.hosts import connect
 from tests.fleet.ledger import now
 from tests.postgres import PostgresServer
 
-OTHERS_ENDED = (
+_OTHERS_ENDED = (
     "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
     " WHERE pid <> pg_backend_pid() AND datname = current_database()"
 )
@@ -73,7 +73,7 @@ class Memory:
                 # The server may be read-only, which forbids the lock by default.
                 cursor.execute("SET TRANSACTION READ WRITE")
                 # A host that is frozen or cut off would keep its locks.
-                cursor.execute(OTHERS_ENDED)
+                cursor.execute(_OTHERS_ENDED)
                 cursor.execute("LOCK TABLE t_trial IN SHARE MODE")
                 cursor.execute("SELECT claim_id FROM t_trial WHERE claim_id IS NOT NULL")
                 yield frozenset(claim for (claim,) in cursor.fetchall())

@@ -197,8 +197,7 @@ def _wrongly_ended(world: World, store: Store) -> str | None:
     counted = sum(row.is_evaluated for row in world.tables.trials)
     if study.stalled + (study.front != "") > counted:
         return f"{study.stalled} of {counted} evaluations were not better"
-    is_stalled = store.budget.stalled is not None and study.stalled >= store.budget.stalled
-    if study.has_ended and study.state != "done" and not has_reached and not is_stalled:
+    if study.has_ended and study.state != "done" and not has_reached and not _is_stalled(world, store):
         return "the search ends, and nothing has ended it"
     return None
 
@@ -207,6 +206,11 @@ def _has_reached(world: World, store: Store) -> bool:
     target = store.budget.target
     values = [row.value for row in world.tables.trials if row.value is not None]
     return target is not None and bool(values) and min(values) <= target[0]
+
+
+def _is_stalled(world: World, store: Store) -> bool:
+    limit = store.budget.stalled
+    return limit is not None and world.tables.study.stalled >= limit
 
 
 def _bad_end(world: World, store: Store) -> str | None:
@@ -218,8 +222,7 @@ def _bad_end(world: World, store: Store) -> str | None:
         return "the study is done, and a trial is RUNNING"
     visited = {point.x for point in world.tables.points if point.state in ("done", "failed", "pruned")}
     is_used_up = study.trials == budget.trials or study.evaluations == budget.evaluations
-    is_used_up |= _has_reached(world, store)
-    is_used_up |= budget.stalled is not None and study.stalled >= budget.stalled
+    is_used_up |= _has_reached(world, store) or _is_stalled(world, store)
     if not is_used_up and len(visited) < len(store.points):
         return "the study is done, though a point is left, and budget for it"
     return None
