@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from tests.factories import CRASH, MIXED, Member, join, make_experiment, opened
+from tests.factories import CRASH, MIXED, Member, join, make_experiment
 from tuned.storage.database import Database
 from tuned.storage.history import History
 from tuned.storage.trials.tells import tell
@@ -26,12 +25,6 @@ ENDINGS: dict[str, tuple[tuple[float, ...], dict[str, Any]]] = {
     "constraints": ((0.5,), {"constraints": {"b": 0.1, "a": -1.0}}),
     "pruned, no report": ((), {"is_pruned": True}),
 }
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with opened(database_url) as database:
-        yield database
 
 
 def fields(trial: FrozenTrial) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import optuna
@@ -35,12 +34,6 @@ from tuned.storage.trials.tells import tell
 
 DETAILS = ("trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes",
            "trial_system_attributes")  # fmt: skip
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with opened(database_url) as database:
-        yield database
 
 
 def history_of(database: Database, study: optuna.Study) -> History:
@@ -198,7 +191,7 @@ def test_the_constraints_of_all_trials_are_in_one_order(database: Database) -> N
     member = join(database, make_experiment())
     member.tell(member.take(1), 0.5, constraints={"b": 1.0, "a": 2.0})
     member.tell(member.take(2), 0.5, constraints={"a": 3.0, "b": 4.0})
-    history = History(database, member.status.study_id, objectives=1)
+    history = member.history()
     history.sync()
     assert [list(trial.constraints.values()) for trial in history.trials] == [[2.0, 1.0], [3.0, 4.0]]
 
