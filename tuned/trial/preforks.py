@@ -76,7 +76,8 @@ class ServerProcess:
                 try:
                     await self._fork(launch)
                 except BaseException:
-                    await completely(prefork.tree.kill())
+                    # This trial has begun, and may clean up as any other.
+                    await completely(prefork.tree.kill(launch.grace_seconds))
                     raise
             return prefork.tree
         return None

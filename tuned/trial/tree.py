@@ -107,11 +107,13 @@ class Tree:
         await self.ended()
 
     def _terminate(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            if self.group is None:
+        if self.group is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.main.pid, signal.SIGTERM)
-                return
-            for member in self.group.processes():
+            return
+        for member in self.group.processes():
+            # It may have ended since, and the others are told all the same.
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(member, signal.SIGTERM)
 
 

@@ -381,6 +381,30 @@ async def test_trials_that_were_forked_in_advance_and_are_killed_are_not_used(ho
     assert await host.value(1) not in waiting
 
 
+async def test_a_trial_that_has_begun_has_its_grace_while_the_next_one_is_forked(host: Host) -> None:
+    told = host.directory / "told"
+    host.write(f"""{COUNTED}
+import signal
+def objective(trial):
+    if trial.number == 1:
+        signal.signal(signal.SIGTERM, lambda *_: (open({str(told)!r}, "w"), sys.exit()))
+        print("begun", flush=True)
+        signal.pause()
+    return 1
+""")
+    host.server.ahead = 1
+    await host.value(0)
+    server = int(host.imports()[0])
+    os.kill(server, signal.SIGSTOP)
+    running = asyncio.create_task(run_with(replace(host.launch(1), grace_seconds=60), host.server.start))
+    await until_async(lambda: host.log(1).exists() and "begun" in host.log(1).read_text(), what="the trial")
+    assert host.server.beginning == 1
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert told.exists()
+
+
 async def test_when_its_server_ends_a_trial_goes_on(host: Host) -> None:
     go = host.directory / "go"
     host.write(waiting_for(go, "1"))

@@ -50,6 +50,20 @@ async def test_a_killed_tree_is_gone_with_its_group(group: Cgroup, tmp_path: Pat
     assert (tree.group, group.path.exists()) == (None, False)
 
 
+async def test_a_member_that_ended_meanwhile_keeps_no_other_from_being_told(
+    group: Cgroup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    tree = begin(f"trap 'touch {told}; exit' TERM; {staying(tmp_path / 'pid')} & wait", group)
+    await asyncio.to_thread(pid_in, tmp_path / "pid")
+    ended = spawn("exit")
+    os.waitpid(ended, 0)
+    listed = Cgroup.processes
+    monkeypatch.setattr(Cgroup, "processes", lambda group: [ended, *listed(group)])
+    await tree.kill(grace_seconds=60)
+    assert told.exists()
+
+
 async def test_a_main_process_is_its_trees_until_its_end_is_taken() -> None:
     tree = begin("exec sleep 600")
     assert tree.main.pid in tree_module._mains
