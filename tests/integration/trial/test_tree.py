@@ -57,7 +57,7 @@ async def test_a_member_that_ended_meanwhile_keeps_no_other_from_being_told(
     tree = begin(f"trap 'touch {told}; exit' TERM; {staying(tmp_path / 'pid')} & wait", group)
     await asyncio.to_thread(pid_in, tmp_path / "pid")
     ended = spawn("exit")
-    os.waitpid(ended, 0)
+    await asyncio.to_thread(os.waitpid, ended, 0)
     listed = Cgroup.processes
     monkeypatch.setattr(Cgroup, "processes", lambda group: [ended, *listed(group)])
     await tree.kill(grace_seconds=60)
