@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from tuned.config.storage_url import normalised
-from tuned.domain.known_trial import PARAMS, USER_ATTRS, value_columns
+from tuned.domain.known_trial import CONSTRAINTS, PARAMS, USER_ATTRS, value_columns
 
 
 def main() -> None:
@@ -49,6 +49,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
         **{name: None if time is None else time.isoformat() for name, time in times.items()},
         **{f"{PARAMS}{name}": value for name, value in trial.params.items()},
         **{f"{USER_ATTRS}{name}": value for name, value in trial.user_attrs.items()},
+        **{f"{CONSTRAINTS}:{name}": value for name, value in trial.constraints.items()},
     }
 
 

@@ -45,12 +45,18 @@ async def test_only_complete_rows_are_sent_and_the_rest_is_told(
 async def test_a_study_of_optuna_elsewhere_is_read(host: SmallHost, path: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'older.db'}"
     study = optuna.create_study(storage=url, study_name="older")
-    study.optimize(lambda trial: trial.suggest_float("lr", 0, 1), n_trials=2)
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_constraint("latency", 3.5 - trial.number)
+        return trial.suggest_float("lr", 0, 1)
+
+    study.optimize(objective, n_trials=2)
     status, out, _ = await tunectl(path, "import", "minima", "--study", "older", "--storage", url)
     assert (status, out.partition(",")[0]) == (1, "minima: 1 imported")
     rows = [json.loads(line) for line in host.imported.splitlines()]
     assert [row["params_lr"] for row in rows] == [trial.params["lr"] for trial in study.trials]
     assert [row["value"] for row in rows] == [trial.value for trial in study.trials]
+    assert [row["system_attrs_constraints:latency"] for row in rows] == [3.5, 2.5]
 
 
 async def test_a_study_of_the_same_database_comes_over_the_socket(host: SmallHost, path: Path) -> None:
