@@ -107,6 +107,35 @@ def test_a_median_prunes_what_is_worse_than_the_trials_that_are_complete(host: D
     assert {trial.user_attrs["PRUNED"]["bound"] for trial in host.study("median").trials[3:]} == {1.0}
 
 
+def test_a_replaced_rule_prunes_what_starts_from_then_on(host: Daemon) -> None:
+    gate, file = host.home / "gate", host.home / "exp.toml"
+    printed = (
+        f"test -e {gate} && late=1; "
+        """echo "{\\"step\\": 3, \\"value\\": $TUNED_PARAM_X}\"; """
+        f"until test -e {gate}; do sleep 0.05; done"
+    )
+    last = 'test -z "$late" || test "$TUNED_PARAM_X" -lt 5 || sleep 600; echo $TUNED_PARAM_X'
+    # Hyperband tells the sampler which trials to learn from, and ends none that is so young.
+    brackets = 'name = "hyperband"\nmin_resource = 100\nmax_resource = 900'
+    walked, drawn = 'name = "grid"', 'name = "tpe"\nn_startup_trials = 2'
+    text = an_experiment(printed, rule=brackets, last=last, good=10).replace(walked, drawn)
+    host.drop("exp", text)
+    host.until_running(4)
+    early = {trial["number"] for trial in host.trials("exp")}
+    file.write_text(text.replace(brackets, THRESHOLD))
+    answer = host.tunectl("submit", "--replace", str(file))
+    assert (answer.returncode, "threshold" in answer.stdout, answer.stderr) == (0, True, "")
+    gate.touch()
+    host.until_in("done", "exp")
+    trials = [trial for trial in host.trials("exp") if trial["duplicate_of"] is None]
+    assert {trial["params"]["x"] for trial in trials} == set(range(10))
+    for trial in trials:
+        is_bad = trial["number"] not in early and trial["params"]["x"] not in range(5)
+        assert trial["state"] == ("PRUNED" if is_bad else "COMPLETE")
+        assert (trial["pruned"] and trial["pruned"]["rule"]) == ("threshold" if is_bad else None)
+    assert "revision 1 of 2" in host.tunectl("explain", "exp", str(min(early))).stdout
+
+
 PYTHON = """
 import optuna, pathlib, time
 

@@ -105,6 +105,13 @@ def _differences(key: str, mine: object, theirs: object) -> Iterator[Difference]
     # As text: 1 and true are equal in Python, and are not the same choice.
     elif (here := _shown(mine)) != (there := _shown(theirs)):
         yield Difference(key=key, mine=here, theirs=there)
+        if key == "pruner":
+            # Without a rule, trials have kept the values of the first objective.
+            yield from _differences("pruner.objective", _watched(mine), _watched(theirs))
+
+
+def _watched(pruner: object) -> object:
+    return pruner.get("objective") if isinstance(pruner, dict) else 0
 
 
 def _shown(value: object) -> str:

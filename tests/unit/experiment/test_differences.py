@@ -76,6 +76,18 @@ def test_what_makes_another_search_is_told_with_the_ways_to_have_it() -> None:
     )
 
 
+def test_a_pruner_that_comes_later_looks_at_the_values_that_trials_have_kept() -> None:
+    several = MINIMAL.replace("[objective]", 'directions = ["minimize", "minimize"]\n[objective]')
+    without, first, second = (
+        read(several + rule).definition()
+        for rule in ("", '[pruner]\nname = "median"\n', '[pruner]\nname = "median"\nobjective = 1\n')
+    )
+    assert are_replaceable(differences(first, without))
+    for new, old in ((second, without), (without, second), (second, first)):
+        assert not are_replaceable(differences(new, old))
+    assert "pruner.objective: 1 here, 0 in the database" in explained(differences(second, without), "exp")
+
+
 def test_a_replaced_definition_takes_only_what_may_be_replaced() -> None:
     mine = read(FULL.replace("trials = 100", "trials = 7").replace("seed = 42", "seed = 43")).definition()
     theirs = read(FULL).definition()
