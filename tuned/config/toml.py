@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from tuned.config.locations import Place, locate
+from tuned.domain.counts import counted
 from tuned.errors import InvalidInput, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -113,7 +114,9 @@ class Problems:
     def raise_if_any(self) -> None:
         shown = self.found[:MOST_PROBLEMS]
         if more := len(self.found) - len(shown):
-            shown.append(Problem(file=self.file, key="", found=f"{more} more problems", expected="none"))
+            shown.append(
+                Problem(file=self.file, key="", found=counted(more, "more problem"), expected="none")
+            )
         if shown:
             raise InvalidInput(*shown)
 

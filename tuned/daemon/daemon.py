@@ -28,6 +28,7 @@ from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.disk.outbox import Outbox
+from tuned.domain.counts import counted
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
 from tuned.errors import DatabaseAway
 from tuned.events import Events
@@ -295,10 +296,11 @@ class Daemon:
 
     def _status_line(self) -> str:
         busy = sum(running is not None for running in self._scheduler.slots)
-        text = f"{self._state}: {busy} of {len(self._scheduler.slots)} slots busy"
-        text += f", {len(self._experiments.searches)} experiments"
+        text = f"{self._state}: {busy} of {counted(len(self._scheduler.slots), 'slot')} busy"
+        text += f", {counted(len(self._experiments.searches), 'experiment')}"
         if self._link.message is not None:
-            text += f"; database away ({self._link.message}), {len(self._teller)} results wait"
+            waiting = counted(len(self._teller), "result")
+            text += f"; database away ({self._link.message}), {waiting} waiting"
         return text
 
     def _describe(self) -> HostInfo:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tuned.disk.checkup import check_host, close_directories
+from tuned.domain.counts import counted
 from tuned.errors import DatabaseAway
 from tuned.storage.connection import faults
 from tuned.storage.hosts import HostInfo, HostRow, held, hosts
@@ -91,7 +92,7 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
                 done.append(f"trial {number} of {name}: ended as lost")
         for name in await link.call(astray_points):
             count = await link.call(forget_astray, name)
-            done.append(f"{count} points of {name} without a trial: forgotten")
+            done.append(f"{counted(count, 'point')} of {name} without a trial: forgotten")
     except DatabaseAway:
         # The next examination reports it first.
         return done
@@ -163,7 +164,7 @@ def _orphans(rows: Sequence[HostRow], holding: Mapping[str, int]) -> Iterator[Fi
             yield {
                 "kind": "fault",
                 "code": "unsettled-trials",
-                "what": f"{count} trials of {who}, which is dead, are RUNNING in the database",
+                "what": f"RUNNING in the database: {counted(count, 'trial')} of {who}, which is dead",
                 "why": "their points are not evaluated by anybody, and their experiments cannot end",
                 "remedy": "wait a beat: any living host settles them",
                 "is_fixable": True,
@@ -187,7 +188,7 @@ def _astray(points: Mapping[str, int]) -> Iterator[FindingView]:
         yield {
             "kind": "fault",
             "code": "points-without-trial",
-            "what": f"{count} points of {name} count as visited or free, and their trials are gone",
+            "what": f"{counted(count, 'point')} of {name} without a trial, visited or free in the database",
             "why": "somebody deleted the trials with SQL; the walk does not come to these points again",
             "remedy": "forget the points, so that they may be evaluated again",
             "is_fixable": True,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tuned.domain.counts import counted
+
 Values = tuple[float, ...]
 
 
@@ -72,7 +74,7 @@ def stalled(ends: Ends, progress: Progress) -> str | None:
     """Why a search ends in which nothing has become better for too long; None if it goes on."""
     if ends.stalled is None or progress.stalled < ends.stalled:
         return None
-    count = f"{progress.stalled} evaluation{'' if progress.stalled == 1 else 's'}"
+    count = counted(progress.stalled, "evaluation")
     if progress.since is None:
         return f"no value in {count}"
     return f"nothing better in {count} since trial {progress.since}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuned.domain.attributes import RESERVED_ATTRIBUTES, attribute_problem
 from tuned.domain.constraints import constraint_problem
+from tuned.domain.counts import counted
 from tuned.domain.space import CategoricalParameter, Point, Space, Value
 from tuned.errors import InvalidInput, Problem
 
@@ -135,7 +136,7 @@ def _values(row: Mapping[str, object], objectives: int) -> tuple[float, ...]:
     columns = value_columns(objectives)
     beyond = "values_0" if objectives == 1 else f"values_{objectives}"
     if beyond in row:
-        raise ValueError(f"it has a column {beyond}, and the experiment {objectives} objectives")
+        raise ValueError(f"it has a column {beyond}, and the experiment {counted(objectives, 'objective')}")
     return tuple(_value(row, column) for column in columns)
 
 

@@ -29,7 +29,7 @@ class Walk:
 
     def __getitem__(self, place: int) -> int:
         if not 0 <= place < self.size:
-            raise IndexError(f"{place} is not a place of a walk over {self.size} points")
+            raise IndexError(f"{place} is not a place of this walk")
         index = self._permute(place)
         while index >= self.size:
             index = self._permute(index)

@@ -11,6 +11,7 @@ from itertools import islice
 from tuned.config.spans import format_span
 from tuned.config.toml import describe, printable, shorten
 from tuned.domain.branches import Span
+from tuned.domain.counts import counted
 from tuned.domain.space import MOST_POINTS, CategoricalParameter, Parameter, Space
 from tuned.experiment.budget import Budget
 from tuned.experiment.experiment import Experiment
@@ -25,8 +26,8 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
     """The experiment in short lines for people."""
     budget = experiment.budget
     limits = [
-        f"{budget.trials} trials" if budget.trials else "",
-        f"{budget.evaluations} evaluations" if budget.evaluations else "",
+        counted(budget.trials, "trial") if budget.trials else "",
+        counted(budget.evaluations, "evaluation") if budget.evaluations else "",
         format_span(budget.time) if budget.time else "",
     ]
     seed = "" if experiment.sampler.seed is None else f", seed {experiment.sampler.seed}"
@@ -49,7 +50,7 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
     if each := str(experiment.resources):
         lines.append(f"each trial: {each}")
     if count := len(experiment.points):
-        lines.append(f"first: {count} given point{'' if count == 1 else 's'}")
+        lines.append(f"first: {counted(count, 'given point')}")
     return lines
 
 
@@ -75,7 +76,7 @@ def _ends(budget: Budget) -> str:
         found.append(f"when a trial reaches {_numbers(budget.target)}")
     if budget.stalled is not None:
         by = f" by more than {_numbers(budget.min_delta)}" if budget.min_delta else ""
-        found.append(f"after {budget.stalled} evaluations with nothing better{by}")
+        found.append(f"after {counted(budget.stalled, 'evaluation')} with nothing better{by}")
     if budget.when_over == "abort":
         found.append("what still runs at its end is killed")
     return "; ".join(found)
@@ -126,7 +127,7 @@ def _count(size: int | None, space: Space) -> str:
         return "continuous"
     if size is None or size > MOST_POINTS:
         return "over 2**62 points"
-    return f"{size} point{'' if size == 1 else 's'}"
+    return counted(size, "point")
 
 
 def _sampler_note(experiment: Experiment) -> str:

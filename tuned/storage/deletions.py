@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Table, delete, exists, func, insert, select
 
+from tuned.domain.counts import counted
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.likeness import name_in
 from tuned.storage.tables.functions import epoch
@@ -104,7 +105,7 @@ def delete_study(database: Database, study_id: int, name: str, *, is_forced: boo
         ).one()
         if foreign and not is_forced:
             raise Conflict(
-                f"cannot delete {name}: other programs have {foreign} of its {count} trials; "
+                f"cannot delete {name}: other programs have {foreign} of its {counted(count, 'trial')}; "
                 f"to delete those too: tunectl delete --force {name}"
             )
         # The hosts keep its files and outputs by this name, even if another program renamed the study.

@@ -7,6 +7,7 @@ points that are done. All other trials are only history for the sampler.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Row, delete, exists, func, not_, or_, select,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tuned.config.spans import format_span
+from tuned.domain.counts import counted
 from tuned.domain.states import PointState, StudyState
 from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
@@ -233,16 +235,21 @@ def _note_end(connection: Connection, study_id: int) -> None:
 def _end_of(study: Row[Any]) -> str:
     # Trials that are killed are not charged, so they do not use a budget up.
     if study.aborts and study.is_out_of_time:
-        return f"{format_span(study.seconds_limit)} are over"
+        return _over(study.seconds_limit)
     if study.size is not None and study.visited >= study.size:
-        return f"all {study.size} points visited"
+        return "its only point visited" if study.size == 1 else f"all {counted(study.size, 'point')} visited"
     for limit, count, unit in (
-        (study.trials_limit, study.trials, "trials"),
-        (study.evaluations_limit, study.evaluations, "evaluations"),
+        (study.trials_limit, study.trials, "trial"),
+        (study.evaluations_limit, study.evaluations, "evaluation"),
     ):
         if limit is not None and count >= limit:
-            return f"{count} {unit}"
-    return f"{format_span(study.seconds_limit)} are over"
+            return counted(count, unit)
+    return _over(study.seconds_limit)
+
+
+def _over(seconds: float) -> str:
+    span = format_span(seconds)
+    return f"{span} is over" if re.fullmatch("1[a-z]+", span) else f"{span} are over"
 
 
 def read_system_attributes(database: Database, study_id: int) -> dict[str, Any]:

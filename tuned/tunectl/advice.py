@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuned.config.toml import alternatives, shorten
+from tuned.domain.counts import counted
 from tuned.experiment.checks import placeholders
 from tuned.trial.launch import interpreter_problem
 
@@ -140,9 +141,10 @@ def _unnamed(parsed: Experiment) -> Iterator[str]:
 def _idle(parsed: Experiment) -> Iterator[str]:
     """Keys that say how the search ends and never will."""
     budget, most = parsed.budget, parsed.space.size
-    for count, what in ((budget.trials, "trials"), (budget.evaluations, "evaluations"), (most, "points")):
+    for count, what in ((budget.trials, "trial"), (budget.evaluations, "evaluation"), (most, "point")):
         if budget.stalled is not None and count is not None and budget.stalled >= count:
-            yield f"budget.stalled: {budget.stalled} evaluations are no fewer than all {count} {what}"
+            stalled = counted(budget.stalled, "evaluation")
+            yield f"budget.stalled: found {stalled}, expected fewer than all {counted(count, what)}"
             break
     has_other_end = budget.target is not None or budget.stalled is not None or budget.time is not None
     if budget.when_over == "abort" and not has_other_end and parsed.objective.command:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuned.domain.counts import counted
 from tuned.protocol.experiments import DeletedView, ExperimentView
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import fleet
@@ -43,7 +44,5 @@ def _confirmed(summary: ExperimentSummary) -> bool:
         printable(summary["name"]),
         f", {counts['running']} of them running" * bool(counts["running"]),
     )
-    return click.confirm(
-        f"Delete {name}: {trials} trials{runs}, with their outputs and checkpoints on every host, for good?",
-        err=True,
-    )
+    loss = f"{counted(trials, 'trial')}{runs}, with their outputs and checkpoints on every host"
+    return click.confirm(f"Delete {name}: {loss}, for good?", err=True)

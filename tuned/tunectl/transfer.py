@@ -96,7 +96,8 @@ def import_rows(client: Client, name: str, source: Source) -> int:
         )
     others = len(source.rows) - len(complete)
     said = [f"{answer['imported']} imported", f"{answer['known']} known already"]
-    said += [f"{len(answer['unfit'])} do not fit"] if answer["unfit"] else []
+    if unfit := len(answer["unfit"]):
+        said.append(f"{unfit} does not fit" if unfit == 1 else f"{unfit} do not fit")
     said += [f"{others} without a value left out"] if others else []
     click.echo(f"{name}: {', '.join(said)}")
     return len(answer["unfit"])

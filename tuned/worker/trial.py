@@ -21,6 +21,7 @@ from optuna.distributions import BaseDistribution
 from tuned.domain import conditions
 from tuned.domain.attributes import LINE_BYTES, attribute_problem
 from tuned.domain.constraints import MOST_CONSTRAINTS, TOO_MANY, attributes, constraint_problem
+from tuned.domain.counts import counted
 from tuned.domain.space import (
     CategoricalParameter,
     FloatParameter,
@@ -191,7 +192,8 @@ class WorkerTrial(optuna.trial.Trial):
             raise TypeError(f"cannot report value {value!r}: expected a number for each objective")
         found = list(value)
         if len(found) != wanted:
-            raise ValueError(f"cannot report {len(found)} values: expected {wanted}, one for each objective")
+            given = counted(len(found), "value")
+            raise ValueError(f"cannot report {given}: expected {wanted}, one for each objective")
         return [_converted(float, "report value", each) for each in found]
 
 

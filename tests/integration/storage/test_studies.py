@@ -228,7 +228,7 @@ def end_time(member: Member) -> None:
     [
         ("trials = 2", "2 trials"),
         ("evaluations = 2", "2 evaluations"),
-        ('time = "1h"', "1h are over"),
+        ('time = "1h"', "1h is over"),
         ("space", "all 2 points visited"),
     ],
 )

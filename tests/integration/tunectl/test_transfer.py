@@ -37,7 +37,7 @@ async def test_only_complete_rows_are_sent_and_the_rest_is_told(
     file = tmp_path / "minima.csv"
     file.write_text("number,value,params_lr,state\n0,0.5,1,COMPLETE\n1,,2,FAIL\n2,0.25,3,COMPLETE\n")
     status, out, err = await tunectl(path, "import", "minima", str(file))
-    assert out == "minima: 1 imported, 0 known already, 1 do not fit, 1 without a value left out\n"
+    assert out == "minima: 1 imported, 0 known already, 1 does not fit, 1 without a value left out\n"
     assert (status, err) == (1, f"tunectl: {file}: line 4 does not fit: no lr\n")
     assert [json.loads(line)["number"] for line in host.imported.splitlines()] == ["0", "2"]
 

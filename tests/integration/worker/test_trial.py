@@ -123,7 +123,7 @@ def test_with_several_objectives_a_report_has_a_value_of_each(both: Ends) -> Non
     trial = both.trial("minimize", "maximize")
     trial.report((np.float32(0.5), 2), 1)  # type: ignore[arg-type]
     assert (both.told(), trial.last_report) == ([{"step": 1, "values": [0.5, 2.0]}], [0.5, 2.0])
-    with pytest.raises(ValueError, match="cannot report 1 values: expected 2, one for each objective"):
+    with pytest.raises(ValueError, match="cannot report 1 value: expected 2, one for each objective"):
         trial.report([1.0], 2)
     with pytest.raises(TypeError, match=r"cannot report value 1\.0: expected a number for each objective"):
         trial.report(1.0, 2)

@@ -62,7 +62,7 @@ def test_a_choice_is_found_by_how_it_is_written(text: object, choice: object) ->
         ({"params_kind": ["a"]}, r'kind: \["a"\] is no value of a parameter'),
         ({"value": ""}, "it has no value"),
         ({"value": "nan"}, "value: 'nan' is not a number"),
-        ({"values_0": 1.0}, "it has a column values_0, and the experiment 1 objectives"),
+        ({"values_0": 1.0}, "it has a column values_0, and the experiment 1 objective"),
         ({"state": "FAIL"}, "its state is FAIL, expected COMPLETE"),
         ({"datetime_start": "soon"}, "datetime_start: 'soon' is not a time"),
     ],

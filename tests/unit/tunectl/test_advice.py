@@ -90,8 +90,8 @@ def test_a_word_that_only_contains_a_measure_says_nothing() -> None:
     ("budget", "words"),
     [
         ("stalled = 2", ""),
-        ("stalled = 3", "3 evaluations are no fewer than all 3 points"),
-        ("trials = 2\nstalled = 2", "2 evaluations are no fewer than all 2 trials"),
+        ("stalled = 3", "found 3 evaluations, expected fewer than all 3 points"),
+        ("trials = 2\nstalled = 2", "found 2 evaluations, expected fewer than all 2 trials"),
         ('trials = 2\nwhen_over = "abort"', "it does nothing without target, stalled or time"),
         ('time = "8h"\nwhen_over = "abort"', ""),
     ],

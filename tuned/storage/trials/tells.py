@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Integer, Row, bindparam, case, exists, func, insert, or_, select, update
 
 from tuned.domain.claim import Origin, TrialKind
+from tuned.domain.counts import counted
 from tuned.domain.ending import MOST_STEPS, Ending, EndState
 from tuned.domain.result import Result, TellOutcome
 from tuned.domain.states import PointState
@@ -201,7 +202,9 @@ def _keep_attributes(connection: Connection, trial_id: int, ending: Ending) -> N
 
 def _check_objectives(ending: Ending, objectives: int) -> None:
     if ending.values is not None and len(ending.values) != objectives:
-        raise ValueError(f"it has {len(ending.values)} values, and the study {objectives} objectives")
+        raise ValueError(
+            f"it has {counted(len(ending.values), 'value')}, and the study {counted(objectives, 'objective')}"
+        )
 
 
 def _counted(state: EndState | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tuned.domain.counts import counted
 from tuned.tunectl.pages.words import failure_text, params_text, report_text, time_of_day, values_text
 from tuned.tunectl.text import Canvas, cut, printable
 
@@ -39,5 +40,5 @@ def _event_texts(view: Event) -> list[str]:
     if params := view.get("params"):
         texts.append(params_text(params))
     if "count" in view:
-        texts.append(f"{view['count']} events: read too slowly")
+        texts.append(f"{counted(view['count'], 'event')}: read too slowly")
     return texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tuned.domain.counts import counted
 from tuned.domain.resources import described
 from tuned.tunectl.pages.words import (
     STATE_COLOURS,
@@ -59,16 +60,16 @@ def progress(summary: ExperimentSummary) -> Progress:
         for charged in (summary["trials"], summary["evaluations"])
     )
     limits = (
-        Progress(trials, summary["trials_limit"], "trials"),
-        Progress(evaluations, summary["evaluations_limit"], "evaluations"),
-        Progress(summary["visited"], summary["space_size"], "points"),
+        Progress(trials, summary["trials_limit"], "trial"),
+        Progress(evaluations, summary["evaluations_limit"], "evaluation"),
+        Progress(summary["visited"], summary["space_size"], "point"),
     )
     known = [each for each in limits if each.total]
     # A time budget of its own has no count; the trials say most then.
     return max(
         known,
         key=lambda each: each.done / (each.total or 1),
-        default=Progress(trials, None, "trials"),
+        default=Progress(trials, None, "trial"),
     )
 
 
@@ -161,7 +162,7 @@ def _hosts(canvas: Canvas, views: Sequence[HostCounts]) -> list[str]:
 def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, str | Cell]]:
     summary, sampler = view["summary"], view["sampler"]
     seed = "" if sampler["seed"] is None else f", seed {sampler['seed']}"
-    size = "continuous" if summary["space_size"] is None else f"{summary['space_size']} points"
+    size = "continuous" if summary["space_size"] is None else counted(summary["space_size"], "point")
     facts: list[tuple[str, str | Cell]] = []
     if summary["note"]:
         facts.append(("  Note", Cell(summary["note"], Colour.YELLOW)))
@@ -231,10 +232,10 @@ def _best_facts(summary: ExperimentSummary) -> list[tuple[str, str | Cell]]:
 def _progress_text(summary: ExperimentSummary, now: datetime) -> str:
     done, total, unit = progress(summary)
     if not total:
-        return f"{done} {unit}"
+        return counted(done, unit)
     left = seconds_left(summary, now)
     rest = "" if left is None else f", about {span(left)} left"
-    return f"{bar(done, total, 20)} {percent(done, total)}  {done} of {total} {unit}{rest}"
+    return f"{bar(done, total, 20)} {percent(done, total)}  {done} of {counted(total, unit)}{rest}"
 
 
 def _counts_text(counts: Counts) -> str:

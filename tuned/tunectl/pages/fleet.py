@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tuned.domain.counts import counted
 from tuned.tunectl.pages.words import STATE_COLOURS, budget_text, is_used_up
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 
@@ -59,8 +60,10 @@ def retried(view: RetryView) -> list[str]:
     freed, name = view["freed"], printable(view["experiment"]["name"])
     if not freed:
         return [f"no point of {name} is to be retried"]
-    points = "1 failed point" if freed == 1 else f"{freed} failed points"
-    return [f"{points} of {name} free again; it is {view['experiment']['state']}", *_hints(view)]
+    return [
+        f"{counted(freed, 'failed point')} of {name} free again; it is {view['experiment']['state']}",
+        *_hints(view),
+    ]
 
 
 def replaced(view: ReplacedView) -> list[str]:
@@ -75,7 +78,9 @@ def over(summary: ExperimentSummary) -> str:
     """The answer to a file whose experiment is done."""
     name, size = printable(summary["name"]), summary["space_size"]
     is_exhausted = size is not None and summary["visited"] >= size
-    spent = f"{size} of {size} points" if is_exhausted else budget_text(summary)
+    spent = (
+        f"{size} of {counted(size, 'point')}" if size is not None and is_exhausted else budget_text(summary)
+    )
     if summary["ended_by"] and not is_exhausted and not is_used_up(summary):
         spent = printable(summary["ended_by"])
     ways = [f"failed points again: tunectl retry {name} --failed"] if summary["counts"]["failed"] else []
@@ -103,7 +108,7 @@ def taken(name: str, before: ExperimentSummary | None) -> str:
 
 
 def deleted(view: DeletedView) -> str:
-    trials = "1 trial" if view["trials"] == 1 else f"{view['trials']} trials"
+    trials = counted(view["trials"], "trial")
     return f"{printable(view['name'])} is deleted, with {trials}; other hosts follow within a beat"
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tuned import __version__
+from tuned.domain.counts import counted
 from tuned.tunectl.pages.experiments import experiments
 from tuned.tunectl.pages.words import STATE_COLOURS, report_text
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
@@ -27,7 +28,7 @@ def status(canvas: Canvas, view: Status, now: datetime) -> list[str]:
 def _headline(canvas: Canvas, view: Status) -> str:
     state = canvas.paint(f"● {view['state']}", STATE_COLOURS.get(view["state"], Colour.NONE))
     busy = sum(slot["running"] is not None for slot in view["slots"])
-    rest = f"for {span(view['uptime_seconds'])}, {busy} of {len(view['slots'])} slots busy"
+    rest = f"for {span(view['uptime_seconds'])}, {busy} of {counted(len(view['slots']), 'slot')} busy"
     return f"{state}  {printable(view['host'])} {rest}"
 
 
@@ -51,7 +52,7 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
     if not database["reachable"]:
         facts.append(("", Cell(f"away: {database['message'] or 'it does not answer'}", Colour.RED)))
     if waiting := database["pending_results"]:
-        facts.append(("", Cell(f"{waiting} results wait on this host's disk", Colour.YELLOW)))
+        facts.append(("", Cell(f"waiting on this host's disk: {counted(waiting, 'result')}", Colour.YELLOW)))
     facts += [("  Warning", Cell(warning, Colour.YELLOW)) for warning in view["warnings"]]
     return [*facts]
 

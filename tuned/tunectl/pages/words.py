@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tuned.domain.counts import counted
 from tuned.tunectl.text import Colour, number, span
 
 if TYPE_CHECKING:
@@ -37,15 +38,16 @@ STATE_COLOURS = {
 def budget_text(summary: ExperimentSummary) -> str:
     parts = []
     if summary["trials_limit"] is not None:
-        parts.append(f"{summary['trials']} of {summary['trials_limit']} trials")
+        parts.append(f"{summary['trials']} of {counted(summary['trials_limit'], 'trial')}")
     if summary["evaluations_limit"] is not None:
-        parts.append(f"{summary['evaluations']} of {summary['evaluations_limit']} evaluations")
+        parts.append(f"{summary['evaluations']} of {counted(summary['evaluations_limit'], 'evaluation')}")
     if summary["seconds_left"] is not None:
         parts.append(f"{span(summary['seconds_left'])} of its time left")
     if summary["target"] is not None:
         parts.append(f"until {values_text(summary['target'])} is reached")
     if summary["stalled_limit"] is not None:
-        parts.append(f"{summary['stalled']} of {summary['stalled_limit']} evaluations with nothing better")
+        limit = counted(summary["stalled_limit"], "evaluation")
+        parts.append(f"{summary['stalled']} of {limit} with nothing better")
     return ", ".join(parts) or "none: until every point is visited, or cancelled"
 
 

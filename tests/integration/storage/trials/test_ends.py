@@ -287,7 +287,7 @@ def test_a_replacement_counts_the_trials_that_came_before_it(database: Database)
 def test_a_search_that_is_still_over_says_by_what(database: Database) -> None:
     member = searching(database, "[budget]\ntrials = 1")
     member.evaluate(0, 0.5)
-    assert (ended(member), why(member)) == (StudyState.DONE, "1 trials")
+    assert (ended(member), why(member)) == (StudyState.DONE, "1 trial")
     assert replaced(member, "[budget]\ntrials = 2\ntarget = 0.5") is StudyState.DONE
     assert why(member) == "target 0.5 reached by trial 0 on h1"
 
@@ -342,7 +342,7 @@ def test_time_that_is_over_aborts_too_and_a_full_budget_does_not(database: Datab
     member = searching(database, limits)
     member.take(0)
     until(lambda: member.now().is_over, what="the end of the time")
-    assert (ended(member), why(member)) == (StudyState.DONE, "1ms are over")
+    assert (ended(member), why(member)) == (StudyState.DONE, "1ms is over")
     full = join(database, make_experiment('[budget]\ntrials = 1\nwhen_over = "abort"', name="full"))
     full.take(0)
     assert not full.now().is_over

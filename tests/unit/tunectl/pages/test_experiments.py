@@ -64,9 +64,9 @@ def test_show_lists_the_newest_replacements_of_the_definition() -> None:
 
 def test_progress_is_towards_the_limit_that_is_reached_first() -> None:
     nearer = a_summary(trials=10, trials_limit=100, evaluations=30, evaluations_limit=60)
-    assert experiments.progress(nearer) == (28, 60, "evaluations")
+    assert experiments.progress(nearer) == (28, 60, "evaluation")
     unbounded = a_summary(trials=10, trials_limit=None, space_size=None)
-    assert experiments.progress(unbounded) == (8, None, "trials")
+    assert experiments.progress(unbounded) == (8, None, "trial")
 
 
 def test_progress_counts_trials_that_ended_and_the_budget_those_that_began() -> None:

@@ -55,7 +55,7 @@ def test_status_says_what_is_wrong() -> None:
     view = a_status(database=away, experiments=[paused], warnings=["the clock stands still"])
     lines = host_module.status(PLAIN, view, NOW)
     assert "            away: refused" in lines
-    assert "            3 results wait on this host's disk" in lines
+    assert "            waiting on this host's disk: 3 results" in lines
     assert "  Warning   the clock stands still" in lines
     assert "  minima  paused after 10 failures in a row on this host" in lines
 
