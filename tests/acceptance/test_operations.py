@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from sqlalchemy import create_engine, text
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, an_experiment, first
@@ -149,3 +152,17 @@ def test_doctor_finds_what_is_wrong_and_mends_what_is_safe(make: MakeDaemon) -> 
     assert codes(fixed.stdout) == ["setting"]
     assert (answer.returncode, fixed.returncode) == (1, 1)
     assert (daemon.spool / "done").stat().st_mode & 0o022 == 0
+
+
+def test_outputs_are_found_by_a_name_that_the_study_got_after_its_end(shared: Daemon) -> None:
+    shared.run("named", an_experiment("echo said", high=0))
+    engine = create_engine(shared.storage)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET study_name = 'theirs' WHERE study_name = 'named'"))
+    engine.dispose()
+    assert "said" in shared.tunectl("logs", "theirs").stdout
+    assert ask(shared, "explain", "theirs", "0")["output"]
+    outputs = Path(ask(shared, "show", "theirs")["outputs"])
+    assert outputs.name.startswith("named-")
+    assert shared.tunectl("delete", "--yes", "theirs").returncode == 0
+    assert not outputs.exists()

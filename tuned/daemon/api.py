@@ -354,10 +354,7 @@ class Api:
         return found
 
     async def _output_folder(self, name: str) -> str:
-        uid = await self.link.ask(experiments.uid, await self._study_id(name))
-        # By the name that the trials of this host have, which another program cannot change.
-        search = self.local_experiments.search_of(self._study_name(name))
-        return study_folder(name if search is None else search.name, uid)
+        return study_folder(*await self.link.ask(experiments.outputs_of, await self._study_id(name)))
 
     def _running(self, name: str, number: int) -> Running | None:
         """A trial, if it runs here."""

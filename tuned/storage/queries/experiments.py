@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, Select, case, func, select
 
 from tuned.domain.states import StudyState
 from tuned.errors import Conflict, NotFound, TunedError
+from tuned.experiment.likeness import name_in
 from tuned.storage.database import Database
 from tuned.storage.queries import revisions as revisions_module
 from tuned.storage.queries import story as story_module
@@ -65,13 +66,13 @@ def find(database: Database, name: str) -> int:
     return study_id
 
 
-def uid(database: Database, study_id: int) -> str:
-    """The id that distinguishes a study from a deleted one with the same ``study_id``. Raises NotFound."""
+def outputs_of(database: Database, study_id: int) -> tuple[str, str]:
+    """The name and the uid by which hosts keep a study's outputs, even if it was renamed. Raises NotFound."""
     with database.reading() as connection:
         row = connection.execute(_known().where(studies.c.study_id == study_id)).first()
     if row is None:
         raise NotFound("the study is no longer in the database")
-    return str(row.uid)
+    return name_in(row.definition) or row.study_name, row.uid
 
 
 def summaries(database: Database, study_ids: Collection[int] | None) -> list[ExperimentSummary]:

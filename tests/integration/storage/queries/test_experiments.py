@@ -132,7 +132,7 @@ def test_an_experiment_is_found_by_its_name(world: World) -> None:
     assert [experiments.find(world.database, name) for name in ("one", "two")] == [
         s.study_id for s in searches
     ]
-    assert experiments.uid(world.database, searches[0].study_id) == searches[0].uid
+    assert experiments.outputs_of(world.database, searches[0].study_id) == ("one", searches[0].uid)
 
 
 def test_who_asks_for_what_is_not_there_learns_what_is_near(world: World) -> None:
@@ -162,7 +162,7 @@ def test_what_a_deleted_study_left_is_not_taken_for_its_successor(world: World) 
     assert experiments.summaries(world.database, None) == []
     for ask in (
         lambda: experiments.find(world.database, "exp"),
-        lambda: experiments.uid(world.database, search.study_id),
+        lambda: experiments.outputs_of(world.database, search.study_id),
     ):
         with pytest.raises(NotFound):
             ask()
