@@ -175,6 +175,8 @@ def a_status(**changes: object) -> Status:
                 "running": {
                     "experiment": "minima",
                     "trial": 46,
+                    "replicate": 1,
+                    "replicates": 1,
                     "attempt": 1,
                     "seconds": 75.0,
                     "report": None,

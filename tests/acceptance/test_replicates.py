@@ -72,6 +72,7 @@ def test_a_daemon_that_is_killed_between_replicates_leaves_nothing_and_the_budge
     more = "[replicates]\ncount = 3\n[budget]\ntrials = 1\n"
     daemon.drop("exp", file(counted, more, script))
     until(lambda: counted.exists() and "2" in counted.read_text().split()[1::2], what="the second replicate")
+    assert " 2 of 3 " in daemon.tunectl("status").stdout
     daemon.kill()
     go.touch()
     daemon.start()

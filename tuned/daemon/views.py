@@ -75,6 +75,8 @@ def slot(number: int, running: Running | None) -> SlotView:
         "running": {
             "experiment": running.search.name,
             "trial": running.claimed.number,
+            "replicate": running.evaluation.replicate,
+            "replicates": running.evaluation.experiment.replicates.count,
             "attempt": running.evaluation.attempt,
             "seconds": running.seconds,
             "report": None if newest is None else {"step": newest[0], "value": newest[1]},

@@ -10,6 +10,9 @@ from tuned.protocol.trials import ReportView
 class RunView(TypedDict):
     experiment: str
     trial: int
+    #: Which of ``replicates`` it is, from 1; both are 1 without ``[replicates]``.
+    replicate: int
+    replicates: int
     attempt: int
     seconds: float
     #: Its newest intermediate value; None without one.

@@ -63,13 +63,16 @@ def _used_text(used: float) -> str:
 
 def _slots(canvas: Canvas, view: Status) -> list[str]:
     columns = [Column("SLOT", is_right=True), Column("EXPERIMENT", least=12), Column("TRIAL", is_right=True)]
-    columns += [Column("ATTEMPT", is_right=True), Column("SINCE", is_right=True)]
+    has_replicates = any(map(_replicate, view["slots"]))
     has_gpus, has_reports = bool(view["gpus"]), any(map(_report, view["slots"]))
+    columns += [Column("REPLICATE", is_right=True)] if has_replicates else []
+    columns += [Column("ATTEMPT", is_right=True), Column("SINCE", is_right=True)]
     columns += [Column("REPORT", least=8)] if has_reports else []
     columns += [Column("GPUS", least=6)] if has_gpus else []
     rows = []
     for slot in view["slots"]:
         row = _slot_row(slot)
+        row[3:3] = [_replicate(slot)] if has_replicates else []
         row += [_report(slot)] if has_reports else []
         row += [", ".join(slot["running"]["gpus"]) if slot["running"] else ""] if has_gpus else []
         rows.append(row)
@@ -79,6 +82,11 @@ def _slots(canvas: Canvas, view: Status) -> list[str]:
 def _report(slot: SlotView) -> str:
     run = slot["running"]
     return report_text(run["report"]) if run is not None and run["report"] is not None else ""
+
+
+def _replicate(slot: SlotView) -> str:
+    run = slot["running"]
+    return f"{run['replicate']} of {run['replicates']}" if run is not None and run["replicates"] > 1 else ""
 
 
 def _slot_row(slot: SlotView) -> list[str | Cell]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.small_host import a_status, a_summary
@@ -60,9 +62,24 @@ def test_status_says_what_is_wrong() -> None:
     assert "  minima  paused after 10 failures in a row on this host" in lines
 
 
+def a_run() -> dict[str, Any]:
+    running = a_status()["slots"][0]["running"]
+    assert running is not None
+    return {**running}
+
+
+def test_status_says_which_replicate_runs() -> None:
+    run = {**a_run(), "replicate": 2, "replicates": 5, "attempt": 3}
+    view = a_status(slots=[{"slot": 0, "running": run}, {"slot": 1, "running": None}])
+    assert host_module.status(PLAIN, view, NOW)[-3:] == [
+        "SLOT  EXPERIMENT  TRIAL  REPLICATE  ATTEMPT     SINCE",
+        "   0  minima         46     2 of 5        3  1min 15s",
+        "   1  idle",
+    ]
+
+
 def test_status_says_who_has_which_gpu() -> None:
-    run = {"experiment": "minima", "trial": 46, "attempt": 1, "seconds": 75.0, "report": None}
-    run["gpus"] = ["0", "2"]
+    run = {**a_run(), "gpus": ["0", "2"]}
     gpus = [
         {"id": "0", "used": 1.0},
         {"id": "1", "used": 0.5},
