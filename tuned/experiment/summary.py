@@ -6,6 +6,7 @@ It owns the words of ``tunectl check``. It must never decide anything that the d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from tuned.config.spans import format_span
@@ -37,6 +38,7 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
         f"runs: {_example(experiment)}",
         f"space: {_size(experiment.space)}",
         *islice(_branches(experiment.space), _MOST_BRANCHES),
+        *_forbidden(experiment.space),
         f"sampler: {experiment.sampler.name}{seed}{_sampler_note(experiment)}",
         *_pruner(experiment.pruner),
         f"budget: {', '.join(filter(None, limits)) or _endless(experiment)}",
@@ -110,6 +112,14 @@ def _branches(space: Space) -> Iterator[str]:
             for places, size in space.forest.branch_sizes(parameter.name):
                 values = shorten(", ".join(_values(parameter, span) for span in places))
                 yield f"  {parameter.name} = {values}: {_count(size, space)}"
+
+
+def _forbidden(space: Space) -> list[str]:
+    """How many points [[forbid]] takes out, if they can be counted."""
+    size, whole = space.forest.size, replace(space.forest, forbidden=()).size
+    if not space.forbidden or size is None or whole is None:
+        return []
+    return [f"  [[forbid]] takes out {_count(whole - size, space)}"]
 
 
 def _values(parameter: Parameter, span: Span) -> str:

@@ -44,12 +44,13 @@ def test_the_summary_counts_a_finite_space() -> None:
 
 def test_the_summary_counts_the_points_of_each_branch() -> None:
     lines = summary(make_experiment(space=CONDITIONAL))
-    assert lines[2:8] == [
+    assert lines[2:9] == [
         "space: 11 points (momentum, optimizer, size, decay)",
         '  optimizer = "adam": 8 points',
         '  optimizer = "sgd": 3 points',
         "  size = 1: 1 point",
         "  size = 2 to 5: 7 points",
+        "  [[forbid]] takes out 1 point",
         "sampler: tpe (in groups of parameters that exist together)",
     ]
 
@@ -62,6 +63,7 @@ def test_the_summary_says_which_branches_are_finite() -> None:
     finite = CONDITIONAL.replace("step = 0.1", "")
     lines = summary(make_experiment(space=finite))
     assert {'  optimizer = "sgd": continuous', '  optimizer = "adam": 8 points'} <= set(lines)
+    assert not [line for line in lines if "[[forbid]]" in line]
 
 
 @pytest.mark.parametrize("name", ["cmaes", "qmc", "gp", "nsgaii", "nsgaiii"])
