@@ -8,20 +8,34 @@ from __future__ import annotations
 import csv
 import itertools
 from pathlib import Path
+from typing import NamedTuple
 
 TABLE = Path(__file__).with_name("curves.csv")
 
 EPOCHS = 27
 
-RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 MOMENTA = (0.0, 0.5, 0.9)
-WIDTHS = (8, 16, 32, 64)
-BATCHES = (16, 64, 256)
+WIDTHS = (16, 32, 64)
+BATCHES = (16, 64)
+ALPHAS = (0.0001, 0.01, 1.0)
+ACTIVATIONS = ("relu", "tanh", "logistic")
 
-#: A model: learning rate, momentum, width of the hidden layer, batch size.
-Model = tuple[float, float, int, int]
 
-MODELS: tuple[Model, ...] = tuple(itertools.product(RATES, MOMENTA, WIDTHS, BATCHES))
+class Model(NamedTuple):
+    rate: float
+    momentum: float
+    #: Of the hidden layer.
+    width: int
+    batch: int
+    #: The strength of the L2 penalty.
+    alpha: float
+    activation: str
+
+
+MODELS: tuple[Model, ...] = tuple(
+    itertools.starmap(Model, itertools.product(RATES, MOMENTA, WIDTHS, BATCHES, ALPHAS, ACTIVATIONS))
+)
 
 
 def read() -> dict[Model, list[float]]:
@@ -30,6 +44,8 @@ def read() -> dict[Model, list[float]]:
         rows = csv.reader(file)
         next(rows)
         return {
-            (float(rate), float(momentum), int(width), int(batch)): [float(loss) for loss in losses]
-            for rate, momentum, width, batch, *losses in rows
+            Model(float(rate), float(momentum), int(width), int(batch), float(alpha), activation): [
+                float(loss) for loss in losses
+            ]
+            for rate, momentum, width, batch, alpha, activation, *losses in rows
         }

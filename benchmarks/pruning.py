@@ -1,8 +1,8 @@
-"""Pruning: the best value that searches find, and the epochs that they spend, with and without a rule.
+"""Pruning: the epochs that searches spend until they have found as good a value as without a rule.
 
-Trainings are replayed from a table of learning curves (``curves.py``), by a clock that only counts. tuned's
-search and its judgement are the real ones on a real database; plain Optuna has the same sampler, rules and
-workers.
+Each search has an amount of epochs, and begins as many trainings as these allow. They are replayed from a
+table of learning curves (``curves.py``), by a clock that only counts. tuned's search and its judgement are
+the real ones on a real database; plain Optuna has the same sampler, rules and workers.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ from tuned.storage.trials.tells import tell
 
 SEEDS = int(os.environ.get("TUNED_BENCH_SEEDS", "30"))
 PROCESSES = 2
-TRIALS = 60
 
 #: Of the epochs without a rule, for the same median of the best values.
 MOST_PERCENT = 40.0
+
+#: That a search without a rule has: for 60 whole trainings.
+EPOCHS = 60 * curves.EPOCHS
 
 #: If there were no difference in any comparison, one of them would come out as bad by chance as often.
 LEAST_CHANCE = 0.05
@@ -63,13 +65,17 @@ _SPANS: Mapping[str, tuple[float, ...]] = {
     "momentum": curves.MOMENTA,
     "width": curves.WIDTHS,
     "batch": curves.BATCHES,
+    "alpha": curves.ALPHAS,
 }
 
-#: Each value stands for the nearest one of the table, so that no point is drawn twice.
-SPACE = "".join(
-    f'[space.{name}]\ntype = "float"\nlow = {min(known)}\nhigh = {max(known)}\n'
-    f"log = {str(name != 'momentum').lower()}\n"
-    for name, known in _SPANS.items()
+#: Each number stands for the nearest one of the table, so that no point is drawn twice.
+SPACE = (
+    "".join(
+        f'[space.{name}]\ntype = "float"\nlow = {min(known)}\nhigh = {max(known)}\n'
+        f"log = {str(name != 'momentum').lower()}\n"
+        for name, known in _SPANS.items()
+    )
+    + f'[space.activation]\ntype = "categorical"\nchoices = {list(curves.ACTIVATIONS)}\n'
 )
 
 
@@ -80,17 +86,20 @@ class Course:
     #: After each trial that has a value: the epochs that were spent, and the best value.
     best: list[tuple[int, float]] = field(default_factory=list)
     epochs: int = 0
+    #: That have ended.
+    trials: int = 0
 
     def complete(self, value: float) -> None:
         before = self.best[-1][1] if self.best else value
         self.best.append((self.epochs, min(value, before)))
 
-    @property
-    def found(self) -> float:
-        return self.best[-1][1]
-
     def best_by(self, epochs: int) -> float:
-        return min((value for spent, value in self.best if spent <= epochs), default=float("inf"))
+        return min((value for spent, value in self.best if spent <= epochs), default=math.inf)
+
+
+def epochs_of(rule: str) -> int:
+    """How many epochs a search with this rule has."""
+    return EPOCHS if rule == "none" else math.ceil(EPOCHS * MOST_PERCENT / 100)
 
 
 class _Clock:
@@ -116,42 +125,46 @@ class _Clock:
 
 
 def measure(ground: Ground, report: Report) -> None:
-    rows: list[dict[str, Cell]] = []
-    chances: list[float] = []
-    percents: dict[str, float] = {}
     with crew(PROCESSES) as workers:
         found = {rule: _searches(ground, workers, rule) for rule in RULES}
-    nothing, _ = found["none"]
-    goal = statistics.median(course.found for course in nothing)
-    most = statistics.median(course.epochs for course in nothing)
+    goal = _median_best(found["none"][0], EPOCHS)
+    rows: list[dict[str, Cell]] = []
+    chances: list[float] = []
+    percents: list[float] = []
     for rule, (tuned, plain) in found.items():
-        best = statistics.median(course.found for course in tuned)
-        spent = statistics.median(course.epochs for course in tuned)
-        equal = int(min(spent, statistics.median(course.epochs for course in plain)))
-        chances.append(chance([c.best_by(equal) for c in tuned], [c.best_by(equal) for c in plain]))
-        if rule != "none" and best <= goal:
-            percents[rule] = 100 * spent / most
+        epochs = epochs_of(rule)
+        ours, theirs = ([course.best_by(epochs) for course in courses] for courses in (tuned, plain))
+        chances.append(chance(ours, theirs))
+        enough = 100 * _epochs_until(tuned, goal) / EPOCHS
+        if rule != "none":
+            percents.append(enough)
         rows.append(
             {
                 "rule": rule,
-                "tuned: best": quartiles([course.found for course in tuned]),
-                "epochs": spent,
-                "of none": f"{spent / most:.0%}",
-                "study.optimize: best": quartiles([course.found for course in plain]),
-                "its epochs": statistics.median(course.epochs for course in plain),
-                "equal epochs": equal,
+                "epochs": epochs,
+                "tuned: trials": statistics.median(course.trials for course in tuned),
+                "best": quartiles(ours),
+                "% of epochs for the best of none": f"{enough:.0f}" if enough <= 100 else "-",
+                "study.optimize: trials": statistics.median(course.trials for course in plain),
+                "its best": quartiles(theirs),
                 "p (worse)": chances[-1],
             }
         )
-    report.table(
-        f"Pruning: best loss after {TRIALS} trials of TPE, {WORKERS} slots, median (quartiles) of {SEEDS}"
-        " seeds",
-        rows,
-    )
+    report.table(f"Pruning: best loss by TPE, {WORKERS} slots, median (quartiles) of {SEEDS} seeds", rows)
     what = "percent of the epochs without a rule, for the same median best"
-    report.figure(what, min(percents.values(), default=100.0), at_most=MOST_PERCENT)
+    report.figure(what, min(percents), at_most=MOST_PERCENT)
     least = least_of(chances)
     report.figure("p that no rule is worse than in study.optimize (Bonferroni)", least, at_least=LEAST_CHANCE)
+
+
+def _median_best(courses: list[Course], epochs: int) -> float:
+    return statistics.median(course.best_by(epochs) for course in courses)
+
+
+def _epochs_until(courses: list[Course], goal: float) -> float:
+    """The epochs after which the median of the best values is as good; infinity if it never is."""
+    steps = sorted({spent for course in courses for spent, _ in course.best})
+    return next((spent for spent in steps if _median_best(courses, spent) <= goal), math.inf)
 
 
 def _searches(ground: Ground, workers: Crew, rule: str) -> tuple[list[Course], list[Course]]:
@@ -175,6 +188,7 @@ async def _search_all(url: str, rule: str, seeds: range, table: Mapping[Any, lis
 class _Training:
     claimed: Claimed
     curve: list[float]
+    slot: int
     rungs: dict[str, float] = field(default_factory=dict)
     epochs: int = 0
 
@@ -184,13 +198,18 @@ async def _search_tuned(link: Link, rule: str, seed: int, table: Mapping[Any, li
     experiment = member.experiment
     judge = PruningStudy(link.database, experiment, member.status, search.history, objective=0)
     clock, course = _Clock(seed), Course()
-    for begun in range(TRIALS + WORKERS):
-        if begun >= WORKERS:
-            training, pruned = await _until_one_ends(link, experiment.pruner, judge, clock, course)
-            await _told(link, member, search, training, is_pruned=pruned)
-        if begun < TRIALS:
-            claimed = await _claimed(search, begun % WORKERS)
-            clock.begin(_Training(claimed, table[_model(claimed.point.values)]))
+
+    async def begin(slot: int) -> None:
+        claimed = await _claimed(search, slot)
+        clock.begin(_Training(claimed, table[_model(claimed.point.values)], slot))
+
+    for slot in range(WORKERS):
+        await begin(slot)
+    while course.epochs < epochs_of(rule):
+        training, pruned = await _until_one_ends(link, experiment.pruner, judge, clock, course)
+        course.trials += 1
+        await _told(link, member, search, training, is_pruned=pruned)
+        await begin(training.slot)
     return course
 
 
@@ -243,11 +262,12 @@ async def _told(link: Link, member: Member, search: Search, training: _Training,
 
 def _model(values: Mapping[str, Any]) -> curves.Model:
     """The nearest model of the table."""
-    rate, width, batch = (
-        min(known, key=lambda each: abs(math.log(each / values[name])))
-        for name, known in (("rate", curves.RATES), ("width", curves.WIDTHS), ("batch", curves.BATCHES))
+    rate, width, batch, alpha = (
+        min(_SPANS[name], key=lambda each: abs(math.log(each / values[name])))
+        for name in ("rate", "width", "batch", "alpha")
     )
-    return rate, min(curves.MOMENTA, key=lambda each: abs(each - values["momentum"])), int(width), int(batch)
+    momentum = min(curves.MOMENTA, key=lambda each: abs(each - values["momentum"]))
+    return curves.Model(rate, momentum, int(width), int(batch), alpha, values["activation"])
 
 
 def _search_optuna(rule: str, seed: int, table: Mapping[Any, list[float]]) -> Course:
@@ -257,14 +277,20 @@ def _search_optuna(rule: str, seed: int, table: Mapping[Any, list[float]]) -> Co
         sampler = optuna.samplers.TPESampler(seed=seed)
         study = optuna.create_study(sampler=sampler, pruner=RULES[rule][1](), study_name=f"{rule}-{seed}")
         clock, course = _Clock(seed), Course()
-        for begun in range(TRIALS + WORKERS):
-            if begun >= WORKERS:
-                _finish_one(study, clock, course)
-            if begun < TRIALS:
-                trial = study.ask()
-                for name, known in _SPANS.items():
-                    trial.suggest_float(name, min(known), max(known), log=name != "momentum")
-                clock.begin([trial, table[_model(trial.params)], 0])
+
+        def begin() -> None:
+            trial = study.ask()
+            for name, known in _SPANS.items():
+                trial.suggest_float(name, min(known), max(known), log=name != "momentum")
+            trial.suggest_categorical("activation", curves.ACTIVATIONS)
+            clock.begin([trial, table[_model(trial.params)], 0])
+
+        for _ in range(WORKERS):
+            begin()
+        while course.epochs < epochs_of(rule):
+            _finish_one(study, clock, course)
+            course.trials += 1
+            begin()
     return course
 
 

@@ -1,4 +1,4 @@
-"""Makes the table of learning curves anew: ``python -m benchmarks.training``, some ten minutes.
+"""Makes the table of learning curves anew: ``python -m benchmarks.training``, some half an hour.
 
 Each model is a small neural network that scikit-learn trains on its own digits, one epoch after the other.
 """
@@ -22,11 +22,17 @@ _DIVERGED = 100.0
 
 def train(model: Model) -> Iterator[float]:
     """Trains one model and yields its validation loss after each epoch."""
-    rate, momentum, width, batch = model
     features, digits = load_digits(return_X_y=True)
     x, x_seen, y, y_seen = train_test_split(features / 16, digits, train_size=900, random_state=0)
     network = MLPClassifier(
-        (width,), solver="sgd", learning_rate_init=rate, momentum=momentum, batch_size=batch, random_state=0
+        (model.width,),
+        solver="sgd",
+        learning_rate_init=model.rate,
+        momentum=model.momentum,
+        batch_size=model.batch,
+        alpha=model.alpha,
+        activation=model.activation,
+        random_state=0,
     )
     for _ in range(EPOCHS):
         try:
@@ -41,7 +47,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with TABLE.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["rate", "momentum", "width", "batch", *range(1, EPOCHS + 1)])
+        table.writerow([*Model._fields, *range(1, EPOCHS + 1)])
         for model in MODELS:
             table.writerow([*model, *(f"{loss:.4f}" for loss in train(model))])
 
