@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,16 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+import optuna
 import pytest
+from optuna.visualization._contour import _get_contour_info
+from optuna.visualization._edf import _get_edf_info
+from optuna.visualization._intermediate_values import _get_intermediate_plot_info
+from optuna.visualization._optimization_history import _get_optimization_history_info_list
+from optuna.visualization._parallel_coordinate import _get_parallel_coordinate_info
+from optuna.visualization._param_importances import _get_importances_info
+from optuna.visualization._slice import _get_slice_plot_info
+from optuna.visualization._timeline import _get_timeline_info
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import an_experiment
@@ -165,6 +175,71 @@ def test_a_study_of_the_daemon_is_shown_and_can_be_deleted(make: MakeDaemon, dat
     (daemon.spool / "done" / "seen.toml").unlink()
     daemon.run("seen", an_experiment("echo {x}", high=1, more=GRID))
     assert {trial.value for trial in daemon.study("seen").trials} == {0.0, 1.0}
+
+
+#: 12 points: 3 of a, and 9 of b, which has a momentum. The 4 with the largest x do not end by themselves.
+FOREST = """
+[objective]
+command = ["sh", "-c", '''
+  v="$1$(printf %s "$2" | cut -c2-)"
+  echo "{{\\"step\\": 1, \\"value\\": $v}}"
+  test $1 != 2 || sleep 600
+  echo $v
+''', "sh", "{x}", "{momentum}"]
+[space.kind]
+type = "categorical"
+choices = ["a", "b"]
+[space.x]
+type = "int"
+low = 0
+high = 2
+[space.momentum]
+type = "categorical"
+choices = [0.1, 0.5, 0.9]
+when = { kind = "b" }
+[sampler]
+name = "grid"
+[pruner]
+name = "threshold"
+upper = 1.95
+"""
+
+
+def test_optunas_plots_and_the_dashboard_show_conditions_and_pruned_trials(
+    make: MakeDaemon, database_url: str
+) -> None:
+    daemon = make(storage=database_url, slots=4).start()
+    counts = daemon.run("forest", FOREST)["counts"]
+    assert (counts["complete"], counts["pruned"]) == (8, 4)
+    with serving(daemon.config) as address:
+        (number,) = (each["study_id"] for each in ask(address, "/api/studies")["study_summaries"])
+        shown = ask(address, f"/api/studies/{number}")
+        assert Counter(trial["state"] for trial in shown["trials"]) == {"Complete": 8, "Pruned": 4}
+        assert {each["name"] for each in shown["intersection_search_space"]} == {"kind", "x"}
+        assert {each["name"] for each in shown["union_search_space"]} == {"kind", "x", "momentum"}
+        assert all(len(trial["intermediate_values"]) == 1 for trial in shown["trials"])
+        (found,) = ask(address, f"/api/studies/{number}/param_importances")["param_importances"]
+        assert {each["name"] for each in found} == {"kind", "x", "momentum"}
+        with urlopen(f"{address}/csv/{number}", timeout=60) as answer:
+            assert len(answer.read().splitlines()) == 13
+    assert_plotted(daemon.study("forest"))
+
+
+def assert_plotted(study: optuna.Study) -> None:
+    """Asks for all that Optuna's plots draw."""
+    assert len(_get_intermediate_plot_info(study).trial_infos) == 12
+    assert Counter(bar.state.name for bar in _get_timeline_info(study).bars) == {"COMPLETE": 8, "PRUNED": 4}
+    (history,) = _get_optimization_history_info_list(study, None, "value", error_bar=False)
+    assert len(history.trial_numbers) == 12
+    assert len(_get_edf_info(study).lines) == 1
+    assert len(_get_parallel_coordinate_info(study).dims_params) == 3
+    assert len(_get_slice_plot_info(study, None, None, "value").subplots) == 3
+    assert len(_get_contour_info(study).sorted_params) == 3
+    assert set(_get_importances_info(study, None, None, None, "value").param_names) == {
+        "kind",
+        "x",
+        "momentum",
+    }
 
 
 def test_a_study_that_is_deleted_while_it_runs_ends_here_and_hurts_nothing_else(
