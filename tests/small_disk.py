@@ -35,7 +35,7 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(*, megabytes: int) -> Iterator[SmallDisk]:
+def small_disk(*, megabytes: int, inodes: int = 1000) -> Iterator[SmallDisk]:
     """Mounted in a namespace of this process's own, which it keeps: however it ends, nothing is left mounted.
 
     Needs root.
@@ -43,7 +43,8 @@ def small_disk(*, megabytes: int) -> Iterator[SmallDisk]:
     _call(_libc.unshare, _CLONE_NEWNS)
     _call(_libc.mount, None, b"/", None, _MS_REC_PRIVATE, None)
     with tempfile.TemporaryDirectory(prefix="tuned-disk-") as name:
-        _call(_libc.mount, b"tmpfs", name.encode(), b"tmpfs", 0, f"size={megabytes}m,mode=0755".encode())
+        size = f"size={megabytes}m,nr_inodes={inodes},mode=0755"
+        _call(_libc.mount, b"tmpfs", name.encode(), b"tmpfs", 0, size.encode())
         try:
             yield SmallDisk(Path(name))
         finally:

@@ -16,6 +16,7 @@ from tuned.disk.checkup import Space
 from tuned.domain.ending import Cause
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.events import Events
+from tuned.protocol.disk import CleanView, KeepView, RemovedView
 from tuned.protocol.experiments import (
     Counts,
     DeletedView,
@@ -63,6 +64,21 @@ def a_count(**changes: int) -> Counts:
     counts = Counts(complete=0, reused=0, failed=0, skipped=0, pruned=0, running=0, waiting=0)
     counts.update(changes)  # type: ignore[typeddict-item]
     return counts
+
+
+def a_cleaning(**changes: object) -> CleanView:
+    view = CleanView(
+        keep=KeepView(output_seconds=2592000.0, points_seconds=604800.0, size_bytes=20 * 2**30),
+        removed=[
+            RemovedView(experiment="old", part="output", count=12, size_bytes=3 * 2**20, rule="age"),
+            RemovedView(experiment="old", part="checkpoints", count=1, size_bytes=2**31, rule="size"),
+        ],
+        freed_bytes=2**31 + 3 * 2**20,
+        left_bytes=4096,
+        problems=[],
+    )
+    view.update(changes)  # type: ignore[typeddict-item]
+    return view
 
 
 def a_point() -> Params:
@@ -239,6 +255,9 @@ class SmallHost:
         self.replaced_by = ""
         #: Whether the experiment was deleted, and by force.
         self.deleted: bool | None = None
+        #: Of which experiment, or of all, and whether nothing was to be removed.
+        self.cleaned: list[tuple[str | None, bool]] = []
+        self.cleaning = a_cleaning()
         self.findings: list[FindingView] = []
         self.imported = b""
 
@@ -377,6 +396,12 @@ class SmallHost:
         self.deleted = is_forced
         trials, self.summary["name"] = self.summary["trials"], "nothing"
         return {"name": name, "trials": trials}
+
+    async def clean(self, name: str | None, *, is_dry: bool) -> CleanView:
+        if name is not None:
+            self._require(name)
+        self.cleaned.append((name, is_dry))
+        return self.cleaning
 
     async def doctor(self) -> Sequence[FindingView]:
         return self.findings

@@ -19,12 +19,25 @@ from tuned.config.fields import Count, Name, Span, SpanOrZero
 from tuned.config.gpus import VARIABLE
 from tuned.config.gpus import find as find_gpus
 from tuned.config.paths import Paths, default_paths
-from tuned.config.settings_file import Address, Directory, Gpus, Key, LogFormat, Mode, Storage, given_keys
+from tuned.config.settings_file import (
+    Address,
+    Directory,
+    Gpus,
+    Key,
+    LogFormat,
+    Mode,
+    SizeOrNone,
+    SpanOrNone,
+    Storage,
+    given_keys,
+)
 from tuned.config.spans import format_span
 from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.config.toml import Problems, load_toml, refuse_file
 from tuned.config.toml import describe as described
 from tuned.domain.names import NAME, NAME_EXPECTED
+from tuned.domain.resources import format_size
+from tuned.domain.retention import Keep
 from tuned.errors import InvalidInput, Problem
 
 __all__ = ["Settings", "describe", "describe_value", "load", "redacted", "setting_keys", "setting_types"]
@@ -112,6 +125,35 @@ class Settings:
             "timeout; 0: SIGKILL at once; less than `heartbeat.expire`.",
         ),
     ] = 0.0
+    keep_output_seconds: Annotated[
+        SpanOrNone,
+        Key(
+            name="keep.output",
+            description="How long the output of an experiment's trials, and what they left in directories of "
+            "their own, stays on this host after the experiment's end.",
+            default="for good",
+            is_reloaded=True,
+        ),
+    ] = None
+    keep_points_seconds: Annotated[
+        SpanOrNone,
+        Key(
+            name="keep.points",
+            description="The same for checkpoints: the directories of points (`TUNED_POINT_DIR`).",
+            default="for good",
+            is_reloaded=True,
+        ),
+    ] = None
+    keep_size_bytes: Annotated[
+        SizeOrNone,
+        Key(
+            name="keep.size",
+            description="How much output and checkpoints of all experiments may take; beyond it, those of "
+            "experiments that have ended go, of the one that ended first and the oldest of it first.",
+            default="no limit",
+            is_reloaded=True,
+        ),
+    ] = None
     socket: Annotated[
         Directory,
         Key(
@@ -143,6 +185,14 @@ class Settings:
     warnings: tuple[str, ...] = ()
     #: The files that were read, the last one wins.
     files: tuple[Path, ...] = ()
+
+    @property
+    def keep(self) -> Keep:
+        return Keep(
+            output_seconds=self.keep_output_seconds,
+            checkpoints_seconds=self.keep_points_seconds,
+            size_bytes=self.keep_size_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +257,10 @@ def describe(settings: Settings) -> str:
         if table != section:
             lines += ["", f"[{table}]"]
             section = table
-        lines.append(f"{last} = {describe_value(name, getattr(settings, name))}")
+        value = getattr(settings, name)
+        lines.append(
+            f"# {last}: {key.default}" if value is None else f"{last} = {describe_value(name, value)}"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -332,6 +385,8 @@ def describe_value(name: str, value: object) -> str:
         return _quoted(redacted(str(value)))
     if name == "control_mode":
         return f'"{value:04o}"'
+    if name == "keep_size_bytes" and isinstance(value, int):
+        return _quoted(format_size(value))
     if isinstance(value, tuple):
         return f"[{', '.join(map(_quoted, value))}]"
     if isinstance(value, float):

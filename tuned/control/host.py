@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from tuned import events
     from tuned.domain.ending import Cause
+    from tuned.protocol.disk import CleanView
     from tuned.protocol.experiments import (
         DeletedView,
         ExperimentSummary,
@@ -112,6 +113,12 @@ class Host(Protocol):
 
     async def delete(self, name: str, *, is_forced: bool) -> DeletedView:
         """Raises NotFound, DatabaseAway, Conflict if other programs have trials in it."""
+
+    async def clean(self, name: str | None, *, is_dry: bool) -> CleanView:
+        """Removes what the host's limits do not let stay, or all that an experiment left on this host.
+
+        If it is dry, it removes nothing. Raises NotFound, DatabaseAway, Conflict if it has not ended.
+        """
 
     async def doctor(self) -> Sequence[FindingView]:
         """All that is wrong. Never raises DatabaseAway: that is a finding."""

@@ -19,6 +19,7 @@ from tuned.control.peers import Access, Owner
 from tuned.control.router import Call, Route, bad_option, dispatching, reads_later
 from tuned.control.server import Limits
 from tuned.domain.ending import Cause
+from tuned.protocol.disk import CleanView
 from tuned.protocol.events import Event
 from tuned.protocol.experiments import (
     DeletedView,
@@ -175,6 +176,11 @@ async def _replace(call: Call) -> ReplacedView:
     return await _done(call.host.replace(call.name, await call.request.read(), call.user))
 
 
+async def _clean(call: Call) -> CleanView:
+    is_dry = call.number("dry_run", 0, 1) == 1
+    return await _done(call.host.clean(call.name or None, is_dry=is_dry))
+
+
 async def _export(call: Call) -> ExportView:
     after = call.number("after", 0, _HIGHEST_NUMBER)
     limit = call.number("limit", 1, MOST_TRIALS_PER_PAGE) or MOST_TRIALS_PER_PAGE
@@ -218,6 +224,8 @@ ROUTES = (
     Route("POST", "/v1/experiments/{name}/retry", Access.TRUSTED, _retry, frozenset({"cause"})),
     Route("POST", "/v1/experiments/{name}/replace", Access.TRUSTED, _replace),
     Route("POST", "/v1/experiments/{name}/import", Access.TRUSTED, _import, body_bytes=MOST_IMPORTED_BYTES),
+    Route("POST", "/v1/experiments/{name}/clean", Access.TRUSTED, _clean, frozenset({"dry_run"})),
+    Route("POST", "/v1/clean", Access.TRUSTED, _clean, frozenset({"dry_run"})),
     Route("POST", "/v1/experiments/{name}/delete", Access.TRUSTED, _delete, frozenset({"force"})),
 )
 

@@ -179,7 +179,8 @@ class Admission:
             raise _bad_sampler(taken.file, experiment, error) from error
         search.log.info("experiment open", state=status.state.value, trials=status.trials)
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
-        self._scheduler.admit(search)
+        async with self._scheduler.admitting:
+            self._scheduler.admit(search)
         return search
 
     async def _open_study(self, experiment: Experiment, *, is_new: bool) -> StudyStatus:

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from tuned.daemon.fleet import Fleet
     from tuned.daemon.scheduler import Running, Scheduler
     from tuned.daemon.teller import Teller
+    from tuned.daemon.upkeep.retention import Retention
     from tuned.events import Events
+    from tuned.protocol.disk import CleanView
     from tuned.protocol.experiments import (
         AmendedView,
         DeletedView,
@@ -72,6 +74,7 @@ class Api:
     scheduler: Scheduler
     local_experiments: Experiments
     fleet: Fleet
+    retention: Retention
     state: Callable[[], HostState]
     request_drain: Callable[[], HostState]
     request_abort: Callable[[], HostState]
@@ -102,7 +105,7 @@ class Api:
             "database": self._database(),
             "slots": [views.slot(number, running) for number, running in enumerate(self.scheduler.slots)],
             "experiments": await self._active_summaries(),
-            "warnings": self._warnings(),
+            "warnings": [*self._warnings(), *await self.retention.warnings()],
         }
 
     async def metrics(self) -> bytes:
@@ -228,6 +231,9 @@ class Api:
 
     async def import_rows(self, name: str, rows: bytes) -> ImportedView:
         return await tables.imported(self.link, await self._study_id(name), name, rows)
+
+    async def clean(self, name: str | None, *, is_dry: bool) -> CleanView:
+        return await self.retention.clean(name and self._study_name(name), is_dry=is_dry)
 
     async def doctor(self) -> Sequence[FindingView]:
         is_member = self.fleet.claimant is not None

@@ -27,6 +27,7 @@ from tuned.daemon.reloads import Reloads
 from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
+from tuned.daemon.upkeep.retention import Retention
 from tuned.disk.outbox import Outbox
 from tuned.domain.counts import counted
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
@@ -98,6 +99,7 @@ class Daemon:
             self._link, self._teller, self._scheduler, claimant=lambda: self._fleet.claimant
         )
         self._live_values = LiveValues(self._link, self._scheduler)
+        self._retention = Retention(self._link, self._events, self._scheduler, settings.keep)
         self._api = self._wired_api()
         #: The slots' task, once this host has joined the fleet.
         self._work: asyncio.Task[None] | None = None
@@ -138,6 +140,7 @@ class Daemon:
             scheduler=self._scheduler,
             local_experiments=self._experiments,
             fleet=self._fleet,
+            retention=self._retention,
             state=lambda: self._state,
             request_drain=self.request_drain,
             request_abort=self.request_abort,
@@ -185,6 +188,7 @@ class Daemon:
         self._background.append(group.create_task(self._experiments.follow(self._settings.interval_seconds)))
         self._background.append(group.create_task(self._reconciliation.run(self._settings.interval_seconds)))
         self._background.append(group.create_task(self._live_values.run()))
+        self._background.append(group.create_task(self._retention.run()))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
 
@@ -361,6 +365,7 @@ class Daemon:
         log.configure(settings.log_format, host=settings.host)
         self._scheduler.resize(settings.slots)
         self._scheduler.equip(settings.gpus)
+        self._retention.limit(settings.keep)
         changed = sorted(needs_restart(self._settings, settings))
         if changed:
             _log.warning("settings changed that need a restart", settings=changed)

@@ -78,6 +78,8 @@ class Scheduler:
         self._judge = Judge(link)
         self._servers = ForkServers(site.host, site.state.trials, slots)
         self.searches: dict[str, Search] = {}
+        #: Held while a search is admitted, and while files of studies go that no search here is of.
+        self.admitting = asyncio.Lock()
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots
         self.endings = Endings()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tuned.disk.arrivals import Folder
 from tuned.disk.layout import Layout
+from tuned.domain.resources import rounded_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 #: A result is told within moments; one that lies for so long waits for something.
 WAITING_SECONDS = 30.0
+
+#: A file system with less left is told of.
+FULL = 0.9
 
 _OTHERS = stat.S_IWOTH
 
@@ -45,6 +49,31 @@ def space(directory: Path) -> Space | None:
     except OSError:
         return None
     return Space(free_bytes=found.f_bavail * found.f_frsize, size_bytes=found.f_blocks * found.f_frsize)
+
+
+def nearly_full(directory: Path) -> str:
+    """A sentence for people if little is left of its file system; empty otherwise."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return ""
+    # As df has it: the part that only root may use counts for neither.
+    room = _share(found.f_blocks - found.f_bfree, found.f_bavail)
+    inodes = _share(found.f_files - found.f_ffree, found.f_favail)
+    if max(room, inodes) < FULL:
+        return ""
+    left = rounded_size(found.f_bavail * found.f_frsize)
+    state = f"is {room:.0%} full, {left} are left"
+    if inodes > room:
+        state = f"has used {inodes:.0%} of its inodes, {found.f_favail} are left"
+    return (
+        f"the file system of {directory} {state}: `tunectl clean --dry-run` shows what may go, and [keep] in "
+        "tuned.toml says what stays"
+    )
+
+
+def _share(used: int, free: int) -> float:
+    return used / (used + free) if used else 0.0
 
 
 def check_host(settings: Settings) -> list[FindingView]:

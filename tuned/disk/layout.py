@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: No name of a study begins with a dot.
+_ASIDE = ".removed"
+
+
 @dataclass(frozen=True, slots=True)
 class TrialFiles:
     """The files of one trial."""
@@ -63,6 +67,11 @@ class Layout:
     def points(self) -> Path:
         """TUNED_POINT_DIR, by point."""
         return self.path / "points"
+
+    @property
+    def aside(self) -> tuple[Path, Path]:
+        """Where directories of trials and points lie that are being removed: a rename puts them there."""
+        return self.trials / _ASIDE, self.points / _ASIDE
 
     def trial(self, folder: str, number: int) -> TrialFiles:
         """The folder is study_folder()."""

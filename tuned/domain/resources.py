@@ -65,6 +65,13 @@ def format_size(size: int) -> str:
     return f"{size // _UNITS[unit]}{unit}"
 
 
+def rounded_size(size: int) -> str:
+    """The size for people, to two digits or to a whole number: ``1.4G``."""
+    unit = max((unit for unit, bytes_ in _UNITS.items() if bytes_ <= max(size, 1)), key=_UNITS.__getitem__)
+    value = size / _UNITS[unit]
+    return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
+
+
 def parse_gpus(value: float) -> Fraction:
     """The cards, exactly as they are written in decimal. Raises ValueError with the expected form."""
     cards = Fraction(repr(value))

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, TypedDict
 
+from tuned.protocol.disk import RemovedView
 from tuned.protocol.fields import OPEN, Measured, Params, Time
 from tuned.protocol.host import Status
 from tuned.protocol.trials import FailureView, PrunedView, ReportView, TwinView
@@ -18,6 +19,7 @@ EventName = Literal[
     "trial-started",
     "trial-reported",
     "trial-ended",
+    "files-removed",
     "database-away",
     "database-back",
 ]
@@ -52,6 +54,8 @@ class EventFields(TypedDict, total=False):
     #: How many events this reader lost, because it did not read fast enough.
     count: int
     status: Status
+    #: Output or checkpoints of an experiment that has ended.
+    removed: RemovedView
 
 
 class Event(EventFields):

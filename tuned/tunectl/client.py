@@ -92,6 +92,15 @@ class Client:
         self._wait_seconds = wait_seconds
         self._on_wait = on_wait
 
+    def patient(self, answer_seconds: float) -> Client:
+        """The same, for an answer that may take so long."""
+        return Client(
+            self.paths,
+            answer_seconds=answer_seconds,
+            wait_seconds=self._wait_seconds,
+            on_wait=self._on_wait,
+        )
+
     def get(self, path: str, kind: type[T], **options: object) -> T:
         return self._ask("GET", path, kind, options)
 

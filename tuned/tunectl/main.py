@@ -18,7 +18,7 @@ from tuned.errors import TunedError, Unreachable
 from tuned.protocol.limits import MOST_WAIT_SECONDS
 from tuned.tunectl import output
 from tuned.tunectl.client import ReaderGone
-from tuned.tunectl.commands import changing, files, fleet, reading, tables
+from tuned.tunectl.commands import changing, disk, files, fleet, reading, tables
 from tuned.tunectl.manual import Manual, help_command
 from tuned.tunectl.session import DONE, FAILED, UNREACHABLE, Session, client_of
 
@@ -100,6 +100,7 @@ for _command in (
     *reading.COMMANDS,
     *files.COMMANDS,
     *changing.COMMANDS,
+    *disk.COMMANDS,
     *fleet.COMMANDS,
     *tables.COMMANDS,
     help_command,

@@ -20,7 +20,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Experiment files": ("check", "try", "submit"),
     "Tables of trials": ("export", "import"),
     "Changing experiments": ("pause", "resume", "retry", "cancel", "delete", "wait"),
-    "This host and the fleet": ("hosts", "doctor", "drain", "abort"),
+    "This host and the fleet": ("hosts", "doctor", "clean", "drain", "abort"),
 }
 
 _OTHERS = "Other"
@@ -36,6 +36,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "best": ("tunectl best minima", "tunectl best minima -n 5", "tunectl best minima --json"),
     "cancel": ("tunectl cancel minima",),
     "check": ("tunectl check minima.toml", "tunectl check *.toml"),
+    "clean": ("tunectl clean --dry-run", "tunectl clean", "tunectl clean minima"),
     "delete": ("tunectl delete minima", "tunectl delete --yes minima"),
     "doctor": ("tunectl doctor", "tunectl doctor --fix"),
     "drain": ("tunectl drain --wait && systemctl start tuned",),

@@ -74,13 +74,17 @@ def _complete_trial(context: click.Context, _: click.Parameter, incomplete: str)
     return []
 
 
-def _require_name(context: click.Context, _: click.Parameter, name: str) -> str:
-    if not context.resilient_parsing and not NAME.fullmatch(name):
+def _require_name(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
+    if name is not None and not context.resilient_parsing and not NAME.fullmatch(name):
         raise NotFound(f"cannot find experiment {name}: a name is {NAME_EXPECTED}")
     return name
 
 
 name_argument = click.argument("name", shell_complete=_complete_name, callback=_require_name)
+
+optional_name_argument = click.argument(
+    "name", shell_complete=_complete_name, callback=_require_name, required=False
+)
 
 
 def trial_argument(*, required: bool = True) -> Callable[[Callable[..., object]], Callable[..., object]]:

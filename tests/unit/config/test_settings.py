@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from tuned.config.settings import Settings, describe, load
+from tuned.domain.retention import Keep
 from tuned.errors import InvalidInput
 
 _MODE = 'permissions that let the owner in, such as "0660"'
 _LISTEN = 'an address and a port, such as "127.0.0.1:9464" or "[::1]:9464"'
 _GPUS = '"auto", a number of GPUs or an array of their ids such as ["0", "1"]'
+_SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'
+_SIZE = 'bytes, or a number with K, M, G or T such as "4G", from 1M'
 _PASSWORD_URL = "postgresql://tuned:secret@db/tuned"
 
 
@@ -50,6 +53,8 @@ def test_without_a_file_there_are_the_documented_defaults(tmp_path: Path) -> Non
     assert (settings.interval_seconds, settings.expire_seconds, settings.grace_seconds) == (10, 90, 0)
     assert (settings.control_mode, settings.log_format) == (0o666, "auto")
     assert settings.warnings == ()
+    # Nothing is removed that nobody asked for.
+    assert not settings.keep.has_limits
 
 
 def test_a_file_says_everything(config: Path) -> None:
@@ -66,6 +71,7 @@ def test_a_file_says_everything(config: Path) -> None:
         stop.grace = 1.5
         control = { socket = "/r/t.sock", mode = "0660" }
         metrics.listen = "[::1]:9464"
+        keep = { output = "30d", points = "7d", size = "20G" }
         log.format = "json"
         """,
     )
@@ -80,6 +86,8 @@ def test_a_file_says_everything(config: Path) -> None:
     assert settings.gpus == ("0", "GPU-8932f937-d72c")
     assert settings.control_mode == 0o660
     assert settings.metrics_listen == "[::1]:9464"
+    kept = Keep(output_seconds=30 * 86400, checkpoints_seconds=7 * 86400, size_bytes=20 * 2**30)
+    assert settings.keep == kept
     assert settings.files == (config,)
 
 
@@ -112,7 +120,11 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
     [
         ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, gpus, "
             "host, heartbeat, "
-            "stop, control, metrics or log (did you mean slots?)")),
+            "stop, keep, control, metrics or log (did you mean slots?)")),
+        ("keep.output = 0", "keep.output: found 0, expected a time span of more than 0"),
+        ('keep.points = "soon"', f'keep.points: found "soon", expected {_SPAN}'),
+        ('keep.size = "much"', f'keep.size: found "much", expected {_SIZE}'),
+        ("keep = 3", "keep: found 3, expected a table"),
         ("slots = 0", "slots: found 0, expected at least 1"),
         ('slots = "4"', 'slots: found "4", expected an integer'),
         ('spool = "s"', 'spool: found "s", expected an absolute path, such as "/srv/minima"'),

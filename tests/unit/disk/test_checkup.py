@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
+from tests.small_disk import small_disk
 from tuned.config.settings import Settings
-from tuned.disk.checkup import check_host, close_directories, space
+from tuned.disk.checkup import check_host, close_directories, nearly_full, space
 
 
 @pytest.fixture
@@ -77,3 +79,27 @@ def test_the_room_on_a_disk_is_told_or_left_open(tmp_path: Path) -> None:
     assert found is not None
     assert 0 <= found.free_bytes <= found.size_bytes
     assert space(tmp_path / "none") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount something")
+def test_a_file_system_with_less_than_a_tenth_left_is_told_of() -> None:
+    with small_disk(megabytes=4) as disk:
+        assert nearly_full(disk.path) == ""
+        (disk.path / "file").write_bytes(bytes(3_500_000))
+        assert nearly_full(disk.path) == ""
+        (disk.path / "more").write_bytes(bytes(400_000))
+        assert re.match(
+            rf"the file system of {disk.path} is 9[0-9]% full, [0-9]+K are left: ", nearly_full(disk.path)
+        )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount something")
+def test_a_file_system_without_inodes_is_told_of() -> None:
+    with small_disk(megabytes=4, inodes=20) as disk:
+        for number in range(os.statvfs(disk.path).f_ffree):
+            (disk.path / str(number)).touch()
+        assert "has used 100% of its inodes, 0 are left" in nearly_full(disk.path)
+
+
+def test_a_file_system_that_does_not_answer_is_not_told_of(tmp_path: Path) -> None:
+    assert nearly_full(tmp_path / "gone") == ""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuned.domain.resources import described, format_size, limits, parse_gpus, parse_size
+from tuned.domain.resources import described, format_size, limits, parse_gpus, parse_size, rounded_size
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,11 @@ def test_what_is_not_set_is_not_said() -> None:
     assert described(memory=None, cpus=None, pids=None, gpus=None) == ""
     assert described(memory=2**30, cpus=None, pids=None, gpus=0.5) == "memory 1G, gpus 0.5"
     assert limits(memory=None, cpus=0.5, pids=64) == {"cpus": "0.5", "pids": "64"}
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0"), (1023, "1023"), (1024, "1.0K"), (1536, "1.5K"), (20 * 2**30, "20G"), (5 * 2**50, "5120T")],
+)
+def test_a_rounded_size_is_short(size: int, text: str) -> None:
+    assert rounded_size(size) == text

@@ -99,6 +99,8 @@ t_study = Table(
     Column("cursor", BigInteger, nullable=False, server_default="0"),
     # Seconds since 1970, by the database's own clock.
     Column("first_claim", Float(53)),
+    # The same, when it was done or cancelled; null while it is neither.
+    Column("ended", Float(53)),
     # Why it ends, or has ended, for people. No trial starts any more once this is set.
     Column("ended_by", String(400)),
     # By which values it ends, as JSON; null without a target or a limit to stalling.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, literal, or_, update
+from sqlalchemy import case, literal, null, or_, update
 
 from tuned.domain.states import POINT_TRANSITIONS, STUDY_TRANSITIONS, PointState, StudyState, predecessors
+from tuned.storage.tables.functions import epoch
 from tuned.storage.tables.schema import t_point, t_study
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def move_study(then: StudyState, *, since: StudyState | None = None) -> Update:
     Raises ValueError if ``since`` may not precede it.
     """
     before = predecessors(STUDY_TRANSITIONS, then)
-    move = _move(t_study, then, before, since)
+    has_ended = then in (StudyState.CANCELLED, StudyState.DONE)
+    move = _move(t_study, then, before, since).values(ended=epoch() if has_ended else null())
     if then is not StudyState.OPEN:
         return move
     # A study that is opened again has not ended; one that is only resumed may have been stopped meanwhile.

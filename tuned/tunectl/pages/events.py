@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuned.domain.counts import counted
+from tuned.domain.resources import rounded_size
+from tuned.tunectl.pages.disk import removed_text
 from tuned.tunectl.pages.words import failure_text, params_text, report_text, time_of_day, values_text
 from tuned.tunectl.text import Canvas, cut, printable
 
@@ -39,6 +41,8 @@ def _event_texts(view: Event) -> list[str]:
         texts.append(f"as {twin['number']}" + (f" on {twin['host']}" if twin["host"] else ""))
     if params := view.get("params"):
         texts.append(params_text(params))
+    if removed := view.get("removed"):
+        texts.append(f"{removed_text(removed)}, {rounded_size(removed['size_bytes'])}")
     if "count" in view:
         texts.append(f"{counted(view['count'], 'event')}: read too slowly")
     return texts
