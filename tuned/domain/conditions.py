@@ -53,11 +53,6 @@ def document(condition: Condition) -> dict[str, Any]:
     return {name: _table(allowed) for name, allowed in condition.items()}
 
 
-def documented(table: Mapping[str, Any]) -> Condition:
-    """The condition from the table that ``document`` made of it."""
-    return {name: allowed(raw) for name, raw in table.items()}
-
-
 def allowed(raw: Any) -> Allowed:
     """The values that a file allows by one value, an array of them, or a table of ``min`` and ``max``."""
     if isinstance(raw, Mapping):

@@ -30,7 +30,7 @@ def constraint_problem(name: object, value: object) -> str | None:
     if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name) <= LONGEST_NAME:
         found = _short(name)
         return f"found {found} as a constraint's name, expected 1 to {LONGEST_NAME} printable characters"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return f"constraint {_short(name)}: found {_short(value)}, expected a number"
     try:
         number = float(value)

@@ -189,12 +189,6 @@ class CategoricalParameter:
 
 Parameter = IntParameter | FloatParameter | CategoricalParameter
 
-_KINDS: dict[str, type[Parameter]] = {
-    "int": IntParameter,
-    "float": FloatParameter,
-    "categorical": CategoricalParameter,
-}
-
 
 def document(parameter: Parameter) -> dict[str, Any]:
     """The parameter's table as a file has it; a step that is not set is left out."""
@@ -203,14 +197,6 @@ def document(parameter: Parameter) -> dict[str, Any]:
     kind = "int" if isinstance(parameter, IntParameter) else "float"
     step = {} if parameter.step is None else {"step": parameter.step}
     return {"type": kind, "low": parameter.low, "high": parameter.high, **step, "log": parameter.log}
-
-
-def documented(name: str, table: Mapping[str, Any]) -> Parameter:
-    """The parameter from the table that ``document`` made of it."""
-    rest: dict[str, Any] = {
-        key: tuple(value) if key == "choices" else value for key, value in table.items() if key != "type"
-    }
-    return _KINDS[table["type"]](name=name, **rest)
 
 
 class Forbidden(ValueError):

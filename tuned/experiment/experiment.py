@@ -93,8 +93,11 @@ class Experiment:
         objective = self.objective
         assert objective.python is not None
         place = objective.path or objective.workdir or ""
-        space = json.dumps(_space(self.space), separators=(",", ":"))
-        return objective.python, place, space, json.dumps(self.directions)
+        # That process knows no rule of a space: it only tells a condition.
+        tables = {parameter.name: document(parameter) for parameter in self.space.parameters}
+        for name, condition in self.space.conditions.items():
+            tables[name]["when"] = conditions.text(condition)
+        return objective.python, place, json.dumps(tables, separators=(",", ":")), json.dumps(self.directions)
 
 
 def parse(content: bytes, file: str) -> Experiment:

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 
 from tuned.domain.result import Beginning, ParamRow
 from tuned.domain.space import Point, Space, Value
-from tuned.worker.distributions import distributions
+from tuned.storage.distributions import distributions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -80,7 +80,7 @@ class ServerProgram:
         if not _imports(experiment):
             return cls.of_commands()
         return cls(
-            argv=(sys.executable, "-m", "tuned.worker.warm_objective", *experiment.worker_arguments),
+            argv=(*launch_module.python(), "warm_objective", *experiment.worker_arguments),
             environment=launch_module.common_environment(experiment, host),
             workdir=objective.workdir or workdir,
             imports=objective.python,

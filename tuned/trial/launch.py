@@ -19,6 +19,7 @@ from tuned.config.toml import printable
 from tuned.experiment.experiment import Experiment, text
 from tuned.experiment.resources import UNLIMITED, Resources
 from tuned.trial.tree import Tree
+from tuned.worker import bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,12 @@ def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
     """The program and arguments that are executed for a point."""
     if experiment.objective.python is None:
         return experiment.argv(point)
-    return (sys.executable, "-m", "tuned.worker.objective", *experiment.worker_arguments)
+    return (*python(), "objective", *experiment.worker_arguments)
+
+
+def python() -> tuple[str, str]:
+    """Our Python, and the file by which a program for an objective begins in any."""
+    return sys.executable, bootstrap.__file__
 
 
 def environment(

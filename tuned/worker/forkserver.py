@@ -20,7 +20,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Collection, Sequence
-from typing import NoReturn, TypedDict
+from typing import NoReturn, Optional, TypedDict
 
 #: The mark: ``<installation>/<claim>``.
 MARK_VARIABLE = "TUNED_MARK"
@@ -55,7 +55,7 @@ class Order(TypedDict):
 
 #: Makes a trial of the process that calls it, with the descriptor of the socket of its reports, if it has
 #: one; returns its exit status. Raises OSError or ValueError if it cannot begin.
-Become = Callable[[Order, int | None], int]
+Become = Callable[[Order, Optional[int]], int]
 
 
 def connect(descriptor: str, group: str) -> socket.socket:
@@ -92,7 +92,7 @@ def _fork(
     if between == 0:
         pids: list[str] = []
         try:
-            for each, group in zip(sockets, groups, strict=True):
+            for each, group in zip(sockets, groups):
                 if (pid := os.fork()) == 0:
                     _be_trial(become, each, group, {reader, writer, daemon.detach(), *sockets} - {each})
                 pids.append(str(pid))

@@ -1,11 +1,12 @@
 """Runs one Python objective, an ordinary Optuna objective function, in a process of its own.
 
-``python -m tuned.worker.objective MODULE:FUNCTION DIRECTORY SPACE DIRECTIONS`` imports the module (from
-DIRECTORY first, unless it is empty), calls the function with a trial whose parameters are those of
-``TUNED_PARAMS``, and tells its value on ``channel.DESCRIPTOR``. SPACE is the space of the experiment file and
-DIRECTIONS are its directions, as JSON.
+``bootstrap.py objective MODULE:FUNCTION DIRECTORY SPACE DIRECTIONS`` imports the module (from DIRECTORY
+first, unless it is empty), calls the function with a trial whose parameters are those of ``TUNED_PARAMS``,
+and tells its value on ``channel.DESCRIPTOR``. SPACE is the space of the experiment file, with conditions in
+words, and DIRECTIONS are its directions, as JSON.
 
-It must never import another part of tuned than ``domain``.
+It runs in the Python of the experiment, 3.9 or newer, and imports nothing but that one's own library and
+rooms for which the same holds.
 """
 
 from __future__ import annotations
@@ -21,13 +22,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from optuna import TrialPruned
-
-from tuned.domain import conditions
-from tuned.domain.space import documented
 from tuned.worker.channel import DESCRIPTOR, Channel
+from tuned.worker.declared import Declared
 from tuned.worker.study import Definition
-from tuned.worker.trial import WorkerTrial
+from tuned.worker.trial import WorkerTrial, is_pruning
 
 Objective = Callable[[WorkerTrial], Any]
 
@@ -66,10 +64,9 @@ def definition(space: str, directions: str) -> Definition:
     """From the file's tables and its directions, as JSON."""
     tables = json.loads(space)
     # Taken out first: the rest of a table is the parameter.
-    whens = {name: table.pop("when") for name, table in tables.items() if "when" in table}
+    conditions = {name: table.pop("when", "") for name, table in tables.items()}
     return Definition(
-        space={name: documented(name, table) for name, table in tables.items()},
-        conditions={name: conditions.documented(when) for name, when in whens.items()},
+        space={name: Declared(table, conditions[name]) for name, table in tables.items()},
         directions=json.loads(directions),
     )
 
@@ -80,13 +77,14 @@ def evaluate(objective: Objective, defined: Definition, channel: Channel) -> Non
     trial = WorkerTrial(os.environ["TUNED_EXPERIMENT"], defined, values, number, channel)
     try:
         returned = objective(trial)
-    except TrialPruned:
-        channel.tell({"pruned": trial.last_report})
     except SystemExit as end:
         if isinstance(end.code, str):
             channel.tell({"error": _cut(end.code)})
         raise
     except Exception as error:
+        if is_pruning(error):
+            channel.tell({"pruned": trial.last_report})
+            return
         channel.tell({"error": _cut(_last_line(error))})
         _show_in_log(error)
         raise
@@ -102,7 +100,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _result(returned: Any) -> dict[str, Any]:
     """The values as numbers, as Optuna converts them."""
-    is_several = isinstance(returned, Sequence) and not isinstance(returned, str | bytes)
+    is_several = isinstance(returned, Sequence) and not isinstance(returned, (str, bytes))
     try:
         return {"values": [float(value) for value in (returned if is_several else [returned])]}
     except (TypeError, ValueError, OverflowError):
@@ -111,7 +109,7 @@ def _result(returned: Any) -> dict[str, Any]:
 
 
 def _last_line(error: BaseException) -> str:
-    return traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
+    return traceback.format_exception_only(type(error), error)[-1].strip().splitlines()[-1]
 
 
 def _cut(message: str) -> str:
@@ -121,9 +119,6 @@ def _cut(message: str) -> str:
 def _show_in_log(error: BaseException) -> None:
     """The traceback, if the objective sends what is printed elsewhere: the trial's log has it as well."""
     if sys.stderr is not sys.__stderr__ or getattr(sys.stderr, "closed", True):
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         with contextlib.suppress(OSError):
-            os.write(2, "".join(traceback.format_exception(error)).encode(errors="backslashreplace"))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+            os.write(2, text.encode(errors="backslashreplace"))

@@ -11,23 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
-
-from tuned.domain.conditions import Condition
 from tuned.domain.constraints import attributes
-from tuned.domain.space import Parameter
 from tuned.worker.channel import Channel, KnownTrial, StudyFacts
-from tuned.worker.distributions import distributions
+from tuned.worker.declared import Declared
+from tuned.worker.library import optuna
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Definition:
     """The part of an experiment that its trials need."""
 
-    space: Mapping[str, Parameter]
-    #: Of the parameters that exist only if theirs holds.
-    conditions: Mapping[str, Condition]
+    space: Mapping[str, Declared]
     #: Each minimize or maximize.
     directions: Sequence[str]
 
@@ -37,43 +31,43 @@ class WorkerStudy:
 
     def __init__(self, name: str, definition: Definition, channel: Channel) -> None:
         self.study_name = name
-        self.directions = [StudyDirection[each.upper()] for each in definition.directions]
-        self._space = definition.space
+        self._definition = definition
         self._channel = channel
 
     @property
-    def direction(self) -> StudyDirection:
+    def directions(self) -> list[Any]:
+        directions = optuna("study").StudyDirection
+        return [directions[each.upper()] for each in self._definition.directions]
+
+    @property
+    def direction(self) -> Any:
         """Raises RuntimeError if there are several."""
-        return self.directions[self._only("direction", "directions")]
+        self._require_one("direction", "directions")
+        return self.directions[0]
 
     @property
     def user_attrs(self) -> dict[str, Any]:
         return self._facts["user_attrs"]
 
     @property
-    def best_trials(self) -> list[FrozenTrial]:
+    def best_trials(self) -> list[Any]:
         """The front; with one objective the best trial."""
         return [self._frozen(each) for each in self._facts["best"]]
 
     @property
-    def best_trial(self) -> FrozenTrial:
+    def best_trial(self) -> Any:
         """Raises ValueError while no trial with a value is feasible, RuntimeError with several objectives."""
-        self._only("best_trial", "best_trials")
-        if not self._facts["best"]:
-            raise ValueError("No feasible trials are completed yet.")
-        return self.best_trials[0]
+        return self._frozen(self._best("best_trial"))
 
     @property
     def best_value(self) -> float:
         """As ``best_trial``."""
-        value = self.best_trial.value
-        assert value is not None
-        return value
+        return self._best("best_value")["values"][0]
 
     @property
     def best_params(self) -> dict[str, Any]:
         """As ``best_trial``."""
-        return self.best_trial.params
+        return self._best("best_params")["params"]
 
     def stop(self) -> None:
         """Ends the search once this trial has ended: running ones end, and none begins any more."""
@@ -87,26 +81,30 @@ class WorkerStudy:
         """Asked for once, and only by those who want to know."""
         return self._channel.ask()
 
-    def _only(self, name: str, instead: str) -> int:
-        """The index of the one objective."""
-        if len(self.directions) > 1:
+    def _best(self, name: str) -> KnownTrial:
+        self._require_one(name, "best_trials")
+        if not self._facts["best"]:
+            raise ValueError("No feasible trials are completed yet.")
+        return self._facts["best"][0]
+
+    def _require_one(self, name: str, instead: str) -> None:
+        if len(self._definition.directions) > 1:
             raise RuntimeError(
                 f"trial.study.{name} is for one objective, and this study has several: use {instead}"
             )
-        return 0
 
-    def _frozen(self, known: KnownTrial) -> FrozenTrial:
-        params = known["params"]
-        return FrozenTrial(
+    def _frozen(self, known: KnownTrial) -> Any:
+        trials, space = optuna("trial"), self._definition.space
+        return trials.FrozenTrial(
             number=known["number"],
             trial_id=known["number"],
-            state=TrialState.COMPLETE,
+            state=trials.TrialState.COMPLETE,
             value=None,
             values=known["values"],
             datetime_start=None,
             datetime_complete=None,
-            params=params,
-            distributions=distributions(each for each in self._space.values() if each.name in params),
+            params=known["params"],
+            distributions={name: space[name].distribution() for name in space if name in known["params"]},
             user_attrs=known["user_attrs"],
             system_attrs=attributes(known["constraints"]),
             intermediate_values={},

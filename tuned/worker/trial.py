@@ -1,4 +1,4 @@
-"""The trial that a Python objective sees: Optuna's, with parameters that are drawn already.
+"""The trial that a Python objective sees: as Optuna's, with parameters that are drawn already.
 
 It tells reports and attributes on the channel, and raises an error that names it for each part of Optuna's
 trials that there is not.
@@ -15,39 +15,39 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-import optuna
-from optuna.distributions import BaseDistribution
-
-from tuned.domain import conditions
 from tuned.domain.attributes import LINE_BYTES, attribute_problem
 from tuned.domain.constraints import MOST_CONSTRAINTS, TOO_MANY, attributes, constraint_problem
 from tuned.domain.counts import counted
-from tuned.domain.space import (
-    CategoricalParameter,
-    FloatParameter,
-    IntParameter,
-    Parameter,
-    Value,
-    document,
-)
 from tuned.worker.channel import Channel
-from tuned.worker.distributions import distributions
+from tuned.worker.library import imported
 from tuned.worker.study import Definition, WorkerStudy, missing
 
 #: Databases keep a step in 32 bits.
 _STEPS = 2**31
 
 
-class WorkerTrial(optuna.trial.Trial):
-    """Optuna's own class, for those who look at that, but without its storage and its sampler."""
+class TrialPruned(Exception):
+    """Gives the point up, as Optuna's exception of this name does."""
+
+
+def is_pruning(error: BaseException) -> bool:
+    """Whether an objective gave its point up by this error, which may be Optuna's own."""
+    return isinstance(error, (TrialPruned, imported("exceptions", "TrialPruned") or TrialPruned))
+
+
+class WorkerTrial:
+    """It says that it is Optuna's class, for those who look at that, and has no storage and no sampler."""
+
+    #: For an objective without Optuna.
+    TrialPruned = TrialPruned
 
     def __init__(
-        self, study: str, definition: Definition, values: Mapping[str, Value], number: int, channel: Channel
+        self, study: str, definition: Definition, values: Mapping[str, Any], number: int, channel: Channel
     ) -> None:
         self.study: Any = WorkerStudy(study, definition, channel)
         self._trial_id = number
         self._space = definition.space
-        self._conditions = definition.conditions
+        self._objectives = len(definition.directions)
         self._values = dict(values)
         self._began = dt.datetime.now()  # noqa: DTZ005 (as Optuna has it: local, without a zone)
         self._channel = channel
@@ -57,6 +57,11 @@ class WorkerTrial(optuna.trial.Trial):
         self._is_judged = True
         self._attributes: dict[str, Any] = {}
         self._constraints: dict[str, float] = {}
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """Whether Optuna is imported by then, nobody knows before."""
+        return imported("trial", "Trial") or WorkerTrial
 
     @property
     def number(self) -> int:
@@ -72,9 +77,9 @@ class WorkerTrial(optuna.trial.Trial):
         return self.params
 
     @property
-    def distributions(self) -> dict[str, BaseDistribution]:
+    def distributions(self) -> dict[str, Any]:
         """All of them that exist, suggested already or not."""
-        return distributions(each for name, each in self._space.items() if name in self._values)
+        return {name: each.distribution() for name, each in self._space.items() if name in self._values}
 
     @property
     def user_attrs(self) -> dict[str, Any]:
@@ -102,18 +107,28 @@ class WorkerTrial(optuna.trial.Trial):
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """Raises ValueError if the file declares something else."""
-        number_step = None if step is None else float(step)
-        asked = FloatParameter(name=name, low=float(low), high=float(high), step=number_step, log=bool(log))
-        return float(self._given(asked))
+        steps = {} if step is None else {"step": float(step)}
+        asked = {"type": "float", "low": float(low), "high": float(high), **steps, "log": bool(log)}
+        return float(self._given(name, asked))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """Raises ValueError if the file declares something else."""
-        asked = IntParameter(name=name, low=int(low), high=int(high), step=int(step), log=bool(log))
-        return int(self._given(asked))
+        asked = {"type": "int", "low": int(low), "high": int(high), "step": int(step), "log": bool(log)}
+        return int(self._given(name, asked))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Raises ValueError if the file declares something else."""
-        return self._given(CategoricalParameter(name=name, choices=tuple(choices)))
+        return self._given(name, {"type": "categorical", "choices": list(choices)})
+
+    def suggest_uniform(self, name: str, low: float, high: float) -> float:
+        """Deprecated in Optuna, as the next two."""
+        return self.suggest_float(name, low, high)
+
+    def suggest_loguniform(self, name: str, low: float, high: float) -> float:
+        return self.suggest_float(name, low, high, log=True)
+
+    def suggest_discrete_uniform(self, name: str, low: float, high: float, q: float) -> float:
+        return self.suggest_float(name, low, high, step=q)
 
     def report(self, value: float | Sequence[float], step: int) -> None:
         """As Optuna's: both are converted, and the first value of a step stands.
@@ -165,27 +180,24 @@ class WorkerTrial(optuna.trial.Trial):
     def __getattr__(self, name: str) -> NoReturn:
         raise missing("a trial", name)
 
-    def _given(self, asked: Parameter) -> Any:
-        there = self._space.get(asked.name)
-        if there is None:
+    def _given(self, name: str, asked: Mapping[str, Any]) -> Any:
+        declared = self._space.get(name)
+        if declared is None:
             known = ", ".join(self._space)
-            raise ValueError(f"no parameter {asked.name!r} in the experiment file, which declares {known}")
-        if asked != there:
-            here, declared = _differences(document(asked), document(there))
+            raise ValueError(f"no parameter {name!r} in the experiment file, which declares {known}")
+        if asked != declared.table:
+            here, there = _differences(asked, declared.table)
+            raise ValueError(f"{name}: the objective asks for {here}, the experiment file says {there}")
+        if name not in self._values:
             raise ValueError(
-                f"{asked.name}: the objective asks for {here}, the experiment file says {declared}"
-            )
-        if asked.name not in self._values:
-            condition = conditions.text(self._conditions[asked.name])
-            raise ValueError(
-                f"{asked.name} does not exist in this trial: the experiment file has it when {condition}; "
+                f"{name} does not exist in this trial: the experiment file has it when {declared.condition}; "
                 "suggest it only then"
             )
-        return self._values[asked.name]
+        return self._values[name]
 
     def _numbers(self, value: Any) -> list[float]:
         """One for each objective."""
-        wanted = len(self.study.directions)
+        wanted = self._objectives
         if wanted == 1:
             return [_converted(float, "report value", value)]
         if not hasattr(value, "__iter__"):

@@ -1,7 +1,7 @@
 """The warm process of one Python objective: imports its module once, and forks every trial from there.
 
-``python -m tuned.worker.warm_objective MODULE:FUNCTION DIRECTORY SPACE DIRECTIONS DESCRIPTOR GROUP``: the
-last two as told in ``forkserver``, the others as for ``objective``. The output of the import, and its
+``bootstrap.py warm_objective MODULE:FUNCTION DIRECTORY SPACE DIRECTIONS DESCRIPTOR GROUP``: the last two as
+told in ``forkserver``, the others as for ``objective``. The output of the import, and its
 failure, belong to the trial for which the process was begun. After that it must never touch a trial's output.
 """
 
@@ -30,7 +30,7 @@ from tuned.worker.threads import lasting_threads
 _libc = ctypes.CDLL(None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class _Imported:
     """The things that are made once for all trials."""
 
@@ -159,7 +159,3 @@ def _flush() -> None:
             stream.flush()  # type: ignore[union-attr]
     # The output of libraries in C.
     _libc.fflush(None)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -9,9 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tuned.domain.conditions import documented
-from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Value
+from tuned.domain.space import (
+    CategoricalParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Value,
+    document,
+)
 from tuned.worker.channel import Channel
+from tuned.worker.declared import Declared
 from tuned.worker.study import Definition
 from tuned.worker.trial import WorkerTrial
 
@@ -23,8 +30,7 @@ SPACE: dict[str, Parameter] = {
 }
 
 #: Of a parameter that the trial does not have.
-MOMENTUM = FloatParameter(name="momentum", low=0.0, high=0.9)
-CONDITIONS = {"momentum": documented({"kind": "a"})}
+MOMENTUM = Declared(document(FloatParameter(name="momentum", low=0.0, high=0.9)), 'kind = "a"')
 
 VALUES: dict[str, Value] = {"x": 3, "rate": 0.5, "share": 0.75, "kind": True}
 
@@ -46,11 +52,8 @@ class Ends:
             return []
 
     def trial(self, *directions: str) -> WorkerTrial:
-        defined = Definition(
-            space={**SPACE, "momentum": MOMENTUM},
-            conditions=CONDITIONS,
-            directions=directions or ("minimize",),
-        )
+        space = {name: Declared(document(parameter)) for name, parameter in SPACE.items()}
+        defined = Definition({**space, "momentum": MOMENTUM}, directions or ("minimize",))
         return WorkerTrial("exp", defined, VALUES, 7, self.channel)
 
     def answer(self, best: Sequence[Any] = (), **user_attrs: Any) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ def server(*program: str, **environment: str) -> Iterator[tuple[socket.socket, s
     """Its socket and its process, which is ended."""
     daemon, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     daemon.settimeout(60)
-    argv = (sys.executable, "-m", *program, str(theirs.fileno()), "")
+    argv = (*program, str(theirs.fileno()), "")
     with ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("_subreaper")
 
 
 def run(output: Path, *argv: str) -> int:
-    with server("tuned.worker.command") as (daemon, _):
+    with server(sys.executable, "-m", "tuned.worker.command") as (daemon, _):
         daemon.recv(MESSAGE_BYTES)
         [pid], [trial] = fork(daemon, 1)
         give(trial, output, *argv, environment={"PATH": os.environ["PATH"], "ONLY": "this"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tuned.worker.forkserver import MESSAGE_BYTES, READY
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
 
-COMMAND = "tuned.worker.command"
+COMMAND = (sys.executable, "-m", "tuned.worker.command")
 
 
 def status(pid: int) -> int:
@@ -24,7 +25,7 @@ def status(pid: int) -> int:
 def test_trials_that_are_asked_for_are_children_of_the_daemon_and_wait_for_their_order(
     tmp_path: Path,
 ) -> None:
-    with server(COMMAND) as (daemon, process):
+    with server(*COMMAND) as (daemon, process):
         assert daemon.recv(MESSAGE_BYTES) == READY
         pids, sockets = fork(daemon, 2)
         assert process.pid not in pids
@@ -43,7 +44,7 @@ def test_trials_that_are_asked_for_are_children_of_the_daemon_and_wait_for_their
 
 
 def test_a_trial_that_nobody_wants_any_more_ends() -> None:
-    with server(COMMAND) as (daemon, _):
+    with server(*COMMAND) as (daemon, _):
         daemon.recv(MESSAGE_BYTES)
         [pid], [trial] = fork(daemon, 1)
         trial.close()
@@ -51,7 +52,7 @@ def test_a_trial_that_nobody_wants_any_more_ends() -> None:
 
 
 def test_a_server_that_nobody_holds_ends_and_its_trials_go_on(tmp_path: Path) -> None:
-    with server(COMMAND) as (daemon, process):
+    with server(*COMMAND) as (daemon, process):
         daemon.recv(MESSAGE_BYTES)
         [pid], [trial] = fork(daemon, 1)
         daemon.close()

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.integration.worker.channels import ends
 from tests.integration.worker.servers import fork, give, server
+from tuned.worker import bootstrap
 from tuned.worker.forkserver import IMPORTED, MESSAGE_BYTES, READY
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
 
-SPACE = json.dumps({"x": {"type": "int", "low": 0, "high": 9}})
+SPACE = json.dumps({"x": {"type": "int", "low": 0, "high": 9, "step": 1, "log": False}})
 
 POINT = {"TUNED_PARAMS": '{"x": 3}', "TUNED_TRIAL": "0", "TUNED_EXPERIMENT": "exp"}
 
 
 def program(directory: Path, body: str) -> tuple[str, ...]:
     (directory / "train.py").write_text(body)
-    return ("tuned.worker.warm_objective", "train:objective", str(directory), SPACE, '["minimize"]')
+    ours = (sys.executable, bootstrap.__file__, "warm_objective")
+    return (*ours, "train:objective", str(directory), SPACE, '["minimize"]')
 
 
 def test_a_fork_calls_the_function_for_its_point(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tuned.experiment.experiment import Experiment, parse
 from tuned.experiment.resources import UNLIMITED
 from tuned.trial import launch as launch_module
 from tuned.trial.launch import Launch, command, launch_problem
+from tuned.worker import bootstrap
 
 
 def experiment(objective: str, env: str = "{}") -> Experiment:
@@ -68,7 +69,7 @@ def test_a_command_has_the_points_values_and_an_objective_is_run_by_our_python()
     parsed = experiment('command = ["train", "--size={size}"]')
     point = parsed.space.point({"size": 3, "rate": 0.6, "kind": True})
     assert command(parsed, point) == ("train", "--size=3")
-    ours = (sys.executable, "-m", "tuned.worker.objective", "train:objective")
+    ours = (sys.executable, bootstrap.__file__, "objective", "train:objective")
     assert command(experiment('python = "train:objective"'), point)[:4] == ours
 
 

@@ -7,7 +7,7 @@ import warnings
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tuned.domain.space import CategoricalParameter, FloatParameter, IntParameter
-from tuned.worker.distributions import distributions
+from tuned.storage.distributions import distributions
 
 
 def test_each_parameter_is_the_distribution_with_the_same_values() -> None:
