@@ -25,7 +25,7 @@ _TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MU
 _SYSTEM = {
     "apt-get", "cat", "cd", "chgrp", "chmod", "chown", "cp", "curl", "eval", "export", "journalctl", "kill",
     "mkdir", "mv", "python3", "ssh", "systemctl", "systemd-sysusers", "systemd-tmpfiles", "usermod",
-    "~/tuned/bin/pip",
+    "~/tuned/bin/pip", "/srv/forest/.venv/bin/pip",
 }  # fmt: skip
 _FENCE = re.compile(r"^```(?P<language>.*)\n(?P<text>(?s:.*?))^```$", re.MULTILINE)
 _REDIRECTION = re.compile(r"\d?>{1,2}\s*(&\d|\S+)")

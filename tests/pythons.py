@@ -40,7 +40,10 @@ def environment(directory: Path, version: str = OURS) -> Path:
 
 
 def _candidates(version: str) -> Iterator[str]:
+    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))]
     if there := shutil.which(f"python{version}"):
         yield there
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python")))
+        # A shim of pyenv runs only the versions that a person has chosen, and lies beside all of them.
+        roots.append(Path(there).parent.parent)
+    for root in roots:
+        yield from map(str, sorted(root.glob(f"versions/{version}.*/bin/python")))

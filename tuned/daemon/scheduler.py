@@ -20,6 +20,7 @@ import structlog
 
 from tuned.control.metrics import Endings
 from tuned.daemon.gpu_pool import Gpus, Grant
+from tuned.daemon.trials.interpreters import Interpreters
 from tuned.daemon.trials.judge import Judge
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Ending
@@ -30,7 +31,7 @@ from tuned.storage.connection.faults import reason_of
 from tuned.storage.queries.facts import study_facts
 from tuned.storage.trials.settling import give_back, settle_own
 from tuned.systemd import log
-from tuned.trial import cgroup
+from tuned.trial import cgroup, process
 from tuned.trial.evaluation import Evaluation, Site, evaluate
 from tuned.trial.fork_servers import ForkServers
 from tuned.worker.channel import ASK
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tuned.disk.layout import Layout
     from tuned.search.search import Search
     from tuned.storage.link import Link
+    from tuned.trial.launch import Launch
     from tuned.worker.channel import StudyFacts
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -77,6 +79,7 @@ class Scheduler:
         self._site = site
         self._judge = Judge(link)
         self._servers = ForkServers(site.host, site.state.trials, slots)
+        self._interpreters = Interpreters(site, self._carry_out)
         self.searches: dict[str, Search] = {}
         #: Held while a search is admitted, and while files of studies go that no search here is of.
         self.admitting = asyncio.Lock()
@@ -240,6 +243,7 @@ class Scheduler:
         return None
 
     async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
+        await self._interpreters.verify(search.experiment)
         outcome = await search.claim_next(slot)
         if isinstance(outcome, Duplicate):
             search.announce.duplicate(outcome)
@@ -297,9 +301,14 @@ class Scheduler:
             site=self._site,
             slot=slot,
             start=self._servers.start_of(experiment, search.status.uid, search.note_unforked),
+            verify=lambda: self._interpreters.verify(experiment, since=time.monotonic()),
             cards=cards,
             watched=0 if experiment.pruner is None else experiment.pruner.objective,
         )
+
+    async def _carry_out(self, launch: Launch) -> Ending:
+        """Runs a command that belongs to no trial."""
+        return await process.run(launch, self._servers.start_of_commands())
 
     async def _answer(self, study_id: int, case: Case | None, question: str) -> object:
         """Answers a question of a Python objective."""

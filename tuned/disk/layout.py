@@ -73,6 +73,11 @@ class Layout:
         """Where directories of trials and points lie that are being removed: a rename puts them there."""
         return self.trials / _ASIDE, self.points / _ASIDE
 
+    @property
+    def interpreters_log(self) -> Path:
+        """What the interpreters of experiments said when they were tried."""
+        return self.path / "interpreters.log"
+
     def trial(self, folder: str, number: int) -> TrialFiles:
         """The folder is study_folder()."""
         return TrialFiles(self.trials / folder / str(number))

@@ -127,6 +127,9 @@ def _check_objective(objective: Objective, draft: Draft, problems: Problems) -> 
         problems.add("objective.metric", "a pattern for a Python function", "it only with command")
     elif objective.command and objective.path:
         problems.add("objective.path", describe(objective.path), "it only with python (use workdir or env)")
+    if objective.command and objective.interpreter:
+        found, expected = describe(objective.interpreter), "it only with python (write it into command)"
+        problems.add("objective.interpreter", found, expected)
     if objective.command and "fork" in objective.model_fields_set:
         problems.add("objective.fork", describe(objective.fork), "it only with python")
     if "resources" in draft.right and draft.file.resources.gpus and gpus.VARIABLE in objective.env:

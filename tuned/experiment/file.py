@@ -109,6 +109,11 @@ class Objective(Table):
     path: Annotated[AbsolutePath | None, Scope.HOST] = Field(
         default=None, description="The directory from which the module of `python` is imported."
     )
+    interpreter: Annotated[AbsolutePath | None, Scope.HOST] = Field(
+        default=None,
+        description="The Python in which `python` runs, 3.9 or newer, such as that of a virtual environment. "
+        "Nothing of tuned needs to be installed there. Default: the daemon's own.",
+    )
     fork: Annotated[bool, Scope.HOST] = Field(
         default=True,
         description="Whether the module of `python` is imported once on a host, and each trial forked from "

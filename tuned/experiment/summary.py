@@ -89,12 +89,11 @@ def _numbers(numbers: Iterable[float]) -> str:
 
 
 def _example(experiment: Experiment) -> str:
-    if experiment.objective.python:
-        return experiment.objective.python
+    objective = experiment.objective
+    if objective.python:
+        return f"{objective.python} in {objective.interpreter}" if objective.interpreter else objective.python
     # A word is quoted only if it could be mistaken: shlex would put quotes around every {name}.
-    words = (
-        word if word and " " not in word else describe(word) for word in experiment.objective.command or ()
-    )
+    words = (word if word and " " not in word else describe(word) for word in objective.command or ())
     line = printable(" ".join(words))
     return line if len(line) <= _LONGEST_SHOWN_ARGV else line[: _LONGEST_SHOWN_ARGV - 1] + "…"
 

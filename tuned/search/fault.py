@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from tuned.errors import TunedError
 from tuned.storage.connection.faults import reason_of
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -19,6 +20,11 @@ LONGEST_PAUSE_SECONDS = 60.0
 def way_on(experiment: str) -> str:
     """For a person, after the breaker paused an experiment."""
     return f"fix it, then: tunectl resume {experiment}"
+
+
+def traced(error: Exception) -> Exception | None:
+    """The error for the log, with its traceback; None if its words are for a person, and say all."""
+    return None if isinstance(error, TunedError) else error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,12 @@ class Faults:
         return self.last if self._is_waiting else None
 
     def add(self, error: Exception) -> bool:
-        """Takes note of a failure; False if the last one had the same reason."""
+        """Takes note of a failure; False if the last one had the same reason.
+
+        Several slots fail alike at once: the pause is for all of them.
+        """
+        if self._is_waiting and self.last is not None and self.last.reason == reason_of(error):
+            return False
         self._is_waiting = True
         self.last = fault_after(error, self.last)
         return self.last.is_new

@@ -22,7 +22,7 @@ from tuned.errors import Conflict, InvalidInput
 from tuned.search.adoption import Adoption
 from tuned.search.announcements import Announcements
 from tuned.search.claiming import Backlog, Claiming
-from tuned.search.fault import Faults, way_on
+from tuned.search.fault import Faults, traced, way_on
 from tuned.search.sampling import PointSource
 from tuned.storage.connection.faults import reason_of
 from tuned.storage.studies import close_if_over, study_statuses
@@ -184,7 +184,7 @@ class Search:
         is_new = self._faults.add(error)
         self._reconsider()
         if is_new:
-            self.log.error("experiment rests on this host", reason=reason_of(error), exc_info=error)
+            self.log.error("experiment rests on this host", reason=reason_of(error), exc_info=traced(error))
             self.announce_state()
 
     def try_again(self) -> None:

@@ -76,6 +76,10 @@ class Site:
         ]
 
 
+async def nothing_to_verify() -> None:
+    """This host runs the program if it runs anything."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Evaluation:
     """One claimed point on its way to an ending; all that stands behind ``answer`` changes while it runs."""
@@ -89,6 +93,8 @@ class Evaluation:
     start: launch_module.Start
     #: The GPUs that it has, by id.
     cards: tuple[str, ...] = ()
+    #: After a crash: raises an error if this host is at fault, because that says nothing of the point.
+    verify: Callable[[], Awaitable[None]] = nothing_to_verify
     #: Tells an objective how its study stands.
     answer: Answer = nothing_known
     #: 1 for the first replicate.
@@ -188,7 +194,7 @@ async def _attempt(evaluation: Evaluation) -> Ending:
         # The steps of a trial with replicates are these: nobody hears of what a program reports in between.
         curve = Curve(watched=evaluation.watched)
     try:
-        return await process.run(
+        ending = await process.run(
             _launch(evaluation),
             evaluation.start,
             curve,
@@ -198,6 +204,9 @@ async def _attempt(evaluation: Evaluation) -> Ending:
         )
     finally:
         log.trial_output_ended()
+    if ending.failure is not None and ending.failure.is_crash:
+        await evaluation.verify()
+    return ending
 
 
 def _launch(evaluation: Evaluation) -> launch_module.Launch:

@@ -80,7 +80,7 @@ class ServerProgram:
         if not _imports(experiment):
             return cls.of_commands()
         return cls(
-            argv=(*launch_module.python(), "warm_objective", *experiment.worker_arguments),
+            argv=(*launch_module.python(experiment), "warm_objective", *experiment.worker_arguments),
             environment=launch_module.common_environment(experiment, host),
             workdir=objective.workdir or workdir,
             imports=objective.python,
@@ -250,6 +250,10 @@ class ForkServers:
 
         return start
 
+    def start_of_commands(self) -> Start:
+        """How a command begins that belongs to no experiment's trial."""
+        return self._server_of(None, ServerProgram.of_commands).start
+
     def keep(self, experiments: Mapping[str, Experiment]) -> None:
         """Ends the servers that none of these, by their studies' uids, needs."""
         self._unforkable.intersection_update(experiments)
@@ -272,13 +276,14 @@ class ForkServers:
         key = self._key(experiment, uid)
         if key is not None and self._is_outdated(key, experiment):
             self._retire(key)
+        if key is None:
+            return self._server_of(None, ServerProgram.of_commands)
+        return self._server_of(key, lambda: ServerProgram.of(experiment, self._host, self._workdir))
+
+    def _server_of(self, key: str | None, program: Callable[[], ServerProgram]) -> ForkServer:
         server = self._servers.pop(key, None)
         if server is None:
-            server = ForkServer(
-                ServerProgram.of_commands()
-                if key is None
-                else ServerProgram.of(experiment, self._host, self._workdir)
-            )
+            server = ForkServer(program())
         server.ahead = min(TRIALS, self._slots)
         # It is not used yet, and so not counted: the others make room for it.
         self._trim(coming=key is not None)

@@ -78,12 +78,12 @@ def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
     """The program and arguments that are executed for a point."""
     if experiment.objective.python is None:
         return experiment.argv(point)
-    return (*python(), "objective", *experiment.worker_arguments)
+    return (*python(experiment), "objective", *experiment.worker_arguments)
 
 
-def python() -> tuple[str, str]:
-    """Our Python, and the file by which a program for an objective begins in any."""
-    return sys.executable, bootstrap.__file__
+def python(experiment: Experiment) -> tuple[str, str]:
+    """The Python of an objective, and the file by which each program of ours begins there."""
+    return experiment.objective.interpreter or sys.executable, bootstrap.__file__
 
 
 def environment(
@@ -142,8 +142,8 @@ def launch_problem(launch: Launch) -> str | None:
     program = launch.argv[0]
     if "/" in program:
         path = launch.workdir / program
-        if not path.exists():
-            return f"cannot run {program!r}: there is no such file (working directory {launch.workdir})"
+        if absence := _absence(path):
+            return f"cannot run {program!r}: {absence} (working directory {launch.workdir})"
         if not os.access(path, os.X_OK) or path.is_dir():
             return f"cannot run {program!r}: it is not executable"
         return (
@@ -155,6 +155,21 @@ def launch_problem(launch: Launch) -> str | None:
         if shutil.which(program, path=search)
         else f"cannot run {program!r}: not found in PATH ({search})"
     )
+
+
+def _absence(path: Path) -> str:
+    """Why a program cannot be found there; empty if it can."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return (
+            f"it is a link to {path.resolve()}, which is not there"
+            if path.is_symlink()
+            else "there is no such file"
+        )
+    except OSError as error:
+        return (error.strerror or "it cannot be found").lower()
+    return ""
 
 
 def interpreter_problem(script: Path) -> str | None:

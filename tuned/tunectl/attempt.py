@@ -19,10 +19,12 @@ import click
 
 from tuned.disk import trial_log
 from tuned.disk.layout import TrialFiles
+from tuned.domain.ending import Cause, Ending, Failure
 from tuned.trial import launch as launch_module
 from tuned.trial import process, process_table
 from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ForkServer, ServerProgram
+from tuned.tunectl import interpreter
 from tuned.tunectl.advice import advice
 from tuned.tunectl.hints import hints, surroundings
 from tuned.tunectl.output import TrialOutput
@@ -31,7 +33,6 @@ from tuned.tunectl.submit import example_point, load, point_text
 from tuned.tunectl.text import Colour, number, printable
 
 if TYPE_CHECKING:
-    from tuned.domain.ending import Ending
     from tuned.domain.space import Point
     from tuned.experiment.experiment import Experiment
     from tuned.trial.curve import Report
@@ -51,7 +52,7 @@ def run(session: Session, file: str, *, is_random: bool) -> int:
         click.echo(f"replicate 1 of {count}: a trial evaluates its point so many times", err=True)
     with tempfile.TemporaryDirectory(prefix="tunectl-try-") as scratch:
         try:
-            ending = asyncio.run(_evaluate(parsed, point, Path(scratch)))
+            ending = _ending(parsed, point, Path(scratch))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         last_line = _last_line(TrialFiles(Path(scratch)).log)
@@ -65,6 +66,14 @@ def run(session: Session, file: str, *, is_random: bool) -> int:
     for hint in dict.fromkeys(found):
         click.echo(f"{canvas.paint('hint:', Colour.YELLOW)} {printable(hint)}", err=True)
     return 0 if ending.failure is None else 1
+
+
+def _ending(parsed: Experiment, point: Point, scratch: Path) -> Ending:
+    if problem := interpreter.problem(parsed):
+        # The daemon would not begin a trial.
+        TrialFiles(scratch).log.touch()
+        return Ending(failure=Failure(cause=Cause.EXIT, message=problem))
+    return asyncio.run(_evaluate(parsed, point, scratch))
 
 
 async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:

@@ -33,7 +33,7 @@ from tuned.experiment.differences import differences
 from tuned.protocol.experiments import ExperimentView, ReplacedView
 from tuned.protocol.host import Status
 from tuned.protocol.limits import MOST_FILE_BYTES
-from tuned.tunectl import deletion
+from tuned.tunectl import deletion, interpreter
 from tuned.tunectl.advice import advice
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.output import complain
@@ -76,6 +76,8 @@ def check(canvas: Canvas, files: Sequence[str]) -> int:
         has_direction = "direction" in document or "directions" in document
         for line in summary.summary(parsed, has_direction=has_direction):
             click.echo(f"  {cut(printable(line), canvas.width - 2)}")
+        if problem := interpreter.problem(parsed):
+            click.echo(f"  {canvas.paint('warning:', Colour.YELLOW)} {printable(problem)}")
         for is_warning, text in advice(parsed, document):
             click.echo(
                 f"  {canvas.paint('warning:' if is_warning else 'hint:', Colour.YELLOW)} {printable(text)}"

@@ -128,7 +128,8 @@ print(*(file for file in files if not file.startswith(library)), file=sys.stderr
     ours, others = done.stderr.splitlines()
     assert done.stdout == f"{version}\n"
     assert {name for name in ours.split() if not name.startswith("tuned.worker.")} == {
-        "tuned", "tuned.worker", "tuned.domain", "tuned.domain.attributes", "tuned.domain.constraints", "tuned.domain.counts",
+        "tuned", "tuned.worker", "tuned.domain", "tuned.domain.attributes", "tuned.domain.constraints",
+        "tuned.domain.counts",
     }  # fmt: skip
     package = Path(bootstrap.__file__).parents[1]
     assert [file for file in others.split() if not Path(file).is_relative_to(package)] == []

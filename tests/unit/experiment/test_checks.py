@@ -111,6 +111,10 @@ _REFUSED_TOGETHER = {
         command('["a"]', 'path = "/srv"'),
         'objective.path: found "/srv", expected it only with python (use workdir or env)',
     ),
+    "interpreter": (
+        command('["a"]', 'interpreter = "/b/python"'),
+        'objective.interpreter: found "/b/python", expected it only with python (write it into command)',
+    ),
     "fork": (
         command('["a"]', "fork = true"),
         "objective.fork: found true, expected it only with python",

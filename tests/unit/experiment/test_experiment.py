@@ -173,6 +173,12 @@ def test_the_definition_wins_over_the_file_but_local_keys_stay() -> None:
     assert adopted.resources == mine.resources
 
 
+def test_the_interpreter_is_for_each_host_to_say() -> None:
+    mine, theirs = (read(python(f'python = "a:b"\ninterpreter = "/{name}/python"')) for name in ("a", "b"))
+    assert mine.definition() == theirs.definition()
+    assert mine.adopt(theirs.definition()).objective.interpreter == "/a/python"
+
+
 def test_whether_trials_are_forked_is_for_each_host_to_say() -> None:
     mine, theirs = (read(python(f'python = "a:b"\nfork = {word}')) for word in ("false", "true"))
     assert mine.definition() == theirs.definition() == read(python('python = "a:b"')).definition()

@@ -45,7 +45,7 @@ def test_the_reference_names_every_setting(page: Path) -> None:
 
 def test_what_is_local_is_marked() -> None:
     local = {entry.key for name in ("top", "objective") for entry in table_entries(name) if entry.is_local}
-    assert local == {"parallel", "path", "fork", "workdir", "env"}
+    assert local == {"parallel", "path", "interpreter", "fork", "workdir", "env"}
     assert all(entry.is_local for entry in table_entries("resources"))
 
 

@@ -24,7 +24,7 @@ SCOPES = {
         "replicates",
     },
     Scope.FLEET: {"budget", "retry", "pruner", "command", "python", "timeout", "metric"},
-    Scope.HOST: {"parallel", "resources", "path", "fork", "workdir", "env"},
+    Scope.HOST: {"parallel", "resources", "path", "interpreter", "fork", "workdir", "env"},
 }
 
 

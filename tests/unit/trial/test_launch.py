@@ -73,6 +73,12 @@ def test_a_command_has_the_points_values_and_an_objective_is_run_by_our_python()
     assert command(experiment('python = "train:objective"'), point)[:4] == ours
 
 
+def test_an_objective_is_run_by_the_interpreter_that_it_names() -> None:
+    parsed = experiment('python = "train:objective"\ninterpreter = "/venv/bin/python"')
+    point = parsed.space.point({"size": 3, "rate": 0.6, "kind": True})
+    assert command(parsed, point)[:3] == ("/venv/bin/python", bootstrap.__file__, "objective")
+
+
 def a_launch(workdir: Path, program: str) -> Launch:
     return Launch(
         argv=(program,), environment={"PATH": "/no/where"}, workdir=workdir, log=workdir / "output.log",
@@ -90,3 +96,16 @@ def test_a_directory_or_a_program_that_is_not_there_is_the_problem(tmp_path: Pat
     none = tmp_path / "none"
     assert launch_problem(a_launch(none, "true")) == f"cannot run in {none}: there is no such directory"
     assert launch_problem(a_launch(tmp_path, "true")) == "cannot run 'true': not found in PATH (/no/where)"
+
+
+def test_a_link_that_leads_nowhere_and_a_file_in_between_are_the_problem(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    (tmp_path / "file").touch()
+    expected = {
+        "link": f"it is a link to {tmp_path}/gone, which is not there",
+        "file/python": "not a directory",
+    }
+    for program, told in expected.items():
+        path = tmp_path / program
+        problem = f"cannot run '{path}': {told} (working directory {tmp_path})"
+        assert launch_problem(a_launch(tmp_path, str(path))) == problem

@@ -31,7 +31,8 @@ def submit(
 
     With --replace, an experiment that is there becomes what the file says, for the trials that start
     from then on: all but its space, directions, sampler, [dedup], [[points]] and [[forbid]]. In the whole
-    fleet, but each host keeps its own workdir, path, fork, env, parallel and [resources].
+    fleet, but each host keeps its own workdir, path, interpreter, fork, env, parallel
+    and [resources].
     With --fresh, it is deleted first, as by tunectl delete.
     FILE may be -: standard input, which must have a name in it.
     Exits 1 if a file was wrong or rejected; the others are submitted all the same.
@@ -53,7 +54,7 @@ def check(session: Session, files: tuple[str, ...]) -> int:
     """Say what is wrong with files, or what they run.
 
     Lists all problems, not the first only, and warns of programs and directories that are not on
-    this host. Needs no daemon.
+    this host, and of an interpreter that will not do. Needs no daemon.
     """
     from tuned.tunectl import submit
 
