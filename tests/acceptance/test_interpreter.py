@@ -50,15 +50,15 @@ def experiment(module: Path, body: str, python: Path, *, xs: int, more: str = ""
     )
 
 
-def note(daemon: Daemon, name: str) -> str:
-    """Why it rests here, once it does."""
+def until_note(daemon: Daemon, name: str, wanted: str) -> None:
+    """Until it rests here for this reason."""
 
-    def found() -> str:
+    def is_so() -> bool:
         with suppress(TunedError):
-            return daemon.summary(name)["note"]
-        return ""
+            return wanted in daemon.summary(name)["note"]
+        return False
 
-    return until(found, what="the experiment to rest", seconds=60)
+    until(is_so, what=f"the note {wanted!r}", seconds=60)
 
 
 def states(daemon: Daemon, name: str) -> list[TrialState]:
@@ -90,12 +90,12 @@ def test_without_its_python_an_experiment_rests_and_costs_no_point(
     python = venv / "bin" / "python"
     daemon.drop("rests", experiment(tmp_path / "m", BREAKS, python, xs=9, more=f'env.VENV = "{venv}"'))
     missing = f"objective.interpreter: cannot run '{python}': there is no such file"
-    assert note(daemon, "rests") == missing
+    until_note(daemon, "rests", missing)
     assert missing in daemon.tunectl("status").stdout
     assert states(daemon, "rests") == []
     pythons.environment(venv)
     until((tmp_path / "venv.away").exists, what="the interpreter to be gone", seconds=60)
-    assert note(daemon, "rests") == missing
+    until_note(daemon, "rests", missing)
     shutil.move(tmp_path / "venv.away", venv)
     daemon.until_in("done", "rests")
     trials = daemon.study("rests").trials
@@ -111,7 +111,7 @@ def test_a_host_without_the_python_leaves_the_trials_to_the_others(
     one, other = (make(host, storage=postgresql_url, host=host).start() for host in ("alpha", "beta"))
     python = pythons.environment(tmp_path / "venv", "3.9")
     one.drop("shared", experiment(tmp_path / "m", OBJECTIVE, tmp_path / "none", xs=19))
-    assert "there is no such file" in note(one, "shared")
+    until_note(one, "shared", "there is no such file")
     other.drop("shared", experiment(tmp_path / "m", OBJECTIVE, python, xs=19))
     other.until_in("done", "shared")
     one.until_in("done", "shared")
