@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import json
 import math
 import os
 import random
@@ -20,6 +21,7 @@ from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 
 from benchmarks import curves
 from benchmarks.compared import chance, databases, least_of, quartiles
@@ -58,6 +60,12 @@ RULES: Mapping[str, tuple[str, Callable[[], BasePruner]]] = {
         f'[pruner]\nname = "hyperband"\nmin_resource = 1\nmax_resource = {curves.EPOCHS}\n',
         lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=curves.EPOCHS),
     ),
+}
+
+#: By tuned's name. A sampler that learns draws few bad points, so a rule has less to save.
+SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
 }
 
 _SPANS: Mapping[str, tuple[float, ...]] = {
@@ -125,36 +133,41 @@ class _Clock:
 
 
 def measure(ground: Ground, report: Report) -> None:
-    with crew(PROCESSES) as workers:
-        found = {rule: _searches(ground, workers, rule) for rule in RULES}
-    goal = _median_best(found["none"][0], EPOCHS)
-    rows: list[dict[str, Cell]] = []
     chances: list[float] = []
-    percents: list[float] = []
-    for rule, (tuned, plain) in found.items():
-        epochs = epochs_of(rule)
-        ours, theirs = ([course.best_by(epochs) for course in courses] for courses in (tuned, plain))
-        chances.append(chance(ours, theirs))
-        enough = 100 * _epochs_until(tuned, goal) / EPOCHS
-        if rule != "none":
-            percents.append(enough)
-        rows.append(
-            {
-                "rule": rule,
-                "epochs": epochs,
-                "tuned: trials": statistics.median(course.trials for course in tuned),
-                "best": quartiles(ours),
-                "% of epochs for the best of none": f"{enough:.0f}" if enough <= 100 else "-",
-                "study.optimize: trials": statistics.median(course.trials for course in plain),
-                "its best": quartiles(theirs),
-                "p (worse)": chances[-1],
-            }
-        )
-    report.table(f"Pruning: best loss by TPE, {WORKERS} slots, median (quartiles) of {SEEDS} seeds", rows)
-    what = "percent of the epochs without a rule, for the same median best"
-    report.figure(what, min(percents), at_most=MOST_PERCENT)
+    with crew(PROCESSES) as workers:
+        for sampler in SAMPLERS:
+            found = {rule: _searches(ground, workers, sampler, rule) for rule in RULES}
+            chances += [_chance(rule, *courses) for rule, courses in found.items()]
+            goal = _median_best(found["none"][0], EPOCHS)
+            enough = {rule: 100 * _epochs_until(tuned, goal) / EPOCHS for rule, (tuned, _) in found.items()}
+            report.table(
+                f"Pruning: best loss, {sampler} sampler, {WORKERS} slots; median (quartiles), {SEEDS} seeds",
+                [_row(rule, *found[rule], enough[rule]) for rule in RULES],
+            )
+            best = min(percent for rule, percent in enough.items() if rule != "none")
+            what = f"percent of the epochs without a rule, for the same median best, {sampler} sampler"
+            report.figure(what, best, at_most=MOST_PERCENT)
     least = least_of(chances)
     report.figure("p that no rule is worse than in study.optimize (Bonferroni)", least, at_least=LEAST_CHANCE)
+
+
+def _row(rule: str, tuned: list[Course], plain: list[Course], enough: float) -> dict[str, Cell]:
+    epochs = epochs_of(rule)
+    return {
+        "rule": rule,
+        "epochs": epochs,
+        "tuned: trials": statistics.median(course.trials for course in tuned),
+        "best": quartiles([course.best_by(epochs) for course in tuned]),
+        "% of epochs for the best of none": f"{enough:.0f}" if enough <= 100 else "-",
+        "study.optimize: trials": statistics.median(course.trials for course in plain),
+        "its best": quartiles([course.best_by(epochs) for course in plain]),
+        "p (worse)": _chance(rule, tuned, plain),
+    }
+
+
+def _chance(rule: str, tuned: list[Course], plain: list[Course]) -> float:
+    ours, theirs = ([course.best_by(epochs_of(rule)) for course in courses] for courses in (tuned, plain))
+    return chance(ours, theirs)
 
 
 def _median_best(courses: list[Course], epochs: int) -> float:
@@ -167,21 +180,23 @@ def _epochs_until(courses: list[Course], goal: float) -> float:
     return next((spent for spent in steps if _median_best(courses, spent) <= goal), math.inf)
 
 
-def _searches(ground: Ground, workers: Crew, rule: str) -> tuple[list[Course], list[Course]]:
+def _searches(ground: Ground, workers: Crew, sampler: str, rule: str) -> tuple[list[Course], list[Course]]:
     with databases(ground, PROCESSES) as urls:
-        shares = workers.run(_share, urls, rule)
+        shares = workers.run(_share, urls, sampler, rule)
     return [c for tuned, _ in shares for c in tuned], [c for _, plain in shares for c in plain]
 
 
-def _share(number: int, urls: list[str], rule: str) -> tuple[list[Course], list[Course]]:
+def _share(number: int, urls: list[str], sampler: str, rule: str) -> tuple[list[Course], list[Course]]:
     seeds, table = range(number, SEEDS, PROCESSES), curves.read()
-    tuned = asyncio.run(_search_all(urls[number], rule, seeds, table))
-    return tuned, [_search_optuna(rule, seed, table) for seed in seeds]
+    tuned = asyncio.run(_search_all(urls[number], sampler, rule, seeds, table))
+    return tuned, [_search_optuna(sampler, rule, seed, table) for seed in seeds]
 
 
-async def _search_all(url: str, rule: str, seeds: range, table: Mapping[Any, list[float]]) -> list[Course]:
+async def _search_all(
+    url: str, sampler: str, rule: str, seeds: range, table: Mapping[Any, list[float]]
+) -> list[Course]:
     async with linked(url) as link:
-        return [await _search_tuned(link, rule, seed, table) for seed in seeds]
+        return [await _search_tuned(link, sampler, rule, seed, table) for seed in seeds]
 
 
 @dataclass(slots=True)
@@ -193,8 +208,10 @@ class _Training:
     epochs: int = 0
 
 
-async def _search_tuned(link: Link, rule: str, seed: int, table: Mapping[Any, list[float]]) -> Course:
-    member, search = await begun_search(link, f"{rule}-{seed}", SPACE, RULES[rule][0])
+async def _search_tuned(
+    link: Link, sampler: str, rule: str, seed: int, table: Mapping[Any, list[float]]
+) -> Course:
+    member, search = await begun_search(link, f"{rule}-{seed}", SPACE, RULES[rule][0], sampler=sampler)
     experiment = member.experiment
     judge = PruningStudy(link.database, experiment, member.status, search.history, objective=0)
     clock, course = _Clock(seed), Course()
@@ -254,7 +271,10 @@ def _reported(training: _Training) -> Reported:
 async def _told(link: Link, member: Member, search: Search, training: _Training, *, is_pruned: bool) -> None:
     values = dict(enumerate(training.curve[: training.epochs], 1))
     last = training.curve[training.epochs - 1]
-    result = member.result(training.claimed, last, is_pruned=is_pruned, intermediate=values)
+    rungs = {name: json.dumps(value) for name, value in training.rungs.items()}
+    result = member.result(
+        training.claimed, last, is_pruned=is_pruned, intermediate=values, system_attrs=rungs
+    )
     search.note_ended(result, 3600.0)
     await link.call(tell, result)
     search.note_told(result)
@@ -270,12 +290,13 @@ def _model(values: Mapping[str, Any]) -> curves.Model:
     return curves.Model(rate, momentum, int(width), int(batch), alpha, values["activation"])
 
 
-def _search_optuna(rule: str, seed: int, table: Mapping[Any, list[float]]) -> Course:
+def _search_optuna(sampler: str, rule: str, seed: int, table: Mapping[Any, list[float]]) -> Course:
     """``study.optimize`` with so many workers: each asks when it is free."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sampler = optuna.samplers.TPESampler(seed=seed)
-        study = optuna.create_study(sampler=sampler, pruner=RULES[rule][1](), study_name=f"{rule}-{seed}")
+        study = optuna.create_study(
+            sampler=SAMPLERS[sampler](seed), pruner=RULES[rule][1](), study_name=f"{rule}-{seed}"
+        )
         clock, course = _Clock(seed), Course()
 
         def begin() -> None:

@@ -153,9 +153,11 @@ class _Draws:
         return self._free_at
 
 
-async def begun_search(link: Link, name: str, space: str, more: str = "") -> tuple[Member, Search]:
-    """Tuned's own search by TPE, whose slots are all at work, and the host that it belongs to."""
-    experiment = make_experiment(f'[sampler]\nname = "tpe"\n{more}', space=space, name=name)
+async def begun_search(
+    link: Link, name: str, space: str, more: str = "", *, sampler: str = "tpe"
+) -> tuple[Member, Search]:
+    """Tuned's own search, whose slots are all at work, and the host that it belongs to."""
+    experiment = make_experiment(f'[sampler]\nname = "{sampler}"\n{more}', space=space, name=name)
     member = join(link.database, experiment, name)
     search = await Search.begin(
         link,
