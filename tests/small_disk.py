@@ -35,10 +35,10 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(*, megabytes: int, inodes: int = 1000) -> Iterator[SmallDisk]:
+def small_disk(*, megabytes: int, inodes: int = 0) -> Iterator[SmallDisk]:
     """Mounted in a namespace of this process's own, which it keeps: however it ends, nothing is left mounted.
 
-    Needs root.
+    Without ``inodes`` only its size is limited. Needs root.
     """
     _call(_libc.unshare, _CLONE_NEWNS)
     _call(_libc.mount, None, b"/", None, _MS_REC_PRIVATE, None)

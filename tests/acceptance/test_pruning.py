@@ -140,8 +140,8 @@ def test_a_retry_evaluates_failed_points_and_leaves_pruned_ones(host: Daemon) ->
     mended = host.home / "mended"
     printed = """echo "{\\"step\\": 3, \\"value\\": $TUNED_PARAM_X}\""""
     last = f'test "$TUNED_PARAM_X" -lt 2 || test -e {mended} || exit 7; echo $TUNED_PARAM_X'
-    summary = host.run("exp", an_experiment(printed, last=last))
-    assert summary["counts"]["failed"] == 3
+    before = host.run("exp", an_experiment(printed, last=last))
+    assert before["counts"]["failed"] == 3
     mended.touch()
     answer = host.tunectl("retry", "exp", "--failed")
     assert (answer.stdout, answer.stderr) == ("3 failed points of exp free again; it is open\n", "")
@@ -149,7 +149,8 @@ def test_a_retry_evaluates_failed_points_and_leaves_pruned_ones(host: Daemon) ->
     summary = host.summary("exp")
     counts = summary["counts"]
     assert (counts["complete"], counts["failed"], counts["pruned"]) == (5, 3, 5)
-    assert (summary["trials"], summary["evaluations"], summary["visited"]) == (13, 13, 10)
+    assert (summary["trials"], summary["evaluations"]) == (before["trials"] + 3, before["evaluations"] + 3)
+    assert summary["visited"] == 10
     again = host.tunectl("retry", "exp", "--failed").stdout
     assert again == "no point of exp is to be retried\n"
     assert host.summary("exp")["state"] == "done"
