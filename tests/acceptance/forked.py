@@ -64,10 +64,16 @@ class Forked:
         return status
 
     def _result(self, seconds: float | None) -> int | None:
-        if self.returncode is None and select.select([self._pidfd], [], [], seconds)[0]:
+        if self.returncode is None and self._has_ended(seconds):
             os.close(self._pidfd)
             self.returncode = _ask(self._line, {"wait": self.pid})
         return self.returncode
+
+    def _has_ended(self, seconds: float | None) -> bool:
+        # Not select(), which takes no descriptor above 1023: a proxy of this process may have many.
+        ends = select.poll()
+        ends.register(self._pidfd, select.POLLIN)
+        return bool(ends.poll(None if seconds is None else seconds * 1000))
 
 
 def fork(program: Program, *, imported: Sequence[str] = DAEMON) -> Forked:
