@@ -52,12 +52,21 @@ class Wire:
             return
         far.settimeout(None)
         self._ends += [near, far]
-        for source, target in ((near, far), (far, near)):
-            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+        threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        """Passes on what one connection brings, until it ends."""
+        back = threading.Thread(target=self._pass_on, args=(far, near), daemon=True)
+        back.start()
+        self._pass_on(near, far)
+        back.join()
+        for end in (near, far):
+            self._ends.remove(end)
+            end.close()
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
+            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while piece := source.recv(2**16):
                 time.sleep(self.delay_seconds)
                 self._passes.wait()
