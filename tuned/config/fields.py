@@ -26,11 +26,11 @@ def _span_or_zero(value: object) -> float:
         refuse(str(error))
 
 
-def positive_span(value: object) -> float:
+def _span(value: object) -> float:
     return _span_or_zero(value) or refuse("a time span of more than 0")
 
 
-def size_of(value: object) -> int:
+def _size(value: object) -> int:
     try:
         return parse_size(value)
     except ValueError as error:
@@ -58,7 +58,7 @@ Name = Annotated[
 ]
 
 #: A span in seconds, more than 0.
-Span = Annotated[float, BeforeValidator(positive_span), _SPAN_SCHEMA]
+Span = Annotated[float, BeforeValidator(_span), _SPAN_SCHEMA]
 
 SpanOrZero = Annotated[float, BeforeValidator(_span_or_zero), _SPAN_SCHEMA]
 
@@ -75,7 +75,7 @@ StoredCount = Annotated[int, Field(ge=1, le=LARGEST_STORED)]
 #: In bytes.
 Size = Annotated[
     int,
-    BeforeValidator(size_of),
+    BeforeValidator(_size),
     WithJsonSchema({"title": "a size", "anyOf": [{"type": "string"}, {"type": "integer"}]}),
 ]
 

@@ -15,22 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
-from tuned.config.fields import Count, Name, Span, SpanOrZero
+from tuned.config.fields import Count, Name, Size, Span, SpanOrZero
 from tuned.config.gpus import VARIABLE
 from tuned.config.gpus import find as find_gpus
 from tuned.config.paths import Paths, default_paths
-from tuned.config.settings_file import (
-    Address,
-    Directory,
-    Gpus,
-    Key,
-    LogFormat,
-    Mode,
-    SizeOrNone,
-    SpanOrNone,
-    Storage,
-    given_keys,
-)
+from tuned.config.settings_file import Address, Directory, Gpus, Key, LogFormat, Mode, Storage, given_keys
 from tuned.config.spans import format_span
 from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.config.toml import Problems, load_toml, refuse_file
@@ -126,7 +115,7 @@ class Settings:
         ),
     ] = 0.0
     keep_output_seconds: Annotated[
-        SpanOrNone,
+        Span | None,
         Key(
             name="keep.output",
             description="How long the output of an experiment's trials, and what they left in directories of "
@@ -136,7 +125,7 @@ class Settings:
         ),
     ] = None
     keep_points_seconds: Annotated[
-        SpanOrNone,
+        Span | None,
         Key(
             name="keep.points",
             description="The same for checkpoints: the directories of points (`TUNED_POINT_DIR`).",
@@ -145,7 +134,7 @@ class Settings:
         ),
     ] = None
     keep_size_bytes: Annotated[
-        SizeOrNone,
+        Size | None,
         Key(
             name="keep.size",
             description="How much output and checkpoints of all experiments may take; beyond it, those of "

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
-from tuned.config.fields import positive_span, size_of
 from tuned.config.gpus import Wanted
 from tuned.config.storage_url import normalised, redacted
 from tuned.config.toml import Problems, dotted, instead_of, refuse
@@ -136,11 +135,3 @@ Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"title": "permissi
 
 #: As it is wanted; the ids of cards once it is known which there are.
 Gpus = Annotated[tuple[str, ...], PlainValidator(_gpus), WithJsonSchema({"title": _GPUS_EXPECTED})]
-
-#: In seconds; None for no limit.
-SpanOrNone = Annotated[
-    float | None, BeforeValidator(positive_span), WithJsonSchema({"title": "a time span of more than 0"})
-]
-
-#: In bytes; None for no limit.
-SizeOrNone = Annotated[int | None, BeforeValidator(size_of), WithJsonSchema({"title": "a size"})]
