@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: A directory, and never one behind a link.
+OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
 #: How long a thread works on end.
 STEP_SECONDS = 0.05
 
@@ -62,7 +65,7 @@ def measured(layout: Layout, folders: Mapping[str, str]) -> Iterator[Holding | N
 def names(directory: Path) -> list[str]:
     """Everything in it, in no order; nothing if it is not there, or a link."""
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(directory, OPEN)
     except OSError:
         return []
     try:
@@ -102,7 +105,7 @@ def _measured(top: Path, uid: str, part: Part) -> Iterator[Holding | None]:
 
 def _entries(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(directory, OPEN)
     except OSError:
         return
     try:

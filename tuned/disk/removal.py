@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuned.disk import files
-from tuned.disk.holdings import names_in, place, room
+from tuned.disk.holdings import OPEN, names_in, place, room
 from tuned.domain.retention import Part
 
 if TYPE_CHECKING:
     from tuned.disk.layout import Layout
-
-_OPEN = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ def emptied(layout: Layout) -> Generator[Removed, None, None]:
     """Removes all that was set aside, now or before a crash. Work for ``holdings.step``."""
     for aside in layout.aside:
         try:
-            top = os.open(aside, os.O_RDONLY | _OPEN)
+            top = os.open(aside, OPEN)
         except OSError:
             continue
         try:
@@ -86,7 +84,7 @@ def _removed(top: int, name: str) -> Generator[Removed, None, None]:
     status = os.stat(name, dir_fd=top, follow_symlinks=False)
     if stat.S_ISDIR(status.st_mode):
         _let_in(top, name, status)
-        descriptor = os.open(name, os.O_RDONLY | _OPEN, dir_fd=top)
+        descriptor = os.open(name, OPEN, dir_fd=top)
         try:
             yield from _content_removed(top, descriptor)
         finally:
@@ -130,7 +128,7 @@ def _let_in(parent: int, name: str, status: os.stat_result) -> None:
     """Gives us the rights in our own directory that a trial took away."""
     if status.st_mode & stat.S_IRWXU == stat.S_IRWXU:
         return
-    descriptor = os.open(name, os.O_PATH | _OPEN, dir_fd=parent)
+    descriptor = os.open(name, os.O_PATH | OPEN, dir_fd=parent)
     try:
         # By its descriptor, because chmod by name would follow a link that comes in between.
         Path(f"/proc/self/fd/{descriptor}").chmod(status.st_mode | stat.S_IRWXU)
