@@ -121,7 +121,7 @@ async def test_a_draw_knows_all_that_this_host_found_and_reads_none_of_it_back(d
 
 
 async def test_a_draw_knows_what_other_hosts_told_and_what_has_ended_here(database_url: str) -> None:
-    async with searching(database_url, 1000) as (search, member):
+    async with searching(database_url, 100_000) as (search, member):
         other = join(member.database, member.experiment, "h2")
         probe = probed(search._claiming._source)
         claimed = await search.claim_next(0)
@@ -139,7 +139,7 @@ async def test_a_slot_claims_once_the_results_that_may_end_the_search_are_told(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unconfirmed, "MOST_SECONDS", 3600.0)
-    async with searching(database_url, 9, 'sampler.name = "random"') as (search, member):
+    async with searching(database_url, 100_000, 'sampler.name = "random"') as (search, member):
         first = await search.claim_next(0)
         assert isinstance(first, Claimed)
         result = member.result(first, 0.5)
