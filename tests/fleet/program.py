@@ -243,7 +243,7 @@ class Program:
                 yield step.then(Step(host.host, "crashes before it forgets", dead, is_disturbance=True))
 
     def _told(self, host: Host, pending: PendingResult, became: TellOutcome | None) -> Host:
-        """``Teller._put_away``: a dropped record is not kept."""
+        """``Teller._put_away``: also a record that the database knew already is kept."""
         if became is None:
             return host._replace(is_late=True)
         kept = (pending,) if pending.number and became is not TellOutcome.DROPPED else ()

@@ -18,7 +18,9 @@ from tests.fleet.model import Explored, explore
 from tests.fleet.program import Program, is_end
 from tests.fleet.steps import ALL_KINDS, KINDS, Rules
 from tests.fleet.store import Violation
+from tests.fleet.world import Host, PendingResult
 from tuned.daemon.failure_detector import FailureDetector
+from tuned.domain.result import TellOutcome
 from tuned.storage.hosts import HostRow
 from tuned.storage.tables.schema import t_trial, trials
 from tuned.storage.trials import budget, ends, settling, tells
@@ -62,8 +64,9 @@ def test_two_points_and_one_disturbance(kind: str) -> None:
     assert len(run(2, kinds=frozenset({kind})).worlds) > 100
 
 
-def test_one_point_and_two_disturbances() -> None:
-    run(1, kinds=frozenset({"crash", "unknown"}), disturbances=2)
+@pytest.mark.parametrize("kinds", [("crash", "unknown"), ("forget", "unknown")], ids=", ".join)
+def test_one_point_and_two_disturbances(kinds: tuple[str, ...]) -> None:
+    run(1, kinds=frozenset(kinds), disturbances=2)
 
 
 #: Disturbances that make many states are left to one point.
@@ -143,6 +146,23 @@ def test_without_the_claim_in_the_fence_a_wrong_trial_ends(
 def test_without_telling_again_a_forgotten_value_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Program, "_reconcile", lambda *_: iter(()))
     assert "nothing leads to an end" in story("forget")
+
+
+def test_without_keeping_what_the_database_knew_already_a_forgotten_value_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Program._told
+
+    def told_and_discarded(
+        program: Program, host: Host, pending: PendingResult, became: TellOutcome | None
+    ) -> Host:
+        is_known = became is TellOutcome.KNOWN
+        return told(program, host, pending, TellOutcome.DROPPED if is_known else became)
+
+    monkeypatch.setattr(Program, "_told", told_and_discarded)
+    with pytest.raises(Violation, match="the value of point 0 is lost") as caught:
+        run(1, kinds=frozenset({"forget", "unknown"}), disturbances=2)
+    say(caught.value)
 
 
 def test_without_a_new_watch_after_a_gap_an_outage_kills(monkeypatch: pytest.MonkeyPatch) -> None:

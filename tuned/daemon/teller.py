@@ -204,6 +204,7 @@ class Teller:
         self._retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
 
     async def _put_away(self, name: str, outcome: TellOutcome) -> None:
+        # A database that knows it now may forget it later. Of a study that is gone it notes no receipt.
         done = self._outbox.discard if outcome is TellOutcome.DROPPED else self._outbox.keep
         try:
             await asyncio.to_thread(done, name)

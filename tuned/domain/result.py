@@ -61,5 +61,7 @@ class TellOutcome(StrEnum):
     LATE = "late"
     #: The database had forgotten the trial, so it was written again.
     RENEWED = "renewed"
-    #: It was told before, its study is gone, or its point has a value already.
+    #: It was told before, or its point has a value already.
+    KNOWN = "known"
+    #: Its study is gone.
     DROPPED = "dropped"

@@ -133,6 +133,22 @@ async def test_a_told_result_that_was_forgotten_is_told_again(database_url: str,
         assert (len(host.rooms.teller), host.member.trials()) == (0, before)
 
 
+async def test_a_result_that_the_database_knew_already_is_told_again_if_it_forgets_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving(database_url, tmp_path) as host:
+        host.rooms.scheduler.admit(host.search)
+        running = await host.runs()
+        with forgotten(host.member.database):
+            # A tell whose outcome the host does not know.
+            assert await asyncio.to_thread(host.member.tell, running.claimed, 0.0) is TellOutcome.TOLD
+            host.finish()
+            await host.is_idle()
+        await host.reconciliation.look()
+        await host.rooms.teller.emptied()
+        assert [trial.values for trial in host.member.trials()] == [[0.0]]
+
+
 async def test_a_trial_that_a_person_deleted_is_not_told_again(database_url: str, tmp_path: Path) -> None:
     async with serving(database_url, tmp_path) as host:
         host.rooms.scheduler.admit(host.search)

@@ -249,7 +249,7 @@ def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> T
             _let_go(connection, result, own)
         point = _point(connection, result)
         if not _is_wanted(result, own, point):
-            return TellOutcome.DROPPED
+            return TellOutcome.KNOWN
         objectives = connection.execute(select(_objectives), {"study": result.study_id}).scalar_one()
         _check_objectives(result.ending, objectives)
         _write(connection, result, own, point, objectives)

@@ -84,7 +84,7 @@ def test_a_trial_that_another_program_ended_keeps_its_end_and_gives_up_its_point
     with plain_optuna(member.database) as study:
         study.tell(told.number, 7.0)
         study.tell(failed.number, state=TrialState.FAIL)
-    assert member.tell(told, 0.25) is TellOutcome.DROPPED
+    assert member.tell(told, 0.25) is TellOutcome.KNOWN
     assert member.tell(failed, 0.5) is TellOutcome.LATE
     assert [trial.values for trial in member.trials()] == [[7.0], None, [0.5]]
     assert (member.now().held, member.now().visited) == (0, 2)

@@ -230,8 +230,8 @@ def test_a_result_that_is_told_twice_counts_once(database: Database) -> None:
     assert why(member) == "nothing better in 2 evaluations since trial 0"
     member = searching(database, STALLED)
     for _ in range(2):
-        assert member.tell(claimed, 0.75) is TellOutcome.DROPPED
-        assert member.tell(lost, 0.5) is TellOutcome.DROPPED
+        assert member.tell(claimed, 0.75) is TellOutcome.KNOWN
+        assert member.tell(lost, 0.5) is TellOutcome.KNOWN
     assert why(member) == "nothing better in 2 evaluations since trial 0"
 
 

@@ -156,7 +156,7 @@ def test_what_was_told_before_is_dropped_and_changes_nothing(
     claimed = member.take(5)
     member.tell(claimed, *values)
     before = member.trials(), charged(member)
-    assert member.tell(claimed, *values, intermediate={7: 7.0}) is TellOutcome.DROPPED
+    assert member.tell(claimed, *values, intermediate={7: 7.0}) is TellOutcome.KNOWN
     assert (member.trials(), charged(member)) == before
 
 
@@ -168,7 +168,7 @@ def test_of_many_who_tell_a_result_at_once_one_has_told_it(
         member = join(first, make_experiment())
         result = member.result(member.take(5), *values)
         told = at_once(*(functools.partial(tell, database, result) for database in [first, second] * 3))
-        assert Counter(told) == {TellOutcome.TOLD: 1, TellOutcome.DROPPED: 5}
+        assert Counter(told) == {TellOutcome.TOLD: 1, TellOutcome.KNOWN: 5}
         # A crash before the first value is not charged.
         count = len(values)
         assert (len(member.trials()), charged(member)) == (1, (count, count, 1))
@@ -177,7 +177,7 @@ def test_of_many_who_tell_a_result_at_once_one_has_told_it(
 def test_a_failure_of_a_trial_that_was_settled_is_dropped(member: Member) -> None:
     claimed = lose(member, 5)
     before = member.trials(), charged(member)
-    assert member.tell(claimed) is TellOutcome.DROPPED
+    assert member.tell(claimed) is TellOutcome.KNOWN
     assert (member.trials(), charged(member)) == before
 
 
@@ -288,7 +288,7 @@ def test_a_late_value_is_reused_like_any_other(member: Member) -> None:
 def test_a_late_value_comes_late_once(member: Member) -> None:
     claimed = lose(member, 5)
     told = at_once(*[lambda: member.tell(claimed, 0.25)] * 4)
-    assert Counter(told) == {TellOutcome.LATE: 1, TellOutcome.DROPPED: 3}
+    assert Counter(told) == {TellOutcome.LATE: 1, TellOutcome.KNOWN: 3}
     assert states(member) == [TrialState.FAIL, TrialState.COMPLETE]
 
 
@@ -335,7 +335,7 @@ def test_a_late_value_of_a_pruned_point_is_its_value_and_no_second_visit(member:
 
 def test_the_last_report_of_a_pruned_trial_never_becomes_a_late_value(member: Member) -> None:
     lost = lose(member, 5)
-    assert member.tell(lost, 0.25, is_pruned=True) is TellOutcome.DROPPED
+    assert member.tell(lost, 0.25, is_pruned=True) is TellOutcome.KNOWN
     assert states(member) == [TrialState.FAIL]
 
 
@@ -343,7 +343,7 @@ def test_a_late_value_of_a_done_point_is_dropped(member: Member) -> None:
     lost = lose(member, 5)
     member.evaluate(5, 0.5)
     before = member.trials(), charged(member)
-    assert member.tell(lost, 0.25) is TellOutcome.DROPPED
+    assert member.tell(lost, 0.25) is TellOutcome.KNOWN
     assert (member.trials(), charged(member)) == before
 
 
@@ -352,7 +352,7 @@ def test_a_late_value_of_a_repetition_is_dropped_where_its_point_has_a_value(dat
     first, second = member.take(5), member.take(5)
     abort(member, first)
     member.tell(first, 0.5)
-    assert member.tell(second, 0.25) is TellOutcome.DROPPED
+    assert member.tell(second, 0.25) is TellOutcome.KNOWN
     assert states(member) == [TrialState.COMPLETE, TrialState.FAIL]
 
 
