@@ -185,7 +185,7 @@ class Program:
             again = running._replace(attempt=running.attempt + 1, has_crashed=False)
             yield from transaction(
                 world, host, self._rules, f"charges another try of point {x}",
-                lambda tables: self._store.charge_retry(tables, running.claim, x),
+                lambda tables: self._store.charge_retry(tables, running.claim, x, running.attempt),
                 lambda may: (
                     host._replace(slot=again)
                     if may
@@ -298,8 +298,10 @@ class Program:
             now = host
             if answer.value == "done":
                 # A running trial is killed; a slot that claims just now finishes its claim first.
-                is_running = isinstance(host.slot, Running)
-                now = host._replace(search="ending", slot=None if is_running else host.slot)
+                now = host._replace(search="ending")
+                if isinstance(host.slot, Running):
+                    killed = ((host.slot.claim, host.slot.ended),)
+                    now = now._replace(slot=None, killed=killed)
             seen = put(world._replace(tables=answer.tables), now)
             yield Step(host.host, f"sees that the study is {answer.value}", seen)
         elif host.search == "over" and world.tables.study.state == "open":
@@ -309,8 +311,8 @@ class Program:
             kept = frozenset(pending.claim for pending in host.outbox)
             yield from transaction(
                 world, host, self._rules, "settles what it killed",
-                lambda tables: self._store.settle_own(tables, host.claimant, kept),
-                lambda _: host._replace(search="over", unknown=()), host._replace(search="active"),
+                lambda tables: self._store.settle_own(tables, host.claimant, kept, host.killed),
+                lambda _: host._replace(search="over", unknown=(), killed=()), host._replace(search="active"),
             )  # fmt: skip
 
 

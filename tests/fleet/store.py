@@ -151,9 +151,11 @@ class Store:
 
         return self._ask_of_study(tables, ("next freed",), call)
 
-    def charge_retry(self, tables: Tables, claim: str, x: int) -> Answer:
+    def charge_retry(self, tables: Tables, claim: str, x: int, charged: int) -> Answer:
         claimed = self._claimed(claim, x)
-        return self._ask(tables, ("retry", claim), lambda: self._claims("").charge_retry(claimed))
+        return self._ask(
+            tables, ("retry", claim, charged), lambda: self._claims("").charge_retry(claimed, charged)
+        )
 
     def tell(self, tables: Tables, host: int, pending: PendingResult, *, after: int, is_late: bool) -> Answer:
         """The outcome; None: the trial had ended, and what becomes of the value is the next transaction's."""
@@ -201,11 +203,14 @@ class Store:
 
         return self._ask(tables, ("settle orphans",), call)
 
-    def settle_own(self, tables: Tables, incarnation: str, but_not: frozenset[str]) -> Answer:
+    def settle_own(
+        self, tables: Tables, incarnation: str, but_not: frozenset[str], ended: tuple[tuple[str, int], ...]
+    ) -> Answer:
         def call() -> list[int]:
-            return settle_own(self._database, self._study_id, incarnation, but_not=but_not)
+            known = dict(ended)
+            return settle_own(self._database, self._study_id, incarnation, but_not=but_not, ended=known)
 
-        return self._ask(tables, ("settle own", incarnation, but_not), call)
+        return self._ask(tables, ("settle own", incarnation, but_not, ended), call)
 
     def claim_again(self, tables: Tables, incarnation: str, claim: str, x: int, attempts: int) -> Answer:
         def call() -> bool:
@@ -440,8 +445,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _TRIAL = "INSERT INTO trials (trial_id, number, study_id, state) VALUES (?, ?, ?, ?)"
 _FACTS = """
-INSERT INTO t_trial (trial_id, kind, twin_id, cause, attempts, claim_id, is_charged, origin, host)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'walk', 'h')
+INSERT INTO t_trial
+  (trial_id, kind, twin_id, cause, attempts, claim_id, is_charged, evaluations, origin, host)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'walk', 'h')
 """
 _PARAM = """
 INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)
@@ -454,7 +460,7 @@ FROM t_study
 """
 _TRIALS = """
 SELECT trial_id, state, CAST(param_value AS INTEGER), value, coalesce(cause, ''), kind = 'late', attempts - 1,
-  coalesce(claim_id, ''), is_charged
+  coalesce(claim_id, ''), is_charged, CASE WHEN state = 'RUNNING' THEN evaluations ELSE 1 END
 FROM trials JOIN trial_params USING (trial_id) JOIN t_trial USING (trial_id)
   LEFT JOIN trial_values USING (trial_id) ORDER BY trial_id
 """
@@ -477,14 +483,15 @@ def _point_columns(point: PointRow) -> tuple[Any, ...]:
 
 
 def _trial_row(trial: int, state: str, x: int, value: float | None, *rest: Any) -> TrialRow:
-    cause, is_late, retried, claim, is_charged = rest
+    cause, is_late, retried, claim, is_charged, charged = rest
     known = "" if claim.startswith("?") else claim
-    return TrialRow(trial, state, x, value, cause, bool(is_late), retried, known, bool(is_charged))
+    return TrialRow(trial, state, x, value, cause, bool(is_late), retried, known, bool(is_charged), charged)
 
 
 def _facts(row: TrialRow) -> tuple[Any, ...]:
     kind, twin = ("late", 0) if row.is_late else ("evaluated", None)
-    return row.trial, kind, twin, row.cause or None, 1 + row.retried, claim_of(row), row.is_charged
+    known = row.cause or None, 1 + row.retried, claim_of(row), row.is_charged, row.charged
+    return row.trial, kind, twin, *known
 
 
 def _attributes(row: TrialRow) -> dict[str, Any]:

@@ -108,6 +108,12 @@ def test_the_first_value_of_two_points_ends_the_search(limits: str, kind: str) -
     assert any(len(tables.points) == 1 for tables in ends)
 
 
+def test_a_trial_that_waits_for_another_try_is_killed_at_the_end_of_the_search() -> None:
+    explored = run(2, ABORT, kinds=frozenset({"unknown"}), retries=1)
+    killed = {ended for world in explored.worlds for host in world.hosts for _, ended in host.killed}
+    assert killed == {0, 1}
+
+
 @pytest.mark.parametrize("kind", ["freeze", "forget"])
 def test_a_value_that_is_late_or_forgotten_counts_once(kind: str) -> None:
     run(1, f"{ABORT}\nstalled = 9", kinds=frozenset({kind}))

@@ -58,6 +58,8 @@ class TrialRow(NamedTuple):
     claim: str
     #: False for a crash before the first value.
     is_charged: bool
+    #: How many evaluations it was charged with, while it runs; else 1.
+    charged: int
 
     @property
     def is_counted(self) -> bool:
@@ -102,6 +104,11 @@ class Running(NamedTuple):
     incarnation: str
     attempt: int = 1
     has_crashed: bool = False
+
+    @property
+    def ended(self) -> int:
+        """How many evaluations have ended by themselves."""
+        return self.attempt if self.has_crashed else self.attempt - 1
 
 
 Slot = Drawn | Granted | Running
@@ -151,6 +158,8 @@ class Host(NamedTuple):
     is_late: bool = False
     #: active, ending, over.
     search: str = "active"
+    #: The trial that it killed when it saw the end: its claim, and how many evaluations had ended.
+    killed: tuple[tuple[str, int], ...] = ()
     #: How many beats of the other have gone through since its own last one.
     missed: int = 0
 
@@ -272,6 +281,7 @@ class _Names:
             ),
             slot=self._slot(host.slot),
             unknown=tuple(self._claims[claim] for claim in host.unknown),
+            killed=tuple((self._claims[claim], ended) for claim, ended in host.killed),
             outbox=tuple(self._pending(host, pending) for pending in host.outbox),
             kept=tuple(self._pending(host, pending) for pending in host.kept),
         )
@@ -298,6 +308,7 @@ def _claims(hosts: tuple[Host, Host]) -> Iterator[str]:
     """All that a host refers to."""
     for host in hosts:
         yield from host.unknown
+        yield from (claim for claim, _ in host.killed)
         if host.slot is not None:
             yield host.slot.claim
         yield from (pending.claim for pending in (*host.outbox, *host.kept))

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import functools
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -86,6 +87,8 @@ class Scheduler:
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots
         self.endings = Endings()
+        #: By study and claim: of trials that were killed, how many evaluations had ended by themselves.
+        self._killed: defaultdict[int, dict[str, int]] = defaultdict(dict)
         #: None until it is equipped.
         self.gpus = Gpus(())
         #: How many slots there are to be; a busy slot above this ends when its trial has.
@@ -172,7 +175,10 @@ class Scheduler:
         """
         study_id = search.status.study_id
         kept = self._teller.claims.keys()
-        search.announce.aborted(await self._link.call(settle_own, study_id, incarnation, but_not=kept))
+        ended = dict(self._killed[study_id])
+        settled = await self._link.call(settle_own, study_id, incarnation, but_not=kept, ended=ended)
+        del self._killed[study_id]
+        search.announce.aborted(settled)
 
     async def left(self, search: Search) -> None:
         """Waits until a search is not served any more."""
@@ -194,6 +200,8 @@ class Scheduler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # Others settle them.
+        self._killed.clear()
 
     async def _serve(self, slot: int) -> None:
         while slot < self._wanted and not self.is_draining:
@@ -268,7 +276,8 @@ class Scheduler:
                 "trial started", origin=claimed.candidate.origin.value, params=dict(claimed.point.values)
             )
             search.announce.started(claimed, slot)
-            task = asyncio.create_task(evaluate(evaluation, lambda: self._charge_retry(search, claimed)))
+            charge = functools.partial(self._charge_retry, search, evaluation)
+            task = asyncio.create_task(evaluate(evaluation, charge))
             running = self.slots[slot] = Running(
                 search=search, claimed=claimed, evaluation=evaluation, task=task
             )
@@ -284,6 +293,7 @@ class Scheduler:
                 if task.cancelled():
                     _log.warning("trial aborted", attempt=evaluation.attempt)
                     self.endings.count_aborted(running.seconds)
+                    self._killed[claimed.study_id][claimed.claim_id] = evaluation.ended
             if ending is not None:
                 self.endings.count(ending, running.seconds)
                 result = search.result(running.claimed, self._site.host, ending)
@@ -328,8 +338,9 @@ class Scheduler:
         study_id = claimed.study_id
         await self._insist(lambda: self._link.call(give_back, study_id, claimed.claim_id, reason))
 
-    async def _charge_retry(self, search: Search, claimed: Claimed) -> bool:
-        return await self._insist(lambda: search.charge_retry(claimed))
+    async def _charge_retry(self, search: Search, evaluation: Evaluation) -> bool:
+        claimed, charged = evaluation.claimed, evaluation.evaluations
+        return await self._insist(lambda: search.charge_retry(claimed, charged))
 
     async def _insist(self, call: Callable[[], Awaitable[R]]) -> R:
         while True:

@@ -138,9 +138,9 @@ class Claiming:
             self._note_duplicate(slot, outcome)
         return outcome
 
-    async def charge_retry(self, claimed: Claimed) -> bool:
-        """Charges one more evaluation; False if the budget does not allow it. Raises DatabaseAway."""
-        return await self._link.run(self._claims.charge_retry, claimed)
+    async def charge_retry(self, claimed: Claimed, charged: int) -> bool:
+        """Charges one more than so many evaluations; False if the budget is full. Raises DatabaseAway."""
+        return await self._link.run(self._claims.charge_retry, claimed, charged)
 
     async def claim_again(self, claimed: Claimed, attempts: int) -> Claimed | None:
         """Writes the trial of a claim again if the database has forgotten it; None if it must not go on.

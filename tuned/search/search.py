@@ -309,9 +309,9 @@ class Search:
         """The claims that may be granted without this host knowing it yet, by id."""
         return self._claiming.under_way
 
-    async def charge_retry(self, claimed: Claimed) -> bool:
-        """Charges one more evaluation; False if the budget does not allow it. Raises DatabaseAway."""
-        return await self._claiming.charge_retry(claimed)
+    async def charge_retry(self, claimed: Claimed, charged: int) -> bool:
+        """Charges one more than so many evaluations; False if the budget is full. Raises DatabaseAway."""
+        return await self._claiming.charge_retry(claimed, charged)
 
     def count_ending(self, ending: Ending) -> None:
         """Takes note of how an evaluation ended here; one crash too many pauses the search.

@@ -103,6 +103,8 @@ class Evaluation:
     attempt: int = 1
     #: Charged to the budget so far.
     evaluations: int = 1
+    #: Those of them that ended by themselves.
+    ended: int = 0
     #: Hears of the running attempt's reports, or of the values of replicates.
     on_report: OnReport = ignored
     #: System attributes in Optuna's sense, by name, as values of JSON: of the running attempt.
@@ -202,6 +204,8 @@ async def _attempt(evaluation: Evaluation) -> Ending:
             evaluation.answer,
             verdict=evaluation.verdict if evaluation.experiment.pruner else None,
         )
+        evaluation.ended += 1
+        return ending
     finally:
         log.trial_output_ended()
     if ending.failure is not None and ending.failure.is_crash:

@@ -14,7 +14,7 @@ from tests.factories import Member, join, line, linked, make_experiment
 from tests.integration.daemon.wiring import Rooms, wired
 from tests.integration.search.drawing import probed
 from tests.waiting import until_async
-from tuned.domain.claim import Outcome
+from tuned.domain.claim import Claimed, Outcome
 from tuned.domain.result import Result, TellOutcome
 from tuned.experiment.experiment import Experiment, parse
 from tuned.search.search import Search
@@ -93,6 +93,29 @@ async def test_an_interrupted_search_has_no_trial_and_its_points_are_free(
         assert rooms.scheduler.slots == [None]
         assert [trial.state for trial in member.trials()] == [TrialState.FAIL]
         assert (member.now().free, member.now().evaluations) == (1, 0)
+
+
+@pytest.mark.parametrize("is_charged", [True, False])
+async def test_an_evaluation_that_ended_stays_charged_if_its_trial_is_interrupted_before_the_next(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_charged: bool
+) -> None:
+    has_ended, charge = asyncio.Event(), Search.charge_retry
+
+    async def charge_slowly(search: Search, claimed: Claimed, charged: int) -> bool:
+        if is_charged:
+            assert await charge(search, claimed, charged)
+        has_ended.set()
+        return await asyncio.Future()
+
+    monkeypatch.setattr(Search, "charge_retry", charge_slowly)
+    text = f'[objective]\ncommand = ["echo", "0.5"]\n[replicates]\ncount = 3\n{line(3)}'
+    experiment = parse(text.encode(), "exp.toml")
+    async with serving(sqlite_url, tmp_path, experiment) as (rooms, search, member):
+        await asyncio.wait_for(has_ended.wait(), 60)
+        assert member.now().evaluations == 1 + is_charged
+        with search.ending():
+            await rooms.scheduler.interrupt(search, member.claimant.incarnation)
+        assert (member.now().free, member.now().trials, member.now().evaluations) == (1, 0, 1)
 
 
 async def test_a_claim_that_is_granted_while_its_search_ends_starts_no_trial(

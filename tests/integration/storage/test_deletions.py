@@ -84,7 +84,7 @@ def test_what_a_host_holds_of_a_deleted_study_goes_nowhere(database: Database) -
     delete_study(database, study_id, "exp", is_forced=False)
     assert member.draw(2) == Closed()
     assert member.tell(claimed, 0.5) is TellOutcome.DROPPED
-    assert not member.claims.charge_retry(claimed)
+    assert not member.claims.charge_retry(claimed, 1)
     assert settle_own(database, study_id, member.claimant.incarnation, but_not=()) == []
     assert hosts.beat(database, member.claimant.incarnation, hosts.HostInfo())
 

@@ -222,6 +222,8 @@ t_trial = Table(
     Column("revision", Integer),
     # How often it was tried. The tell writes it.
     Column("attempts", Integer, nullable=False, server_default="1"),
+    # How many were charged for it while it ran: a settlement refunds those that had not ended by themselves.
+    Column("evaluations", Integer, nullable=False, server_default="1"),
     # False for a crash before the study's first value.
     Column("is_charged", Boolean, nullable=False, server_default=true()),
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, not_, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, not_, select, update
 
 from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState, StudyState
@@ -127,19 +127,27 @@ def _allowance(row: Row[Any] | None) -> Allowance | None:
     return None if row is None else Allowance(trial_id=row.trial_id, number=row.number, is_known=row.is_known)
 
 
-def charge_retry(database: Database, study_id: int, claim_id: str) -> bool:
-    """Charges one more evaluation to a claim's trial. Returns False if the budget is full or it has ended."""
-    of_claim = (t_trial.c.claim_id == claim_id) & (t_trial.c.trial_id == trials.c.trial_id)
-    running = exists().where(of_claim, trials.c.state == TrialState.RUNNING)
+def charge_retry(database: Database, study_id: int, claim_id: str, charged: int) -> bool:
+    """Charges one more evaluation to a claim's trial, to which so many are charged.
+
+    It may be called again if its answer was lost. Returns False if the budget is full or the trial has ended.
+    """
+    of_claim = t_trial.c.claim_id == claim_id
+    running = select(t_trial.c.evaluations).join(trials, trials.c.trial_id == t_trial.c.trial_id)
+    running = running.where(of_claim, trials.c.state == TrialState.RUNNING)
+    study = t_study.c
     try:
         # A host that settles the trial takes this lock first.
         with database.locking(t_study, study_id) as connection:
-            charged = connection.execute(
-                update(t_study)
-                .where(t_study.c.study_id == study_id, running)
-                .where(is_below(t_study.c.evaluations, t_study.c.evaluations_limit))
-                .values(evaluations=t_study.c.evaluations + 1)
-            )
-            return affected(charged) == 1
+            known = connection.execute(running).scalar()
+            if known is None or known > charged:
+                return known is not None
+            # A database that lost its last transactions may know fewer.
+            last = study.evaluations + (charged - known)
+            more = update(t_study).where(study.study_id == study_id, is_below(last, study.evaluations_limit))
+            if affected(connection.execute(more.values(evaluations=last + 1))) == 0:
+                return False
+            connection.execute(update(t_trial).where(of_claim).values(evaluations=charged + 1))
+            return True
     except NotFound:
         return False

@@ -182,16 +182,17 @@ class Claims:
                 if given is None:
                     return None
                 again = self._take(connection, candidate, given, replica=replica)
+                statements.run(connection, trial_facts.charged(again.trial_id, attempts))
                 return replace(again, claimed_at=claimed.claimed_at)
         except (_Refused, NotFound):
             return None
 
-    def charge_retry(self, claimed: Claimed) -> bool:
-        """Charges one more evaluation to a trial of this host.
+    def charge_retry(self, claimed: Claimed, charged: int) -> bool:
+        """Charges one more evaluation to a trial of this host, to which so many are charged.
 
         Returns False if the budget is full or the trial has ended.
         """
-        return charge_retry(self._database, self._study_id, claimed.claim_id)
+        return charge_retry(self._database, self._study_id, claimed.claim_id, charged)
 
     def _known(self, connection: Connection, claim_id: str) -> Row[Any, Any] | None:
         """The trial of a claim."""

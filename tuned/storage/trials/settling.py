@@ -7,6 +7,7 @@ program.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
@@ -21,9 +22,12 @@ from tuned.storage.tables.transitions import move_point
 from tuned.storage.trials import astray, trial_facts, trial_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from tuned.storage.database import Database
+
+#: How many evaluations of each trial have ended, if nobody knows.
+NONE_ENDED: Mapping[str, int] = MappingProxyType({})
 
 #: A point that was lost so often fails, because it may be the cause of the hosts' deaths.
 MOST_LOSSES = 3
@@ -92,8 +96,16 @@ def _is_unheld() -> Any:
     return (trials.c.state == TrialState.RUNNING) & is_known & is_ours & ~is_held
 
 
-def _refund(count: int) -> dict[str, Any]:
-    return {"trials": t_study.c.trials - count, "evaluations": t_study.c.evaluations - count}
+def _refund(count: int, evaluations: int) -> dict[str, Any]:
+    return {"trials": t_study.c.trials - count, "evaluations": t_study.c.evaluations - evaluations}
+
+
+def _unended(held: Row[Any], ended: Mapping[str, int]) -> int:
+    """How many of the evaluations that a trial was charged with did not end by themselves.
+
+    Nobody but its host knows whether the last one did.
+    """
+    return 1 if held.claim_id not in ended else max(held.evaluations - ended[held.claim_id], 0)
 
 
 def orphaned_studies(database: Database) -> list[int]:
@@ -109,14 +121,21 @@ def settle_orphans(database: Database, study_id: int) -> list[int]:
     return _settle(database, study_id, failure, _is_orphan())
 
 
-def settle_own(database: Database, study_id: int, incarnation: str, *, but_not: Collection[str]) -> list[int]:
+def settle_own(
+    database: Database,
+    study_id: int,
+    incarnation: str,
+    *,
+    but_not: Collection[str],
+    ended: Mapping[str, int] = NONE_ENDED,
+) -> list[int]:
     """Ends the trials that we hold in a study as ``aborted``, except those of these claims.
 
-    Returns their numbers.
+    ``ended`` has how many evaluations of a claim's trial ended by themselves. Returns the trials' numbers.
     """
     failure = Failure(cause=Cause.ABORTED, message="stopped before it ended")
     of_others = t_trial.c.claim_id.is_(None) | t_trial.c.claim_id.not_in(but_not)
-    return _settle(database, study_id, failure, (t_point.c.incarnation == incarnation) & of_others)
+    return _settle(database, study_id, failure, (t_point.c.incarnation == incarnation) & of_others, ended)
 
 
 def settle_claims(
@@ -142,21 +161,35 @@ def _is_orphan() -> Any:
     return (t_point.c.state == PointState.HELD) & t_point.c.incarnation.not_in(living)
 
 
-def _settle(database: Database, study_id: int, failure: Failure, whose: Any) -> list[int]:
+def _settle(
+    database: Database,
+    study_id: int,
+    failure: Failure,
+    whose: Any,
+    ended: Mapping[str, int] = NONE_ENDED,
+) -> list[int]:
     try:
         with database.locking(studies, study_id) as connection:
-            return _settle_held(connection, study_id, failure, whose)
+            return _settle_held(connection, study_id, failure, whose, ended)
     except NotFound:
         return []
 
 
-def _settle_held(connection: Connection, study_id: int, failure: Failure, whose: Any) -> list[int]:
+def _settle_held(
+    connection: Connection, study_id: int, failure: Failure, whose: Any, ended: Mapping[str, int]
+) -> list[int]:
     # The lock on our study's row puts this before or behind a tell, which holds it too.
     connection.execute(
         select(t_study.c.study_id).where(t_study.c.study_id == study_id).with_for_update(key_share=True)
     )
     held = connection.execute(
-        select(t_point, trials.c.number, trials.c.state.label("trial_state"))
+        select(
+            t_point,
+            trials.c.number,
+            trials.c.state.label("trial_state"),
+            t_trial.c.claim_id,
+            t_trial.c.evaluations,
+        )
         .join(trials, trials.c.trial_id == t_point.c.trial_id, isouter=True)
         .join(t_trial, t_trial.c.trial_id == t_point.c.trial_id, isouter=True)
         .where(t_point.c.study_id == study_id, t_point.c.state == PointState.HELD, whose)
@@ -166,8 +199,8 @@ def _settle_held(connection: Connection, study_id: int, failure: Failure, whose:
     for row in held:
         if row.trial_state is not TrialState.RUNNING:
             _let_go(connection, row)
-    ended = set(trial_rows.finish_trials(connection, [row.trial_id for row in held], TrialState.FAIL))
-    settled = [row for row in held if row.trial_id in ended]
+    finished = set(trial_rows.finish_trials(connection, [row.trial_id for row in held], TrialState.FAIL))
+    settled = [row for row in held if row.trial_id in finished]
     if not settled:
         return []
     lost = failure.cause is Cause.LOST
@@ -178,7 +211,7 @@ def _settle_held(connection: Connection, study_id: int, failure: Failure, whose:
         update(t_study)
         .where(t_study.c.study_id == study_id)
         .values(
-            **_refund(len(settled)),
+            **_refund(len(settled), sum(_unended(row, ended) for row in settled)),
             failed=t_study.c.failed + len(settled),
             visited=t_study.c.visited + len(given_up),
         )

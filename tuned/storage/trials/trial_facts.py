@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import Integer, bindparam, update
 
 from tuned.domain.claim import TrialKind
 from tuned.storage.tables.schema import t_trial
@@ -32,6 +32,12 @@ _END = (
         attempts=bindparam("its_attempts"),
         is_charged=breaker.IS_CHARGED,
     )
+)
+
+_CHARGED = (
+    update(t_trial)
+    .where(t_trial.c.trial_id == bindparam("charged_trial"))
+    .values(evaluations=bindparam("its_evaluations", type_=Integer))
 )
 
 _FAIL = (
@@ -79,6 +85,15 @@ def ended(study_id: int, trial_id: int, ending: Ending) -> Statement | None:
             "study": study_id,
             "is_crash": int(ending.failure is not None and ending.failure.is_crash),
         },
+    )
+
+
+def charged(trial_id: int, evaluations: int) -> Statement | None:
+    """Records how many evaluations a new trial was charged with; None if it is the one that its row has."""
+    return (
+        None
+        if evaluations == 1
+        else Statement(_CHARGED, {"charged_trial": trial_id, "its_evaluations": evaluations})
     )
 
 

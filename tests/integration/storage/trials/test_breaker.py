@@ -26,8 +26,8 @@ def member(database: Database) -> Member:
 
 def fail(member: Member, x: int, failure: Failure = CRASH, *, attempts: int = 1) -> None:
     claimed = member.take(x)
-    for _ in range(attempts - 1):
-        assert member.claims.charge_retry(claimed)
+    for charged in range(1, attempts):
+        assert member.claims.charge_retry(claimed, charged)
     retried = (CRASH,) * (attempts - 1 - attempts // 3)
     # Some of them were replicates.
     ending = Ending(failure=failure, retried=retried, begun=attempts - len(retried))

@@ -60,16 +60,45 @@ def test_evaluated_reused_skipped_and_failed_trials_are_charged(database: Databa
 def test_a_retry_is_an_evaluation_more_in_the_same_trial(database: Database) -> None:
     member = join(database, make_experiment("[budget]\nevaluations = 3"))
     claimed, other = member.take(1), member.take(2)
-    assert member.claims.charge_retry(claimed)
-    assert not member.claims.charge_retry(other)
+    assert member.claims.charge_retry(claimed, 1)
+    assert not member.claims.charge_retry(other, 1)
     assert (member.now().trials, member.now().evaluations) == (2, 3)
+
+
+def test_a_retry_whose_answer_was_lost_is_charged_once(database: Database) -> None:
+    member = join(database, make_experiment("[budget]\nevaluations = 3"))
+    claimed = member.take(1)
+    assert all(member.claims.charge_retry(claimed, 1) for _ in range(3))
+    assert member.now().evaluations == 2
+    assert member.claims.charge_retry(claimed, 2)
+    assert not member.claims.charge_retry(claimed, 3)
+    assert member.claims.charge_retry(claimed, 2)
+    assert member.now().evaluations == 3
+
+
+def test_a_retry_that_the_database_has_forgotten_is_charged_with_the_next(database: Database) -> None:
+    member = join(database, make_experiment("[budget]\nevaluations = 4"))
+    claimed = member.take(1)
+    assert member.claims.charge_retry(claimed, 3)
+    assert member.now().evaluations == 4
+    assert not member.claims.charge_retry(claimed, 4)
+
+
+@pytest.mark.parametrize(("ended", "left"), [(0, 0), (1, 1), (2, 2)])
+def test_an_abort_refunds_what_had_not_ended_by_itself(database: Database, ended: int, left: int) -> None:
+    member = join(database, make_experiment())
+    claimed, study_id = member.take(1), member.status.study_id
+    assert member.claims.charge_retry(claimed, 1)
+    incarnation, known = member.claimant.incarnation, {claimed.claim_id: ended}
+    settle_own(database, study_id, incarnation, but_not=[], ended=known)
+    assert (member.now().trials, member.now().evaluations) == (0, left)
 
 
 def test_no_retry_of_a_trial_that_was_settled_meanwhile(database: Database) -> None:
     member = join(database, make_experiment())
     claimed = member.take(1)
     lose(member, claimed)
-    assert not member.claims.charge_retry(claimed)
+    assert not member.claims.charge_retry(claimed, 1)
     assert member.now().evaluations == 0
 
 
@@ -112,7 +141,7 @@ def test_what_was_aborted_or_lost_is_refunded(database: Database, is_lost: bool)
 def test_a_retry_that_crashed_by_itself_is_not_refunded(database: Database) -> None:
     member = join(database, make_experiment())
     claimed = member.take(1)
-    assert member.claims.charge_retry(claimed)
+    assert member.claims.charge_retry(claimed, 1)
     lose(member, claimed)
     assert (member.now().trials, member.now().evaluations) == (0, 1)
 

@@ -211,7 +211,7 @@ def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly
 
 def test_the_replicates_of_a_trial_that_was_forgotten_are_charged_again(member: Member) -> None:
     forgotten = member.take(5)
-    assert member.claims.charge_retry(forgotten)
+    assert member.claims.charge_retry(forgotten, 1)
     member.delete_trial(forgotten.number)
     with member.database.transaction() as connection:
         connection.execute(update(t_study).values(evaluations=0, trials=0))
