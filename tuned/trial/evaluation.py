@@ -205,7 +205,6 @@ async def _attempt(evaluation: Evaluation) -> Ending:
             verdict=evaluation.verdict if evaluation.experiment.pruner else None,
         )
         evaluation.ended += 1
-        return ending
     finally:
         log.trial_output_ended()
     if ending.failure is not None and ending.failure.is_crash:
