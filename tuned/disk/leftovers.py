@@ -7,10 +7,9 @@ host took part. It must never follow a link, or remove anything whose name is no
 from __future__ import annotations
 
 import re
-import shutil
 from typing import TYPE_CHECKING
 
-from tuned.disk import files
+from tuned.disk import files, removal
 from tuned.disk.layout import study_folder
 
 if TYPE_CHECKING:
@@ -38,4 +37,4 @@ def remove(layout: Layout, name: str, uid: str) -> None:
         if path.is_symlink():
             path.unlink()
         elif path.exists():
-            shutil.rmtree(path)
+            removal.remove(path)

@@ -68,6 +68,21 @@ def emptied(layout: Layout) -> Generator[Removed, None, None]:
             os.close(top)
 
 
+def remove(directory: Path) -> None:
+    """Removes a directory with all it has, where it lies, so that nobody may still need a part of it.
+
+    Raises OSError for the first thing that cannot be removed, after all others have gone.
+    """
+    top = os.open(directory, OPEN)
+    try:
+        problems = [piece.problem for piece in _emptied(top, directory) if piece.problem]
+    finally:
+        os.close(top)
+    if problems:
+        raise OSError(problems[0])
+    directory.rmdir()
+
+
 def _emptied(top: int, aside: Path) -> Generator[Removed, None, None]:
     failed: set[str] = set()
     # Each round brings up the directories that were found in those of the last.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deep_tree import deep_tree
 from tuned.disk import leftovers
 from tuned.disk.layout import Layout, study_folder
 
@@ -62,3 +63,10 @@ def test_a_link_is_removed_and_not_what_it_leads_to(layout: Layout, tmp_path: Pa
         leftovers.remove(layout, "exp", uid)
     assert (target / "file").exists()
     assert leftovers.studies(layout) == {OTHER}
+
+
+def test_a_tree_of_any_depth_goes(layout: Layout) -> None:
+    folder, points = layout.trials / study_folder("exp", UID), layout.points / UID
+    with deep_tree(layout.point(UID, "k"), goes=(points,)), deep_tree(folder / "0" / "work", goes=(folder,)):
+        leftovers.remove(layout, "exp", UID)
+        assert (folder.exists(), leftovers.studies(layout)) == (False, {OTHER})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.deep_tree import deep_tree
 from tuned.disk import leftovers, removal
 from tuned.disk.layout import Layout, study_folder
 from tuned.domain.retention import Part
@@ -81,18 +81,9 @@ def test_the_folder_of_a_study_goes_with_its_last_trial_and_the_mark_of_a_part_s
 
 
 def test_a_tree_of_any_depth_goes(layout: Layout) -> None:
-    descriptor = os.open(layout.trial(FOLDER, 0).work, os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir("d", dir_fd=descriptor)
-        above, descriptor = descriptor, os.open("d", os.O_RDONLY, dir_fd=descriptor)
-        os.close(above)
-    os.close(descriptor)
-    set_aside(layout, "0")
-    try:
+    with deep_tree(layout.trial(FOLDER, 0).work, goes=layout.aside):
+        set_aside(layout, "0")
         assert (empty(layout)[1], left_aside(layout)) == ([], [])
-    finally:
-        # Python's own removal, which pytest uses, does not get so deep.
-        subprocess.run(["rm", "-rf", *layout.aside], check=True)
 
 
 def test_a_directory_that_a_trial_has_closed_goes(layout: Layout) -> None:
@@ -140,3 +131,9 @@ def test_something_that_cannot_be_removed_is_told_and_the_rest_goes(foreign: Lay
     assert {problem.rpartition(": ")[2] for problem in problems} == {"Permission denied"}
     # Another try says it again, and ends.
     assert empty(foreign) == (0, problems)
+
+
+def test_a_study_stays_known_while_something_of_it_cannot_be_removed(foreign: Layout) -> None:
+    with pytest.raises(OSError, match=f"/trials/{FOLDER}/.*: Permission denied"):
+        leftovers.remove(foreign, "exp", UID)
+    assert (len(trials(foreign)), leftovers.studies(foreign)) == (1, {UID})
