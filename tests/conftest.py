@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -24,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Started before the workers, so that all of them share one server; unit tests need none."""
     # A shell may have a run in its background ignore interrupts, and all that tests start would do so too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _keep_bytecode()
     if hasattr(config, "workerinput") or config.option.collectonly or _only_unit_tests(config):
         return
     # A run that is told to end cleans up like one that is interrupted; a killed one leaves files, no process.
@@ -38,6 +40,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if server := config.stash.get(_server, None):
         server.remove()
         del os.environ[POSTGRES_URL], os.environ[POSTGRES_HOME]
+
+
+def _keep_bytecode() -> None:
+    """Images of containers often forbid it, and then each process compiles all of ours that it imports."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def _interrupt(*_: object) -> NoReturn:
