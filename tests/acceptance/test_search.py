@@ -108,7 +108,7 @@ def test_each_retry_counts_as_an_evaluation(shared: Daemon) -> None:
 
 
 def test_when_the_time_is_over_nothing_new_starts_and_what_runs_finishes(shared: Daemon) -> None:
-    shared.drop("time", gated(shared, "time", GRID + '[budget]\ntime = "0.5s"\n', high=99))
+    shared.drop("time", gated(shared, "time", GRID + '[budget]\ntime = "4s"\n', high=99))
     until(lambda: len(shared.evaluations("time")) == 4, what="all slots to be busy")
     until(lambda: not shared.summary("time")["seconds_left"], what="the time to be over")
     gate(shared, "time").touch()
@@ -169,10 +169,11 @@ def test_resample_of_complete_points_makes_no_trial(shared: Daemon) -> None:
 
 def test_evaluate_runs_complete_points_again_until_all_are_visited(shared: Daemon) -> None:
     more = RANDOM + '[dedup]\non_complete = "evaluate"\n'
-    shared.run("again", "parallel = 1\n" + counted(shared, "again", more, high=9))
+    # In one of 300,000 runs, the sampler draws each of 15 points once; of 10 points, in one of 3,000.
+    shared.run("again", "parallel = 1\n" + counted(shared, "again", more, high=14))
     evaluated = shared.evaluations("again")
-    assert evaluated.keys() == once(10).keys()
-    assert evaluated.total() == len(trials(shared, "again")) > 10
+    assert evaluated.keys() == once(15).keys()
+    assert evaluated.total() == len(trials(shared, "again")) > 15
     assert not any(is_duplicate(trial) for trial in trials(shared, "again"))
 
 

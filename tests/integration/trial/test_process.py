@@ -500,7 +500,7 @@ async def test_a_run_that_is_cancelled_in_the_grace_of_its_timeout_kills_its_tre
 ) -> None:
     file = tmp_path / "pid"
     script = f"trap 'echo $$ > {file}' TERM; while :; do sleep 0.05; done"
-    running = asyncio.create_task(sh(replace(launch, grace_seconds=1, timeout_seconds=0.5), script))
+    running = asyncio.create_task(sh(replace(launch, grace_seconds=5, timeout_seconds=4), script))
     pid = await asyncio.to_thread(pid_in, file)
     await cancel(running)
     assert not is_alive(pid)

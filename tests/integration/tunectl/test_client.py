@@ -70,7 +70,7 @@ async def test_events_come_from_the_snapshot_to_the_daemons_end(path: Path) -> N
 
 
 async def test_events_end_when_their_time_is_over(client: Client) -> None:
-    events = client.events(within_seconds=0.3)
+    events = client.events(within_seconds=2)
     assert len(await asyncio.to_thread(list, events)) == 1
 
 
