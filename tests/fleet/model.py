@@ -65,19 +65,21 @@ class Explored:
         return f"{len(self.worlds)} states, {self.steps} steps, {self.transactions} transactions"
 
 
-def explore(experiment: Experiment, rules: Rules) -> Explored:
-    """Raises Violation, with the story of how it comes about."""
-    with _store(experiment) as store:
-        explored = Explored()
-        _search(explored, store, Program(store, rules), rules)
-        stuck = _stuck(explored)
+def explore(store: Store, rules: Rules) -> Explored:
+    """Raises Violation, with the story of how it comes about.
+
+    Another exploration may go on with the store, unless rules have been taken out meanwhile.
+    """
+    explored = Explored()
+    _search(explored, store, Program(store, rules), rules)
+    stuck = _stuck(explored)
     if stuck is not None:
         raise Violation(f"from here nothing leads to an end:\n{explored.story(stuck)}\n({explored})")
     return explored
 
 
 @contextmanager
-def _store(experiment: Experiment) -> Iterator[Store]:
+def stored(experiment: Experiment) -> Iterator[Store]:
     database = SteppedDatabase("sqlite://")
     try:
         # Rows are set from outside to any state before each transaction.
@@ -88,6 +90,7 @@ def _store(experiment: Experiment) -> Iterator[Store]:
 
 
 def _search(explored: Explored, store: Store, program: Program, rules: Rules) -> None:
+    known = store.transactions
     first = canonical(_beginning(store, rules))[0]
     numbers = {first: explored.add(first, None)}
     queue = deque([0])
@@ -95,7 +98,7 @@ def _search(explored: Explored, store: Store, program: Program, rules: Rules) ->
         now = queue.popleft()
         for step in _steps(explored, program, now):
             explored.steps += 1
-            explored.transactions = store.transactions
+            explored.transactions = store.transactions - known
             if step.world == explored.worlds[now]:
                 continue
             after = remember(explored.worlds[now], step.world, rules)

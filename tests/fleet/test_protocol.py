@@ -8,16 +8,17 @@ at any time. ``-s`` shows how many states there are, and the shortest story of e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 from sqlalchemy import Update, bindparam, func, select
 
 from tests.factories import line, make_experiment
-from tests.fleet.model import Explored, explore
+from tests.fleet.model import Explored, explore, stored
 from tests.fleet.program import Program, is_end
 from tests.fleet.steps import ALL_KINDS, KINDS, Rules
-from tests.fleet.store import Violation
+from tests.fleet.store import Store, Violation
 from tests.fleet.world import Host, PendingResult
 from tuned.daemon.failure_detector import FailureDetector
 from tuned.domain.result import TellOutcome
@@ -31,7 +32,12 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def run(points: int, extra: str = "", **rules: Any) -> Explored:
-    explored = explore(make_experiment(extra, space=line(points)), Rules(**rules))
+    with stored(make_experiment(extra, space=line(points))) as store:
+        return search(store, **rules)
+
+
+def search(store: Store, **rules: Any) -> Explored:
+    explored = explore(store, Rules(**rules))
     say(explored)
     return explored
 
@@ -59,9 +65,16 @@ def without(statement: Update, word: str) -> Update:
 # Promises
 
 
+@pytest.fixture(scope="module")
+def two_points() -> Iterator[Store]:
+    """Kept for all tests of a worker: most of what they ask is the same."""
+    with stored(make_experiment(space=line(2))) as store:
+        yield store
+
+
 @pytest.mark.parametrize("kind", sorted(ALL_KINDS))
-def test_two_points_and_one_disturbance(kind: str) -> None:
-    assert len(run(2, kinds=frozenset({kind})).worlds) > 100
+def test_two_points_and_one_disturbance(two_points: Store, kind: str) -> None:
+    assert len(search(two_points, kinds=frozenset({kind})).worlds) > 100
 
 
 @pytest.mark.parametrize("kinds", [("crash", "unknown"), ("forget", "unknown")], ids=", ".join)
