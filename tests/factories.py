@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
@@ -121,12 +122,26 @@ def make_experiment(extra: str = "", *, space: str = line(9), name: str = "exp")
 @contextmanager
 def opened(url: str, *, is_guarded: bool = True) -> Iterator[Database]:
     """A database with all its tables; unless it is guarded, anybody may set any state."""
+    scheme, _, place = url.partition(":///")
+    if scheme == "sqlite" and not (file := Path(place)).exists():
+        file.write_bytes(_new_sqlite_file(is_guarded=is_guarded))
     database = Database(url)
     try:
         _prepare(database, is_guarded=is_guarded)
         yield database
     finally:
         database.close()
+
+
+@functools.cache
+def _new_sqlite_file(*, is_guarded: bool) -> bytes:
+    """All that it has, because a write-ahead log is gone when its database is closed."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "tuned.db")
+        database = Database(f"sqlite:///{file}")
+        _prepare(database, is_guarded=is_guarded)
+        database.close()
+        return file.read_bytes()
 
 
 def _prepare(database: Database, *, is_guarded: bool = True) -> None:

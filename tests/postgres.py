@@ -203,7 +203,7 @@ class PostgresServer:
         if self._process.poll() is not None:
             raise RuntimeError(f"PostgreSQL does not start:\n{self.log.read_text(errors='replace')}")
         try:
-            with _session(self.url(over="socket")):
+            with session(self.url(over="socket")):
                 return True
         except psycopg2.OperationalError:
             return False
@@ -218,7 +218,7 @@ def server_url(host: str, port: int, database: str) -> str:
 def create_database(server: str, encoding: str = "UTF8") -> str:
     """Makes an empty database on the server of this URL; returns the new database's URL."""
     name = f"t_{uuid.uuid4().hex}"
-    with _session(server) as cursor:
+    with session(server) as cursor:
         cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
     return _with_database(server, name)
 
@@ -226,7 +226,7 @@ def create_database(server: str, encoding: str = "UTF8") -> str:
 def drop_database(url: str) -> None:
     """Drops the database of this URL, even if somebody is connected to it."""
     name = url.partition("?")[0].rpartition("/")[2]
-    with _session(_with_database(url, "postgres")) as cursor:
+    with session(_with_database(url, "postgres")) as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
@@ -236,7 +236,7 @@ def _with_database(url: str, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _session(url: str) -> Iterator[Any]:
+def session(url: str) -> Iterator[Any]:
     connection = psycopg2.connect(url.replace("+psycopg2", "", 1), connect_timeout=10)
     try:
         # CREATE and DROP DATABASE cannot run in a transaction.

@@ -35,8 +35,8 @@ def test_an_error_of_ours_rolls_back_and_does_not_mean_that_the_database_is_away
 
 
 @pytest.mark.parametrize("table", [studies, t_study], ids=lambda table: table.name)
-def test_a_study_is_locked_by_one_transaction_at_a_time(database_url: str, table: Table) -> None:
-    with opened(database_url) as first, opened(database_url) as second, ThreadPoolExecutor(1) as threads:
+def test_a_study_is_locked_by_one_transaction_at_a_time(prepared_url: str, table: Table) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second, ThreadPoolExecutor(1) as threads:
         study_id = join(first, make_experiment()).status.study_id
         began = threading.Event()
 
@@ -61,8 +61,8 @@ def test_the_row_of_a_deleted_study_cannot_be_locked(database: Database) -> None
             pass
 
 
-def test_a_reader_does_not_wait_for_a_writer(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second, first.transaction() as connection:
+def test_a_reader_does_not_wait_for_a_writer(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second, first.transaction() as connection:
         connection.execute(update(t_meta).values(value="9"))
         with second.reading() as reader:
             assert reader.execute(select(t_meta.c.value)).scalar_one() == "1"

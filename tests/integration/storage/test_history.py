@@ -125,8 +125,8 @@ def test_several_objectives_are_those_that_optuna_says(database: Database) -> No
         assert same(history_of(database, study), study)
 
 
-def test_a_history_misses_no_trial_that_others_write_while_it_is_read(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_a_history_misses_no_trial_that_others_write_while_it_is_read(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         hosts = [join(db, make_experiment(space=line(30)), f"h{n}") for n, db in enumerate([first, second])]
 
         def claim(host: Member, points: range) -> None:
@@ -302,8 +302,8 @@ def test_an_enqueued_trial_that_has_ended_here_keeps_what_its_program_wrote(data
         assert same(history, study)
 
 
-def test_a_history_follows_a_database_that_forgets_and_gives_ids_again(database_url: str) -> None:
-    with opened(database_url) as database:
+def test_a_history_follows_a_database_that_forgets_and_gives_ids_again(prepared_url: str) -> None:
+    with opened(prepared_url) as database:
         member = join(database, make_experiment(space=line(20)))
         history = member.history()
         tell(database, end(member, history, take(member, history, 0), 0.5))

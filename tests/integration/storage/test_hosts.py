@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import update
@@ -15,12 +14,6 @@ from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.tables.schema import t_host
 from tuned.storage.trials.settling import orphaned_studies
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with opened(database_url) as database:
-        yield database
 
 
 def row(database: Database, name: str = "h1") -> hosts.HostRow:
@@ -77,8 +70,8 @@ def test_an_installation_has_one_name_while_it_is_not_known_to_be_dead(database:
     register(database, "h2")
 
 
-def test_of_installations_that_take_a_name_at_once_one_gets_it(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_of_installations_that_take_a_name_at_once_one_gets_it(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         for number in range(3):
             calls = [
                 functools.partial(hosts.register, db, f"h{number}", f"{number}-{n}", hosts.HostInfo())
@@ -88,8 +81,8 @@ def test_of_installations_that_take_a_name_at_once_one_gets_it(database_url: str
             assert incarnations == [row(first, f"h{number}").incarnation]
 
 
-def test_of_copies_of_an_installation_that_take_names_at_once_one_gets_its_name(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_of_copies_of_an_installation_that_take_names_at_once_one_gets_its_name(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         for number in range(3):
             calls = [
                 functools.partial(hosts.register, db, f"h{number}-{n}", f"{number}", hosts.HostInfo())
@@ -128,8 +121,8 @@ def test_who_moved_since_it_was_seen_is_not_marked_dead(database: Database) -> N
     assert row(database).dead is False
 
 
-def test_of_those_who_find_a_host_dead_at_once_one_has_marked_it(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_of_those_who_find_a_host_dead_at_once_one_has_marked_it(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         register(first)
         seen = row(first)
         marked = at_once(*(functools.partial(hosts.mark_dead, db, seen) for db in [first, second] * 2))

@@ -24,8 +24,8 @@ def test_plain_optuna_sees_a_new_study_with_its_directions(database: Database) -
         assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
-def test_hosts_that_open_a_study_at_once_open_one(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_hosts_that_open_a_study_at_once_open_one(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         experiment = make_experiment()
         found = at_once(*(functools.partial(open_it, db, experiment) for db in [first, second] * 3))
         assert [status == found[0] for status in found] == [True] * 6

@@ -7,8 +7,8 @@ from tuned.storage.rungs import running_rungs
 from tuned.storage.trials.trial_rows import put_system_attributes
 
 
-def test_only_rungs_of_running_trials_of_the_study_are_found(database_url: str) -> None:
-    with opened(database_url) as database:
+def test_only_rungs_of_running_trials_of_the_study_are_found(prepared_url: str) -> None:
+    with opened(prepared_url) as database:
         member = join(database, make_experiment(name="one"))
         other = join(database, make_experiment(name="two"), "h2")
         running, ended, foreign = member.take(0), member.take(1), other.take(0)
@@ -22,8 +22,8 @@ def test_only_rungs_of_running_trials_of_the_study_are_found(database_url: str) 
         }
 
 
-def test_a_rung_that_a_person_damaged_was_not_reached(database_url: str) -> None:
-    with opened(database_url) as database:
+def test_a_rung_that_a_person_damaged_was_not_reached(prepared_url: str) -> None:
+    with opened(prepared_url) as database:
         member = join(database, make_experiment())
         claimed = member.take(0)
         with database.transaction() as connection:

@@ -278,9 +278,9 @@ def test_a_cancelled_study_stays_cancelled_when_it_is_full(database: Database) -
 
 
 def test_of_hosts_that_claim_and_close_at_once_none_ends_a_study_with_a_held_point(
-    database_url: str,
+    prepared_url: str,
 ) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         for round_ in range(4):
             member = join(first, make_experiment("[budget]\ntrials = 1", name=f"e{round_}"))
             study_id = member.status.study_id

@@ -7,8 +7,8 @@ from tuned.storage.changes import Author, replace_definition
 from tuned.storage.queries.revisions import revision, revisions
 
 
-def test_the_newest_replacement_comes_first_and_the_first_definition_is_none(database_url: str) -> None:
-    with opened(database_url) as database:
+def test_the_newest_replacement_comes_first_and_the_first_definition_is_none(prepared_url: str) -> None:
+    with opened(prepared_url) as database:
         study_id = join(database, make_experiment()).status.study_id
         for trials in (5, 6):
             raised = make_experiment(f"[budget]\ntrials = {trials}")

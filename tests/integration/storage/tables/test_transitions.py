@@ -5,13 +5,13 @@ The tests' databases refuse a change that the table does not know (``tests/trans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
-from tests.factories import Member, join, line, make_experiment, opened
+from tests.factories import Member, join, line, make_experiment
 from tuned.domain.claim import Claimed
 from tuned.domain.states import POINT_TRANSITIONS, STUDY_TRANSITIONS, PointState, StudyState
 from tuned.errors import Conflict
@@ -24,9 +24,8 @@ from tuned.storage.trials.settling import give_back, settle_own
 
 
 @pytest.fixture
-def member(database_url: str) -> Iterator[Member]:
-    with opened(database_url) as database:
-        yield join(database, make_experiment(space=line(1)))
+def member(database: Database) -> Member:
+    return join(database, make_experiment(space=line(1)))
 
 
 def put_study(database: Database, state: StudyState) -> None:

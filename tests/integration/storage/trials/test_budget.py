@@ -35,9 +35,9 @@ def lose(member: Member, claimed: Claimed) -> None:
 
 @pytest.mark.parametrize("limit", ["trials", "evaluations"])
 def test_of_many_who_claim_at_once_exactly_so_many_get_one_as_the_budget_has(
-    database_url: str, limit: str
+    prepared_url: str, limit: str
 ) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         experiment = make_experiment(f"[budget]\n{limit} = 7", space=line(16))
         hosts = [join(db, experiment, f"h{n}") for n, db in enumerate([first, second] * 2)]
         outcomes = at_once(*(functools.partial(hosts[x % 4].draw, x) for x in range(16)))

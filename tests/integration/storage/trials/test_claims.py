@@ -33,8 +33,8 @@ from tuned.storage.trials.settling import settle_own
 # One point, one claim
 
 
-def test_of_many_who_draw_a_point_at_once_one_gets_it_and_the_others_learn_who(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_of_many_who_draw_a_point_at_once_one_gets_it_and_the_others_learn_who(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         hosts = [join(db, make_experiment(), f"h{n}") for n, db in enumerate([first, second] * 4)]
         outcomes = at_once(*(functools.partial(host.draw, 5) for host in hosts))
         [(winner, claimed)] = [(n, o) for n, o in enumerate(outcomes) if isinstance(o, Claimed)]
@@ -44,8 +44,8 @@ def test_of_many_who_draw_a_point_at_once_one_gets_it_and_the_others_learn_who(d
         assert numbers(hosts[0].trials()) == list(range(8))
 
 
-def test_numbers_have_no_gap_and_no_repeat_while_plain_optuna_adds_trials_too(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_numbers_have_no_gap_and_no_repeat_while_plain_optuna_adds_trials_too(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         hosts = [join(db, make_experiment(), f"h{n}") for n, db in enumerate([first, second])]
 
         def ours(host: Member, points: range) -> None:
@@ -293,8 +293,8 @@ def test_a_waiting_trial_that_has_its_parameters_already_can_be_claimed(database
 # The walk
 
 
-def test_the_fleet_walks_each_point_once_and_then_is_idle(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_the_fleet_walks_each_point_once_and_then_is_idle(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         experiment = make_experiment(space=line(40))
         hosts = [join(db, experiment, f"h{n}") for n, db in enumerate([first, second] * 2)]
 

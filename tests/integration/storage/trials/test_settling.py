@@ -79,8 +79,8 @@ def test_only_what_no_living_incarnation_holds_is_an_orphan(member: Member) -> N
     assert (states(member)[0], charged(member)) == (TrialState.RUNNING, (1, 1, 0))
 
 
-def test_hosts_that_settle_at_once_settle_each_orphan_once(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_hosts_that_settle_at_once_settle_each_orphan_once(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         member = join(first, make_experiment())
         for x in range(4):
             member.take(x)

@@ -162,9 +162,9 @@ def test_what_was_told_before_is_dropped_and_changes_nothing(
 
 @pytest.mark.parametrize("values", [(0.25,), ()], ids=["value", "failure"])
 def test_of_many_who_tell_a_result_at_once_one_has_told_it(
-    database_url: str, values: tuple[float, ...]
+    prepared_url: str, values: tuple[float, ...]
 ) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         member = join(first, make_experiment())
         result = member.result(member.take(5), *values)
         told = at_once(*(functools.partial(tell, database, result) for database in [first, second] * 3))
@@ -181,8 +181,8 @@ def test_a_failure_of_a_trial_that_was_settled_is_dropped(member: Member) -> Non
     assert (member.trials(), charged(member)) == before
 
 
-def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly(database_url: str) -> None:
-    with opened(database_url) as first, opened(database_url) as second:
+def test_hosts_that_tell_claim_and_settle_at_once_lose_nothing_and_count_exactly(prepared_url: str) -> None:
+    with opened(prepared_url) as first, opened(prepared_url) as second:
         hosts = [join(db, make_experiment(space=line(20)), f"h{n}") for n, db in enumerate([first, second])]
         orphans = [hosts[1].take(x) for x in range(10, 15)]
         kill(first, hosts[1].claimant)
