@@ -278,10 +278,10 @@ class Member:
     def trial(self, number: int) -> FrozenTrial:
         return self.trials()[number]
 
-    def source(self, claimant: Claimant | None = None) -> PointSource:
-        return PointSource(
-            self.database, self.experiment, self.encoding, self.status, claimant or self.claimant
-        )
+    def source(self, incarnation: str = "i1") -> PointSource:
+        """Draws what the seed of the study, the host and this incarnation say: in each run the same."""
+        claimant = Claimant(host=self.claimant.host, incarnation=incarnation)
+        return PointSource(self.database, self.experiment, self.encoding, self.status, claimant)
 
 
 def join(

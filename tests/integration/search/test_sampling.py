@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from tests.factories import CONTINUOUS, MIXED, at_once, join, make_experiment, opened
 from tests.integration.search.drawing import PLANE, evaluate, search, visible
-from tuned.domain.claim import Claimant, Claimed, Origin
+from tuned.domain.claim import Claimed, Origin
 from tuned.experiment.samplers import SAMPLERS, missing_packages
 from tuned.storage.database import Database
 
@@ -74,7 +74,7 @@ def test_values_make_a_difference_exactly_to_samplers_that_learn(database: Datab
     drawn = []
     for sign in (1, -1):
         member = search(database, sampler, name=f"{sampler}{sign}")
-        source = member.source(Claimant(host="h1", incarnation="i1"))
+        source = member.source()
         assert source.learns is SAMPLERS[sampler].learns
         drawn.append([evaluate(member, source, sign * value).key for value in range(16)])
     assert (drawn[0] != drawn[1]) == SAMPLERS[sampler].learns
@@ -170,8 +170,8 @@ def test_an_enqueued_trial_that_does_not_fit_is_refused_and_leaves_no_draft(
 
 def draws(database: Database, sampler: str, seed: int, host: str, incarnation: str) -> list[str]:
     """Of a host that begins in a study without a told trial."""
-    member = search(database, sampler, seed=seed, name=f"study-{next(STUDIES)}")
-    source = member.source(Claimant(host=host, incarnation=incarnation))
+    member = search(database, sampler, seed=seed, name=f"study-{next(STUDIES)}", host=host)
+    source = member.source(incarnation)
     return [source.draw().candidate.point.key for _ in range(4)]
 
 
@@ -190,7 +190,7 @@ def test_uniform_points_have_such_a_stream_too(database: Database) -> None:
     member = search(database, "tpe", space=CONTINUOUS)
 
     def uniform(incarnation: str) -> list[str]:
-        source = member.source(Claimant(host="h1", incarnation=incarnation))
+        source = member.source(incarnation)
         return [source.uniform().point.key for _ in range(3)]
 
     assert uniform("i1") == uniform("i1")
