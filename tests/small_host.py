@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from tuned.protocol.experiments import (
 from tuned.protocol.fields import HostStateName, Params, StudyStateName, TrialStateName
 from tuned.protocol.fleet import FindingView, FixedView, HostView
 from tuned.protocol.host import Status
-from tuned.protocol.tables import ExportedTrial, ExportView, ImportedView
+from tuned.protocol.tables import DistributionView, ExportedTrial, ExportView, ImportedView
 from tuned.protocol.trials import BestsView, BestView, RevisionView, StoryView, TrialView
 
 
@@ -117,6 +118,24 @@ def a_row(trial: TrialView) -> ExportedTrial:
         constraints=trial["constraints"],
         user_attrs={"note": '"sesame"'},
     )
+
+
+def distributions() -> list[DistributionView]:
+    """Of the parameters of ``a_point``."""
+    ranges = {
+        "lr": {"low": 0.0001, "high": 1.0, "log": True, "step": None},
+        "minima_size": {"low": 1, "high": 64, "log": False, "step": 1},
+        "optimizer": {"choices": ["adam", "sgd"]},
+    }
+    kinds = {
+        "lr": "FloatDistribution",
+        "minima_size": "IntDistribution",
+        "optimizer": "CategoricalDistribution",
+    }
+    return [
+        {"name": name, "distribution": json.dumps({"name": kinds[name], "attributes": attributes})}
+        for name, attributes in ranges.items()
+    ]
 
 
 def a_host(name: str = "alpha", **changes: object) -> HostView:
@@ -379,11 +398,19 @@ class SmallHost:
         changes = ["budget.trials: 100, was 50"]
         return {"experiment": self.summary, "is_full": False, "runs_here": True, "changes": changes}
 
-    async def export(self, name: str, *, after: int, limit: int) -> ExportView:
+    async def export(self, name: str, *, after: int, limit: int, has_reports: bool) -> ExportView:
         self._require(name)
         page = [a_row(t) for t in self.all_trials if t["number"] > after][:limit]
+        if has_reports:
+            for row in page:
+                row["reports"] = [{"step": 0, "value": 0.75}, {"step": 1, "value": 0.5}]
         following = page[-1]["number"] if len(page) == limit else None
-        return {"directions": ["maximize"], "trials": page, "after": following}
+        return {
+            "directions": ["maximize"],
+            "distributions": distributions(),
+            "trials": page,
+            "after": following,
+        }
 
     async def import_rows(self, name: str, rows: bytes) -> ImportedView:
         self._require(name)

@@ -105,7 +105,7 @@ class Host(Protocol):
     async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
         """Another definition, from a whole file. Raises InvalidInput, NotFound, Conflict, DatabaseAway."""
 
-    async def export(self, name: str, *, after: int, limit: int) -> ExportView:
+    async def export(self, name: str, *, after: int, limit: int, has_reports: bool) -> ExportView:
         """The oldest ``limit`` trials whose number is above ``after``, of any study. Raises NotFound."""
 
     async def import_rows(self, name: str, rows: bytes) -> ImportedView:

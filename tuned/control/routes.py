@@ -184,7 +184,9 @@ async def _clean(call: Call) -> CleanView:
 async def _export(call: Call) -> ExportView:
     after = call.number("after", 0, _HIGHEST_NUMBER)
     limit = call.number("limit", 1, MOST_TRIALS_PER_PAGE) or MOST_TRIALS_PER_PAGE
-    return await call.host.export(call.name, after=-1 if after is None else after, limit=limit)
+    has_reports = call.number("reports", 0, 1) == 1
+    after = -1 if after is None else after
+    return await call.host.export(call.name, after=after, limit=limit, has_reports=has_reports)
 
 
 async def _import(call: Call) -> ImportedView:
@@ -210,7 +212,13 @@ ROUTES = (
     ),
     Route("GET", "/v1/experiments/{name}/trials/{number}", Access.ANYONE, _story),
     Route("GET", "/v1/experiments/{name}/best", Access.ANYONE, _best, frozenset({"limit"})),
-    Route("GET", "/v1/experiments/{name}/export", Access.ANYONE, _export, frozenset({"after", "limit"})),
+    Route(
+        "GET",
+        "/v1/experiments/{name}/export",
+        Access.ANYONE,
+        _export,
+        frozenset({"after", "limit", "reports"}),
+    ),
     Route("GET", "/v1/experiments/{name}/logs", Access.TRUSTED, _logs, frozenset({"trial", "follow"})),
     Route("GET", "/metrics", Access.ANYONE, _metrics),
     Route("GET", "/v1/doctor", Access.ANYONE, _doctor),

@@ -226,8 +226,9 @@ class Api:
         trials = await self.local_experiments.delete(self._study_name(name), is_forced=is_forced)
         return {"name": name, "trials": trials}
 
-    async def export(self, name: str, *, after: int, limit: int) -> ExportView:
-        return await tables.exported(self.link, self._study_name(name), after=after, limit=limit)
+    async def export(self, name: str, *, after: int, limit: int, has_reports: bool) -> ExportView:
+        name = self._study_name(name)
+        return await tables.exported(self.link, name, after=after, limit=limit, has_reports=has_reports)
 
     async def import_rows(self, name: str, rows: bytes) -> ImportedView:
         return await tables.imported(self.link, await self._study_id(name), name, rows)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
 
 
-async def exported(link: Link, name: str, *, after: int, limit: int) -> ExportView:
+async def exported(link: Link, name: str, *, after: int, limit: int, has_reports: bool) -> ExportView:
     """A page of the trials of any study. Raises NotFound, DatabaseAway."""
-    return await link.ask(export, name, after=after, limit=limit)
+    return await link.ask(export, name, after=after, limit=limit, has_reports=has_reports)
 
 
 async def imported(link: Link, study_id: int, name: str, rows: bytes) -> ImportedView:

@@ -3,6 +3,7 @@
 from typing import NotRequired, TypedDict
 
 from tuned.protocol.fields import DirectionName, Measured, Params, Time, TrialStateName, TrustedOnly
+from tuned.protocol.trials import ReportView
 
 
 class ExportedTrial(TypedDict):
@@ -16,10 +17,22 @@ class ExportedTrial(TypedDict):
     constraints: dict[str, Measured]
     #: Each value as JSON text.
     user_attrs: NotRequired[TrustedOnly[dict[str, str]]]
+    #: At most 100 of its intermediate values, evenly, in the order of their steps, if they are asked for.
+    reports: NotRequired[list[ReportView]]
+
+
+class DistributionView(TypedDict):
+    """One range of a parameter. In a study that people have joined, a parameter may have several."""
+
+    name: str
+    #: Optuna's, as its JSON text.
+    distribution: str
 
 
 class ExportView(TypedDict):
     directions: list[DirectionName]
+    #: Of the parameters of these trials.
+    distributions: list[DistributionView]
     #: Oldest first.
     trials: list[ExportedTrial]
     #: Ask with this ``after`` for the next page; None when this is the last one.

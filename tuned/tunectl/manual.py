@@ -18,7 +18,7 @@ DOCUMENTATION = "https://github.com/OWNER/tuned/tree/main/docs"
 GROUPS: Mapping[str, Sequence[str]] = {
     "Reading": ("status", "list", "show", "trials", "best", "explain", "logs", "events"),
     "Experiment files": ("check", "try", "submit"),
-    "Tables of trials": ("export", "import"),
+    "Tables and plots of trials": ("export", "import", "plot"),
     "Changing experiments": ("pause", "resume", "retry", "cancel", "delete", "wait"),
     "This host and the fleet": ("hosts", "doctor", "clean", "drain", "abort"),
 }
@@ -53,6 +53,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "list": ("tunectl list", "tunectl list --json"),
     "logs": ("tunectl logs minima", "tunectl logs minima 17", "tunectl logs -f minima"),
     "pause": ("tunectl pause minima",),
+    "plot": (
+        "tunectl plot minima",
+        "tunectl plot --terminal minima",
+        "tunectl plot minima --kind slice -o slices.png",
+    ),
     "resume": ("tunectl resume minima",),
     "retry": ("tunectl retry minima --failed", "tunectl retry minima --failed --cause oom"),
     "show": ("tunectl show minima",),

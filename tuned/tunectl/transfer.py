@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from tuned.errors import TunedError, Unreachable
+from tuned.errors import Unreachable
 from tuned.protocol.tables import ExportView, ImportedView
 from tuned.tunectl import tables
 from tuned.tunectl.client import experiment_path
+from tuned.tunectl.programs import answer_of
 from tuned.tunectl.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tuned.tunectl.client import Client
@@ -47,15 +47,23 @@ def export(client: Client, name: str, output: Path | None, kind: Format | None) 
 
 
 def _rows(client: Client, name: str) -> list[Row]:
-    rows: list[Row] = []
-    after: int | None = None
+    return [
+        tables.row_of(trial, has_one_objective=len(page["directions"]) == 1)
+        for page in pages(client, name)
+        for trial in page["trials"]
+    ]
+
+
+def pages(
+    client: Client, name: str, after: int | None = None, *, reports: int | None = None
+) -> Iterator[ExportView]:
+    """All trials above this number, oldest first; with ``reports=1`` they have intermediate values."""
     while True:
-        page = client.get(experiment_path(name, "export"), ExportView, after=after)
-        has_one = len(page["directions"]) == 1
-        rows += [tables.row_of(trial, has_one_objective=has_one) for trial in page["trials"]]
+        page = client.get(experiment_path(name, "export"), ExportView, after=after, reports=reports)
+        yield page
         following = page["after"]
         if following is None:
-            return rows
+            return
         if after is not None and following <= after:
             raise Unreachable(f"cannot export trials: the daemon gave page {following} twice")
         after = following
@@ -75,13 +83,9 @@ def rows_of_study(client: Client, study: str, storage: str | None) -> Source:
 
 
 def _foreign(study: str, storage: str) -> list[Row]:
-    request = json.dumps({"study": study, "storage": storage})
-    program = [sys.executable, "-m", "tuned.foreign_study"]
-    done = subprocess.run(program, input=request, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = done.stderr.strip().rpartition("\n")[2]
-        raise TunedError(f"cannot read study {study}: {reason}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    request = {"study": study, "storage": storage}
+    answer = answer_of("tuned.foreign_study", request, f"cannot read study {study}")
+    return [json.loads(line) for line in answer.decode().splitlines()]
 
 
 def import_rows(client: Client, name: str, source: Source) -> int:

@@ -7,34 +7,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from tuned.errors import NotFound
 from tuned.storage.database import Database
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.queries.experiments import direction_names, directions_of
 from tuned.storage.queries.readable import readable
-from tuned.storage.tables.schema import studies, trial_user_attributes
+from tuned.storage.tables.schema import (
+    studies,
+    trial_intermediate_values,
+    trial_params,
+    trial_user_attributes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuned.protocol.tables import ExportedTrial, ExportView
+    from tuned.protocol.tables import DistributionView, ExportedTrial, ExportView
     from tuned.protocol.trials import TrialView
 
+#: How many intermediate values of a trial are exported.
+MOST_REPORTS = 100
 
-def export(database: Database, name: str, *, after: int, limit: int) -> ExportView:
-    """The oldest ``limit`` trials whose number is above ``after``. Raises NotFound, Conflict."""
+
+def export(database: Database, name: str, *, after: int, limit: int, has_reports: bool = False) -> ExportView:
+    """The oldest ``limit`` trials whose number is above ``after``. Raises NotFound, Conflict.
+
+    Their intermediate values are only there if ``has_reports``.
+    """
     with readable(), database.reading() as connection:
         study_id = connection.execute(select(studies.c.study_id).where(studies.c.study_name == name)).scalar()
         if study_id is None:
             raise NotFound(f"cannot export {name}: the database has no study of this name")
         found = trials_module.after(connection, study_id, after=after, limit=limit)
-        attributes = trials_module.grouped(connection, select(trial_user_attributes), list(found))
+        ids = list(found)
+        attributes = trials_module.grouped(connection, select(trial_user_attributes), ids)
+        reports = trials_module.grouped(connection, _some_reports(), ids) if has_reports else None
+        distributions = _distributions(connection, ids)
         directions = directions_of(connection, [study_id])[study_id]
     rows = [_row(view, attributes[trial_id]) for trial_id, view in found.items()]
+    if reports is not None:
+        for trial_id, row in zip(ids, rows, strict=True):
+            row["reports"] = [trials_module.report(each) for each in reports[trial_id]]
     return {
         "directions": direction_names(directions),
+        "distributions": distributions,
         "trials": rows,
         "after": rows[-1]["number"] if len(rows) == limit else None,
     }
@@ -51,3 +69,20 @@ def _row(view: TrialView, attributes: Sequence[Row[Any]]) -> ExportedTrial:
         "constraints": view["constraints"],
         "user_attrs": {str(row.key): str(row.value_json) for row in attributes},
     }
+
+
+def _distributions(connection: Connection, trial_ids: Sequence[int]) -> list[DistributionView]:
+    kept = trial_params.c
+    query = select(kept.param_name, kept.distribution_json).where(kept.trial_id.in_(trial_ids)).distinct()
+    found = connection.execute(query.order_by(kept.param_name, kept.distribution_json)).all()
+    return [{"name": str(row.param_name), "distribution": str(row.distribution_json)} for row in found]
+
+
+def _some_reports() -> Select[Any]:
+    """At most so many rows of each trial, with its last. The database chooses: a trial may have 10,000."""
+    rows = trial_intermediate_values
+    of_trial = func.count().over(partition_by=rows.c.trial_id)
+    from_last = func.row_number().over(partition_by=rows.c.trial_id, order_by=rows.c.step.desc()) - 1
+    counted = select(rows, of_trial.label("of_trial"), from_last.label("from_last")).subquery()
+    stride = (counted.c.of_trial + MOST_REPORTS - 1) // MOST_REPORTS
+    return select(counted).where(counted.c.from_last % stride == 0).order_by(counted.c.step)

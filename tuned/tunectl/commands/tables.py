@@ -1,4 +1,4 @@
-"""Commands of tunectl that take trials out of an experiment as a table, and into one."""
+"""Commands of tunectl that take trials out of an experiment, as a table or as plots, and into one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuned.protocol.plots import KINDS, TERMINAL_KINDS
 from tuned.tunectl.session import DONE, FAILED, Session, name_argument
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuned.protocol.plots import PlotKind
     from tuned.tunectl.tables import Format
 
 _FORMATS = ("csv", "jsonl", "parquet")
@@ -62,4 +66,37 @@ def import_trials(
     return FAILED if transfer.import_rows(session.client, name, source) else DONE
 
 
-COMMANDS: tuple[click.Command, ...] = (export, import_trials)
+@click.command()
+@name_argument
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write there: HTML, or PNG if it ends in .png. Default: NAME.html.",
+)  # fmt: skip
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only this plot; may be repeated."
+)
+@click.option("--terminal", "in_terminal", is_flag=True, help="Draw here, as text.")
+@click.pass_obj
+def plot(
+    session: Session, name: str, *, output: Path | None, kinds: Sequence[PlotKind], in_terminal: bool
+) -> None:
+    """Draw Optuna's plots of an experiment.
+
+    All that fit are written into one HTML file, which needs no network. A PNG needs Chromium or kaleido. The
+    terminal shows the history, or the --kind slice, front or intermediate.
+    """
+    from tuned.tunectl.plot import Wanted, to_file, to_terminal
+
+    wanted = Wanted(kinds=kinds)
+    if not in_terminal:
+        to_file(session, name, wanted, output or Path(f"{name}.html"))
+        return
+    if output is not None:
+        raise click.UsageError("expected either --output or --terminal")
+    if others := [each for each in kinds if each not in TERMINAL_KINDS]:
+        expected = ", ".join(TERMINAL_KINDS)
+        raise click.UsageError(f"found --kind {others[0]}, expected one that a terminal shows: {expected}")
+    to_terminal(session, name, wanted)
+
+
+COMMANDS: tuple[click.Command, ...] = (export, import_trials, plot)

@@ -39,3 +39,23 @@ def test_a_study_of_another_program_is_exported_too(database: Database) -> None:
 def test_a_study_that_is_not_there_is_not_found(database: Database) -> None:
     with pytest.raises(NotFound, match="cannot export exp: the database has no study of this name"):
         export(database, "exp", after=-1, limit=9)
+
+
+def test_intermediate_values_come_if_they_are_asked_for_evenly_and_with_the_last(database: Database) -> None:
+    member = join(database, make_experiment())
+    member.tell(member.take(0), 0.5, intermediate={step: float(step) for step in range(250)})
+    member.tell(member.take(1), 0.5, intermediate={7: 0.25})
+    member.tell(member.take(2), 0.5)
+    assert "reports" not in export(database, "exp", after=-1, limit=9)["trials"][0]
+    many, one, none = export(database, "exp", after=-1, limit=9, has_reports=True)["trials"]
+    assert [each["step"] for each in many["reports"]] == list(range(0, 250, 3))
+    assert (one["reports"], none["reports"]) == ([{"step": 7, "value": 0.25}], [])
+
+
+def test_each_range_of_a_parameter_comes_once(database: Database) -> None:
+    with plain_optuna(database, name="theirs") as study:
+        for high in (1, 1, 2):
+            study.ask({"x": optuna.distributions.FloatDistribution(0, high)})
+    page = export(database, "theirs", after=-1, limit=9)
+    assert [each["name"] for each in page["distributions"]] == ["x", "x"]
+    assert sum('"high": 1.0' in each["distribution"] for each in page["distributions"]) == 1

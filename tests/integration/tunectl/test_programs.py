@@ -1,0 +1,13 @@
+"""Programs that tunectl asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from tuned.errors import TunedError
+from tuned.tunectl.programs import answer_of
+
+
+def test_a_program_that_fails_is_told_by_its_last_line() -> None:
+    with pytest.raises(TunedError, match=r"^cannot read study none: found no URL of a database$"):
+        answer_of("tuned.foreign_study", {"study": "none", "storage": "-"}, "cannot read study none")

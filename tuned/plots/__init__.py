@@ -1,0 +1,1 @@
+"""Optuna's plots of a study that came over the control socket: a program of its own, which asks nobody."""
