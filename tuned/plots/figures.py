@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from plotly.graph_objects import Figure
 
+    #: None: the one objective of a study. Optuna then draws the best value so far too.
+    Target = Callable[[FrozenTrial], float] | None
+
 #: A contour has a field for each pair of parameters, and more than so many parameters make none readable.
 MOST_CONTOUR_PARAMS = 4
 
@@ -81,10 +84,10 @@ def _differ(trials: Sequence[FrozenTrial]) -> bool:
     return all(len(set(values)) > 1 for values in zip(*(trial.values for trial in trials), strict=True))
 
 
-def _objectives(study: optuna.Study) -> Iterator[tuple[str, str, Callable[[FrozenTrial], float]]]:
-    """The end of a title, the name of the axis, and the value, of each objective."""
+def _objectives(study: optuna.Study) -> Iterator[tuple[str, str, Target]]:
+    """The end of a title, the name of the axis, and the target, of each objective."""
     if len(study.directions) == 1:
-        yield "", "value", lambda trial: float(trial.values[0])
+        yield "", "value", None
         return
     for number in range(len(study.directions)):
         yield f" of value {number}", f"value {number}", _value(number)
@@ -94,7 +97,7 @@ def _value(number: int) -> Callable[[FrozenTrial], float]:
     return lambda trial: float(trial.values[number])
 
 
-def _loss(study: optuna.Study, number: int) -> Callable[[FrozenTrial], float] | None:
+def _loss(study: optuna.Study, number: int) -> Target:
     """The target for importances, which is minimized; None if the study says itself what is better."""
     if len(study.directions) == 1:
         return None

@@ -36,17 +36,16 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def page(title: str, figures: Sequence[Drawn]) -> str:
+def page(title: str, figures: Sequence[Drawn], *, has_buttons: bool = True) -> str:
     """The file, with the script that draws."""
-    parts = [_section(each, has_script=place == 0) for place, each in enumerate(figures)]
+    config = {"displaylogo": False, "displayModeBar": has_buttons, "responsive": True}
+    parts = [_section(each, config, has_script=place == 0) for place, each in enumerate(figures)]
     return _PAGE.format(title=html.escape(title), figures="\n".join(parts))
 
 
-def _section(drawn: Drawn, *, has_script: bool) -> str:
-    drawn.figure.update_layout(title=None, height=HEIGHT - 60)
-    script = drawn.figure.to_html(
-        full_html=False, include_plotlyjs=has_script, config={"displaylogo": False, "responsive": True}
-    )
+def _section(drawn: Drawn, config: dict[str, bool], *, has_script: bool) -> str:
+    drawn.figure.update_layout(title=None, height=HEIGHT - 60, margin={"t": 40})
+    script = drawn.figure.to_html(full_html=False, include_plotlyjs=has_script, config=config)
     return f"<h2>{html.escape(drawn.title)}</h2>\n{script}"
 
 
@@ -54,7 +53,8 @@ def picture(title: str, figures: Sequence[Drawn]) -> bytes:
     """The page as PNG. Raises TunedError if no program is here that draws it."""
     browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if browser is not None:
-        return _by_browser(browser, page(title, figures), height=HEIGHT * len(figures) + 80)
+        text = page(title, figures, has_buttons=False)
+        return _by_browser(browser, text, height=HEIGHT * len(figures) + 80)
     if len(figures) > 1:
         raise TunedError(
             "a PNG of all plots needs Chromium, which was not found; expected one --kind, or HTML"

@@ -24,6 +24,11 @@ def test_all_plots_of_one_objective_but_the_front_are_drawn() -> None:
     ]  # fmt: skip
 
 
+def test_a_history_of_one_objective_has_the_best_so_far() -> None:
+    [history] = drawn(searched(9), ["history"])
+    assert "Best Value" in [each.name for each in history.figure.data]
+
+
 @pytest.mark.filterwarnings("ignore:PedAnovaImportanceEvaluator computes")
 def test_each_objective_has_its_plots_and_all_have_a_front() -> None:
     found = titles(searched(9, objectives=2))
