@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from tuned.domain.counts import counted
 from tuned.plots.figures import require_fit
 from tuned.protocol.plots import PlotKind
 
@@ -150,7 +151,7 @@ def _intermediate(study: optuna.Study) -> Iterator[_Series]:
     curves = [t.intermediate_values for t in study.get_trials(deepcopy=False) if t.intermediate_values]
     newest = curves[-MOST_CURVES:]
     yield _Series(
-        title=f"intermediate values of the newest {len(newest)} trials that reported",
+        title=f"intermediate values of {counted(len(newest), 'trial')}, the newest that reported",
         x_axis="step",
         xs=[[float(step) for step in sorted(curve)] for curve in newest],
         ys=[[curve[step] for step in sorted(curve)] for curve in newest],
