@@ -38,7 +38,7 @@ MOST_CURVES = len(_LETTERS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """What the text has to fit."""
+    """The room that a text has, and its letters."""
 
     columns: int
     is_ascii: bool
