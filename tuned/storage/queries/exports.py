@@ -7,28 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, select
 
 from tuned.errors import NotFound
 from tuned.storage.database import Database
 from tuned.storage.queries import trials as trials_module
 from tuned.storage.queries.experiments import direction_names, directions_of
 from tuned.storage.queries.readable import readable
-from tuned.storage.tables.schema import (
-    studies,
-    trial_intermediate_values,
-    trial_params,
-    trial_user_attributes,
-)
+from tuned.storage.tables.schema import studies, trial_params, trial_user_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuned.protocol.tables import DistributionView, ExportedTrial, ExportView
     from tuned.protocol.trials import TrialView
-
-#: How many intermediate values of a trial are exported.
-MOST_REPORTS = 100
 
 
 def export(database: Database, name: str, *, after: int, limit: int, has_reports: bool = False) -> ExportView:
@@ -43,7 +35,7 @@ def export(database: Database, name: str, *, after: int, limit: int, has_reports
         found = trials_module.after(connection, study_id, after=after, limit=limit)
         ids = list(found)
         attributes = trials_module.grouped(connection, select(trial_user_attributes), ids)
-        reports = trials_module.grouped(connection, _some_reports(), ids) if has_reports else None
+        reports = trials_module.some_reports(connection, ids) if has_reports else None
         distributions = _distributions(connection, ids)
         directions = directions_of(connection, [study_id])[study_id]
     rows = [_row(view, attributes[trial_id]) for trial_id, view in found.items()]
@@ -76,13 +68,3 @@ def _distributions(connection: Connection, trial_ids: Sequence[int]) -> list[Dis
     query = select(kept.param_name, kept.distribution_json).where(kept.trial_id.in_(trial_ids)).distinct()
     found = connection.execute(query.order_by(kept.param_name, kept.distribution_json)).all()
     return [{"name": str(row.param_name), "distribution": str(row.distribution_json)} for row in found]
-
-
-def _some_reports() -> Select[Any]:
-    """At most so many rows of each trial, with its last. The database chooses: a trial may have 10,000."""
-    rows = trial_intermediate_values
-    of_trial = func.count().over(partition_by=rows.c.trial_id)
-    from_last = func.row_number().over(partition_by=rows.c.trial_id, order_by=rows.c.step.desc()) - 1
-    counted = select(rows, of_trial.label("of_trial"), from_last.label("from_last")).subquery()
-    stride = (counted.c.of_trial + MOST_REPORTS - 1) // MOST_REPORTS
-    return select(counted).where(counted.c.from_last % stride == 0).order_by(counted.c.step)

@@ -6,7 +6,6 @@ This module only reads. Callers open the connection.
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from sqlalchemy import Connection, case, func, select
@@ -17,16 +16,13 @@ from tuned.experiment.experiment import defined
 from tuned.storage.encoding import Encoding
 from tuned.storage.queries import revisions
 from tuned.storage.queries import trials as trials_module
-from tuned.storage.tables.schema import t_point, t_study, t_trial, trial_intermediate_values, trials
+from tuned.storage.tables.schema import t_point, t_study, t_trial, trials
 from tuned.storage.trials import trial_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tuned.protocol.trials import FailureView, PointView, ReplicatesView, ReportView, StoryView
-
-#: How many intermediate values a story has.
-MOST_REPORTS = 100
 
 _twin = t_trial.alias("twin")
 
@@ -79,12 +75,9 @@ class _Reports(TypedDict):
 
 
 def _reports(connection: Connection, trial_id: int) -> _Reports:
-    """Some of the trial's intermediate values, with the last."""
-    query = select(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == trial_id)
-    rows = connection.execute(query.order_by(trial_intermediate_values.c.step)).all()
-    stride = max(1, math.ceil(len(rows) / MOST_REPORTS))
-    some = rows[::-1][::stride][::-1]
-    return {"reported": len(rows), "reports": [trials_module.report(row) for row in some]}
+    some = trials_module.some_reports(connection, [trial_id])[trial_id]
+    reported = some[0].of_trial if some else 0
+    return {"reported": reported, "reports": [trials_module.report(row) for row in some]}
 
 
 def _point(connection: Connection, study_id: int, trial_id: int, encoding: Encoding) -> PointView | None:

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 #: How many ids one statement has, because databases limit the number of parameters.
 BATCH = 1000
 
+#: How many intermediate values of a trial are shown.
+MOST_REPORTS = 100
+
 #: Above every id, because ids are signed 32-bit numbers.
 _NO_ID = 2**31
 
@@ -225,6 +228,24 @@ def grouped(
         for row in connection.execute(query.where(query.selected_columns.trial_id.in_(trial_ids))):
             found[row.trial_id].append(row)
     return found
+
+
+def some_reports(connection: Connection, trial_ids: Sequence[int]) -> Mapping[int, list[Row[Any]]]:
+    """At most so many intermediate values of each trial, evenly, with its last, in the order of their steps.
+
+    The database chooses them, because a trial may have 10,000. ``of_trial`` is how many it has.
+    """
+    rows = trial_intermediate_values
+    of_trial = func.count().over(partition_by=rows.c.trial_id)
+    from_last = func.row_number().over(partition_by=rows.c.trial_id, order_by=rows.c.step.desc()) - 1
+    counted = (
+        select(rows, of_trial.label("of_trial"), from_last.label("from_last"))
+        .where(rows.c.trial_id.in_(trial_ids))
+        .subquery()
+    )
+    stride = (counted.c.of_trial + MOST_REPORTS - 1) // MOST_REPORTS
+    query = select(counted).where(counted.c.from_last % stride == 0).order_by(counted.c.step)
+    return grouped(connection, query, trial_ids)
 
 
 def _external(param: Row[Any], distribution: BaseDistribution) -> Any:
