@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from plotly.graph_objects import Figure
 
-    #: None: the one objective of a study. Optuna then draws the best value so far too.
     Target = Callable[[FrozenTrial], float] | None
+    Plots = Callable[[optuna.Study], Iterator["Drawn"]]
 
 #: A contour has a field for each pair of parameters, and more than so many parameters make none readable.
 MOST_CONTOUR_PARAMS = 4
@@ -32,6 +32,18 @@ class Drawn:
 
     title: str
     figure: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Objective:
+    #: Of its value.
+    name: str
+    #: Of a title.
+    end: str
+    #: None: the one objective of a study. Optuna then draws the best value so far too.
+    target: Target
+    #: The target for importances, which is minimized; None if the study says itself what is better.
+    loss: Target
 
 
 def drawn(study: optuna.Study, kinds: Sequence[PlotKind]) -> list[Drawn]:
@@ -84,61 +96,54 @@ def _differ(trials: Sequence[FrozenTrial]) -> bool:
     return all(len(set(values)) > 1 for values in zip(*(trial.values for trial in trials), strict=True))
 
 
-def _objectives(study: optuna.Study) -> Iterator[tuple[str, str, Target]]:
-    """The end of a title, the name of the axis, and the target, of each objective."""
-    if len(study.directions) == 1:
-        yield "", "value", None
-        return
-    for number in range(len(study.directions)):
-        yield f" of value {number}", f"value {number}", _value(number)
+def value_names(study: optuna.Study) -> list[str]:
+    """Of the objectives, for titles and axes."""
+    count = len(study.directions)
+    return ["value"] if count == 1 else [f"value {number}" for number in range(count)]
 
 
-def _value(number: int) -> Callable[[FrozenTrial], float]:
-    return lambda trial: float(trial.values[number])
+def _objectives(study: optuna.Study) -> list[_Objective]:
+    names = value_names(study)
+    if len(names) == 1:
+        return [_Objective(name=names[0], end="", target=None, loss=None)]
+    signs = [-1 if direction is StudyDirection.MAXIMIZE else 1 for direction in study.directions]
+    return [
+        _Objective(name=name, end=f" of {name}", target=_value(number, 1), loss=_value(number, sign))
+        for number, (name, sign) in enumerate(zip(names, signs, strict=True))
+    ]
 
 
-def _loss(study: optuna.Study, number: int) -> Target:
-    """The target for importances, which is minimized; None if the study says itself what is better."""
-    if len(study.directions) == 1:
-        return None
-    sign = -1 if study.directions[number] is StudyDirection.MAXIMIZE else 1
+def _value(number: int, sign: int) -> Target:
     return lambda trial: sign * float(trial.values[number])
 
 
-def _history(study: optuna.Study) -> Iterator[Drawn]:
-    for end, name, target in _objectives(study):
-        figure = visualization.plot_optimization_history(study, target=target, target_name=name)
-        yield Drawn(title=f"History{end}", figure=figure)
+def _for_each_objective(title: str, plot: Callable[..., Figure]) -> Plots:
+    """The same plot of each objective."""
+
+    def plots(study: optuna.Study) -> Iterator[Drawn]:
+        for each in _objectives(study):
+            yield Drawn(title=title + each.end, figure=plot(study, target=each.target, target_name=each.name))
+
+    return plots
 
 
 def _importance(study: optuna.Study) -> Iterator[Drawn]:
-    for number, (end, name, _) in enumerate(_objectives(study)):
-        figure = visualization.plot_param_importances(study, target=_loss(study, number), target_name=name)
-        yield Drawn(title=f"Importance of parameters for {name}" if end else "Importance", figure=figure)
-
-
-def _parallel(study: optuna.Study) -> Iterator[Drawn]:
-    for end, name, target in _objectives(study):
-        figure = visualization.plot_parallel_coordinate(study, target=target, target_name=name)
-        yield Drawn(title=f"Parallel coordinates{end}", figure=figure)
-
-
-def _slice(study: optuna.Study) -> Iterator[Drawn]:
-    for end, name, target in _objectives(study):
-        figure = visualization.plot_slice(study, target=target, target_name=name)
-        yield Drawn(title=f"Slices{end}", figure=figure)
+    for each in _objectives(study):
+        figure = visualization.plot_param_importances(study, target=each.loss, target_name=each.name)
+        title = f"Importance of parameters for {each.name}" if each.end else "Importance"
+        yield Drawn(title=title, figure=figure)
 
 
 def _contour(study: optuna.Study) -> Iterator[Drawn]:
-    for number, (end, name, target) in enumerate(_objectives(study)):
-        params = _most_important(study, number)[:MOST_CONTOUR_PARAMS]
-        figure = visualization.plot_contour(study, params=params, target=target, target_name=name)
-        yield Drawn(title=f"Contour{end}", figure=figure)
+    for each in _objectives(study):
+        params = _most_important(study, each.loss)[:MOST_CONTOUR_PARAMS]
+        figure = visualization.plot_contour(study, params=params, target=each.target, target_name=each.name)
+        yield Drawn(title=f"Contour{each.end}", figure=figure)
 
 
 def _front(study: optuna.Study) -> Iterator[Drawn]:
-    names = [name for _, name, _ in _objectives(study)]
-    yield Drawn(title="Front", figure=visualization.plot_pareto_front(study, target_names=names))
+    figure = visualization.plot_pareto_front(study, target_names=value_names(study))
+    yield Drawn(title="Front", figure=figure)
 
 
 def _intermediate(study: optuna.Study) -> Iterator[Drawn]:
@@ -149,11 +154,11 @@ def _timeline(study: optuna.Study) -> Iterator[Drawn]:
     yield Drawn(title="Timeline", figure=visualization.plot_timeline(study))
 
 
-_FIGURES: dict[PlotKind, Callable[[optuna.Study], Iterator[Drawn]]] = {
-    "history": _history,
+_FIGURES: dict[PlotKind, Plots] = {
+    "history": _for_each_objective("History", visualization.plot_optimization_history),
     "importance": _importance,
-    "parallel": _parallel,
-    "slice": _slice,
+    "parallel": _for_each_objective("Parallel coordinates", visualization.plot_parallel_coordinate),
+    "slice": _for_each_objective("Slices", visualization.plot_slice),
     "contour": _contour,
     "front": _front,
     "intermediate": _intermediate,
@@ -161,12 +166,12 @@ _FIGURES: dict[PlotKind, Callable[[optuna.Study], Iterator[Drawn]]] = {
 }
 
 
-def _most_important(study: optuna.Study, number: int) -> list[str]:
+def _most_important(study: optuna.Study, loss: Target) -> list[str]:
     """The parameters' names, the most important first; by their names if that cannot be said."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     names = sorted({name for trial in complete for name in trial.params})
     if unfit(study, "importance"):
         return names
-    weights = get_param_importances(study, target=_loss(study, number))
+    weights = get_param_importances(study, target=loss)
     # One that only some trials have, because of a condition, has no weight.
     return sorted(names, key=lambda name: -weights.get(name, 0.0))

@@ -45,7 +45,7 @@ def _ranges(distributions: Sequence[DistributionView]) -> dict[str, list[BaseDis
 
 
 def _trial(row: ExportedTrial, ranges: dict[str, list[BaseDistribution]]) -> FrozenTrial:
-    params = {name: _placed(name, value, ranges.get(name, [])) for name, value in row["params"].items()}
+    params = row["params"]
     started, ended = _moment(row["started"]), _moment(row["ended"])
     state = TrialState[row["state"]]
     constraints = {PREFIX + name: float(value) for name, value in row["constraints"].items()}
@@ -58,19 +58,19 @@ def _trial(row: ExportedTrial, ranges: dict[str, list[BaseDistribution]]) -> Fro
         values=[float(each) for each in row["values"]] if row["values"] else None,
         datetime_start=started,
         datetime_complete=ended if state.is_finished() else None,
-        params={name: value for name, (value, _) in params.items()},
-        distributions={name: distribution for name, (_, distribution) in params.items()},
+        params=params,
+        distributions={name: _range_of(name, value, ranges.get(name, ())) for name, value in params.items()},
         user_attrs={name: json.loads(text) for name, text in row.get("user_attrs", {}).items()},
         system_attrs=constraints,
         intermediate_values={each["step"]: float(each["value"]) for each in row.get("reports", ())},
     )
 
 
-def _placed(name: str, value: Value, ranges: Sequence[BaseDistribution]) -> tuple[Value, BaseDistribution]:
-    """A parameter's value with the newest range that has it."""
+def _range_of(name: str, value: Value, ranges: Sequence[BaseDistribution]) -> BaseDistribution:
+    """The last of the ranges that has the value."""
     for distribution in reversed(ranges):
         if _has(distribution, value):
-            return value, distribution
+            return distribution
     raise TunedError(f"found {name} = {value!r}, expected a value in one of its ranges")
 
 

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from tuned.domain.counts import counted
-from tuned.plots.figures import require_fit
+from tuned.plots.figures import require_fit, value_names
 from tuned.protocol.plots import PlotKind
 
 if TYPE_CHECKING:
@@ -86,13 +86,12 @@ def _cut(text: str, screen: Screen) -> str:
 
 
 def _history(study: optuna.Study) -> Iterator[_Series]:
-    for objective, direction in enumerate(study.directions):
+    for objective, name in enumerate(value_names(study)):
         pairs = [(trial.number, trial.values[objective]) for trial in _finite(study, objective)]
         numbers = [float(number) for number, _ in pairs]
         values = [value for _, value in pairs]
-        better = min if direction is StudyDirection.MINIMIZE else max
+        better = min if study.directions[objective] is StudyDirection.MINIMIZE else max
         best = list(itertools.accumulate(values, better))
-        name = "value" if len(study.directions) == 1 else f"value {objective}"
         yield _Series(
             title=f"{name} of each trial, and the best so far",
             x_axis="trial",
@@ -103,13 +102,13 @@ def _history(study: optuna.Study) -> Iterator[_Series]:
 
 
 def _slice(study: optuna.Study) -> Iterator[_Series]:
-    for objective in range(len(study.directions)):
+    for objective, value in enumerate(value_names(study)):
         trials = _finite(study, objective)
         for name in sorted({name for trial in trials for name in trial.params}):
             having = [trial for trial in trials if name in trial.params]
             distribution = having[0].distributions[name]
             yield _Series(
-                title=f"value {objective} by {name}" if objective else f"value by {name}",
+                title=f"{value} by {name}",
                 x_axis=_axis(name, distribution),
                 xs=[[_number(trial, name) for trial in having]],
                 ys=[[trial.values[objective] for trial in having]],

@@ -21,6 +21,11 @@ def test_no_line_is_wider_than_the_terminal(kind: PlotKind, columns: int) -> Non
     assert any("⠁" <= letter <= "⣿" for line in lines for letter in line)
 
 
+def test_each_objective_is_named_if_there_are_several() -> None:
+    shown = text(searched(9, objectives=2), ["slice"], SCREEN)
+    assert [f"value {number} by x" in shown for number in range(2)] == [True, True]
+
+
 def test_a_terminal_without_unicode_gets_ascii() -> None:
     assert text(searched(9), ["history", "intermediate"], Screen(columns=80, is_ascii=True)).isascii()
 
