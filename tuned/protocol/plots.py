@@ -13,14 +13,16 @@ KINDS: tuple[PlotKind, ...] = get_args(PlotKind)
 #: Those that a terminal shows.
 TERMINAL_KINDS: tuple[PlotKind, ...] = ("history", "slice", "front", "intermediate")
 
+PlotForm = Literal["html", "png", "terminal"]
+
 
 class PlotRequest(TypedDict):
     name: str
     #: All its trials.
     study: ExportView
-    #: None: all that fit.
+    #: Empty: all that fit.
     kinds: list[PlotKind]
-    form: Literal["html", "png", "terminal"]
+    form: PlotForm
     #: Of the terminal.
     columns: int
     is_ascii: bool

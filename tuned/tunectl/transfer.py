@@ -55,9 +55,10 @@ def _rows(client: Client, name: str) -> list[Row]:
 
 
 def pages(
-    client: Client, name: str, after: int | None = None, *, reports: int | None = None
+    client: Client, name: str, after: int | None = None, *, has_reports: bool = False
 ) -> Iterator[ExportView]:
-    """All trials above this number, oldest first; with ``reports=1`` they have intermediate values."""
+    """All trials above this number, oldest first; with intermediate values if ``has_reports``."""
+    reports = 1 if has_reports else None
     while True:
         page = client.get(experiment_path(name, "export"), ExportView, after=after, reports=reports)
         yield page

@@ -85,18 +85,17 @@ def plot(
     All that fit are written into one HTML file, which needs no network. A PNG needs Chromium or kaleido. The
     terminal shows the history, or the --kind slice, front or intermediate.
     """
-    from tuned.tunectl.plot import Wanted, to_file, to_terminal
+    from tuned.tunectl.plot import to_file, to_terminal
 
-    wanted = Wanted(kinds=kinds)
     if not in_terminal:
-        to_file(session, name, wanted, output or Path(f"{name}.html"))
+        to_file(session, name, kinds, output or Path(f"{name}.html"))
         return
     if output is not None:
         raise click.UsageError("expected either --output or --terminal")
     if others := [each for each in kinds if each not in TERMINAL_KINDS]:
         expected = ", ".join(TERMINAL_KINDS)
         raise click.UsageError(f"found --kind {others[0]}, expected one that a terminal shows: {expected}")
-    to_terminal(session, name, wanted)
+    to_terminal(session, name, kinds)
 
 
 COMMANDS: tuple[click.Command, ...] = (export, import_trials, plot)
