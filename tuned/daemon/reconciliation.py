@@ -49,7 +49,7 @@ class Reconciliation:
         """Before the first telling: takes up the results that the database has forgotten."""
 
         async def look() -> None:
-            await self._teller.recall(await self._link.call(told_by, host))
+            await self._recall(await self._link.call(told_by, host), self._teller.newest_told)
 
         await retried(self._link, "recall results", look)
 
@@ -73,16 +73,21 @@ class Reconciliation:
         if claimant is None:
             return
         before = [running for running in self._scheduler.slots if running is not None]
-        known = self._known()
+        known, newest_told = self._known(), self._teller.newest_told
         found = await self._link.call(remembered, claimant)
         if self._claimant() is not claimant:
             # Declared dead meanwhile: what it held is settled as lost.
             return
-        await self._teller.recall(found.told)
+        await self._recall(found.told, newest_told)
         for running in before:
             if running.claimed.claim_id not in found.claims:
                 await self._claim_again(running, claimant)
         await self._settle(found, claimant, known)
+
+    async def _recall(self, told: int, newest_told: int) -> None:
+        """Has results told again if the database knew less than this host had told before it was asked."""
+        if told < newest_told:
+            await self._teller.recall(told)
 
     def _known(self) -> set[str]:
         """The claims that run here, that are told, or whose outcome is open."""

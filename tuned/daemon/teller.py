@@ -79,6 +79,11 @@ class Teller:
         """The claims that have ended here and of which the database may not know it, with their studies."""
         return {each.result.claim_id: each.result.study_id for each in (*self._pending, *self._refused)}
 
+    @property
+    def newest_told(self) -> int:
+        """The number of the newest record that the database has taken; 0 without one."""
+        return self._outbox.newest_told
+
     async def restore(self) -> None:
         """Takes up the results that an earlier daemon left."""
         try:
@@ -93,8 +98,6 @@ class Teller:
 
     async def recall(self, told: int) -> None:
         """Tells again what was told after this record, because the database has forgotten it."""
-        if self._outbox.newest_told <= told:
-            return
         found = await asyncio.to_thread(self._outbox.take_back, told)
         _log.warning("the database has forgotten results: they are told again", results=len(found))
         for name, record in reversed(found):

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from structlog.testing import capture_logs
 
 from tests.factories import Member, join, line, linked
 from tests.forgetting import forgotten
@@ -21,6 +23,7 @@ from tuned.domain.claim import Claimed
 from tuned.domain.result import Result, TellOutcome
 from tuned.experiment.experiment import parse
 from tuned.search.search import Search
+from tuned.storage.link import Link
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
 
@@ -29,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("_subreaper")
 class Host:
     """One slot, whose trial waits for a file."""
 
+    link: Link
     rooms: Rooms
     search: Search
     member: Member
@@ -66,6 +70,7 @@ async def serving(url: str, home: Path) -> AsyncIterator[Host]:
 
             tasks = [asyncio.create_task(rooms.scheduler.run()), asyncio.create_task(rooms.teller.run(note))]
             yield Host(
+                link=link,
                 rooms=rooms,
                 search=search,
                 member=member,
@@ -131,6 +136,27 @@ async def test_a_told_result_that_was_forgotten_is_told_again(database_url: str,
         before = host.member.trials()
         await host.reconciliation.look()
         assert (len(host.rooms.teller), host.member.trials()) == (0, before)
+
+
+async def test_a_result_that_is_told_while_the_database_is_asked_is_not_taken_for_forgotten(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(database_url, tmp_path) as host:
+        host.rooms.scheduler.admit(host.search)
+        await host.runs()
+        ask = host.link.call
+
+        async def ask_slowly(*question: Any) -> Any:
+            answer = await ask(*question)
+            host.finish()
+            await host.is_idle()
+            return answer
+
+        monkeypatch.setattr(host.link, "call", ask_slowly)
+        with capture_logs() as logs:
+            await host.reconciliation.look()
+        assert host.rooms.teller.newest_told == 1
+        assert [each["event"] for each in logs if "forgotten" in each["event"]] == []
 
 
 async def test_a_result_that_the_database_knew_already_is_told_again_if_it_forgets_it(
