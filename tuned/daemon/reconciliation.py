@@ -49,7 +49,8 @@ class Reconciliation:
         """Before the first telling: takes up the results that the database has forgotten."""
 
         async def look() -> None:
-            await self._recall(await self._link.call(told_by, host), self._teller.newest_told)
+            newest_told = self._teller.newest_told
+            await self._recall(await self._link.call(told_by, host), newest_told)
 
         await retried(self._link, "recall results", look)
 
