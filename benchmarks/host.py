@@ -55,6 +55,11 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     return own * _TICK_SECONDS, children * _TICK_SECONDS
 
 
+def household_seconds(daemon: Daemon) -> float:
+    """CPU time of a daemon and its keeper, and of their children that have ended."""
+    return sum(sum(cpu_seconds(pid)) for pid in (daemon.pid, *daemon.keepers()))
+
+
 def seconds(record: Mapping[str, Any]) -> float:
     """When a record was logged, in seconds since 1970."""
     return dt.datetime.fromisoformat(record["timestamp"]).timestamp()

@@ -35,6 +35,7 @@ from tuned.domain.ending import Ending
 from tuned.domain.result import Result, TellOutcome
 from tuned.errors import DatabaseAway
 from tuned.events import Events
+from tuned.keeper.runs import Runs
 from tuned.search.search import Search
 from tuned.storage.database import Database
 from tuned.storage.encoding import Encoding
@@ -213,7 +214,7 @@ class _Host:
         self.link._is_prepared.set()
         self._teller = Teller(self.link, Outbox(state.outbox))
         site = Site(host=name, state=state, cgroups=None, grace_seconds=0.0)
-        self._scheduler = Scheduler(self.link, self._teller, site, plan.slots)
+        self._scheduler = Scheduler(self.link, self._teller, site, Runs(plan.slots), plan.slots)
         self._fleet = Fleet(
             self.link,
             host=name,

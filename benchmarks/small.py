@@ -75,10 +75,10 @@ def _seconds_to_ready(home: Path, url: str) -> float:
 def _idle(daemon: host.Host) -> dict[str, Cell]:
     # By then the daemon has done all that its start left to do.
     time.sleep(2)
-    before, _ = host.cpu_seconds(daemon.pid)
+    before = host.household_seconds(daemon)
     time.sleep(IDLE_SECONDS)
-    after, _ = host.cpu_seconds(daemon.pid)
+    after = host.household_seconds(daemon)
     return {
         "CPU percent": 100 * (after - before) / IDLE_SECONDS,
-        "MiB resident": resident_megabytes(daemon.pid),
+        "MiB resident": sum(map(resident_megabytes, (daemon.pid, *daemon.keepers()))),
     }

@@ -107,6 +107,6 @@ def _run_spawned(groups: cgroup.Root | None, home: Path) -> None:
 
 
 def _daemon_milliseconds(daemon: host.Host, number: int) -> float:
-    before = sum(host.cpu_seconds(daemon.pid))
+    before = host.household_seconds(daemon)
     daemon.run(f"spawn-{number}", host.experiment(COMMAND, SPACE, trials=TRIALS))
-    return (sum(host.cpu_seconds(daemon.pid)) - before) / TRIALS * 1000
+    return (host.household_seconds(daemon) - before) / TRIALS * 1000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,10 +106,22 @@ class Daemon:
         }  # fmt: skip
         return [text for option, place in places.items() for text in (option, str(place))]
 
+    def _python(self) -> str:
+        """Another user's may lie in a directory that is closed to our user, and to all that it starts."""
+        if self.user is None:
+            return sys.executable
+        copy = self.home / "python"
+        if not copy.exists():
+            (copy / "bin").mkdir(parents=True)
+            shutil.copy(os.path.realpath(sys.executable), copy / "bin" / "python")
+            shutil.copy(Path(sys.prefix) / "pyvenv.cfg", copy)
+            (copy / "lib").symlink_to(Path(sys.prefix) / "lib")
+        return str(copy / "bin" / "python")
+
     def _begin(self, program: Program) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*_as_user(self.user), sys.executable, "-m", program.module, *program.arguments],
+                [*_as_user(self.user), self._python(), "-m", program.module, *program.arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home, env=program.environment,
                 start_new_session=True,
                 preexec_fn=abort_with_parent,  # noqa: PLW1509 (one call of prctl, which takes no lock)
@@ -155,7 +168,11 @@ class Daemon:
         return found | ({self.pid} if self.process is not None and is_alive(self.pid) else set())
 
     def trial_processes(self) -> set[int]:
-        return self.processes() - {self.pid}
+        return self.processes() - {self.pid} - self.keepers()
+
+    def keepers(self) -> set[int]:
+        """The living ones: one while the daemon runs."""
+        return {pid for pid in self.processes() if b"tuned.keeper.main" in command_of(pid)}
 
     # Files
 
@@ -310,6 +327,13 @@ def environment_of(pid: int) -> list[bytes]:
     """Empty for a zombie and for a process that is gone."""
     with suppress(OSError):
         return Path("/proc", str(pid), "environ").read_bytes().split(b"\0")
+    return []
+
+
+def command_of(pid: int) -> list[bytes]:
+    """Empty for a zombie and for a process that is gone."""
+    with suppress(OSError):
+        return Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
     return []
 
 

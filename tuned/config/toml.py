@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from tuned.config.locations import Place, locate
 from tuned.domain.counts import counted
-from tuned.errors import InvalidInput, Problem
+from tuned.errors import InvalidInput, Problem, printable
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -257,11 +257,6 @@ def instead_of(word: str, known: Iterable[str]) -> str:
 
 def shorten(text: str, longest: int = _LONGEST_SHOWN) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """The text without anything that could steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _refuse_unfit_values(document: Mapping[str, Any], file: str) -> None:

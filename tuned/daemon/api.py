@@ -172,7 +172,8 @@ class Api:
         if not await asyncio.to_thread(files.has_output):
             raise await self._log_not_here(name, number)
         running = self._running(name, number)
-        return trial_log.read(files.log, running.task if running is not None and follow else None)
+        task = running.task if running is not None and follow else None
+        return trial_log.read(files.log, task, self.scheduler.written)
 
     async def hosts(self) -> Sequence[HostView]:
         rows = await self.link.ask(hosts)

@@ -33,12 +33,12 @@ from tuned.domain.counts import counted
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
 from tuned.errors import DatabaseAway
 from tuned.events import Events
+from tuned.keeper.process import KeeperProcess
 from tuned.storage.database import Database
 from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
 from tuned.systemd import log
 from tuned.systemd.notify import Notifier, watchdog_interval_seconds
-from tuned.trial import process_table
 from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ class Daemon:
         )
         self._site = Site.here(host=settings.host, state=state, grace_seconds=settings.grace_seconds)
         self._teller = Teller(self._link, Outbox(state.outbox))
-        self._scheduler = Scheduler(self._link, self._teller, self._site, settings.slots)
+        self._keeper = KeeperProcess(self._site, settings.slots, settings.log_format)
+        self._scheduler = Scheduler(self._link, self._teller, self._site, self._keeper, settings.slots)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
         self._fleet = Fleet(
             self._link,
@@ -110,7 +111,7 @@ class Daemon:
 
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
-        await self._clear_leftovers()
+        await self._keeper.begin()
         self._scheduler.equip(self._settings.gpus)
         control_mode = self._settings.control_mode
         with self._handlers():
@@ -254,7 +255,7 @@ class Daemon:
         """Waits until nothing runs any more, and all results are on disk."""
         if self._work is not None:
             await asyncio.wait([self._work])
-        await process_table.kill_all()
+        await self._keeper.close()
         await self._teller.written()
 
     async def _aborted(self) -> None:
@@ -317,13 +318,6 @@ class Daemon:
             optuna_version=optuna.__version__,
         )
 
-    async def _clear_leftovers(self) -> None:
-        """Kills processes that an earlier daemon left here, and adopts those that trials will leave."""
-        process_table.become_subreaper()
-        await process_table.kill_installation(self._site.state.installation_id)
-        if self._site.cgroups is not None:
-            await self._site.cgroups.kill_leftovers(self._site.state.installation_id)
-
     def _advance_to(self, state: HostState) -> None:
         if state in HOST_TRANSITIONS[self._state]:
             self._enter(state)
@@ -363,6 +357,7 @@ class Daemon:
     def _apply(self, settings: Settings) -> None:
         """Takes over the settings that a running daemon can change."""
         log.configure(settings.log_format, host=settings.host)
+        self._keeper.log_as(settings.log_format)
         self._scheduler.resize(settings.slots)
         self._scheduler.equip(settings.gpus)
         self._retention.limit(settings.keep)

@@ -64,6 +64,7 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)
         log.configure(settings.log_format, host=settings.host)
+        log.route_optuna()
         for warning in settings.warnings:
             structlog.get_logger().warning("configuration", warning=warning)
         credentials.drop_ambient_capabilities()

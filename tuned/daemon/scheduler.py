@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import functools
 import time
+import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -24,17 +25,19 @@ from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.daemon.trials.interpreters import Interpreters
 from tuned.daemon.trials.judge import Judge
 from tuned.domain.claim import Claimed, Duplicate
-from tuned.domain.ending import Ending
+from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.resources import Shortfall
 from tuned.domain.states import SearchState
 from tuned.errors import DatabaseAway
+from tuned.keeper.process import KeeperLost
 from tuned.storage.connection.faults import reason_of
 from tuned.storage.queries.facts import study_facts
 from tuned.storage.trials.settling import give_back, settle_own
 from tuned.systemd import log
-from tuned.trial import cgroup, process
+from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate
-from tuned.trial.fork_servers import ForkServers
+from tuned.trial.keeping import Run, Watcher
+from tuned.trial.programs import is_forked
 from tuned.worker.channel import ASK
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from tuned.disk.layout import Layout
     from tuned.search.search import Search
     from tuned.storage.link import Link
+    from tuned.trial.keeping import Keeper
     from tuned.trial.launch import Launch
     from tuned.worker.channel import StudyFacts
 
@@ -74,12 +78,12 @@ class Running:
 class Scheduler:
     """The slots of one host and the searches that they serve. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, teller: Teller, site: Site, slots: int) -> None:
+    def __init__(self, link: Link, teller: Teller, site: Site, keeper: Keeper, slots: int) -> None:
         self._link = link
         self._teller = teller
         self._site = site
         self._judge = Judge(link)
-        self._servers = ForkServers(site.host, site.state.trials, slots)
+        self._keeper = keeper
         self._interpreters = Interpreters(site, self._carry_out)
         self.searches: dict[str, Search] = {}
         #: Held while a search is admitted, and while files of studies go that no search here is of.
@@ -107,9 +111,14 @@ class Scheduler:
 
     def wake(self) -> None:
         """Lets idle slots look again, and ends the fork servers that no slot needs."""
-        self._servers.keep({s.status.uid: s.experiment for s in self.searches.values() if s.is_at_work})
+        at_work = [search for search in self.searches.values() if search.is_at_work]
+        self._keeper.keep({each.status.uid if is_forked(each.experiment) else None for each in at_work})
         self._changed.set()
         self._changed = asyncio.Event()
+
+    async def written(self) -> None:
+        """Waits until the output of all trials that have ended is in their files, within bounds."""
+        await self._keeper.written()
 
     def drain(self) -> None:
         """Lets the running trials finish; nothing more is claimed."""
@@ -123,12 +132,12 @@ class Scheduler:
                 self.resize(self._wanted)
         finally:
             await self._judge.end()
-            await self._servers.close()
+            await self._keeper.close()
 
     def resize(self, slots: int) -> None:
         """Changes the number of slots; a trial in a surplus slot finishes first."""
         self._wanted = slots
-        self._servers.resize(slots)
+        self._keeper.resize(slots)
         self.slots.extend([None] * (slots - len(self.slots)))
         self._trim()
         if self._group is not None:
@@ -263,6 +272,8 @@ class Scheduler:
                 reason = f"cannot begin a trial on this host: {error}"
                 search.pause(reason)
                 await self._give_back(outcome, reason)
+            except KeeperLost as error:
+                await self._give_back(outcome, str(error), Cause.LOST)
             except Exception as error:
                 await self._give_back(outcome, f"cannot evaluate on this host: {reason_of(error)}")
                 raise
@@ -310,7 +321,8 @@ class Scheduler:
             claimed=claimed,
             site=self._site,
             slot=slot,
-            start=self._servers.start_of(experiment, search.status.uid, search.note_unforked),
+            carry_out=self._keeper.run,
+            on_unforked=search.note_unforked,
             verify=lambda: self._interpreters.verify(experiment, since=time.monotonic()),
             cards=cards,
             watched=0 if experiment.pruner is None else experiment.pruner.objective,
@@ -318,7 +330,8 @@ class Scheduler:
 
     async def _carry_out(self, launch: Launch) -> Ending:
         """Runs a command that belongs to no trial."""
-        return await process.run(launch, self._servers.start_of_commands())
+        run = Run(key=uuid.uuid4().hex, launch=launch, study="", program=None)
+        return await self._keeper.run(run, Watcher())
 
     async def _answer(self, study_id: int, case: Case | None, question: str) -> object:
         """Answers a question of a Python objective."""
@@ -333,10 +346,11 @@ class Scheduler:
             _log.exception("a trial's question cannot be answered", study_id=study_id)
             return None
 
-    async def _give_back(self, claimed: Claimed, reason: str) -> None:
-        """Ends a trial that was not evaluated, and frees its point."""
-        study_id = claimed.study_id
-        await self._insist(lambda: self._link.call(give_back, study_id, claimed.claim_id, reason))
+    async def _give_back(self, claimed: Claimed, reason: str, cause: Cause = Cause.ABORTED) -> None:
+        """Ends a trial that has no ending of its own, and frees its point."""
+        failure = Failure(cause=cause, message=reason)
+        study_id, claim_id = claimed.study_id, claimed.claim_id
+        await self._insist(lambda: self._link.call(give_back, study_id, claim_id, failure))
 
     async def _charge_retry(self, search: Search, evaluation: Evaluation) -> bool:
         claimed, charged = evaluation.claimed, evaluation.evaluations

@@ -59,6 +59,11 @@ class Layout:
         return self.path / "outbox"
 
     @property
+    def keeper_lock(self) -> Path:
+        """Locked by the one keeper of this directory."""
+        return self.path / "keeper.lock"
+
+    @property
     def trials(self) -> Path:
         """Logs and private working directories, by trial."""
         return self.path / "trials"

@@ -22,7 +22,7 @@ from tuned.disk.layout import older_part
 from tuned.disk.outage import OF_THE_DISK, DiskOutage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -190,12 +190,15 @@ async def all_written() -> None:
     await asyncio.wait([reached], timeout=WRITTEN_SECONDS)
 
 
-async def read(log: Path, running: asyncio.Task[Any] | None) -> AsyncGenerator[bytes, None]:
+async def read(
+    log: Path, running: asyncio.Task[Any] | None, written: Callable[[], Awaitable[None]] = all_written
+) -> AsyncGenerator[bytes, None]:
     """The log from its beginning; with ``running``, also the output that is added until that task ends.
 
-    Raises FileNotFoundError at the first chunk if nothing was ever printed to it.
+    ``written`` waits until the output of trials that have ended is in their files. Raises FileNotFoundError
+    at the first chunk if nothing was ever printed to it.
     """
-    await all_written()
+    await written()
     with contextlib.suppress(FileNotFoundError), await _in_thread(_open_to_read, older_part(log)) as old:
         while chunk := await _in_thread(old.read, CHUNK_BYTES):
             yield chunk
@@ -208,7 +211,7 @@ async def read(log: Path, running: asyncio.Task[Any] | None) -> AsyncGenerator[b
                 # Looked at before the read: output from before the trial's end is read after its end.
                 is_over = running is None or running.done()
                 if is_over:
-                    await all_written()
+                    await written()
                 while chunk := await _in_thread(file.read, CHUNK_BYTES):
                     yield chunk
                 if await _in_thread(_was_rotated, file, log):

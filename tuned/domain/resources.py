@@ -31,6 +31,21 @@ class Shortfall:
     unenforced: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits that a control group keeps; None is no limit."""
+
+    #: Bytes.
+    memory: int | None = None
+    #: CPUs' time.
+    cpus: float | None = None
+    #: Processes and threads at once.
+    pids: int | None = None
+
+
+UNLIMITED = Limits()
+
+
 def limits(*, memory: int | None, cpus: float | None, pids: int | None) -> dict[str, str]:
     """The limits that are set, by the key of the file, as a person would write them; memory is in bytes."""
     found = {}

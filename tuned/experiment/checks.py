@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuned.config import gpus
-from tuned.config.toml import Problems, alternatives, describe, dotted, instead_of, printable
+from tuned.config.toml import Problems, alternatives, describe, dotted, instead_of
 from tuned.domain import conditions
 from tuned.domain.space import Space
+from tuned.errors import printable
 from tuned.experiment import samplers
 from tuned.experiment.file import File, Objective
 from tuned.experiment.pruners import Pruner

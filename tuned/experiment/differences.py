@@ -10,7 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuned.config.toml import alternatives, printable, shorten
+from tuned.config.toml import alternatives, shorten
+from tuned.errors import printable
 from tuned.experiment.file import File, Objective
 from tuned.experiment.scope import Scope
 

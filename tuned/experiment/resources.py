@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tuned.config.fields import Cards, Size
 from tuned.config.toml import Table
-from tuned.domain.resources import described, limits, parse_gpus
+from tuned.domain.resources import Limits, described, limits, parse_gpus
 
 
 class Resources(Table):
@@ -40,12 +40,14 @@ class Resources(Table):
         return None if self.gpus is None else parse_gpus(self.gpus)
 
     @property
+    def of_group(self) -> Limits:
+        """Those that its control group keeps."""
+        return Limits(memory=self.memory, cpus=self.cpus, pids=self.pids)
+
+    @property
     def limits(self) -> Mapping[str, str]:
         """The limits that are set, by the key of the file, as a person would write them."""
         return limits(memory=self.memory, cpus=self.cpus, pids=self.pids)
 
     def __str__(self) -> str:
         return described(memory=self.memory, cpus=self.cpus, pids=self.pids, gpus=self.gpus)
-
-
-UNLIMITED = Resources()

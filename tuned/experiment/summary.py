@@ -10,10 +10,11 @@ from dataclasses import replace
 from itertools import islice
 
 from tuned.config.spans import format_span
-from tuned.config.toml import describe, printable, shorten
+from tuned.config.toml import describe, shorten
 from tuned.domain.branches import Span
 from tuned.domain.counts import counted
 from tuned.domain.space import MOST_POINTS, CategoricalParameter, Parameter, Space
+from tuned.errors import printable
 from tuned.experiment.budget import Budget
 from tuned.experiment.experiment import Experiment
 from tuned.experiment.pruners import Pruner

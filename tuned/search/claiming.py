@@ -10,10 +10,10 @@ from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from tuned.config.toml import printable, shorten
+from tuned.config.toml import shorten
 from tuned.domain.claim import Action, Candidate, Claimed, Closed, Duplicate, Origin, Outcome, new_claim_id
 from tuned.domain.walk import Walk
-from tuned.errors import DatabaseAway
+from tuned.errors import DatabaseAway, printable
 from tuned.search.parked import Parked
 from tuned.search.prefetch import Prefetch
 from tuned.search.unconfirmed import Unconfirmed

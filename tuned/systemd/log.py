@@ -303,11 +303,11 @@ def _route_libraries() -> None:
     root.handlers = [_Route(logging.WARNING)]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    _silence_optuna()
 
 
-def _silence_optuna() -> None:
-    from optuna import logging as optuna_logging  # noqa: PLC0415 (slow, and only the daemon needs it)
+def route_optuna() -> None:
+    """Makes Optuna's records come through us only. For a process that uses Optuna anyway."""
+    from optuna import logging as optuna_logging  # noqa: PLC0415 (slow, and the keeper has none)
 
     optuna_logging.disable_default_handler()
     optuna_logging.set_verbosity(optuna_logging.WARNING)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.domain.resources import Limits
     from tuned.experiment.resources import Resources
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -104,12 +105,12 @@ class Cgroup:
             return 0
         return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
-    def limit(self, resources: Resources, controllers: frozenset[str]) -> None:
+    def limit(self, limits: Limits, controllers: frozenset[str]) -> None:
         """Sets the limits whose controllers there are. Raises OSError if the kernel refuses one."""
-        for controller, file, value in _limits(resources):
+        for controller, file, value in _files(limits):
             if controller in controllers:
                 _write(self.path / file, value)
-        if resources.memory is not None and (self.path / "memory.swap.max").exists():
+        if limits.memory is not None and (self.path / "memory.swap.max").exists():
             # Swapped memory would not count: the limit would only make the trial slow.
             _write(self.path / "memory.swap.max", "0")
 
@@ -202,15 +203,15 @@ def unenforced(resources: Resources, root: Root | None) -> str:
     return f"trials run without the limit {limits}: this host has {why}"
 
 
-def _limits(resources: Resources) -> Iterator[tuple[str, str, str]]:
+def _files(limits: Limits) -> Iterator[tuple[str, str, str]]:
     """Controller, file and the text to write there."""
-    if resources.memory is not None:
-        yield CONTROLLERS["memory"], "memory.max", str(resources.memory)
-    if resources.cpus is not None:
-        quota = round(resources.cpus * CPU_PERIOD_MICROSECONDS)
+    if limits.memory is not None:
+        yield CONTROLLERS["memory"], "memory.max", str(limits.memory)
+    if limits.cpus is not None:
+        quota = round(limits.cpus * CPU_PERIOD_MICROSECONDS)
         yield CONTROLLERS["cpus"], "cpu.max", f"{quota} {CPU_PERIOD_MICROSECONDS}"
-    if resources.pids is not None:
-        yield CONTROLLERS["pids"], "pids.max", str(resources.pids)
+    if limits.pids is not None:
+        yield CONTROLLERS["pids"], "pids.max", str(limits.pids)
 
 
 def _enable(group: Path) -> frozenset[str]:

@@ -16,11 +16,11 @@ import structlog
 
 from tuned.disk.layout import study_folder
 from tuned.domain.ending import CRASHES, Ending, EndState, Failure
-from tuned.systemd import log
-from tuned.trial import cgroup, process
-from tuned.trial import launch as launch_module
+from tuned.trial import cgroup, programs
 from tuned.trial.channel import Answer, nothing_known
 from tuned.trial.curve import Curve, OnReport, ignored
+from tuned.trial.keeping import Run, Watcher, nobody_told
+from tuned.trial.launch import Launch
 from tuned.trial.replicates import replicated
 from tuned.trial.verdict import Verdict
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tuned.domain.claim import Claimed
     from tuned.experiment.experiment import Experiment
     from tuned.protocol.fleet import FindingView
+    from tuned.trial.keeping import CarryOut
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -89,14 +90,16 @@ class Evaluation:
     claimed: Claimed
     site: Site
     slot: int
-    #: How an attempt begins.
-    start: launch_module.Start
+    #: Carries out an attempt.
+    carry_out: CarryOut
     #: The GPUs that it has, by id.
     cards: tuple[str, ...] = ()
     #: After a crash: raises an error if this host is at fault, because that says nothing of the point.
     verify: Callable[[], Awaitable[None]] = nothing_to_verify
     #: Tells an objective how its study stands.
     answer: Answer = nothing_known
+    #: Is told why the objective's module cannot be forked.
+    on_unforked: Callable[[str], object] = nobody_told
     #: 1 for the first replicate.
     replicate: int = 1
     #: 1 for the first attempt at the replicate.
@@ -195,29 +198,36 @@ async def _attempt(evaluation: Evaluation) -> Ending:
     else:
         # The steps of a trial with replicates are these: nobody hears of what a program reports in between.
         curve = Curve(watched=evaluation.watched)
-    try:
-        ending = await process.run(
-            _launch(evaluation),
-            evaluation.start,
-            curve,
-            log.trial_output,
-            evaluation.answer,
-            verdict=evaluation.verdict if evaluation.experiment.pruner else None,
-        )
-        evaluation.ended += 1
-    finally:
-        log.trial_output_ended()
+    watcher = Watcher(
+        curve=curve,
+        answer=evaluation.answer,
+        verdict=evaluation.verdict if evaluation.experiment.pruner else None,
+        on_unforked=evaluation.on_unforked,
+    )
+    ending = await evaluation.carry_out(_run(evaluation), watcher)
+    evaluation.ended += 1
     if ending.failure is not None and ending.failure.is_crash:
         await evaluation.verify()
     return ending
 
 
-def _launch(evaluation: Evaluation) -> launch_module.Launch:
+def _run(evaluation: Evaluation) -> Run:
+    site, claim = evaluation.site, evaluation.claimed.claim_id
+    return Run(
+        key=f"{claim}-{evaluation.replicate}-{evaluation.attempt}",
+        launch=_launch(evaluation),
+        study=evaluation.study_uid,
+        program=programs.server_program(evaluation.experiment, site.host, site.state.trials),
+        fields=structlog.contextvars.get_contextvars(),
+    )
+
+
+def _launch(evaluation: Evaluation) -> Launch:
     objective = evaluation.experiment.objective
     site, files, point = evaluation.site, evaluation.files, evaluation.point_directory
     work = (files.work,) if objective.workdir is None else ()
-    return launch_module.Launch(
-        argv=launch_module.command(evaluation.experiment, evaluation.claimed.point),
+    return Launch(
+        argv=programs.command(evaluation.experiment, evaluation.claimed.point),
         environment=_environment(evaluation),
         workdir=files.work if objective.workdir is None else Path(objective.workdir),
         log=files.log,
@@ -227,7 +237,7 @@ def _launch(evaluation: Evaluation) -> launch_module.Launch:
         is_objective=objective.python is not None,
         mark=f"{site.state.installation_id}/{evaluation.claimed.candidate.claim_id}",
         cgroups=site.cgroups,
-        resources=evaluation.experiment.resources,
+        limits=evaluation.experiment.resources.of_group,
         grace_seconds=site.grace_seconds,
         directories=(files.directory.parent, files.directory, *work, point.parent, point),
         # Most programs leave nothing: their directories need not stay.
@@ -245,7 +255,7 @@ def _heading(evaluation: Evaluation) -> str:
 
 
 def _environment(evaluation: Evaluation) -> dict[str, str]:
-    return launch_module.environment(
+    return programs.environment(
         evaluation.experiment,
         evaluation.claimed.point,
         trial=evaluation.claimed.number,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from tuned.trial import launch as launch_module
+from tuned.trial.launch import own_environment
 from tuned.trial.preforks import (
     ANSWER_SECONDS,
     LimitRefused,
@@ -32,12 +32,10 @@ from tuned.trial.tree import Tree, completely
 from tuned.worker.forkserver import IMPORTED, MARK_VARIABLE, MESSAGE_BYTES, READY, TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
-    from tuned.experiment.experiment import Experiment
     from tuned.trial.launch import Launch, Outputs, Start
 
 
@@ -63,7 +61,7 @@ class ServerProgram:
     argv: tuple[str, ...]
     #: Complete but for the mark.
     environment: Mapping[str, str]
-    workdir: str | Path
+    workdir: str
     #: The function whose module it imports, if it does.
     imports: str | None = None
 
@@ -71,20 +69,7 @@ class ServerProgram:
     def of_commands(cls) -> Self:
         """One for all commands: the environment of their experiment might not suit our Python."""
         argv = (sys.executable, "-P", "-m", "tuned.worker.command")
-        return cls(argv=argv, environment=launch_module.own_environment(), workdir="/")
-
-    @classmethod
-    def of(cls, experiment: Experiment, host: str, workdir: Path) -> Self:
-        """For trials of an experiment; ``workdir`` is for an import that has no directory of its own."""
-        objective = experiment.objective
-        if not _imports(experiment):
-            return cls.of_commands()
-        return cls(
-            argv=(*launch_module.python(experiment), "warm_objective", *experiment.worker_arguments),
-            environment=launch_module.common_environment(experiment, host),
-            workdir=objective.workdir or workdir,
-            imports=objective.python,
-        )
+        return cls(argv=argv, environment=own_environment(), workdir="/")
 
 
 class ForkServer:
@@ -220,46 +205,37 @@ class ForkServer:
 class ForkServers:
     """The servers of one host. Belongs to the event loop's thread."""
 
-    def __init__(self, host: str, workdir: Path, slots: int) -> None:
-        self._host = host
-        self._workdir = workdir
+    def __init__(self, slots: int) -> None:
         self._slots = slots
         #: By the study's uid, or None for all commands; the one that was used last comes last.
         self._servers: dict[str | None, ForkServer] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        #: The experiment of each study's last trial here.
-        self._experiments: dict[str, Experiment] = {}
         #: The studies whose modules cannot be forked, until none of their trials is to begin here.
         self._unforkable: set[str] = set()
 
-    def start_of(self, experiment: Experiment, uid: str, tell: Callable[[str], object]) -> Start:
-        """How a trial of this experiment begins; ``tell`` is told if its module cannot be forked, and why.
+    def start_of(self, uid: str, program: ServerProgram | None, tell: Callable[[str], object]) -> Start:
+        """How a trial of this study begins: from a process of this program, or from that of all commands.
 
-        Each trial then imports the module anew, as with ``fork = false``.
+        ``tell`` is told if the program's module cannot be forked, and why. Each trial then imports the module
+        anew, as with ``fork = false``.
         """
 
         async def start(launch: Launch, outputs: Outputs) -> Tree:
             try:
-                return await self._server(experiment, uid).start(launch, outputs)
+                return await self._server(uid, program).start(launch, outputs)
             except Unforkable as error:
                 tell(str(error))
                 self._unforkable.add(uid)
                 if uid in self._servers:
                     self._retire(uid)
-            return await self._server(experiment, uid).start(launch, outputs)
+            return await self._server(uid, program).start(launch, outputs)
 
         return start
 
-    def start_of_commands(self) -> Start:
-        """How a command begins that belongs to no experiment's trial."""
-        return self._server_of(None, ServerProgram.of_commands).start
-
-    def keep(self, experiments: Mapping[str, Experiment]) -> None:
-        """Ends the servers that none of these, by their studies' uids, needs."""
-        self._unforkable.intersection_update(experiments)
-        for uid in self._experiments.keys() - experiments.keys():
-            del self._experiments[uid]
-        needed = {self._key(experiment, uid) for uid, experiment in experiments.items()}
+    def keep(self, uids: Collection[str | None]) -> None:
+        """Ends the servers that none of these studies needs; None is all those that run commands."""
+        self._unforkable.intersection_update(uid for uid in uids if uid is not None)
+        needed = {None if uid in self._unforkable else uid for uid in uids}
         for key in self._servers.keys() - needed:
             self._retire(key)
 
@@ -272,33 +248,21 @@ class ForkServers:
         servers, self._servers = self._servers, {}
         await asyncio.gather(*self._ending, *(server.end(0) for server in servers.values()))
 
-    def _server(self, experiment: Experiment, uid: str) -> ForkServer:
-        key = self._key(experiment, uid)
-        if key is not None and self._is_outdated(key, experiment):
+    def _server(self, uid: str, program: ServerProgram | None) -> ForkServer:
+        key = None if program is None or uid in self._unforkable else uid
+        if key is None or program is None:
+            program = ServerProgram.of_commands()
+        elif key in self._servers and self._servers[key].program != program:
+            # A person replaced the objective.
             self._retire(key)
-        if key is None:
-            return self._server_of(None, ServerProgram.of_commands)
-        return self._server_of(key, lambda: ServerProgram.of(experiment, self._host, self._workdir))
-
-    def _server_of(self, key: str | None, program: Callable[[], ServerProgram]) -> ForkServer:
         server = self._servers.pop(key, None)
         if server is None:
-            server = ForkServer(program())
+            server = ForkServer(program)
         server.ahead = min(TRIALS, self._slots)
         # It is not used yet, and so not counted: the others make room for it.
         self._trim(coming=key is not None)
         self._servers[key] = server
         return server
-
-    def _is_outdated(self, uid: str, experiment: Experiment) -> bool:
-        """Whether a person replaced the objective. It costs something only after each replacement."""
-        last, self._experiments[uid] = self._experiments.get(uid), experiment
-        if uid not in self._servers or last is experiment:
-            return False
-        return self._servers[uid].program != ServerProgram.of(experiment, self._host, self._workdir)
-
-    def _key(self, experiment: Experiment, uid: str) -> str | None:
-        return uid if _imports(experiment) and uid not in self._unforkable else None
 
     def _trim(self, *, coming: bool = False) -> None:
         """Ends the Python objectives' servers beyond the slots, the one that was used longest ago first."""
@@ -325,8 +289,3 @@ def _told_if_slow(imports: str | None) -> Iterator[None]:
         yield
     finally:
         telling.cancel()
-
-
-def _imports(experiment: Experiment) -> bool:
-    """Whether its trials are forked from a process that has imported its objective."""
-    return experiment.objective.python is not None and experiment.objective.fork

@@ -1,30 +1,25 @@
 """A launch: the program of one evaluation, its environment and directory, and why it cannot be started.
 
-It must never give the daemon's own environment variables to a trial, and never start anything itself.
+It owns values that a process which knows no experiment can carry out. It must never give the daemon's own
+environment variables to a trial, and never start anything itself.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuned.config import gpus
-from tuned.config.toml import printable
-from tuned.experiment.experiment import Experiment, text
-from tuned.experiment.resources import UNLIMITED, Resources
+from tuned.domain.resources import UNLIMITED, Limits
+from tuned.errors import printable
 from tuned.trial.tree import Tree
-from tuned.worker import bootstrap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from tuned.domain.space import Point
     from tuned.trial.cgroup import Root
 
 
@@ -54,7 +49,7 @@ class Launch:
     mark: str
     #: The place in which its group is made, and the limits of that.
     cgroups: Root | None
-    resources: Resources = UNLIMITED
+    limits: Limits = UNLIMITED
     #: Made in this order before the program begins, for our user alone.
     directories: tuple[Path, ...] = ()
     #: Those of them that are removed at the end if the program left nothing there.
@@ -74,58 +69,8 @@ Outputs = tuple[int, ...]
 Start = Callable[[Launch, Outputs], Awaitable[Tree]]
 
 
-def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
-    """The program and arguments that are executed for a point."""
-    if experiment.objective.python is None:
-        return experiment.argv(point)
-    return (*python(experiment), "objective", *experiment.worker_arguments)
-
-
-def python(experiment: Experiment) -> tuple[str, str]:
-    """The Python of an objective, and the file by which each program of ours begins there."""
-    return experiment.objective.interpreter or sys.executable, bootstrap.__file__
-
-
-def environment(
-    experiment: Experiment,
-    point: Point,
-    *,
-    trial: int,
-    host: str,
-    slot: int,
-    attempt: int,
-    point_directory: Path,
-    replicate: int = 1,
-    cards: Sequence[str] = (),
-) -> dict[str, str]:
-    """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters.
-
-    Without ``cards`` of its own, the daemon's variable for GPUs is left as it is.
-    """
-    parameters = {f"TUNED_PARAM_{name.upper()}": text(value) for name, value in point.values.items()}
-    return {
-        **common_environment(experiment, host),
-        **parameters,
-        **({gpus.VARIABLE: ",".join(cards)} if cards else {}),
-        "TUNED_PARAMS": json.dumps(dict(point.values)),
-        "TUNED_TRIAL": str(trial),
-        "TUNED_SLOT": str(slot),
-        "TUNED_ATTEMPT": str(attempt),
-        "TUNED_REPLICATE": str(replicate),
-        "TUNED_POINT_DIR": str(point_directory),
-    }
-
-
-def common_environment(experiment: Experiment, host: str) -> dict[str, str]:
-    """The part of the environment that all trials of an experiment on a host have."""
-    # Otherwise the output of a Python program is seen only when its buffer is full.
-    unbuffered = {"PYTHONUNBUFFERED": "1"}
-    names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
-    return {**unbuffered, **own_environment(), **experiment.objective.env, **names}
-
-
 def own_environment() -> dict[str, str]:
-    """The daemon's environment without its secrets."""
+    """The environment of this process without the daemon's secrets."""
     return {
         name: value
         for name, value in os.environ.items()

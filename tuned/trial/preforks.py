@@ -146,7 +146,7 @@ async def _limit(prefork: Prefork, launch: Launch) -> None:
     if group is None or launch.cgroups is None:
         return
     try:
-        group.limit(launch.resources, launch.cgroups.controllers)
+        group.limit(launch.limits, launch.cgroups.controllers)
     except OSError as error:
         prefork.socket.close()
         await completely(prefork.tree.kill())

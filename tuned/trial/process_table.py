@@ -1,9 +1,9 @@
 """Process trees as the system's table has them: found by descent, session, and a mark in the environment.
 
-It finds the trees that have no control group, and processes that left theirs. The daemon adopts processes
+It finds the trees that have no control group, and processes that left theirs. The keeper adopts processes
 that its trials leave behind (it is their subreaper), so everything they start stays below it. One kind of
 process cannot be told apart: it has left its session, its parents have ended, and it has removed the mark
-from its environment. It is not found when one trial is killed; it is when the daemon stops.
+from its environment. It is not found when one trial is killed; it is when the keeper stops.
 
 A look at the system's table runs in a thread, and the pauses between two looks in the event loop. It must
 never take the end of a trial's main process: that belongs to the caller who waits for it.
@@ -160,9 +160,12 @@ def _dead_child() -> int | None:
     return None if found is None else found.si_pid
 
 
-async def kill_all() -> bool:
-    """Kills all processes that are left below the daemon. False if something is left."""
-    return await _kill_until_gone(lambda processes: _below(processes, os.getpid()), ())
+async def kill_all(known: Collection[int] = ()) -> bool:
+    """Kills all processes that are left below us. False if something is left.
+
+    The ends of ``known`` ones are for those who wait for them.
+    """
+    return await _kill_until_gone(lambda processes: _below(processes, os.getpid()), known)
 
 
 async def kill_installation(installation_id: str) -> bool:

@@ -117,6 +117,11 @@ class Tree:
                 os.kill(member, signal.SIGTERM)
 
 
+async def kill_all() -> None:
+    """Kills all trees at once, with all that is below us. The status of each is still its owner's to take."""
+    await process_table.kill_all(_mains)
+
+
 async def completely(work: Coroutine[Any, Any, None] | asyncio.Future[None]) -> None:
     """Carries it out whole: a cancellation that comes meanwhile goes on only then."""
     task = asyncio.ensure_future(work)

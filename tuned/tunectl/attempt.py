@@ -20,10 +20,10 @@ import click
 from tuned.disk import trial_log
 from tuned.disk.layout import TrialFiles
 from tuned.domain.ending import Cause, Ending, Failure
-from tuned.trial import launch as launch_module
-from tuned.trial import process, process_table
+from tuned.trial import process, process_table, programs
 from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ForkServer, ServerProgram
+from tuned.trial.launch import Launch
 from tuned.tunectl import interpreter
 from tuned.tunectl.advice import advice
 from tuned.tunectl.hints import hints, surroundings
@@ -98,14 +98,14 @@ async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
         await server.end()
 
 
-def _launch(parsed: Experiment, point: Point, scratch: Path) -> launch_module.Launch:
+def _launch(parsed: Experiment, point: Point, scratch: Path) -> Launch:
     objective = parsed.objective
     files, points = TrialFiles(scratch), scratch / "point"
     files.work.mkdir()
     points.mkdir()
-    return launch_module.Launch(
-        argv=launch_module.command(parsed, point),
-        environment=launch_module.environment(
+    return Launch(
+        argv=programs.command(parsed, point),
+        environment=programs.environment(
             parsed, point, trial=0, host=platform.node(), slot=0, attempt=1, point_directory=points
         ),
         workdir=files.work if objective.workdir is None else Path(objective.workdir),

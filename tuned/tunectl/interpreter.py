@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tuned.trial import process, process_table
 from tuned.trial.fork_servers import ForkServer, ServerProgram
-from tuned.trial.interpreter import look_launch, why_unusable
+from tuned.trial.programs import look_launch, why_unusable
 
 if TYPE_CHECKING:
     from tuned.domain.ending import Ending

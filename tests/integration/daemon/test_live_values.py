@@ -21,8 +21,7 @@ from tuned.search.search import Search
 from tuned.storage.queries import experiments
 from tuned.trial.curve import Curve
 from tuned.trial.evaluation import Evaluation, Site
-from tuned.trial.launch import Launch, Outputs
-from tuned.trial.tree import Tree
+from tuned.trial.keeping import Run, Watcher
 
 
 @dataclass(kw_only=True)
@@ -45,7 +44,7 @@ class Host:
         site = Site(host="h1", state=None, cgroups=None, grace_seconds=0)  # type: ignore[arg-type]
         evaluation = Evaluation(
             experiment=self.search.experiment, study_uid=self.search.status.uid, claimed=claimed, site=site,
-            slot=slot, start=_never,
+            slot=slot, carry_out=_never,
         )  # fmt: skip
         task: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         began = time.monotonic() - seconds
@@ -54,7 +53,7 @@ class Host:
         )  # fmt: skip
 
 
-async def _never(_launch: Launch, _outputs: Outputs) -> Tree:
+async def _never(_run: Run, _watcher: Watcher) -> Ending:
     raise AssertionError
 
 

@@ -13,6 +13,7 @@ from tuned.disk.outbox import Outbox
 from tuned.disk.spool import Spool
 from tuned.disk.state import StateDirectory
 from tuned.events import Events
+from tuned.keeper.runs import Runs
 from tuned.storage.link import Link
 from tuned.trial.evaluation import Site
 
@@ -51,5 +52,5 @@ def wired(link: Link, home: Path) -> Iterator[Rooms]:
             events=Events("h1"),
             outbox=outbox,
             teller=teller,
-            scheduler=Scheduler(link, teller, site, 1),
+            scheduler=Scheduler(link, teller, site, Runs(1), 1),
         )

@@ -8,6 +8,7 @@ import pytest
 
 from tests.factories import MIXED, Member, join, make_experiment, statements
 from tests.integration.storage.steps import charged, point_states
+from tuned.domain.ending import Cause, Failure
 from tuned.domain.known_trial import KnownTrial, known_trial
 from tuned.domain.states import PointState
 from tuned.storage.database import Database
@@ -83,7 +84,9 @@ def test_a_point_without_a_value_gets_the_imported_one(database: Database, state
     if state == "failed":
         member.tell(claimed)
     else:
-        give_back(database, claimed.study_id, claimed.claim_id, "no room")
+        give_back(
+            database, claimed.study_id, claimed.claim_id, Failure(cause=Cause.ABORTED, message="no room")
+        )
     imported(member, known(member, 3, 0.5))
     assert (point_states(member), member.now().visited) == ({(PointState.DONE, False): 1}, 1)
     member.repeat(3)

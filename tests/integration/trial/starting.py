@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from tuned.disk import trial_log
 from tuned.domain.ending import Ending
 from tuned.trial import process
 from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ForkServer, ServerProgram
+from tuned.trial.keeping import Run, Watcher
 from tuned.trial.launch import Launch, Start
 from tuned.trial.process import OnLine
 from tuned.trial.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A keeper whose runs begin in this way."""
+
+    start: Start
+
+    async def run(self, run: Run, watcher: Watcher) -> Ending:
+        curve, answer, verdict = watcher.curve, watcher.answer, watcher.verdict
+        return await process.run(run.launch, self.start, curve, answer=answer, verdict=verdict)
 
 
 @asynccontextmanager

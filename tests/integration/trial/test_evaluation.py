@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from unittest.mock import AsyncMock
 
@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.factories import line
-from tests.integration.trial.starting import serving
+from tests.integration.trial.starting import Started, serving
 from tests.integration.trial.trees import cgroup_root
 from tuned.disk import trial_log
 from tuned.disk.state import StateDirectory
@@ -20,7 +20,7 @@ from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.experiment.experiment import parse
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate
-from tuned.trial.fork_servers import ServerProgram
+from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.trial.launch import Launch, Outputs, Start
 from tuned.trial.tree import Tree
 
@@ -60,26 +60,36 @@ def evaluation(state: StateDirectory, start: Start) -> Evaluation:
     candidate = Candidate(point=experiment.space.at(0), origin=Origin.WALK)
     claimed = Claimed(study_id=1, trial_id=1, number=7, replica=0, candidate=candidate, incarnation="i")
     site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
-    return Evaluation(experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=start)
+    carry_out = Started(start=start).run
+    return Evaluation(
+        experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, carry_out=carry_out
+    )
 
 
 @pytest.fixture
-async def trial(tmp_path: Path) -> AsyncIterator[Evaluation]:
+async def server() -> AsyncIterator[ForkServer]:
+    async with serving(ServerProgram.of_commands()) as server:
+        yield server
+
+
+@pytest.fixture
+def trial(tmp_path: Path, server: ForkServer) -> Iterator[Evaluation]:
     with StateDirectory.open(tmp_path / "state") as state:
-        async with serving(ServerProgram.of_commands()) as server:
-            yield evaluation(state, server.start)
+        yield evaluation(state, server.start)
 
 
-async def test_directories_are_made_private_and_the_empty_ones_are_gone_at_the_end(trial: Evaluation) -> None:
+async def test_directories_are_made_private_and_the_empty_ones_are_gone_at_the_end(
+    trial: Evaluation, server: ForkServer
+) -> None:
     seen: list[int] = []
 
     async def start(launch: Launch, outputs: Outputs) -> Tree:
         point, work = trial.point_directory, trial.files.work
         made = (point, point.parent, work, work.parent, work.parent.parent)
         seen.extend(each.stat().st_mode & 0o777 for each in made)
-        return await begin(launch, outputs)
+        return await server.start(launch, outputs)
 
-    begin, trial.start = trial.start, start
+    trial.carry_out = Started(start=start).run
     assert (await evaluate(trial, AsyncMock(return_value=False))).values == (1.0,)
     await trial_log.all_written()
     assert seen == [0o700] * 5

@@ -24,11 +24,10 @@ from tuned.disk.files import make_directory
 from tuned.disk.state import StateDirectory
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import Experiment, parse
-from tuned.trial import launch as launch_module
-from tuned.trial import preforks
+from tuned.trial import preforks, programs
 from tuned.trial.cgroup import Root
 from tuned.trial.evaluation import Site
-from tuned.trial.fork_servers import ForkServer, ForkServers, ServerProgram, Unforkable
+from tuned.trial.fork_servers import ForkServer, ForkServers, Unforkable
 from tuned.trial.launch import Launch
 from tuned.worker.forkserver import TRIALS
 
@@ -61,7 +60,9 @@ class Host:
     def server(self) -> ForkServer:
         if self._server is None:
             experiment = parse(self.experiment.encode(), "exp.toml")
-            self._server = ForkServer(ServerProgram.of(experiment, self.site.host, self.site.state.trials))
+            program = programs.server_program(experiment, self.site.host, self.site.state.trials)
+            assert program is not None
+            self._server = ForkServer(program)
         return self._server
 
     def launch(self, x: int = 0, timeout_seconds: float | None = 60) -> Launch:
@@ -71,8 +72,8 @@ class Host:
         work = self.directory / f"work-{x}"
         make_directory(work, 0o700)
         return Launch(
-            argv=launch_module.command(experiment, point),
-            environment=launch_module.environment(
+            argv=programs.command(experiment, point),
+            environment=programs.environment(
                 experiment, point, trial=x, host="h", slot=0, attempt=1, point_directory=work
             ),
             workdir=work,
@@ -453,7 +454,7 @@ class Pool:
 
     def __init__(self, host: Host, slots: int) -> None:
         self.host = host
-        self.servers = ForkServers(host.site.host, host.site.state.trials, slots)
+        self.servers = ForkServers(slots)
         self.experiments: dict[str, Experiment] = {}
         #: Why a module cannot be forked.
         self.told: list[str] = []
@@ -472,13 +473,14 @@ class Pool:
     async def run(self, name: str) -> Ending:
         experiment = self.experiments[name]
         launch = replace(
-            self.host.launch(), argv=launch_module.command(experiment, experiment.space.at(0)),
+            self.host.launch(), argv=programs.command(experiment, experiment.space.at(0)),
             environment={
                 **os.environ, "TUNED_PARAMS": '{"x": 0}', "TUNED_TRIAL": "0", "TUNED_EXPERIMENT": name,
             },
             is_objective=experiment.objective.python is not None,
         )  # fmt: skip
-        return await run_with(launch, self.servers.start_of(experiment, name, self.told.append))
+        program = programs.server_program(experiment, self.host.site.host, self.host.site.state.trials)
+        return await run_with(launch, self.servers.start_of(name, program, self.told.append))
 
     def imports(self, name: str) -> list[int]:
         return [int(pid) for pid in (self.host.directory / name).read_text().split()]
@@ -507,7 +509,7 @@ async def test_all_commands_have_one_process_and_as_many_copies_as_slots(pool: P
     endings = await asyncio.gather(*map(pool.run, pool.experiments))
     assert [ending.values for ending in endings] == [(0.5,)] * 20
     assert len(left(pool.host.site.state.installation_id)) <= 1 + 2
-    pool.servers.keep({})
+    pool.servers.keep(set())
     await until_async(lambda: not left(pool.host.site.state.installation_id), what="them to end")
 
 
@@ -524,21 +526,12 @@ async def test_there_are_as_many_warm_objectives_as_slots_and_the_one_used_longe
     await pool.until_left("two", "three")
     pool.servers.resize(1)
     await pool.until_left("two")
-    pool.servers.keep({"two": pool.experiments["two"]})
+    pool.servers.keep({"two"})
     assert (await pool.run("two")).failure is None
     assert len(pool.imports("two")) == 2
 
 
-async def test_an_objective_that_a_person_replaced_is_imported_by_another_process(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of, asked = ServerProgram.of, []
-
-    def program(experiment: Experiment, host: str, workdir: Path) -> ServerProgram:
-        asked.append(experiment.name)
-        return of(experiment, host, workdir)
-
-    monkeypatch.setattr(ServerProgram, "of", program)
+async def test_an_objective_that_a_person_replaced_is_imported_by_another_process(pool: Pool) -> None:
     for name in ("wrong", "right"):
         pool.add_python(name)
     assert (await pool.run("wrong")).failure is None
@@ -547,8 +540,6 @@ async def test_an_objective_that_a_person_replaced_is_imported_by_another_proces
         assert (await pool.run("wrong")).failure is None
     await pool.until_left("right")
     assert [len(pool.imports(name)) for name in ("wrong", "right")] == [1, 1]
-    # Once for each process and once to compare, but not for each trial.
-    assert len(asked) == 3
 
 
 async def test_a_process_with_a_trial_that_is_being_begun_does_not_go(pool: Pool) -> None:

@@ -17,10 +17,10 @@ from tuned.domain.claim import Candidate, Claimed, Origin
 from tuned.domain.ending import Cause, Ending
 from tuned.experiment.experiment import parse
 from tuned.experiment.resources import Resources
+from tuned.keeper.runs import Runs
 from tuned.trial import cgroup
 from tuned.trial.cgroup import Cgroup, Root
 from tuned.trial.evaluation import Evaluation, Site, evaluate
-from tuned.trial.fork_servers import ForkServers
 from tuned.worker.forkserver import TRIALS
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
@@ -84,7 +84,7 @@ def test_a_daemon_that_starts_again_finds_the_same(made_up: MadeUp) -> None:
 
 def limited(root: Root, limits: Resources = LIMITED) -> Cgroup:
     group = root.create("one")
-    group.limit(limits, root.controllers)
+    group.limit(limits.of_group, root.controllers)
     return group
 
 
@@ -117,7 +117,7 @@ def test_a_kernel_without_swap_accounting_does_as_well(made_up: MadeUp) -> None:
     root = found()
     monitored = root.create("one")
     (monitored.path / "memory.swap.max").unlink()
-    monitored.limit(LIMITED, root.controllers)
+    monitored.limit(LIMITED.of_group, root.controllers)
     assert "memory.swap.max" not in contents(monitored)
     assert contents(monitored)["memory.max"] == str(2**32)
     assert made_up.own == root.path.parent
@@ -177,15 +177,14 @@ async def _evaluated(tmp_path: Path, objective: str) -> Ending:
     claimed = Claimed(study_id=1, trial_id=1, number=0, replica=0, candidate=candidate, incarnation="i")
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h1", state=state, cgroups=found(), grace_seconds=0)
-        servers = ForkServers(site.host, site.state.trials, slots=TRIALS)
-        start = servers.start_of(experiment, "u", print)
+        runs = Runs(slots=TRIALS)
         evaluation = Evaluation(
-            experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, start=start
+            experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, carry_out=runs.run
         )
         try:
             return await evaluate(evaluation, AsyncMock(return_value=False))
         finally:
-            await servers.close()
+            await runs.close()
             await trial_log.all_written()
 
 

@@ -23,7 +23,7 @@ from tests.waiting import PATIENCE_SECONDS, until, until_async
 from tuned.disk import trial_log
 from tuned.domain.ending import MOST_STEPS, Cause, Ending, Failure
 from tuned.experiment.experiment import parse
-from tuned.trial import cgroup
+from tuned.trial import cgroup, programs
 from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.launch import Launch
@@ -256,10 +256,10 @@ def signals(status: list[str], name: str) -> int:
 async def test_what_an_experiment_sets_is_for_its_program_and_not_for_what_begins_it(launch: Launch) -> None:
     setting = {"PYTHONHOME": "/no/where"}
     content = f'[objective]\ncommand = ["true"]\nenv = {{ PYTHONHOME = "/no/where" }}\n{MIXED}'
-    program = ServerProgram.of(parse(content.encode(), "exp.toml"), "h", launch.workdir)
+    assert programs.server_program(parse(content.encode(), "exp.toml"), "h", launch.workdir) is None
     argv = ("sh", "-c", "test $PYTHONHOME = /no/where && echo 1")
     begun = replace(launch, argv=argv, environment={**launch.environment, **setting})
-    async with serving(program) as server:
+    async with serving(ServerProgram.of_commands()) as server:
         assert (await run_with(begun, server.start)).values == (1.0,)
 
 

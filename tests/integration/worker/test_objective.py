@@ -11,7 +11,7 @@ import pytest
 from tests.integration.trial.starting import run
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.experiment.experiment import parse
-from tuned.trial import launch
+from tuned.trial import programs
 from tuned.trial.launch import Launch
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
@@ -41,12 +41,12 @@ class Objective:
         experiment = parse(f"{keys}{objective}{SPACE}".encode(), "exp.toml")
         point = experiment.space.point({"x": 3, "kind": True})
         (self.directory / "work").mkdir(exist_ok=True)
-        environment = launch.environment(
+        environment = programs.environment(
             experiment, point, trial=7, host="h", slot=0, attempt=1, point_directory=self.directory
         )
         return await run(
             Launch(
-                argv=launch.command(experiment, point),
+                argv=programs.command(experiment, point),
                 environment={**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
                 workdir=self.directory / "work",
                 log=self.log,

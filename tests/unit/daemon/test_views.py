@@ -6,7 +6,7 @@ import pytest
 
 from tuned.daemon import views
 from tuned.domain.states import HostState
-from tuned.experiment.resources import UNLIMITED, Resources
+from tuned.experiment.resources import Resources
 from tuned.storage.hosts import HostInfo, HostRow
 
 
@@ -28,7 +28,7 @@ def test_a_dead_host_shows_as_dead_unless_it_wrote_that_it_stopped(
 
 
 def test_limits_that_are_not_set_are_none() -> None:
-    assert set(views.resources(UNLIMITED).values()) == {None}
+    assert set(views.resources(Resources()).values()) == {None}
     assert views.resources(Resources(memory=2**20, gpus=0.5))["gpus"] == 0.5
 
 

@@ -136,6 +136,7 @@ def test_a_librarys_warning_is_a_record_and_its_small_talk_is_not(stream: TextIO
 
 def test_optuna_speaks_through_us_only(stream: TextIO, capfd: pytest.CaptureFixture[str]) -> None:
     log.configure("json", stream=stream)
+    log.route_optuna()
     logging.getLogger("optuna.study").warning("trial 1 failed")
     logging.getLogger("optuna.study").info("a new study")
     assert [record["event"] for record in records(stream)] == ["trial 1 failed"]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from tuned.domain.ending import Ending
 from tuned.errors import TunedError
-from tuned.trial.interpreter import look_launch, why_unusable
 from tuned.trial.launch import Launch
+from tuned.trial.programs import look_launch, why_unusable
 
 if TYPE_CHECKING:
     from tuned.experiment.experiment import Experiment

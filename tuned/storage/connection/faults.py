@@ -11,8 +11,8 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from tuned.config.toml import printable, shorten
-from tuned.errors import DatabaseAway, TunedError
+from tuned.config.toml import shorten
+from tuned.errors import DatabaseAway, TunedError, printable
 
 #: Of an error in words: it may quote a database or a library, which say more than a person wants.
 _LONGEST_REASON = 300

@@ -150,9 +150,8 @@ def settle_claims(
     return _settle(database, study_id, failure, ours)
 
 
-def give_back(database: Database, study_id: int, claim_id: str, reason: str) -> None:
-    """Ends a claim's trial that this host could not begin as ``aborted``, and frees its point."""
-    failure = Failure(cause=Cause.ABORTED, message=reason)
+def give_back(database: Database, study_id: int, claim_id: str, failure: Failure) -> None:
+    """Ends a claim's trial that this host could not begin, or has lost, and frees its point."""
     _settle(database, study_id, failure, t_trial.c.claim_id == claim_id)
 
 

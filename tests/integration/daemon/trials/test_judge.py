@@ -46,7 +46,7 @@ class Court:
         trial = Evaluation(
             experiment=self.search.experiment, study_uid=self.search.status.uid, claimed=claimed, slot=0,
             site=Site(host="h1", state=self.state, cgroups=None, grace_seconds=0.0),
-            start=None,  # type: ignore[arg-type]
+            carry_out=None,  # type: ignore[arg-type]
         )  # fmt: skip
         case = self.judge.open(self.search, trial)
         assert case is not None

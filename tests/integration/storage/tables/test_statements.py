@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, event, literal_column, select, update
 
 from tests.factories import MIXED, Member, join, make_experiment, opened, statements
 from tuned.domain.claim import Action
+from tuned.domain.ending import Cause, Failure
 from tuned.storage.tables.schema import t_meta
 from tuned.storage.tables.statements import Statement, insertion, run
 from tuned.storage.trials.settling import give_back
@@ -49,7 +50,9 @@ def test_only_many_intermediate_values_are_one_statement_more(member: Member) ->
 
 def test_the_point_of_a_trial_that_was_aborted_costs_no_more(member: Member) -> None:
     claimed = member.take(**point(0))
-    give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
+    give_back(
+        member.database, claimed.study_id, claimed.claim_id, Failure(cause=Cause.ABORTED, message="disk full")
+    )
     with statements(member.database) as seen:
         member.take(**point(0))
     assert len(seen) == 3

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.factories import Member, join, line, make_experiment
 from tuned.domain.claim import Claimed
+from tuned.domain.ending import Cause, Failure
 from tuned.domain.states import POINT_TRANSITIONS, STUDY_TRANSITIONS, PointState, StudyState
 from tuned.errors import Conflict
 from tuned.storage.changes import Author, free_failed, replace_definition
@@ -38,7 +39,12 @@ def put_point(member: Member, state: PointState) -> Claimed:
     """A point in this state, with the trial that holds or held it."""
     claimed = member.take(0)
     if state is PointState.FREE:
-        give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
+        give_back(
+            member.database,
+            claimed.study_id,
+            claimed.claim_id,
+            Failure(cause=Cause.ABORTED, message="disk full"),
+        )
     elif state is not PointState.HELD:
         values = [0.5] if state is PointState.DONE else []
         member.tell(claimed, *values, is_pruned=state is PointState.PRUNED)

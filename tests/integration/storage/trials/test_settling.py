@@ -18,6 +18,7 @@ from tests.integration.storage.steps import (
     states,
 )
 from tuned.domain.claim import Action
+from tuned.domain.ending import Cause, Failure
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState
 from tuned.storage.database import Database
@@ -57,8 +58,12 @@ def test_an_abort_is_no_loss(member: Member) -> None:
 
 def test_a_trial_that_could_not_begin_is_given_back_with_the_reason(member: Member) -> None:
     claimed, other = member.take(5), member.take(6)
-    give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
-    give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
+    give_back(
+        member.database, claimed.study_id, claimed.claim_id, Failure(cause=Cause.ABORTED, message="disk full")
+    )
+    give_back(
+        member.database, claimed.study_id, claimed.claim_id, Failure(cause=Cause.ABORTED, message="disk full")
+    )
     assert member.trial(0).user_attrs["FAILURE"] == {"cause": "aborted", "message": "disk full"}
     assert (charged(member), member.now().free) == ((1, 1, 0), 1)
     assert member.tell(other, 0.5) is TellOutcome.TOLD
@@ -127,5 +132,7 @@ def test_nothing_is_settled_in_a_study_that_was_deleted(member: Member) -> None:
     claimed = member.take(5)
     delete_by_optuna(member.database)
     assert abort(member) == settle_orphans(member.database, claimed.study_id) == []
-    give_back(member.database, claimed.study_id, claimed.claim_id, "disk full")
+    give_back(
+        member.database, claimed.study_id, claimed.claim_id, Failure(cause=Cause.ABORTED, message="disk full")
+    )
     assert orphaned_studies(member.database) == []

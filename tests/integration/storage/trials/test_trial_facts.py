@@ -11,6 +11,7 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import func, select
 
 from tests.factories import CRASH, Member, at_once, join, kill, make_experiment, plain_optuna, statements
+from tuned.domain.ending import Cause, Failure
 from tuned.protocol.experiments import Counts
 from tuned.storage.database import Database
 from tuned.storage.queries import experiments
@@ -63,7 +64,9 @@ def end_all_ways(member: Member) -> None:
     settle_orphans(member.database, lost.study_id)
     other.tell(lost, 0.25)
     aborted = member.take(3)
-    give_back(member.database, aborted.study_id, aborted.claim_id, "disk full")
+    give_back(
+        member.database, aborted.study_id, aborted.claim_id, Failure(cause=Cause.ABORTED, message="disk full")
+    )
     member.take(4)
 
 

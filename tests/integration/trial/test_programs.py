@@ -9,8 +9,8 @@ import pytest
 from tests import pythons
 from tests.integration.trial.starting import run
 from tuned.experiment.experiment import parse
-from tuned.trial import interpreter
-from tuned.trial.interpreter import look_launch, why_unusable
+from tuned.trial import programs
+from tuned.trial.programs import look_launch, why_unusable
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
 
@@ -58,7 +58,7 @@ async def test_one_that_will_not_do_is_told_with_the_reason(tmp_path: Path) -> N
 
 
 async def test_one_that_hangs_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interpreter, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(programs, "ANSWER_SECONDS", 0.2)
     hangs = script(tmp_path / "hangs", "#!/bin/sh\nsleep 600\n")
     assert (
         await problem_of(hangs, tmp_path)

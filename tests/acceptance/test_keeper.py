@@ -1,0 +1,56 @@
+"""The process that owns the trials: what becomes of them when it, or its daemon, dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.daemon import Daemon, an_experiment, gone, is_alive
+from tests.integration.trial.trees import pid_in
+from tests.waiting import until
+
+
+def waiting(home: Path, *, low: int = 0) -> str:
+    """Its trials wait for a file, and write their process ids."""
+    script = f"echo $$ > {home}/pid; while [ ! -e {home}/go ]; do sleep 0.05; done"
+    return an_experiment(script, low=low, high=low, more="[budget]\nevaluations = 1\n")
+
+
+@pytest.mark.parametrize("fixture", ["daemon", "plain_daemon"])
+def test_when_the_keeper_dies_its_trial_is_lost_and_evaluated_again(
+    request: pytest.FixtureRequest, fixture: str
+) -> None:
+    daemon: Daemon = request.getfixturevalue(fixture)
+    daemon.drop("lost", waiting(daemon.home))
+    pid = pid_in(daemon.home / "pid")
+    [keeper] = daemon.keepers()
+    os.kill(keeper, signal.SIGKILL)
+    until(lambda: not is_alive(pid), what="the process that it left to be killed", seconds=60)
+    (daemon.home / "go").touch()
+    daemon.until_in("done", "lost")
+    lost, again = daemon.study("lost").trials
+    assert (lost.user_attrs["FAILURE"]["cause"], again.value) == ("lost", 0.0)
+    assert daemon.summary("lost")["evaluations"] == 1
+    assert len(daemon.keepers()) == 1
+    assert daemon.keepers() != {keeper}
+    assert daemon.status()["state"] == "running"
+
+
+def test_when_the_daemon_is_killed_its_trials_are_gone_without_a_start(daemon: Daemon) -> None:
+    daemon.drop("killed", waiting(daemon.home))
+    pid_in(daemon.home / "pid")
+    daemon.kill()
+    until(gone(daemon.processes), what="all that it began to be gone", seconds=60)
+    (daemon.home / "go").touch()
+    daemon.start().until_in("done", "killed")
+    lost, again = daemon.study("killed").trials
+    assert (lost.user_attrs["FAILURE"]["cause"], again.value) == ("lost", 0.0)
+
+
+def test_a_daemon_that_stops_waits_for_its_keeper(daemon: Daemon) -> None:
+    assert len(daemon.keepers()) == 1
+    assert daemon.abort() == 0
+    assert daemon.processes() == set()

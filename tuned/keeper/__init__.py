@@ -1,0 +1,1 @@
+"""The process trees of this host's trials: begun, watched and ended for the daemon."""

@@ -1,0 +1,269 @@
+"""The messages between the daemon and its keeper: JSON, one object a line, in both directions.
+
+The daemon says hello first, and the keeper answers once it can begin a run. The daemon does not trust a run's
+program, but both sides trust each other: they are of one house, and only their versions may differ. This room
+owns the shapes, and turns values into JSON and back; it must never do anything else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from tuned.domain.ending import Cause, Ending, Failure, Pruning
+from tuned.domain.resources import Limits
+from tuned.systemd.log import Format
+from tuned.trial.cgroup import Root
+from tuned.trial.fork_servers import ServerProgram
+from tuned.trial.keeping import Run
+from tuned.trial.launch import Launch
+
+#: Of these messages.
+VERSION = 1
+
+
+class Hello(TypedDict):
+    """The daemon's first message: who it is, and what the keeper needs to know of its host."""
+
+    kind: Literal["hello"]
+    version: int
+    installation: str
+    #: A file that only one keeper of the installation locks.
+    lock: str
+    #: The group in which those of runs are made; None without control groups.
+    cgroups: str | None
+    slots: int
+    host: str
+    log_format: Format
+
+
+class Begin(TypedDict):
+    """Carry out a run."""
+
+    kind: Literal["begin"]
+    key: str
+    run: Run
+    #: A rule looks at it, and may end it.
+    is_judged: bool
+
+
+class End(TypedDict):
+    """Kill a run."""
+
+    kind: Literal["end"]
+    key: str
+
+
+class Prune(TypedDict):
+    """End a run by a rule, if it has no result."""
+
+    kind: Literal["prune"]
+    key: str
+    pruning: Pruning
+
+
+class Reply(TypedDict):
+    """The answer to the newest question of a run."""
+
+    kind: Literal["reply"]
+    key: str
+    answer: object
+
+
+class Keep(TypedDict):
+    """Let go of the processes from which no run of these studies is forked; None stands for all commands."""
+
+    kind: Literal["keep"]
+    studies: list[str | None]
+
+
+class Resize(TypedDict):
+    """So many runs come at a time from now on."""
+
+    kind: Literal["resize"]
+    slots: int
+
+
+class Log(TypedDict):
+    """Write log records in this form from now on."""
+
+    kind: Literal["log"]
+    log_format: Format
+
+
+class Flush(TypedDict):
+    """Say when the output of all runs that have ended is in their files."""
+
+    kind: Literal["flush"]
+
+
+class Ping(TypedDict):
+    """Say that you are there."""
+
+    kind: Literal["ping"]
+
+
+class Stop(TypedDict):
+    """Kill all that is left, and end."""
+
+    kind: Literal["stop"]
+
+
+class Ready(TypedDict):
+    """The keeper's first message: from now on it carries out runs."""
+
+    kind: Literal["ready"]
+    version: int
+    pid: int
+
+
+class Reports(TypedDict):
+    """Steps and values that a run has reported since the last ones."""
+
+    kind: Literal["reports"]
+    key: str
+    reports: list[tuple[int, list[float]]]
+
+
+class Question(TypedDict):
+    """A question of a Python objective; it waits for the reply."""
+
+    kind: Literal["question"]
+    key: str
+    question: str
+
+
+class Unforked(TypedDict):
+    """The module of a run's objective cannot be forked."""
+
+    kind: Literal["unforked"]
+    key: str
+    reason: str
+
+
+class Withdrawn(TypedDict):
+    """A run had its result before it was to be pruned."""
+
+    kind: Literal["withdrawn"]
+    key: str
+
+
+class Ended(TypedDict):
+    """A run is gone with all its tree; it has no ending if it was killed on demand."""
+
+    kind: Literal["ended"]
+    key: str
+    ending: Ending | None
+
+
+class Unbegun(TypedDict):
+    """This host cannot begin a run: the parts of an OSError."""
+
+    kind: Literal["unbegun"]
+    key: str
+    arguments: list[Any]
+    filename: str | None
+
+
+class Failed(TypedDict):
+    """A fault of the keeper itself in a run."""
+
+    kind: Literal["failed"]
+    key: str
+    reason: str
+
+
+class Flushed(TypedDict):
+    """The output is in the files."""
+
+    kind: Literal["flushed"]
+
+
+class Pong(TypedDict):
+    """The keeper is there."""
+
+    kind: Literal["pong"]
+
+
+ToKeeper = Hello | Begin | End | Prune | Reply | Keep | Resize | Log | Flush | Ping | Stop
+
+OfRun = Reports | Question | Unforked | Withdrawn | Ended | Unbegun | Failed
+
+ToDaemon = Ready | Flushed | Pong | OfRun
+
+
+def encoded(message: ToKeeper | ToDaemon) -> bytes:
+    """One line."""
+    return json.dumps(message, default=_plain).encode() + b"\n"
+
+
+def to_keeper(line: bytes) -> ToKeeper:
+    """A message of a daemon."""
+    message: Any = json.loads(line)
+    match message["kind"]:
+        case "begin":
+            message["run"] = _run(message["run"])
+        case "prune":
+            message["pruning"] = Pruning(**message["pruning"])
+    found: ToKeeper = message
+    return found
+
+
+def to_daemon(line: bytes) -> ToDaemon:
+    """A message of a keeper."""
+    message: Any = json.loads(line)
+    if message["kind"] == "ended" and message["ending"] is not None:
+        message["ending"] = _ending(message["ending"])
+    found: ToDaemon = message
+    return found
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for, one level deep."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def _run(found: Any) -> Run:
+    program = found["program"]
+    if program is not None:
+        program = ServerProgram(**{**program, "argv": tuple(program["argv"])})
+    return Run(**{**found, "launch": _launch(found["launch"]), "program": program})
+
+
+def _launch(found: Any) -> Launch:
+    cgroups = found["cgroups"]
+    return Launch(
+        **{
+            **found,
+            "argv": tuple(found["argv"]),
+            "workdir": Path(found["workdir"]),
+            "log": Path(found["log"]),
+            "cgroups": cgroups and Root(Path(cgroups["path"]), frozenset(cgroups["controllers"])),
+            "limits": Limits(**found["limits"]),
+            "directories": tuple(map(Path, found["directories"])),
+            "removed_if_empty": tuple(map(Path, found["removed_if_empty"])),
+        }
+    )
+
+
+def _ending(found: Any) -> Ending:
+    values, failure, pruning = found["values"], found["failure"], found["pruning"]
+    return Ending(
+        values=None if values is None else tuple(values),
+        failure=failure and Failure(**{**failure, "cause": Cause(failure["cause"])}),
+        is_pruned=found["is_pruned"],
+        pruning=pruning and Pruning(**pruning),
+        stops_search=found["stops_search"],
+        intermediate={int(step): value for step, value in found["intermediate"].items()},
+        user_attrs=found["user_attrs"],
+        constraints=found["constraints"],
+    )

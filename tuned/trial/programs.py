@@ -1,0 +1,128 @@
+"""The programs of an experiment's trials: what is executed for a point, and in which environment.
+
+It turns an experiment into values that know none, and must never start anything itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from tuned.config import gpus
+from tuned.domain.ending import Cause, Ending
+from tuned.experiment.experiment import Experiment, text
+from tuned.trial.fork_servers import ServerProgram
+from tuned.trial.launch import Launch, own_environment
+from tuned.worker import bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuned.domain.space import Point
+
+#: One that takes longer hangs.
+ANSWER_SECONDS = 60.0
+
+
+def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
+    """The program and arguments that are executed for a point."""
+    if experiment.objective.python is None:
+        return experiment.argv(point)
+    return (*python(experiment), "objective", *experiment.worker_arguments)
+
+
+def python(experiment: Experiment) -> tuple[str, str]:
+    """The Python of an objective, and the file by which each program of ours begins there."""
+    return experiment.objective.interpreter or sys.executable, bootstrap.__file__
+
+
+def environment(
+    experiment: Experiment,
+    point: Point,
+    *,
+    trial: int,
+    host: str,
+    slot: int,
+    attempt: int,
+    point_directory: Path,
+    replicate: int = 1,
+    cards: Sequence[str] = (),
+) -> dict[str, str]:
+    """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters.
+
+    Without ``cards`` of its own, the daemon's variable for GPUs is left as it is.
+    """
+    parameters = {f"TUNED_PARAM_{name.upper()}": text(value) for name, value in point.values.items()}
+    return {
+        **common_environment(experiment, host),
+        **parameters,
+        **({gpus.VARIABLE: ",".join(cards)} if cards else {}),
+        "TUNED_PARAMS": json.dumps(dict(point.values)),
+        "TUNED_TRIAL": str(trial),
+        "TUNED_SLOT": str(slot),
+        "TUNED_ATTEMPT": str(attempt),
+        "TUNED_REPLICATE": str(replicate),
+        "TUNED_POINT_DIR": str(point_directory),
+    }
+
+
+def common_environment(experiment: Experiment, host: str) -> dict[str, str]:
+    """The part of the environment that all trials of an experiment on a host have."""
+    # Otherwise the output of a Python program is seen only when its buffer is full.
+    unbuffered = {"PYTHONUNBUFFERED": "1"}
+    names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
+    return {**unbuffered, **own_environment(), **experiment.objective.env, **names}
+
+
+def is_forked(experiment: Experiment) -> bool:
+    """Whether its trials are forked from a process that has imported its objective."""
+    return experiment.objective.python is not None and experiment.objective.fork
+
+
+def server_program(experiment: Experiment, host: str, workdir: Path) -> ServerProgram | None:
+    """The process from which trials of an experiment are forked; None for that of commands.
+
+    ``workdir`` is for an import that has no directory of its own.
+    """
+    if not is_forked(experiment):
+        return None
+    objective = experiment.objective
+    return ServerProgram(
+        argv=(*python(experiment), "warm_objective", *experiment.worker_arguments),
+        environment=common_environment(experiment, host),
+        workdir=objective.workdir or str(workdir),
+        imports=objective.python,
+    )
+
+
+def look_launch(experiment: Experiment, *, host: str, log: Path, installation: str) -> Launch:
+    """Runs the interpreter once, in the environment of the experiment's trials."""
+    return Launch(
+        argv=python(experiment),
+        environment=common_environment(experiment, host),
+        workdir=Path("/"),
+        log=log,
+        timeout_seconds=ANSWER_SECONDS,
+        objectives=1,
+        pattern=None,
+        mark=f"{installation}/{uuid4().hex}",
+        cgroups=None,
+    )
+
+
+def why_unusable(experiment: Experiment, ending: Ending) -> str:
+    """Why it cannot be used, by the way in which it ended; empty if it can."""
+    failure = ending.failure
+    if failure is None:
+        return ""
+    if failure.cause is Cause.NO_VALUE:
+        said = "it is no Python"
+    else:
+        status = f"exit status {failure.detail.get('status')}: "
+        said = failure.message.removeprefix(status).removesuffix(" (working directory /)")
+    if said.startswith("cannot run "):
+        return f"objective.interpreter: {said}"
+    return f"objective.interpreter: cannot use {experiment.objective.interpreter!r}: {said}"
