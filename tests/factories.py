@@ -178,9 +178,9 @@ def _alembic_head() -> str:
 
 def make_claimant(database: Database, host: str = "h1", *, installation_id: str | None = None) -> Claimant:
     """A new incarnation of a host."""
-    incarnation = hosts.register(database, host, installation_id or host, hosts.HostInfo())
-    assert incarnation is not None
-    return Claimant(host=host, incarnation=incarnation)
+    joined = hosts.register(database, host, installation_id or host, hosts.HostInfo())
+    assert joined is not None
+    return Claimant(host=host, incarnation=joined.incarnation)
 
 
 def kill(database: Database, claimant: Claimant) -> None:

@@ -179,9 +179,13 @@ class Store:
 
     def register(self, tables: Tables, host: int) -> Answer:
         name = f"h{host}"
-        return self._run(
-            tables, ("register", host), lambda: hosts.register(self._database, name, name, hosts.HostInfo())
-        )
+
+        def call() -> str:
+            joined = hosts.register(self._database, name, name, hosts.HostInfo())
+            assert joined is not None
+            return joined.incarnation
+
+        return self._run(tables, ("register", host), call)
 
     def beat(self, tables: Tables, incarnation: str) -> Answer:
         def call() -> bool:

@@ -17,15 +17,16 @@ from tuned.daemon.failure_detector import FailureDetector, Sighting
 from tuned.daemon.retrying import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, retried
 from tuned.domain.claim import Claimant
 from tuned.errors import Conflict, DatabaseAway
-from tuned.storage.hosts import HostInfo, HostRow, beat, hosts, leave, mark_dead, register
+from tuned.storage.hosts import HostInfo, HostRow, Joined, beat, hosts, leave, mark_dead, register
 from tuned.storage.trials.settling import orphaned_studies, settle_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from structlog.typing import FilteringBoundLogger
 
     from tuned.storage.link import Link
+    from tuned.storage.trials.adoption import Adopted
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -52,6 +53,8 @@ class Fleet:
         self._watch = FailureDetector(interval_seconds, expire_seconds)
         self._describe = describe
         self.claimant: Claimant | None = None
+        #: The trials of the last incarnation that this one has taken over.
+        self.adopted: tuple[Adopted, ...] = ()
         #: A beat of ours went through, and nobody has looked at the others since.
         self._is_beaten = asyncio.Event()
         #: There may be orphans that nobody has looked for.
@@ -63,16 +66,24 @@ class Fleet:
     def sightings(self) -> list[Sighting]:
         return self._watch.sightings
 
-    async def join(self) -> Claimant:
+    async def join(self, kept: Collection[str] = ()) -> Claimant:
         """Becomes the host of its name, as a new incarnation, which must beat from now on.
 
-        Waits while the database is away. Raises Conflict if another live installation has the name.
+        It takes over those trials of the last incarnation whose claims are ``kept``, if nobody has settled
+        them. Waits while the database is away. Raises Conflict if another live installation has the name.
         """
+
+        async def register_once() -> Joined | None:
+            return await self._link.beat(register, self._host, self._installation_id, self._describe(), kept)
+
         while True:
-            incarnation = await self._insist("register", self._register)
-            if incarnation is not None:
+            joined = await self._insist("register", register_once)
+            if joined is not None:
                 self.waits_for_name = False
-                self.claimant = Claimant(host=self._host, incarnation=incarnation)
+                self.claimant = Claimant(host=self._host, incarnation=joined.incarnation)
+                self.adopted = joined.adopted
+                if self.adopted:
+                    _log.info("trials adopted", trials=len(self.adopted))
                 return self.claimant
             await self._insist("look at the host of this name", self._outlive_namesake)
 
@@ -100,9 +111,6 @@ class Fleet:
 
     async def _insist(self, doing: str, step: Callable[[], Awaitable[R]]) -> R:
         return await retried(self._link, doing, step, on_failure=self._watch.blink)
-
-    async def _register(self) -> str | None:
-        return await self._link.beat(register, self._host, self._installation_id, self._describe())
 
     async def _beat(self, on_death: Callable[[], Awaitable[None]]) -> None:
         due = time.monotonic()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, type_coerce, update
+from sqlalchemy import Connection, delete, func, insert, select, type_coerce, update
 from sqlalchemy.types import NullType
 
 from tuned.domain.states import HostState, PointState
@@ -19,6 +19,10 @@ from tuned.errors import Conflict, NotFound
 from tuned.storage.database import Database
 from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import t_host, t_point
+from tuned.storage.trials import adoption
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 #: Key of the advisory lock under which hosts register.
 REGISTER_LOCK = 0x74756E6565
@@ -47,6 +51,14 @@ class HostRow:
     info: HostInfo = HostInfo()
     #: Which columns of the row cannot be read, for people; empty if all can.
     unreadable: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """The new incarnation of a host, and the trials of its earlier one that it has taken over."""
+
+    incarnation: str
+    adopted: tuple[adoption.Adopted, ...] = ()
 
 
 def held(database: Database) -> dict[str, int]:
@@ -90,12 +102,15 @@ def _host_row(row: Any) -> HostRow:
     )
 
 
-def register(database: Database, name: str, installation_id: str, info: HostInfo) -> str | None:
-    """Makes this daemon the host of this name and returns its new incarnation.
+def register(
+    database: Database, name: str, installation_id: str, info: HostInfo, kept: Collection[str] = ()
+) -> Joined | None:
+    """Makes this daemon the host of this name, as a new incarnation.
 
-    The points that an earlier incarnation of the same installation held are orphans from then on. Returns
-    None if another installation has the name, or this one has another name, unless that host is dead. Raises
-    DatabaseAway.
+    Trials of the same installation whose claims are ``kept``, because they still run on it or ended there
+    untold, belong to the new incarnation. All other points that an earlier incarnation held are orphans from
+    then on. Returns None if another installation has the name, or this one has another name, unless that host
+    is dead. Raises DatabaseAway.
     """
     incarnation = uuid.uuid4().hex
     values = {
@@ -104,25 +119,34 @@ def register(database: Database, name: str, installation_id: str, info: HostInfo
         "dead": False,
         "info": _text(info),
     }
-    copies = select(t_host.c.name).where(
-        t_host.c.installation_id == installation_id, t_host.c.name != name, t_host.c.dead.is_(False)
-    )
     with database.transaction() as connection:
+        study_ids = adoption.lock_studies(connection, kept)
         if database.is_postgresql:
             # Daemons that start at once must see each other's rows. SQLite has one writer anyway.
             connection.execute(select(func.pg_advisory_xact_lock(REGISTER_LOCK)))
-        if connection.execute(copies).first() is not None:
-            return None
         row = connection.execute(select(t_host).where(t_host.c.name == name).with_for_update()).first()
+        is_taken = row is not None and row.installation_id != installation_id and not row.dead
+        if is_taken or _has_copy(connection, name, installation_id):
+            return None
+        # Before our row is written, because it still has the earlier incarnation.
+        adopted = adoption.take_over(
+            connection, kept, study_ids=study_ids, installation_id=installation_id, incarnation=incarnation
+        )
         if row is None:
             connection.execute(insert(t_host).values(name=name, **values))
-        elif row.installation_id != installation_id and not row.dead:
-            return None
         else:
             connection.execute(
                 update(t_host).where(t_host.c.name == name).values(beat=t_host.c.beat + 1, **values)
             )
-    return incarnation
+    return Joined(incarnation=incarnation, adopted=adopted)
+
+
+def _has_copy(connection: Connection, name: str, installation_id: str) -> bool:
+    """Whether this installation lives under another name."""
+    copies = select(t_host.c.name).where(
+        t_host.c.installation_id == installation_id, t_host.c.name != name, t_host.c.dead.is_(False)
+    )
+    return connection.execute(copies).first() is not None
 
 
 def beat(database: Database, incarnation: str, info: HostInfo) -> bool:

@@ -98,7 +98,7 @@ async def test_hosts_of_different_versions_are_named_but_not_those_that_have_sto
         known = hosts.register(database, name, name, hosts.HostInfo(version="0.1.0", optuna_version=version))
         if name == "c":
             assert known is not None
-            hosts.leave(database, known, hosts.HostInfo(version="0.1.0", optuna_version=version))
+            hosts.leave(database, known.incarnation, hosts.HostInfo(version="0.1.0", optuna_version=version))
     async with linked(database.url) as link:
         [finding] = await doctor.examine(settings, link, is_member=True)
     assert finding["code"] == "mixed-versions"

@@ -22,9 +22,9 @@ def row(database: Database, name: str = "h1") -> hosts.HostRow:
 
 
 def register(database: Database, name: str = "h1", installation_id: str = "one") -> str:
-    incarnation = hosts.register(database, name, installation_id, hosts.HostInfo(slots=2))
-    assert incarnation is not None
-    return incarnation
+    joined = hosts.register(database, name, installation_id, hosts.HostInfo(slots=2))
+    assert joined is not None
+    return joined.incarnation
 
 
 def bury(database: Database, name: str = "h1") -> None:
@@ -77,7 +77,7 @@ def test_of_installations_that_take_a_name_at_once_one_gets_it(prepared_url: str
                 functools.partial(hosts.register, db, f"h{number}", f"{number}-{n}", hosts.HostInfo())
                 for n, db in enumerate([first, second] * 2)
             ]
-            incarnations = [found for found in at_once(*calls) if found is not None]
+            incarnations = [found.incarnation for found in at_once(*calls) if found is not None]
             assert incarnations == [row(first, f"h{number}").incarnation]
 
 

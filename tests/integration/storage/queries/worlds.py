@@ -106,9 +106,9 @@ class World:
         status = open_study(self.database, experiment, encoding, is_new=True)
         claimant = self.claimants.get(host)
         if claimant is None:
-            incarnation = hosts.register(self.database, host, host, hosts.HostInfo())
-            assert incarnation is not None
-            claimant = self.claimants[host] = Claimant(host=host, incarnation=incarnation)
+            joined = hosts.register(self.database, host, host, hosts.HostInfo())
+            assert joined is not None
+            claimant = self.claimants[host] = Claimant(host=host, incarnation=joined.incarnation)
         claims = Claims(
             self.database,
             status.study_id,

@@ -1,0 +1,91 @@
+"""ADOPT: a new incarnation of a host takes over trials of its earlier one, because they outlived that.
+
+It is a part of the transaction by which the host registers, so no moment is between the two at which others
+could take these trials for orphans. The lock on our row of each study puts it before or behind a settlement
+and a tell. This module must never take over a trial of another installation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Row, select, update
+
+from tuned.domain.states import PointState
+from tuned.storage.tables.schema import t_host, t_point, t_study, t_trial, trials
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A trial that was taken over, with the number that it has now: a failover may have changed that."""
+
+    claim_id: str
+    trial_id: int
+    number: int
+
+
+def lock_studies(connection: Connection, claims: Collection[str]) -> list[int]:
+    """Locks our rows of the studies in which points are held by these claims, and returns their ids.
+
+    It comes before any lock on a row of ``t_host``, because a tell locks in this order too.
+    """
+    if not claims:
+        return []
+    theirs = (
+        select(t_point.c.study_id)
+        .join(t_trial, t_trial.c.trial_id == t_point.c.trial_id)
+        .where(t_trial.c.claim_id.in_(claims), t_point.c.state == PointState.HELD)
+    )
+    locked = (
+        select(t_study.c.study_id)
+        .where(t_study.c.study_id.in_(theirs))
+        # Hosts that register at once do so in one order.
+        .order_by(t_study.c.study_id)
+        .with_for_update(key_share=True)
+    )
+    return list(connection.execute(locked).scalars())
+
+
+def take_over(
+    connection: Connection,
+    claims: Collection[str],
+    *,
+    study_ids: Collection[int],
+    installation_id: str,
+    incarnation: str,
+) -> tuple[Adopted, ...]:
+    """Gives the trials of these claims to a new incarnation of their installation, and returns them.
+
+    The studies are locked, and the installation's row still has its earlier incarnation. A trial that has
+    ended, or was settled, is left as it is.
+    """
+    if not study_ids:
+        return ()
+    earlier = select(t_host.c.incarnation).where(t_host.c.installation_id == installation_id)
+    found = connection.execute(
+        select(t_trial.c.claim_id, t_trial.c.trial_id, trials.c.number)
+        .join(trials, trials.c.trial_id == t_trial.c.trial_id)
+        .join(t_point, t_point.c.trial_id == t_trial.c.trial_id)
+        .where(
+            t_trial.c.claim_id.in_(claims),
+            t_point.c.study_id.in_(study_ids),
+            t_point.c.state == PointState.HELD,
+            t_point.c.incarnation.in_(earlier),
+            trials.c.state == TrialState.RUNNING,
+        )
+        .order_by(t_trial.c.trial_id)
+    ).all()
+    if found:
+        _hold(connection, found, incarnation)
+    return tuple(Adopted(claim_id=row.claim_id, trial_id=row.trial_id, number=row.number) for row in found)
+
+
+def _hold(connection: Connection, found: Iterable[Row[str, int, int]], incarnation: str) -> None:
+    theirs = t_point.c.trial_id.in_([row.trial_id for row in found])
+    held = theirs & (t_point.c.state == PointState.HELD)
+    connection.execute(update(t_point).where(held).values(incarnation=incarnation))
