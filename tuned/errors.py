@@ -81,6 +81,10 @@ class DatabaseAway(TunedError):
         self.remedy = remedy
 
 
+class Unstartable(TunedError):
+    """This host lacks something without which the daemon cannot run."""
+
+
 class Unreachable(TunedError):
     """The daemon's control socket cannot be reached."""
 

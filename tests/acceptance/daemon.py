@@ -144,9 +144,18 @@ class Daemon:
         self.signal(signal.SIGTERM)
         return self.wait()
 
-    def kill(self) -> None:
+    def crash(self) -> None:
+        """Kills the daemon alone: its trials run on."""
         self.signal(signal.SIGKILL)
         self.wait()
+
+    def kill(self) -> None:
+        """Kills the daemon and its keeper, as when their service or their machine dies."""
+        keepers = self.keepers()
+        self.crash()
+        for pid in keepers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Leaves no process, whatever happened before."""

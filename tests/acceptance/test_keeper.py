@@ -1,4 +1,4 @@
-"""The process that owns the trials: what becomes of them when it, or its daemon, dies."""
+"""The process that owns the trials: what becomes of them when it dies, and of it when its daemon stops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.daemon import Daemon, an_experiment, gone, is_alive
+from tests.acceptance.daemon import Daemon, an_experiment, is_alive
 from tests.integration.trial.trees import pid_in
 from tests.waiting import until
 
@@ -37,17 +37,6 @@ def test_when_the_keeper_dies_its_trial_is_lost_and_evaluated_again(
     assert len(daemon.keepers()) == 1
     assert daemon.keepers() != {keeper}
     assert daemon.status()["state"] == "running"
-
-
-def test_when_the_daemon_is_killed_its_trials_are_gone_without_a_start(daemon: Daemon) -> None:
-    daemon.drop("killed", waiting(daemon.home))
-    pid_in(daemon.home / "pid")
-    daemon.kill()
-    until(gone(daemon.processes), what="all that it began to be gone", seconds=60)
-    (daemon.home / "go").touch()
-    daemon.start().until_in("done", "killed")
-    lost, again = daemon.study("killed").trials
-    assert (lost.user_attrs["FAILURE"]["cause"], again.value) == ("lost", 0.0)
 
 
 def test_a_daemon_that_stops_waits_for_its_keeper(daemon: Daemon) -> None:

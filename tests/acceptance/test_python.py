@@ -145,7 +145,7 @@ def test_what_a_killed_daemon_left_is_gone_after_the_next_start(either: Daemon, 
     left = either.trial_processes()
     either.kill()
     either.start()
-    assert not any(map(is_alive, left))
+    until(lambda: not any(map(is_alive, left)), what="them to be gone", seconds=60)
     module.file("go").touch()
     either.until_in("done", "killed")
     states = [trial.state for trial in either.study("killed").trials]

@@ -75,16 +75,16 @@ class FleetHost(Daemon):
     def until_crashed(self) -> int:
         """Until it has ended by itself; its exit status."""
         status = self.wait(60)
-        self._note_stop()
+        self.note_stop()
         return status
 
     def kill(self) -> None:
-        self._note_stop()
+        self.note_stop()
         super().kill()
 
     def terminate(self) -> None:
         """Asks it to stop, and does not wait."""
-        self._note_stop()
+        self.note_stop()
         self.signal(signal.SIGTERM)
 
     def freeze(self, *, whole: bool = False) -> None:
@@ -113,7 +113,8 @@ class FleetHost(Daemon):
             for freeze in self.freezes
         )
 
-    def _note_stop(self) -> None:
+    def note_stop(self) -> None:
+        """It is about to be killed, or told to stop."""
         self.is_stopped = True
         at = now()
         self.stops.append(at)

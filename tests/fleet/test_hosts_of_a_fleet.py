@@ -104,6 +104,29 @@ def test_the_points_of_a_killed_host_are_taken_over_and_its_trials_are_lost(
     assert sorted(t.params["x"] for t in trials if cause_of(t) is None) == list(range(10))
 
 
+@pytest.mark.parametrize("has_ended", [True, False], ids=["ended", "running"])
+def test_a_trial_that_outlives_its_daemon_too_long_counts_once(
+    fleet: Fleet, ledger: Ledger, tmp_path: Path, *, has_ended: bool
+) -> None:
+    late, other = fleet.start(2, slots=1)
+    text = ledger.objective(pause=gated(tmp_path)) + SPACE.format(high=4) + POLICIES["grid"]
+    late.drop("exp", text)
+    until(lambda: len(ledger.evaluations("exp")) == 1, what="the first host to evaluate", seconds=60)
+    late.note_stop()
+    late.crash()
+    (tmp_path / gate_of(other)).touch()
+    other.run("exp", text)
+    if has_ended:
+        (tmp_path / gate_of(late)).touch()
+        until(lambda: [*(late.state / "keeper" / "runs").glob("*.json")], what="its ending", seconds=60)
+    late.start().until_joined()
+    until(lambda: not late.trial_processes(), what="its run to be over", seconds=60)
+    until(lambda: not [*(late.state / "keeper" / "runs").glob("*.json")], what="it to be forgotten")
+    trials = fleet.study("exp").get_trials(deepcopy=False)
+    assert [cause_of(t) for t in trials].count("lost") == 1
+    assert sorted(t.params["x"] for t in trials if cause_of(t) is None) == list(range(5))
+
+
 def test_a_host_that_was_taken_for_dead_overwrites_nothing_and_its_late_value_is_kept(
     fleet: Fleet, ledger: Ledger, tmp_path: Path
 ) -> None:

@@ -33,7 +33,6 @@ UNTESTED = {
     "domain/result": "shapes alone: the tests of the outbox and of tells hold what becomes of them",
     "control/host": "an interface: mypy holds the daemon and tests/small_host.py to it",
     "experiment/keys": "types alone: the tests of the tables hold what they refuse",
-    "trial/keeping": "an interface and its values: mypy holds both sides of it",
     "protocol": "shapes alone: mypy holds both sides to them, and tests/acceptance the socket",
 }
 

@@ -114,6 +114,13 @@ class Settings:
             "timeout; 0: SIGKILL at once; less than `heartbeat.expire`.",
         ),
     ] = 0.0
+    patience_seconds: Annotated[
+        Span,
+        Key(
+            name="keeper.patience",
+            description="How long trials run on without a daemon. Then their keeper kills them, and ends.",
+        ),
+    ] = 600.0
     keep_output_seconds: Annotated[
         Span | None,
         Key(

@@ -131,10 +131,15 @@ class Admission:
                 del self._unopened[name]
                 if search is not None:
                     await self._on_open(search)
+            await self._scheduler.adoptions.give_up(self._expects)
 
     def announce_rejection(self, file: str, problems: str) -> None:
         """Tells the readers of events that a file went to ``rejected/``, before or after it was taken."""
         self._events.publish("experiment-rejected", file=file, message=problems)
+
+    def _expects(self, experiment: str) -> bool:
+        """Whether a file that is not open yet may be of this experiment."""
+        return any(each.experiment in (experiment, "") for each in self._unopened.values())
 
     async def _open_or_reject(self, unopened: Unopened, claimant: Claimant) -> Search | None:
         if unopened.fault is not None:
@@ -181,6 +186,7 @@ class Admission:
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
         async with self._scheduler.admitting:
             self._scheduler.admit(search)
+            await self._scheduler.adoptions.admit(search)
         return search
 
     async def _open_study(self, experiment: Experiment, *, is_new: bool) -> StudyStatus:

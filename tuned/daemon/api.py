@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
-    from tuned.daemon.scheduler import Running, Scheduler
+    from tuned.daemon.scheduler import Scheduler
     from tuned.daemon.teller import Teller
+    from tuned.daemon.trials.running import Running
     from tuned.daemon.upkeep.retention import Retention
     from tuned.events import Events
     from tuned.protocol.disk import CleanView

@@ -85,7 +85,9 @@ class Daemon:
         )
         self._site = Site.here(host=settings.host, state=state, grace_seconds=settings.grace_seconds)
         self._teller = Teller(self._link, Outbox(state.outbox))
-        self._keeper = KeeperProcess(self._site, settings.slots, settings.log_format)
+        self._keeper = KeeperProcess(
+            self._site, settings.slots, settings.log_format, settings.patience_seconds
+        )
         self._scheduler = Scheduler(self._link, self._teller, self._site, self._keeper, settings.slots)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
         self._fleet = Fleet(
@@ -111,7 +113,6 @@ class Daemon:
 
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
-        await self._keeper.begin()
         self._scheduler.equip(self._settings.gpus)
         control_mode = self._settings.control_mode
         with self._handlers():
@@ -161,10 +162,10 @@ class Daemon:
         joining = group.create_task(self._join(group))
         watching = group.create_task(self._experiments.watch(self._begin))
         await self._wanted.wait()
-        joining.cancel()
         watching.cancel()
         if self._state is HostState.DRAINING:
-            await self._drain()
+            await self._drain(joining)
+        joining.cancel()
         # Only after a drain: it takes as long as its trials, and the service manager would time out.
         self._notifier.stopping(self._settings.grace_seconds + KILL_SECONDS + SETTLE_SECONDS)
         if self._state is HostState.ABORTING:
@@ -175,7 +176,10 @@ class Daemon:
 
     async def _join(self, group: asyncio.TaskGroup) -> None:
         """Joins the fleet as soon as the database is there, and starts the slots."""
+        # A keeper takes as long to begin as all that comes before it is needed.
+        keeping = group.create_task(self._keeper.begin())
         await self._teller.restore()
+        safe = self._teller.claims.keys()
         await retried(self._link, "prepare the database", self._link.prepare)
         recall = functools.partial(self._reconciliation.recall, self._settings.host)
         await retried(self._link, "recall what was told", recall)
@@ -183,7 +187,11 @@ class Daemon:
         # Results that an earlier daemon could not tell come before its trials are settled as lost.
         await self._teller.emptied()
         await self._experiments.restore()
-        await self._fleet.join()
+        # If it fails, so does this whole group.
+        await asyncio.wait([keeping])
+        await self._scheduler.adoptions.look(safe)
+        claimant = await self._fleet.join(self._scheduler.adoptions.claims)
+        self._scheduler.adoptions.take_over(self._fleet.adopted, claimant)
         self._background.append(group.create_task(self._fleet.run(lambda: self._rejoin(group))))
         await asyncio.wait([self._begin_taking_up(group)])
         self._background.append(group.create_task(self._experiments.follow(self._settings.interval_seconds)))
@@ -205,7 +213,7 @@ class Daemon:
             self._taking_up.cancel()
             await asyncio.wait([self._taking_up])
         await self._scheduler.kill_all()
-        await self._fleet.join()
+        self._scheduler.adoptions.take_over((), await self._fleet.join())
         self._begin_taking_up(group)
 
     def _begin_taking_up(self, group: asyncio.TaskGroup) -> asyncio.Task[None]:
@@ -220,18 +228,23 @@ class Daemon:
         await self._fleet.settle_orphans()
         await retried(self._link, "take up the experiments", lambda: self._experiments.hold(claimant))
 
-    async def _drain(self) -> None:
+    async def _drain(self, joining: asyncio.Task[None]) -> None:
         """Waits until the slots are empty and the database knows what they found. An abort ends the wait."""
         self._scheduler.drain()
         aborted = asyncio.ensure_future(self._aborted())
-        drained = asyncio.ensure_future(self._drained())
+        drained = asyncio.ensure_future(self._drained(joining))
         try:
             await asyncio.wait([aborted, drained], return_when=asyncio.FIRST_COMPLETED)
         finally:
             aborted.cancel()
             drained.cancel()
 
-    async def _drained(self) -> None:
+    async def _drained(self, joining: asyncio.Task[None]) -> None:
+        if self._keeper.kept():
+            # Trials of an earlier daemon run: they too are waited for, and told.
+            await asyncio.wait([joining])
+        joining.cancel()
+        await asyncio.wait([joining])
         await self._slots_ended()
         # If the database is away, the results are safe in the outbox: the next start tells them.
         told = asyncio.ensure_future(self._teller.emptied())
@@ -255,8 +268,9 @@ class Daemon:
         """Waits until nothing runs any more, and all results are on disk."""
         if self._work is not None:
             await asyncio.wait([self._work])
-        await self._keeper.close()
+        # First: the keeper forgets what is written.
         await self._teller.written()
+        await self._keeper.close()
 
     async def _aborted(self) -> None:
         self._wanted.clear()
@@ -268,6 +282,8 @@ class Daemon:
         """Kills the running trials and settles them; if the database is away, the next start settles them."""
         if self._work is not None:
             self._work.cancel()
+        else:
+            await self._scheduler.kill_all()
         await self._slots_ended()
         try:
             async with asyncio.timeout(SETTLE_SECONDS):

@@ -68,6 +68,15 @@ class Gpus:
             self._used[card] += grant.share
         return grant
 
+    def take(self, ids: Sequence[str], wanted: Fraction | None) -> Grant:
+        """Of a trial that has these cards already, whether they are free or still ours."""
+        if wanted is None or not ids:
+            return NOTHING
+        grant = Grant(ids=tuple(ids), share=min(wanted, _WHOLE))
+        for card in grant.ids:
+            self._used[card] += grant.share
+        return grant
+
     def give_back(self, grant: Grant) -> None:
         """To be called once for each grant."""
         for card in grant.ids:

@@ -21,7 +21,8 @@ from tuned.storage.trials.intermediate import Update, share
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from tuned.daemon.scheduler import Running, Scheduler
+    from tuned.daemon.scheduler import Scheduler
+    from tuned.daemon.trials.running import Running
     from tuned.storage.link import Link
     from tuned.trial.curve import Curve
 

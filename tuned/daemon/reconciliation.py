@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from tuned.daemon.scheduler import Running, Scheduler
+    from tuned.daemon.scheduler import Scheduler
     from tuned.daemon.teller import Teller
+    from tuned.daemon.trials.running import Running
     from tuned.domain.claim import Claimant
     from tuned.storage.link import Link
 
@@ -94,7 +95,7 @@ class Reconciliation:
         """The claims that run here, that are told, or whose outcome is open."""
         running = {each.claimed.claim_id for each in self._scheduler.slots if each is not None}
         under_way = (search.claims_under_way for search in self._scheduler.searches.values())
-        return running.union(self._teller.claims, *under_way)
+        return running.union(self._teller.claims, self._scheduler.adoptions.claims, *under_way)
 
     async def _claim_again(self, running: Running, claimant: Claimant) -> None:
         claimed = running.claimed

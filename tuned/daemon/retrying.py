@@ -47,3 +47,12 @@ async def retried(
             _log.exception("cannot go on, tried again later", doing=doing, seconds=pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
+
+
+async def insisted(link: Link, call: Callable[[], Awaitable[R]]) -> R:
+    """Repeats a call for as long as the database is away. Raises all else that the call raises."""
+    while True:
+        try:
+            return await call()
+        except DatabaseAway:
+            await link.back()

@@ -12,67 +12,50 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import time
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
 from tuned.control.metrics import Endings
 from tuned.daemon.gpu_pool import Gpus, Grant
+from tuned.daemon.retrying import insisted
+from tuned.daemon.trials.adoptions import Adoptions
 from tuned.daemon.trials.interpreters import Interpreters
 from tuned.daemon.trials.judge import Judge
+from tuned.daemon.trials.questions import Questions
+from tuned.daemon.trials.running import Running, log_ending, outcome
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.resources import Shortfall
 from tuned.domain.states import SearchState
 from tuned.errors import DatabaseAway
-from tuned.keeper.process import KeeperLost
+from tuned.keeper.conversation import KeeperLost
 from tuned.storage.connection.faults import reason_of
-from tuned.storage.queries.facts import study_facts
 from tuned.storage.trials.settling import give_back, settle_own
 from tuned.systemd import log
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate
 from tuned.trial.keeping import Run, Watcher
 from tuned.trial.programs import is_forked
-from tuned.worker.channel import ASK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
     from tuned.daemon.teller import Teller
-    from tuned.daemon.trials.judge import Case
     from tuned.disk.layout import Layout
     from tuned.search.search import Search
     from tuned.storage.link import Link
     from tuned.trial.keeping import Keeper
     from tuned.trial.launch import Launch
-    from tuned.worker.channel import StudyFacts
+    from tuned.trial.progress import Progress
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-R = TypeVar("R")
-
-
-@dataclass(slots=True, kw_only=True)
-class Running:
-    """The evaluation of a busy slot."""
-
-    search: Search
-    #: As the database has it now; the evaluation keeps the claim that it began with.
-    claimed: Claimed
-    evaluation: Evaluation
-    task: asyncio.Task[Ending]
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
 
 
 class Scheduler:
@@ -83,8 +66,10 @@ class Scheduler:
         self._teller = teller
         self._site = site
         self._judge = Judge(link)
+        self._questions = Questions(link, self._judge)
         self._keeper = keeper
         self._interpreters = Interpreters(site, self._carry_out)
+        self.adoptions = Adoptions(keeper, self, teller, site.host)
         self.searches: dict[str, Search] = {}
         #: Held while a search is admitted, and while files of studies go that no search here is of.
         self.admitting = asyncio.Lock()
@@ -93,6 +78,8 @@ class Scheduler:
         self.endings = Endings()
         #: By study and claim: of trials that were killed, how many evaluations had ended by themselves.
         self._killed: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        #: By slot: trials that an earlier daemon began, until their slots are served.
+        self._adopted: dict[int, tuple[Running, Grant]] = {}
         #: None until it is equipped.
         self.gpus = Gpus(())
         #: How many slots there are to be; a busy slot above this ends when its trial has.
@@ -141,10 +128,35 @@ class Scheduler:
         self.slots.extend([None] * (slots - len(self.slots)))
         self._trim()
         if self._group is not None:
-            for slot in set(range(slots)) - self._serving:
+            for slot in {*range(slots), *self._adopted} - self._serving:
                 self._serving.add(slot)
                 self._group.create_task(self._serve(slot), name=f"slot-{slot}")
         self.wake()
+
+    def adopt(self, search: Search, progress: Progress, claimed: Claimed, seconds: float) -> None:
+        """Goes on with a trial that an earlier daemon began so long ago, in its slot if that is free."""
+        slot = self._room_for(progress.slot)
+        self.slots.extend([None] * (slot + 1 - len(self.slots)))
+        evaluation = self.evaluation(slot, search, claimed, progress.cards)
+        evaluation.go_on(progress, self._keeper.resume)
+        search.busy += 1
+        grant = self.gpus.take(progress.cards, search.experiment.resources.cards)
+        with log.trial_fields(
+            experiment=search.name, trial=claimed.number, slot=slot, attempt=progress.attempt
+        ):
+            _log.info("trial adopted", seconds=round(seconds, 1))
+            running = self._begin(slot, search, evaluation)
+        running.began -= seconds
+        running.is_adopted = True
+        self._adopted[slot] = running, grant
+        self.resize(self._wanted)
+
+    def _room_for(self, slot: int) -> int:
+        """This slot, or another one that has no trial. Once slots are served, only a surplus one has none."""
+        first = 0 if self._group is None else self._wanted
+        places = itertools.chain([slot], itertools.count(first))
+        taken = {number for number, running in enumerate(self.slots) if running is not None} | self._serving
+        return next(place for place in places if place not in taken)
 
     def admit(self, search: Search) -> None:
         """Adds a search for the slots to serve."""
@@ -213,6 +225,11 @@ class Scheduler:
         self._killed.clear()
 
     async def _serve(self, slot: int) -> None:
+        if (adopted := self._adopted.pop(slot, None)) is not None:
+            running, grant = adopted
+            evaluation = self._see_out_adopted(slot, running)
+            turn = self._settled(running.search, running.claimed, evaluation)
+            await self._take_turn(running.search, grant, turn)
         while slot < self._wanted and not self.is_draining:
             # Taken before the look, so that no change after the look is missed.
             changed = self._changed
@@ -220,15 +237,16 @@ class Scheduler:
             if chosen is None:
                 await changed.wait()
                 continue
-            await self._take_turn(slot, *chosen)
+            search, grant = chosen
+            search.busy += 1
+            await self._take_turn(search, grant, self._turn_of(slot, search, grant))
         self._serving.discard(slot)
         self._trim()
 
-    async def _take_turn(self, slot: int, search: Search, grant: Grant) -> None:
+    async def _take_turn(self, search: Search, grant: Grant, turn: Awaitable[None]) -> None:
         """Serves a search once. If anything in it fails, it rests, and the slot goes on with the others."""
-        search.busy += 1
         try:
-            await self._turn_of(slot, search, grant)
+            await turn
             search.note_turn()
         except DatabaseAway:
             await self._link.back()
@@ -265,55 +283,75 @@ class Scheduler:
         if isinstance(outcome, Duplicate):
             search.announce.duplicate(outcome)
         elif isinstance(outcome, Claimed):
-            try:
-                await self._evaluate(slot, search, outcome, grant.ids)
-            except OSError as error:
-                # This host cannot evaluate: a person has to look.
-                reason = f"cannot begin a trial on this host: {error}"
-                search.pause(reason)
-                await self._give_back(outcome, reason)
-            except KeeperLost as error:
-                await self._give_back(outcome, str(error), Cause.LOST)
-            except Exception as error:
-                await self._give_back(outcome, f"cannot evaluate on this host: {reason_of(error)}")
-                raise
+            await self._settled(search, outcome, self._evaluate(slot, search, outcome, grant.ids))
+
+    async def _settled(self, search: Search, claimed: Claimed, evaluation: Awaitable[None]) -> None:
+        """Gives the point back if this host cannot evaluate it."""
+        try:
+            await evaluation
+        except OSError as error:
+            # A person has to look.
+            reason = f"cannot begin a trial on this host: {error}"
+            search.pause(reason)
+            await self.give_back(claimed, reason)
+        except KeeperLost as error:
+            await self.give_back(claimed, str(error), Cause.LOST)
+        except Exception as error:
+            await self.give_back(claimed, f"cannot evaluate on this host: {reason_of(error)}")
+            raise
 
     async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
-        evaluation = self._evaluation(slot, search, claimed, cards)
-        case = self._judge.open(search, evaluation)
-        evaluation.answer = functools.partial(self._answer, claimed.study_id, case)
         with log.trial_fields(experiment=search.name, trial=claimed.number, slot=slot, attempt=1):
-            _log.info(
-                "trial started", origin=claimed.candidate.origin.value, params=dict(claimed.point.values)
-            )
+            origin, point = claimed.candidate.origin.value, dict(claimed.point.values)
+            _log.info("trial started", origin=origin, params=point)
             search.announce.started(claimed, slot)
-            charge = functools.partial(self._charge_retry, search, evaluation)
-            task = asyncio.create_task(evaluate(evaluation, charge))
-            running = self.slots[slot] = Running(
-                search=search, claimed=claimed, evaluation=evaluation, task=task
+            await self._see_out(
+                slot, self._begin(slot, search, self.evaluation(slot, search, claimed, cards))
             )
-            if search.state is SearchState.ENDING:
-                # Claimed before the end, and granted after the others were killed.
-                task.cancel()
-            try:
-                ending = await _outcome(task)
-            finally:
-                self.slots[slot] = None
-                if case is not None:
-                    self._judge.close(case)
-                if task.cancelled():
-                    _log.warning("trial aborted", attempt=evaluation.attempt)
-                    self.endings.count_aborted(running.seconds)
-                    self._killed[claimed.study_id][claimed.claim_id] = evaluation.ended
-            if ending is not None:
-                self.endings.count(ending, running.seconds)
-                result = search.result(running.claimed, self._site.host, ending)
-                search.note_ended(result, running.seconds)
-                self._teller.put(result)
-                _log_ending(ending, evaluation.attempt)
-                search.count_ending(ending)
 
-    def _evaluation(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> Evaluation:
+    async def _see_out_adopted(self, slot: int, running: Running) -> None:
+        name, number, attempt = running.search.name, running.claimed.number, running.evaluation.attempt
+        with log.trial_fields(experiment=name, trial=number, slot=slot, attempt=attempt):
+            await self._see_out(slot, running)
+
+    def _begin(self, slot: int, search: Search, evaluation: Evaluation) -> Running:
+        claimed, case = evaluation.claimed, self._judge.open(search, evaluation)
+        evaluation.answer = functools.partial(self._questions.answer, claimed.study_id, case)
+        charge = functools.partial(self._charge_retry, search, evaluation)
+        task = asyncio.create_task(evaluate(evaluation, charge))
+        running = self.slots[slot] = Running(
+            search=search, claimed=claimed, evaluation=evaluation, task=task, case=case
+        )
+        if search.state is SearchState.ENDING:
+            # Claimed before the end, and granted after the others were killed.
+            task.cancel()
+        return running
+
+    async def _see_out(self, slot: int, running: Running) -> None:
+        """Waits for the end of a trial, and hands its result over."""
+        search, evaluation, ending = running.search, running.evaluation, None
+        try:
+            ending = await outcome(running.task)
+        finally:
+            self.slots[slot] = None
+            if running.case is not None:
+                self._judge.close(running.case)
+            if running.task.cancelled():
+                _log.warning("trial aborted", attempt=evaluation.attempt)
+                self.endings.count_aborted(running.seconds)
+                self._killed[running.claimed.study_id][running.claimed.claim_id] = evaluation.ended
+            if ending is None:
+                self._keeper.forget(evaluation.key)
+        if ending is not None:
+            self.endings.count(ending, running.seconds)
+            result = search.result(running.claimed, self._site.host, ending)
+            search.note_ended(result, running.seconds)
+            self._teller.put(result, functools.partial(self._keeper.forget, evaluation.key))
+            log_ending(ending, evaluation.attempt)
+            search.count_ending(ending)
+
+    def evaluation(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> Evaluation:
+        """Of a point that this host holds, before its first attempt."""
         experiment = search.adoption.of(claimed.revision)
         return Evaluation(
             experiment=experiment,
@@ -333,54 +371,12 @@ class Scheduler:
         run = Run(key=uuid.uuid4().hex, launch=launch, study="", program=None)
         return await self._keeper.run(run, Watcher())
 
-    async def _answer(self, study_id: int, case: Case | None, question: str) -> object:
-        """Answers a question of a Python objective."""
-        if question == ASK["ask"]:
-            return await self._facts_of(study_id)
-        return None if case is None else await self._judge.is_to_end(case)
-
-    async def _facts_of(self, study_id: int) -> StudyFacts | None:
-        try:
-            return await self._insist(lambda: self._link.call(study_facts, study_id))
-        except Exception:  # noqa: BLE001 (the edge of a request: its trial must not wait for ever)
-            _log.exception("a trial's question cannot be answered", study_id=study_id)
-            return None
-
-    async def _give_back(self, claimed: Claimed, reason: str, cause: Cause = Cause.ABORTED) -> None:
+    async def give_back(self, claimed: Claimed, reason: str, cause: Cause = Cause.ABORTED) -> None:
         """Ends a trial that has no ending of its own, and frees its point."""
         failure = Failure(cause=cause, message=reason)
         study_id, claim_id = claimed.study_id, claimed.claim_id
-        await self._insist(lambda: self._link.call(give_back, study_id, claim_id, failure))
+        await insisted(self._link, lambda: self._link.call(give_back, study_id, claim_id, failure))
 
     async def _charge_retry(self, search: Search, evaluation: Evaluation) -> bool:
         claimed, charged = evaluation.claimed, evaluation.evaluations
-        return await self._insist(lambda: search.charge_retry(claimed, charged))
-
-    async def _insist(self, call: Callable[[], Awaitable[R]]) -> R:
-        while True:
-            try:
-                return await call()
-            except DatabaseAway:
-                await self._link.back()
-
-
-async def _outcome(task: asyncio.Task[Ending]) -> Ending | None:
-    """Waits for an evaluation; None if only that was cancelled. If the caller is, it is cancelled first."""
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.wait([task])
-        raise
-    return None if task.cancelled() else task.result()
-
-
-def _log_ending(ending: Ending, attempt: int) -> None:
-    failure = ending.failure
-    if failure is not None:
-        _log.warning("trial failed", cause=failure.cause.value, reason=failure.message, attempt=attempt)
-    elif ending.is_pruned:
-        why = {} if ending.pruning is None else ending.pruning.attribute()
-        _log.info("trial pruned", values=ending.values, attempt=attempt, **why)
-    else:
-        _log.info("trial complete", values=ending.values, attempt=attempt)
+        return await insisted(self._link, lambda: search.charge_retry(claimed, charged))

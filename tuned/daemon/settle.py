@@ -18,11 +18,13 @@ from tuned.disk.outbox import Outbox
 from tuned.domain.states import HostState
 from tuned.errors import DatabaseAway
 from tuned.events import Events
+from tuned.keeper.process import KeeperProcess
 from tuned.storage.database import Database
 from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
 from tuned.storage.trials.remembered import told_by
 from tuned.trial import process_table
+from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -39,6 +41,8 @@ WITHIN_SECONDS = 10.0
 
 async def settle(settings: Settings, state: StateDirectory) -> None:
     """Tells the results in the outbox, ends this host's trials and leaves the fleet."""
+    site = Site(host=settings.host, state=state, cgroups=None, grace_seconds=settings.grace_seconds)
+    await KeeperProcess(site, settings.slots, settings.log_format, settings.patience_seconds).end_living()
     await process_table.kill_installation(state.installation_id)
     events = Events(settings.host)
     link = Link(Database(settings.storage), events, last_retry_seconds=settings.interval_seconds)

@@ -46,6 +46,8 @@ class PendingResult:
     writing: asyncio.Task[bool] | None = None
     #: The database refused it before, and the log has the reason.
     was_refused: bool = False
+    #: Is told once it is on disk here, or the database has it.
+    on_safe: Callable[[], object] = lambda: None
 
     async def is_on_disk(self) -> bool:
         """Waits until that is decided."""
@@ -105,9 +107,12 @@ class Teller:
                 self._pending.appendleft(pending)
         self._note_change()
 
-    def put(self, result: Result) -> None:
-        """Takes a result over. From ``written`` on it survives the daemon, unless the disk is full."""
-        pending = PendingResult(result=result, name=self._outbox.new_name())
+    def put(self, result: Result, on_safe: Callable[[], object] = lambda: None) -> None:
+        """Takes a result over. From ``written`` on it survives the daemon, unless the disk is full.
+
+        ``on_safe`` is called once it does, or the database has it.
+        """
+        pending = PendingResult(result=result, name=self._outbox.new_name(), on_safe=on_safe)
         pending.writing = asyncio.create_task(self._write(pending))
         self._pending.append(pending)
         self._note_change()
@@ -163,6 +168,7 @@ class Teller:
         except Exception:  # noqa: BLE001 (a loop's edge)
             _log.exception("result not on disk, kept in memory", trial_id=pending.result.trial_id)
             return False
+        pending.on_safe()
         return True
 
     async def _tell_one(
@@ -176,6 +182,8 @@ class Teller:
             await self._refuse(pending, error, is_on_disk=is_on_disk)
         if outcome is not None and is_on_disk:
             await self._put_away(pending.name, outcome)
+        elif outcome is not None:
+            pending.on_safe()
         # Not the first any more if others were taken back meanwhile.
         self._pending.remove(pending)
         try:

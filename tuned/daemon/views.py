@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tuned.domain.states import HostState
 
 if TYPE_CHECKING:
-    from tuned.daemon.scheduler import Running
+    from tuned.daemon.trials.running import Running
     from tuned.experiment.resources import Resources
     from tuned.protocol.experiments import ExperimentSummary, ResourcesView
     from tuned.protocol.fields import HostStateName
@@ -81,5 +81,6 @@ def slot(number: int, running: Running | None) -> SlotView:
             "seconds": running.seconds,
             "report": None if newest is None else {"step": newest[0], "value": newest[1]},
             "gpus": list(running.evaluation.cards),
+            "is_adopted": running.is_adopted,
         },
     }

@@ -59,9 +59,9 @@ class Layout:
         return self.path / "outbox"
 
     @property
-    def keeper_lock(self) -> Path:
-        """Locked by the one keeper of this directory."""
-        return self.path / "keeper.lock"
+    def keeper(self) -> Path:
+        """The keeper's own: its lock, its socket, and endings that no daemon has yet."""
+        return self.path / "keeper"
 
     @property
     def trials(self) -> Path:

@@ -58,7 +58,7 @@ class StateDirectory(Layout):
                     path=path.resolve(),
                     installation_id=_installation_id(path / "installation.json", machine_id),
                 )
-                for part in (directory.outbox, directory.trials, directory.points):
+                for part in (directory.outbox, directory.trials, directory.points, directory.keeper):
                     files.make_directory(part, 0o700)
             except OSError as error:
                 raise _unusable(path, error) from error

@@ -1,6 +1,6 @@
-"""The life of the keeper's process: it clears what an earlier one left, serves its daemon, and ends.
+"""The life of the keeper's process: it clears what an earlier one left, serves its daemons, and ends.
 
-``python -m tuned.keeper.main DESCRIPTOR``: the daemon has the other end of that socket.
+``python -m tuned.keeper.main DESCRIPTOR``: the daemon that begins it has the other end of that socket.
 
 It imports little, and changes less than the rest of the house.
 """
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from tuned.disk import files
-from tuned.keeper import protocol
+from tuned.keeper import door, protocol
+from tuned.keeper.records import Records
 from tuned.keeper.runs import Runs
 from tuned.keeper.service import Service
 from tuned.keeper.wire import Wire
@@ -30,15 +31,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-#: How long the keeper of a daemon that is gone may take to end.
+#: How long another keeper of this directory, which is about to end, may take for that.
 OTHER_SECONDS = 20.0
 
 PAUSE_SECONDS = 0.02
 
 
 def main(descriptor: int) -> NoReturn:
-    asyncio.run(_serve(socket.socket(fileno=descriptor)))
-    # As the daemon: an orderly end of the interpreter would wait for a disk that hangs.
+    asyncio.run(_main(socket.socket(fileno=descriptor)))
+    raise AssertionError("the process has ended")
+
+
+async def _main(connected: socket.socket) -> NoReturn:
+    await _serve(connected)
+    # As the daemon: an orderly end of the loop and the interpreter would wait for a disk that hangs.
     os._exit(0)
 
 
@@ -50,15 +56,16 @@ async def _serve(connected: socket.socket) -> None:
     if hello is None or hello["kind"] != "hello":
         return
     log.configure(hello["log_format"], host=hello["host"])
-    async with _alone(Path(hello["lock"])):
+    directory = Path(hello["directory"])
+    async with _alone(directory / "lock"):
         await _clear_leftovers(hello)
-        ready: protocol.Ready = {"kind": "ready", "version": protocol.VERSION, "pid": os.getpid()}
-        wire.send(protocol.encoded(ready))
-        await Service(Runs(hello["slots"]), wire, hello["host"]).serve()
+        service = Service(Runs(hello["slots"]), Records(directory / "runs"))
+        with door.listen(directory) as entrance:
+            await service.serve(wire, hello, entrance)
 
 
 def _outlive_signals() -> None:
-    """It ends with its daemon, and not before: a service manager and a terminal may signal both."""
+    """Only a daemon ends it: a service manager and a terminal may signal both."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A handler, and not SIG_IGN, which programs would inherit.
         asyncio.get_running_loop().add_signal_handler(number, _go_on)
@@ -70,7 +77,7 @@ def _go_on() -> None:
 
 @contextlib.asynccontextmanager
 async def _alone(lock: Path) -> AsyncIterator[None]:
-    """While no other keeper of this installation lives: one whose daemon was killed is about to end.
+    """While no other keeper of this directory lives. One that lives, and let no daemon in, is about to end.
 
     One that takes too long hangs, and is killed.
     """

@@ -17,6 +17,7 @@ from tuned.domain.ending import Cause, Ending, Failure, Pruning
 from tuned.domain.resources import Limits
 from tuned.systemd.log import Format
 from tuned.trial.cgroup import Root
+from tuned.trial.curve import CurveState
 from tuned.trial.fork_servers import ServerProgram
 from tuned.trial.keeping import Run
 from tuned.trial.launch import Launch
@@ -31,23 +32,34 @@ class Hello(TypedDict):
     kind: Literal["hello"]
     version: int
     installation: str
-    #: A file that only one keeper of the installation locks.
-    lock: str
+    #: The keeper's own, of which only one keeper holds the lock.
+    directory: str
     #: The group in which those of runs are made; None without control groups.
     cgroups: str | None
     slots: int
     host: str
     log_format: Format
+    #: So long it goes on without a daemon.
+    patience_seconds: float
 
 
 class Begin(TypedDict):
-    """Carry out a run."""
+    """Carry out a run, and forget the one that it follows."""
 
     kind: Literal["begin"]
     key: str
     run: Run
     #: A rule looks at it, and may end it.
     is_judged: bool
+    #: The objective whose values its curve has.
+    watched: int
+
+
+class Forget(TypedDict):
+    """The ending of a run is safe."""
+
+    kind: Literal["forget"]
+    key: str
 
 
 class End(TypedDict):
@@ -118,6 +130,8 @@ class Ready(TypedDict):
     kind: Literal["ready"]
     version: int
     pid: int
+    #: Those that it has from earlier daemons.
+    runs: list[KeptRun]
 
 
 class Reports(TypedDict):
@@ -188,9 +202,28 @@ class Pong(TypedDict):
     kind: Literal["pong"]
 
 
-ToKeeper = Hello | Begin | End | Prune | Reply | Keep | Resize | Log | Flush | Ping | Stop
+class KeptRun(TypedDict):
+    """A run from the beginning until its daemon has forgotten it: all that another daemon must know of it."""
 
-OfRun = Reports | Question | Unforked | Withdrawn | Ended | Unbegun | Failed
+    key: str
+    context: object
+    #: Since it began.
+    seconds: float
+    is_judged: bool
+    curve: CurveState
+    #: It is to end by a rule.
+    pruning: Pruning | None
+    #: It waits for the reply.
+    question: str | None
+    #: The last message about it, once it is gone with all its tree.
+    last: Ended | Unbegun | Failed | None
+
+
+ToKeeper = Hello | Begin | Forget | End | Prune | Reply | Keep | Resize | Log | Flush | Ping | Stop
+
+Last = Ended | Unbegun | Failed
+
+OfRun = Reports | Question | Unforked | Withdrawn | Last
 
 ToDaemon = Ready | Flushed | Pong | OfRun
 
@@ -215,14 +248,24 @@ def to_keeper(line: bytes) -> ToKeeper:
 def to_daemon(line: bytes) -> ToDaemon:
     """A message of a keeper."""
     message: Any = json.loads(line)
-    if message["kind"] == "ended" and message["ending"] is not None:
-        message["ending"] = _ending(message["ending"])
-    found: ToDaemon = message
+    if message["kind"] == "ready":
+        message["runs"] = [_kept_run(each) for each in message["runs"]]
+    found: ToDaemon = _last(message)
     return found
 
 
+def record(run: KeptRun) -> bytes:
+    """For the disk."""
+    return json.dumps(run, default=_plain).encode()
+
+
+def recorded(content: bytes) -> KeptRun:
+    """Raises ValueError, KeyError or TypeError if it is no record."""
+    return _kept_run(json.loads(content))
+
+
 def _plain(value: object) -> object:
-    """What JSON has no word for, one level deep."""
+    """A value that JSON has no word for, one level deep."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -230,6 +273,21 @@ def _plain(value: object) -> object:
     if isinstance(value, frozenset):
         return sorted(value)
     return str(value)
+
+
+def _kept_run(found: Any) -> KeptRun:
+    curve, pruning, last = found["curve"], found["pruning"], found["last"]
+    kept: KeptRun = found
+    curve["kept"] = [(step, value) for step, value in curve["kept"]]
+    kept["pruning"] = pruning and Pruning(**pruning)
+    kept["last"] = last and _last(last)
+    return kept
+
+
+def _last(message: Any) -> Any:
+    if message["kind"] == "ended" and message["ending"] is not None:
+        message["ending"] = _ending(message["ending"])
+    return message
 
 
 def _run(found: Any) -> Run:

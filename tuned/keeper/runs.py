@@ -15,10 +15,10 @@ from tuned.trial import process
 from tuned.trial.fork_servers import ForkServers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from tuned.domain.ending import Ending
-    from tuned.trial.keeping import Run, Watcher
+    from tuned.trial.keeping import Kept, Run, Watcher
 
 
 class Runs:
@@ -42,6 +42,21 @@ class Runs:
                 )
             finally:
                 log.trial_output_ended()
+
+    def kept(self) -> Sequence[Kept]:
+        """None: they end with this process."""
+        return ()
+
+    async def resume(self, run: Run, watcher: Watcher) -> Ending:
+        """Not for any run."""
+        del watcher
+        raise LookupError(run.key)
+
+    async def end(self, key: str) -> None:
+        """Not for any run."""
+
+    def forget(self, key: str) -> None:
+        """Nothing is kept here."""
 
     def keep(self, studies: Collection[str | None]) -> None:
         self._servers.keep(studies)

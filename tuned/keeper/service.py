@@ -1,76 +1,178 @@
-"""The keeper's side of a conversation: carries out what one daemon asks for, until that is gone or says stop.
+"""The keeper's side of its conversations: carries out the requests of one daemon after the other.
 
-Then nothing of it may be left. It must never decide anything about a run but how it ended.
+A daemon that is gone leaves its runs here, and the next one finds them. Once a daemon says stop, or none has
+come for long, nothing may be left. This room must never decide anything about a run but how it ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from tuned.disk import trial_log
-from tuned.domain.ending import MOST_STEPS
+from tuned.disk.trial_log import WRITTEN_SECONDS
 from tuned.keeper import protocol
+from tuned.keeper.attended import Attended
+from tuned.keeper.wire import LINE_BYTES, Wire
 from tuned.systemd import log
 from tuned.trial import process_table, tree
-from tuned.trial.curve import Curve
-from tuned.trial.keeping import Watcher
-from tuned.trial.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    import socket
+    from collections.abc import Coroutine
 
     from structlog.typing import FilteringBoundLogger
 
     from tuned.domain.ending import Ending
+    from tuned.keeper.records import Records
     from tuned.keeper.runs import Runs
-    from tuned.keeper.wire import Wire
-    from tuned.trial.curve import Report
-    from tuned.trial.keeping import Run
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
 T = TypeVar("T")
 
-#: How long reports wait while the daemon does not read.
-PAUSE_SECONDS = 0.05
+#: A daemon that has not said for so long that an ending is safe may hang, or have no disk.
+SAFE_SECONDS = 1.0
+
+#: How long somebody who knocks may take to say hello.
+HELLO_SECONDS = 10.0
+
+#: A disk that did not take a record is tried again.
+RETRY_SECONDS = 10.0
 
 
 class Service:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, runs: Runs, wire: Wire, host: str) -> None:
+    def __init__(self, runs: Runs, records: Records) -> None:
         self._runs = runs
-        self._wire = wire
-        self._host = host
-        self._attended: dict[str, _Attended] = {}
+        self._records = records
+        self._host = ""
+        #: How long it goes on without a daemon.
+        self._patience_seconds = 0.0
+        #: To the daemon; None while there is none.
+        self._wire: Wire | None = None
+        #: Daemons that wait.
+        self._callers: deque[Wire] = deque()
+        #: By key, until a daemon has forgotten it.
+        self._attended: dict[str, Attended] = {}
         #: Those that may have runs, as the daemon said last.
         self._studies: list[str | None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_stopping = False
+        self._changed = asyncio.Event()
 
-    async def serve(self) -> None:
+    async def serve(self, first: Wire, hello: protocol.Hello, entrance: socket.socket) -> None:
+        """Serves the daemon that says hello, and those that come after it."""
+        server = None
         try:
-            while (line := await self._wire.receive()) is not None:
+            await self._restore()
+            server = await asyncio.start_unix_server(self._receive, sock=entrance, limit=LINE_BYTES)
+            await self._converse(first, hello)
+            while not self._is_stopping and (wire := await self._next()) is not None:
+                if (greeting := await _hello(wire)) is not None:
+                    await self._converse(wire, greeting)
+                wire.close()
+        finally:
+            if server is not None:
+                server.close()
+            await self._end()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._wire is not None
+
+    @property
+    def is_clogged(self) -> bool:
+        return self._wire is not None and self._wire.is_clogged
+
+    def send(self, message: protocol.ToDaemon) -> None:
+        """A daemon that comes later learns all of it by the runs that are kept."""
+        if self._wire is not None:
+            self._wire.send(protocol.encoded(message))
+
+    def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._callers.append(Wire(reader, writer))
+        self._note_change()
+
+    async def _restore(self) -> None:
+        """Takes up endings that an earlier keeper left, and that no daemon has."""
+        for key, content in (await asyncio.to_thread(self._records.found)).items():
+            try:
+                self._attended[key] = Attended.recorded(protocol.recorded(content), self)
+            except (ValueError, KeyError, TypeError) as error:
+                _log.error("an ending cannot be read", key=key, error=str(error))
+
+    async def _converse(self, wire: Wire, hello: protocol.Hello) -> None:
+        """Until the daemon is gone, or has said stop."""
+        self._host, self._patience_seconds = hello["host"], hello["patience_seconds"]
+        log.configure(hello["log_format"], host=self._host)
+        self._runs.resize(hello["slots"])
+        # Those that a daemon was just killing belong to nobody, and nobody must begin their points meanwhile.
+        while any(each.is_ending for each in self._attended.values()):
+            await self._changed.wait()
+        self._wire = wire
+        kept = [each.kept() for each in self._attended.values()]
+        self.send({"kind": "ready", "version": protocol.VERSION, "pid": os.getpid(), "runs": kept})
+        try:
+            while (line := await wire.receive()) is not None:
                 message = protocol.to_keeper(line)
                 if message["kind"] == "stop":
+                    self._is_stopping = True
                     break
                 self._heed(message)
         finally:
-            await self._end()
+            self._wire = None
+            for attended in self._attended.values():
+                attended.leave_alone()
+                self._record(attended)
+
+    async def _next(self) -> Wire | None:
+        """The next daemon; None if nothing needs one any more, or none came for too long."""
+        deadline = asyncio.get_running_loop().time() + self._patience_seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self._callers:
+                    if all(each.is_recorded for each in self._attended.values()):
+                        return None
+                    await self._changed.wait()
+        except TimeoutError:
+            _log.error("no daemon has come: trials are killed", trials=len(self._attended))
+            return None
+        return self._callers.popleft()
 
     def _heed(self, message: protocol.ToKeeper) -> None:
         match message["kind"]:
             case "begin":
                 self._begin(message)
+            case "forget":
+                self._forget(message["key"])
             case "end" | "prune" | "reply":
                 # It may have ended meanwhile: the daemon is being told so.
                 if attended := self._attended.get(message["key"]):
-                    attended.heed(message)
+                    self._heed_run(attended, message)
+            case "flush":
+                self._do(self._flush())
+            case "ping":
+                self.send({"kind": "pong"})
+            case "keep" | "resize" | "log":
+                self._adjust(message)
+
+    def _heed_run(self, attended: Attended, message: protocol.End | protocol.Prune | protocol.Reply) -> None:
+        if message["kind"] != "end":
+            attended.heed(message)
+            return
+        attended.end()
+        # One that has ended needs no more than this.
+        self._forget(attended.key)
+
+    def _adjust(self, message: protocol.Keep | protocol.Resize | protocol.Log) -> None:
+        match message["kind"]:
             case "keep":
                 self._studies = message["studies"]
                 self._runs.keep(self._studies)
@@ -78,17 +180,18 @@ class Service:
                 self._runs.resize(message["slots"])
             case "log":
                 log.configure(message["log_format"], host=self._host)
-            case "flush":
-                self._do(self._flush())
-            case "ping":
-                self._wire.send(protocol.encoded({"kind": "pong"}))
 
     def _begin(self, message: protocol.Begin) -> None:
-        attended = _Attended(run=message["run"], wire=self._wire, is_judged=message["is_judged"])
-        self._attended[message["key"]] = attended
-        attended.task = self._do(self._runs.run(attended.run, attended.watcher()))
+        run = message["run"]
+        attended = Attended(
+            key=run.key, context=run.context, service=self, is_judged=message["is_judged"]
+        ).watching(message["watched"])
+        self._attended[run.key] = attended
+        attended.task = self._do(self._runs.run(run, attended.watcher()))
         # Not in the task itself: one that is cancelled before its first step takes none.
         attended.task.add_done_callback(functools.partial(self._end_run, attended))
+        if run.after is not None:
+            self._forget(run.after)
 
     def _do(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -96,21 +199,73 @@ class Service:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _end_run(self, attended: _Attended, task: asyncio.Task[Ending]) -> None:
-        del self._attended[attended.key]
-        attended.flush()
-        self._wire.send(protocol.encoded(attended.last(task)))
+    def _end_run(self, attended: Attended, task: asyncio.Task[Ending]) -> None:
+        attended.conclude(task)
+        if attended.is_ending or self._is_stopping:
+            # It was killed on demand: nobody asks for it any more.
+            self._forget(attended.key)
+        elif self.is_connected:
+            asyncio.get_running_loop().call_later(SAFE_SECONDS, self._record, attended)
+        else:
+            self._record(attended)
         if self._studies is not None:
             # It may have begun after its study was let go, and so have made a process that nobody needs.
             self._runs.keep(self._studies)
+        self._note_change()
+
+    def _forget(self, key: str) -> None:
+        attended = self._attended.get(key)
+        if attended is not None and attended.last is not None:
+            del self._attended[key]
+            if attended.recording is not None or attended.is_recorded:
+                self._do(self._erase(attended))
+
+    def _record(self, attended: Attended) -> None:
+        """Makes an ending durable, if it is one and no daemon has forgotten it."""
+        is_here = self._attended.get(attended.key) is attended
+        is_due = attended.last is not None and attended.recording is None and not attended.is_recorded
+        if is_here and is_due:
+            attended.recording = self._do(self._put(attended))
+
+    async def _put(self, attended: Attended) -> None:
+        content, is_said = protocol.record(attended.kept()), False
+        while self._attended.get(attended.key) is attended and not attended.is_recorded:
+            try:
+                await asyncio.to_thread(self._records.put, attended.key, content)
+            except OSError as error:
+                if not is_said:
+                    _log.error("ending not on disk, kept in memory", key=attended.key, error=str(error))
+                is_said = True
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                attended.is_recorded = True
+                self._note_change()
+
+    async def _erase(self, attended: Attended) -> None:
+        if attended.recording is not None:
+            await asyncio.wait([attended.recording])
+        await asyncio.to_thread(self._records.remove, attended.key)
 
     async def _flush(self) -> None:
         await trial_log.all_written()
-        self._wire.send(protocol.encoded({"kind": "flushed"}))
+        self.send({"kind": "flushed"})
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _end(self) -> None:
+        self._is_stopping = True
         # At once, whatever grace a run has: nobody waits for it any more.
         await tree.kill_all()
+        for attended in self._attended.values():
+            attended.end()
+            self._record(attended)
+        running = [each.task for each in self._attended.values() if each.task is not None]
+        await asyncio.gather(*running, return_exceptions=True)
+        if recordings := [each.recording for each in self._attended.values() if each.recording is not None]:
+            # Not long if the disk hangs.
+            await asyncio.wait(recordings, timeout=WRITTEN_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -119,105 +274,12 @@ class Service:
         await trial_log.all_written()
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Attended:
-    """A run, and what its watcher in the daemon is to hear of it."""
-
-    run: Run
-    wire: Wire
-    is_judged: bool
-    task: asyncio.Task[Ending] | None = None
-    verdict: Verdict = field(init=False)
-    #: Those that the daemon has not; while it does not read, the oldest of very many are left out.
-    reports: deque[Report] = field(default_factory=lambda: deque(maxlen=MOST_STEPS))
-    flushing: asyncio.Handle | None = None
-    answer: asyncio.Future[object] | None = None
-
-    def __post_init__(self) -> None:
-        self.verdict = _Watched(self._tell_withdrawn)
-
-    @property
-    def key(self) -> str:
-        return self.run.key
-
-    def heed(self, message: protocol.End | protocol.Prune | protocol.Reply) -> None:
-        match message["kind"]:
-            case "end":
-                assert self.task is not None
-                self.task.cancel()
-            case "prune":
-                self.verdict.give(message["pruning"])
-            case "reply":
-                if self.answer is not None and not self.answer.done():
-                    self.answer.set_result(message["answer"])
-
-    def watcher(self) -> Watcher:
-        return Watcher(
-            curve=Curve(self._note),
-            answer=self._ask,
-            verdict=self.verdict if self.is_judged else None,
-            on_unforked=self._tell_unforked,
-        )
-
-    def last(self, task: asyncio.Task[Ending]) -> protocol.OfRun:
-        """The last message about it, once its task is done."""
-        if task.cancelled():
-            return {"kind": "ended", "key": self.key, "ending": None}
-        error = task.exception()
-        if error is None:
-            return {"kind": "ended", "key": self.key, "ending": task.result()}
-        if isinstance(error, OSError):
-            filename = None if error.filename is None else str(error.filename)
-            return {"kind": "unbegun", "key": self.key, "arguments": [*error.args], "filename": filename}
-        _log.error("a run failed", key=self.key, exc_info=error)
-        return {"kind": "failed", "key": self.key, "reason": f"{type(error).__name__}: {error}"}
-
-    def flush(self) -> None:
-        """Sends the reports that wait."""
-        if self.flushing is not None:
-            self.flushing.cancel()
-            self.flushing = None
-        if self.reports:
-            reports = [(report.step, list(report.values)) for report in self.reports]
-            self.reports.clear()
-            self._send({"kind": "reports", "key": self.key, "reports": reports})
-
-    def _note(self, report: Report) -> None:
-        self.reports.append(report)
-        if self.flushing is None:
-            # All of what was read at once goes as one message.
-            self.flushing = asyncio.get_running_loop().call_soon(self._flush_if_read)
-
-    def _flush_if_read(self) -> None:
-        if self.wire.is_clogged:
-            self.flushing = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._flush_if_read)
-        else:
-            self.flush()
-
-    async def _ask(self, question: str) -> object:
-        self.answer = asyncio.get_running_loop().create_future()
-        # It asks by all that it has reported.
-        self.flush()
-        self._send({"kind": "question", "key": self.key, "question": question})
-        return await self.answer
-
-    def _tell_unforked(self, reason: str) -> None:
-        self._send({"kind": "unforked", "key": self.key, "reason": reason})
-
-    def _tell_withdrawn(self) -> None:
-        self._send({"kind": "withdrawn", "key": self.key})
-
-    def _send(self, message: protocol.OfRun) -> None:
-        self.wire.send(protocol.encoded(message))
-
-
-class _Watched(Verdict):
-    """A verdict of which somebody hears that it came too late."""
-
-    def __init__(self, on_withdrawn: Callable[[], object]) -> None:
-        super().__init__()
-        self._on_withdrawn = on_withdrawn
-
-    def withdraw(self) -> None:
-        super().withdraw()
-        self._on_withdrawn()
+async def _hello(wire: Wire) -> protocol.Hello | None:
+    """None if nobody is there who speaks as a daemon does."""
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            line = await wire.receive()
+    except TimeoutError:
+        return None
+    message = None if line is None else protocol.to_keeper(line)
+    return message if message is not None and message["kind"] == "hello" else None

@@ -19,6 +19,8 @@ class RunView(TypedDict):
     report: ReportView | None
     #: The ids of the cards that it was given.
     gpus: list[str]
+    #: An earlier daemon began it.
+    is_adopted: bool
 
 
 class SlotView(TypedDict):

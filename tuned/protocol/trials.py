@@ -128,6 +128,8 @@ class StoryView(TypedDict):
     replicates: ReplicatesView | None
     #: The trial whose value this is, which came too late for it.
     late_of: int | None
+    #: How many daemons of its host have gone on with it after the one that began it.
+    adoptions: int
     #: How many intermediate values it has, and at most 100 of them, evenly, in the order of their steps.
     reported: int
     reports: list[ReportView]

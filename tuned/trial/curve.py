@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypedDict
 
 from tuned.domain.ending import MOST_STEPS
 
@@ -32,13 +33,23 @@ def ignored(_: Report) -> None:
     """Nobody hears of reports."""
 
 
+class CurveState(TypedDict):
+    """All of a curve, as JSON has it."""
+
+    kept: list[tuple[int, float]]
+    last: tuple[int, list[float]] | None
+    reports: int
+    steps: int
+    stride: int
+
+
 class Curve:
     """The values of the watched objective: of all steps, or of every second, fourth, ... if they are many."""
 
     def __init__(self, on_report: OnReport = ignored, *, watched: int = 0) -> None:
         """``watched`` is the number of the objective: Optuna has room for one value of a step."""
         self._on_report = on_report
-        self._watched = watched
+        self.watched = watched
         #: By step, in the order in which the steps were first reported.
         self.kept: dict[int, float] = {}
         #: The newest report, also if its step is not kept.
@@ -54,17 +65,17 @@ class Curve:
         """A copy of all that is known."""
         values = dict(self.kept)
         if self.last is not None:
-            values[self.last.step] = self.last.values[self._watched]
+            values[self.last.step] = self.last.values[self.watched]
         return values
 
     @property
     def newest(self) -> tuple[int, float] | None:
         """The step and the value of the newest report."""
-        return None if self.last is None else (self.last.step, self.last.values[self._watched])
+        return None if self.last is None else (self.last.step, self.last.values[self.watched])
 
     def put(self, step: int, values: tuple[float, ...]) -> None:
         """Adds a report. A step that is reported again has its last value."""
-        value = values[self._watched]
+        value = values[self.watched]
         self.reports += 1
         if step in self.kept:
             self.kept[step] = value
@@ -72,6 +83,22 @@ class Curve:
             self._add(step, value)
         self.last = Report(step, values)
         self._on_report(self.last)
+
+    @property
+    def state(self) -> CurveState:
+        """For another process, which goes on with it."""
+        last = None if self.last is None else (self.last.step, list(self.last.values))
+        kept = list(self.kept.items())
+        return {
+            "kept": kept, "last": last, "reports": self.reports, "steps": self.steps, "stride": self._stride,
+        }  # fmt: skip
+
+    def restore(self, state: CurveState) -> None:
+        """Goes on from there. Nobody hears of these reports again."""
+        last = state["last"]
+        self.kept = dict(state["kept"])
+        self.last = None if last is None else Report(last[0], tuple(last[1]))
+        self.reports, self.steps, self._stride = state["reports"], state["steps"], state["stride"]
 
     def _add(self, step: int, value: float) -> None:
         if len(self.kept) == MOST_STEPS:

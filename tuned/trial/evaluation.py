@@ -19,10 +19,10 @@ from tuned.domain.ending import CRASHES, Ending, EndState, Failure
 from tuned.trial import cgroup, programs
 from tuned.trial.channel import Answer, nothing_known
 from tuned.trial.curve import Curve, OnReport, ignored
-from tuned.trial.keeping import Run, Watcher, nobody_told
+from tuned.trial.keeping import Run, Verdict, Watcher, nobody_told
 from tuned.trial.launch import Launch
+from tuned.trial.progress import Progress, encode
 from tuned.trial.replicates import replicated
-from tuned.trial.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -108,6 +108,14 @@ class Evaluation:
     evaluations: int = 1
     #: Those of them that ended by themselves.
     ended: int = 0
+    #: Why earlier attempts at the replicate crashed, oldest first.
+    retried: list[Failure] = field(default_factory=list)
+    #: Of the replicates before this one.
+    endings: list[Ending] = field(default_factory=list)
+    #: The newest run; empty before the first.
+    key: str = ""
+    #: Goes on with an attempt that an earlier daemon began; None once that has ended.
+    resume: CarryOut | None = None
     #: Hears of the running attempt's reports, or of the values of replicates.
     on_report: OnReport = ignored
     #: System attributes in Optuna's sense, by name, as values of JSON: of the running attempt.
@@ -127,6 +135,13 @@ class Evaluation:
     @property
     def point_directory(self) -> Path:
         return self.site.state.point(self.study_uid, self.claimed.point.key)
+
+    def go_on(self, progress: Progress, resume: CarryOut) -> None:
+        """From the attempt that an earlier daemon began."""
+        self.replicate, self.attempt = progress.replicate, progress.attempt
+        self.evaluations, self.ended = progress.evaluations, progress.ended
+        self.retried, self.endings = [*progress.retried], [*progress.endings]
+        self.resume = resume
 
     def begin(self) -> None:
         """Nothing is reported yet, and nothing decided."""
@@ -163,7 +178,7 @@ async def _replicated(evaluation: Evaluation, charge: Callable[[], Awaitable[boo
         return not evaluation.verdict.is_given and await charge()
 
     plan, evaluate_one = evaluation.experiment.replicates, functools.partial(_replicate, evaluation, charge)
-    ending = await replicated(plan, evaluate_one, charge_next, evaluation.curve.put)
+    ending = await replicated(plan, evaluate_one, charge_next, evaluation.curve.put, evaluation.endings)
     if evaluation.verdict.is_given and ending.state is EndState.COMPLETE and ending.begun < plan.count:
         pruning = evaluation.verdict.pruning
         ending = replace(ending, is_pruned=True, pruning=pruning, values=ending.replicates[-1])
@@ -171,21 +186,22 @@ async def _replicated(evaluation: Evaluation, charge: Callable[[], Awaitable[boo
 
 
 async def _replicate(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]], number: int) -> Ending:
-    evaluation.replicate, evaluation.attempt = number, 1
-    structlog.contextvars.bind_contextvars(replicate=number, attempt=1)
+    if evaluation.replicate != number:
+        evaluation.replicate, evaluation.attempt = number, 1
+        evaluation.retried.clear()
+    structlog.contextvars.bind_contextvars(replicate=number, attempt=evaluation.attempt)
     return await _tried(evaluation, charge)
 
 
 async def _tried(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) -> Ending:
     """Runs the objective once, and tries crashes again while ``[retry]`` and the budget allow."""
-    earlier: list[Failure] = []
     while True:
         ending = await _attempt(evaluation)
         failure = ending.failure
         may_retry = evaluation.attempt <= evaluation.experiment.retry.attempts
         if failure is None or failure.cause not in CRASHES or not may_retry or not await charge():
-            return replace(ending, retried=tuple(earlier))
-        earlier.append(failure)
+            return replace(ending, retried=tuple(evaluation.retried))
+        evaluation.retried.append(failure)
         _log.warning("trial retried", cause=failure.cause.value, reason=failure.message)
         evaluation.attempt += 1
         structlog.contextvars.bind_contextvars(attempt=evaluation.attempt)
@@ -204,7 +220,10 @@ async def _attempt(evaluation: Evaluation) -> Ending:
         verdict=evaluation.verdict if evaluation.experiment.pruner else None,
         on_unforked=evaluation.on_unforked,
     )
-    ending = await evaluation.carry_out(_run(evaluation), watcher)
+    carry_out, evaluation.resume = evaluation.resume or evaluation.carry_out, None
+    run = _run(evaluation)
+    evaluation.key = run.key
+    ending = await carry_out(run, watcher)
     evaluation.ended += 1
     if ending.failure is not None and ending.failure.is_crash:
         await evaluation.verify()
@@ -219,6 +238,37 @@ def _run(evaluation: Evaluation) -> Run:
         study=evaluation.study_uid,
         program=programs.server_program(evaluation.experiment, site.host, site.state.trials),
         fields=structlog.contextvars.get_contextvars(),
+        context=encode(_progress(evaluation)),
+        after=evaluation.key or None,
+    )
+
+
+def _progress(evaluation: Evaluation) -> Progress:
+    claimed = evaluation.claimed
+    candidate = claimed.candidate
+    return Progress(
+        experiment=evaluation.experiment.name,
+        study_uid=evaluation.study_uid,
+        study_id=claimed.study_id,
+        trial_id=claimed.trial_id,
+        number=claimed.number,
+        replica=claimed.replica,
+        claim_id=claimed.claim_id,
+        claimed_at=claimed.claimed_at,
+        origin=candidate.origin,
+        values=dict(claimed.point.values),
+        point_key=claimed.point.key,
+        attributes={name: json.dumps(value) for name, value in candidate.attributes.items()},
+        waiting_trial=candidate.waiting_trial,
+        revision=candidate.revision,
+        slot=evaluation.slot,
+        cards=evaluation.cards,
+        replicate=evaluation.replicate,
+        attempt=evaluation.attempt,
+        evaluations=evaluation.evaluations,
+        ended=evaluation.ended,
+        retried=tuple(evaluation.retried),
+        endings=tuple(evaluation.endings),
     )
 
 

@@ -6,7 +6,8 @@ This room owns values and no work.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,10 +15,9 @@ from tuned.trial.channel import Answer, nothing_known
 from tuned.trial.curve import Curve
 
 if TYPE_CHECKING:
-    from tuned.domain.ending import Ending
+    from tuned.domain.ending import Ending, Pruning
     from tuned.trial.fork_servers import ServerProgram
     from tuned.trial.launch import Launch
-    from tuned.trial.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,43 @@ class Run:
     program: ServerProgram | None
     #: Of the log records about it, and of its output in the journal.
     fields: Mapping[str, object] = field(default_factory=dict)
+    #: The daemon's own, as JSON: all by which another daemon can go on with the trial.
+    context: object = None
+    #: The run that it follows, which nobody needs any more once this one has begun.
+    after: str | None = None
 
 
 def nobody_told(_: str) -> None:
     """For what nobody hears of."""
+
+
+class Verdict:
+    """A rule's word on an attempt while it runs: it is to end, or nothing yet.
+
+    Belongs to the event loop's thread.
+    """
+
+    def __init__(self) -> None:
+        #: The rule's reason; None while there is none.
+        self.pruning: Pruning | None = None
+        self._given = asyncio.Event()
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the attempt is to end."""
+        return self._given.is_set()
+
+    def give(self, pruning: Pruning) -> None:
+        self.pruning = pruning
+        self._given.set()
+
+    def withdraw(self) -> None:
+        """The attempt had ended, or had its result, before."""
+        self._given.clear()
+
+    async def given(self) -> None:
+        """Waits until the attempt is to end."""
+        await self._given.wait()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +86,18 @@ class Watcher:
     on_unforked: Callable[[str], object] = nobody_told
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A run that an earlier daemon asked for, and that no daemon has forgotten."""
+
+    key: str
+    context: object
+    #: Since it began.
+    seconds: float
+    #: It is gone with all its tree, and its ending is known.
+    has_ended: bool
+
+
 #: Carries out a run to its ending. Cancelled: kills its whole tree, then the cancellation goes on. Raises
 #: OSError if this host cannot begin it.
 CarryOut = Callable[[Run, Watcher], Awaitable["Ending"]]
@@ -63,6 +108,18 @@ class Keeper(Protocol):
 
     async def run(self, run: Run, watcher: Watcher) -> Ending:
         """As ``CarryOut``."""
+
+    def kept(self) -> Sequence[Kept]:
+        """The runs that an earlier daemon asked for, and that nobody has resumed."""
+
+    async def resume(self, run: Run, watcher: Watcher) -> Ending:
+        """As ``CarryOut``, for a run that is kept: it goes on. It is found by its key alone."""
+
+    async def end(self, key: str) -> None:
+        """Kills a run that is kept, if it has not ended, and forgets it."""
+
+    def forget(self, key: str) -> None:
+        """The ending of a run is safe, or nobody needs it."""
 
     def keep(self, studies: Collection[str | None]) -> None:
         """Lets go of the processes from which no trial is to begin; None stands for all commands."""

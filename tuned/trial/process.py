@@ -12,25 +12,31 @@ import contextlib
 import math
 import signal
 from collections.abc import Callable
-from typing import Any, Self
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self, TypeVar
 
 from tuned.disk.files import make_directory
 from tuned.disk.trial_log import TrialLog
 from tuned.domain.ending import Cause, Ending, Failure, Pruning
 from tuned.trial.channel import Answer, Channel, nothing_known
 from tuned.trial.curve import Curve
+from tuned.trial.keeping import Verdict
 from tuned.trial.launch import Launch, Outputs, Start, launch_problem
 from tuned.trial.notes import Notes
 from tuned.trial.objective_reports import ObjectiveReports
 from tuned.trial.pipes import LineReader, Pipe, Tail
 from tuned.trial.reports import Reports
 from tuned.trial.tree import Tree, completely
-from tuned.trial.verdict import Verdict
 
 #: How long an objective that asks whether it is to end has for that, at least.
 ASKING_GRACE_SECONDS = 5.0
 
 OnLine = Callable[[bytes], object]
+
+R = TypeVar("R")
+
+#: Threads of its own: those that look at processes must not wait for a disk. Most are never begun.
+_disk = ThreadPoolExecutor(max_workers=256, thread_name_prefix="trial-disk")
 
 
 async def run(
@@ -52,15 +58,16 @@ async def run(
     kept = TrialLog(launch.log)
     streams = _Streams(launch, kept, curve, on_line, answer)
     try:
-        # Not in a thread: to wait for one costs each trial 3 ms while others keep the interpreter busy.
-        if problem := _prepare(launch, kept):
+        if problem := await _on_disk(_prepare, launch):
             return _failed(Cause.EXIT, problem)
+        kept.open()
+        if launch.heading:
+            kept.write(f"[tuned: {launch.heading}]\n".encode())
         return await _watch(launch, start, streams, verdict)
     finally:
         kept.close()
-        for directory in launch.removed_if_empty:
-            with contextlib.suppress(OSError):
-                directory.rmdir()
+        if launch.removed_if_empty:
+            await completely(_on_disk(_clear, launch))
 
 
 class _Streams:
@@ -124,16 +131,22 @@ class _Streams:
             each.catch_up()
 
 
-def _prepare(launch: Launch, kept: TrialLog) -> str | None:
-    """Makes the directories and begins the log; if the program cannot be started, returns why instead."""
+def _on_disk(work: Callable[[Launch], R], launch: Launch) -> asyncio.Future[R]:
+    """In a thread: a disk that hangs holds up its own trials only."""
+    return asyncio.get_running_loop().run_in_executor(_disk, work, launch)
+
+
+def _prepare(launch: Launch) -> str | None:
+    """Makes the directories. Returns why the program cannot be started, if so."""
     for directory in launch.directories:
         make_directory(directory, 0o700)
-    problem = launch_problem(launch)
-    if problem is None:
-        kept.open()
-        if launch.heading:
-            kept.write(f"[tuned: {launch.heading}]\n".encode())
-    return problem
+    return launch_problem(launch)
+
+
+def _clear(launch: Launch) -> None:
+    for directory in launch.removed_if_empty:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 async def _watch(launch: Launch, start: Start, streams: _Streams, verdict: Verdict | None) -> Ending:

@@ -24,14 +24,18 @@ async def replicated(
     evaluate: Callable[[int], Awaitable[Ending]],
     charge: Callable[[], Awaitable[bool]],
     on_value: Callable[[int, tuple[float, ...]], object],
+    endings: list[Ending],
 ) -> Ending:
-    """Evaluates the replicates from 1, until one ends without a value or the budget of evaluations ends.
+    """Evaluates the replicates that follow, until one has no value or the budget of evaluations ends.
 
-    The first one is charged already. ``on_value`` hears of each that has values.
+    The first of them is charged already. ``endings`` has those before, and gets theirs. ``on_value`` hears of
+    each that has values.
     """
-    endings: list[Ending] = []
-    for number in range(1, plan.count + 1):
-        if number > 1 and not await charge():
+    for number, earlier in enumerate(endings, 1):
+        on_value(number, earlier.values or ())
+    first = len(endings) + 1
+    for number in range(first, plan.count + 1):
+        if number > first and not await charge():
             break
         ending = await evaluate(number)
         endings.append(ending)

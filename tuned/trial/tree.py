@@ -71,7 +71,7 @@ class Tree:
     async def ended(self) -> int:
         """Waits for the main process, takes its status and returns it."""
         if self.main.returncode is None:
-            await _readable(os.pidfd_open(self.main.pid))
+            await readable(os.pidfd_open(self.main.pid))
         status = self.main.wait() if self.main.returncode is None else self.main.returncode
         _mains.discard(self.main.pid)
         return status
@@ -133,7 +133,8 @@ async def completely(work: Coroutine[Any, Any, None] | asyncio.Future[None]) -> 
         raise
 
 
-async def _readable(pidfd: int) -> None:
+async def readable(pidfd: int) -> None:
+    """Waits for the end of a process, and closes this descriptor of it."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(pidfd, ended.set)

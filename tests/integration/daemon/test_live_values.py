@@ -14,7 +14,7 @@ import pytest
 from tests.factories import CRASH, Member, join, linked, make_experiment, statements
 from tests.integration.daemon.wiring import Rooms, wired
 from tuned.daemon.live_values import MOST_VALUES, SHARE_SECONDS, LiveValues
-from tuned.daemon.scheduler import Running
+from tuned.daemon.trials.running import Running
 from tuned.domain.claim import Claimed
 from tuned.domain.ending import MOST_STEPS, Ending
 from tuned.search.search import Search

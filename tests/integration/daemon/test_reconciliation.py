@@ -18,7 +18,7 @@ from tests.forgetting import forgotten
 from tests.integration.daemon.wiring import Rooms, wired
 from tests.waiting import until_async
 from tuned.daemon.reconciliation import Reconciliation
-from tuned.daemon.scheduler import Running
+from tuned.daemon.trials.running import Running
 from tuned.domain.claim import Claimed
 from tuned.domain.result import Result, TellOutcome
 from tuned.experiment.experiment import parse

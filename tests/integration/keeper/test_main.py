@@ -28,7 +28,7 @@ async def test_signals_for_the_daemon_do_not_end_it(tmp_path: Path, number: sign
 
 async def test_it_begins_nothing_while_another_one_of_its_installation_lives(tmp_path: Path) -> None:
     async with spoken_with() as keeper:
-        with (tmp_path / "keeper.lock").open("w") as other:
+        with (tmp_path / "lock").open("w") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             keeper.say(hello(tmp_path))
             heard = asyncio.ensure_future(keeper.heard())
@@ -39,7 +39,7 @@ async def test_it_begins_nothing_while_another_one_of_its_installation_lives(tmp
 
 async def test_another_one_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main, "OTHER_SECONDS", 0.1)
-    lock = tmp_path / "keeper.lock"
+    lock = tmp_path / "lock"
     hold = "import fcntl, os, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2)\n"
     hold += "f.write(str(os.getpid())); f.flush(); print('held', flush=True); time.sleep(600)"
     other = await asyncio.create_subprocess_exec(sys.executable, "-c", hold, lock, stdout=subprocess.PIPE)

@@ -5,52 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from tests.acceptance.daemon import command_of, is_alive
-from tests.integration.keeper.running import a_run
+from tests.acceptance.daemon import is_alive
+from tests.integration.keeper.running import REPORT, a_run, pid_of_keeper
 from tests.integration.trial.trees import pid_in
 from tests.waiting import until_async
-from tuned.disk.state import StateDirectory
-from tuned.domain.ending import Cause, Pruning
-from tuned.keeper import process
-from tuned.keeper.process import KeeperLost, KeeperProcess
+from tuned.domain.ending import Cause
+from tuned.errors import Unstartable
+from tuned.keeper.conversation import KeeperLost
+from tuned.keeper.process import KeeperProcess
 from tuned.trial.curve import Curve
 from tuned.trial.evaluation import Site
 from tuned.trial.keeping import Run, Watcher
-from tuned.trial.verdict import Verdict
-
-REPORT = """echo '{"step": 3, "value": 0.5}'"""
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with StateDirectory.open(tmp_path / "state") as state:
-        yield Site(host="h", state=state, cgroups=None, grace_seconds=0.0)
-
-
-@pytest_asyncio.fixture
-async def keeper(site: Site) -> AsyncIterator[KeeperProcess]:
-    keeper = KeeperProcess(site, slots=2, log_format="json")
-    yield keeper
-    await keeper.close()
 
 
 def marked(site: Site, run: Run) -> Run:
     """Of this installation."""
     mark = f"{site.state.installation_id}/{run.key[:32]}"
     return replace(run, launch=replace(run.launch, mark=mark))
-
-
-def pid_of_keeper() -> int:
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    [found] = [int(pid) for pid in children if b"tuned.keeper.main" in command_of(int(pid))]
-    return found
 
 
 async def test_a_run_reports_while_it_lasts_and_ends_with_its_value(
@@ -62,13 +39,6 @@ async def test_a_run_reports_while_it_lasts_and_ends_with_its_value(
     assert (ending.values, ending.intermediate, curve.values) == ((7.0,), {3: 0.5}, {3: 0.5})
     await keeper.written()
     assert (tmp_path / "output.log").read_text().endswith("\n7\n")
-
-
-async def test_a_flood_of_reports_arrives_before_the_end(keeper: KeeperProcess, tmp_path: Path) -> None:
-    curve = Curve()
-    script = """i=0; while [ $i -lt 5000 ]; do echo "{\\"step\\": $i, \\"value\\": 1}"; i=$((i+1)); done"""
-    ending = await keeper.run(a_run(tmp_path, script), Watcher(curve=curve))
-    assert len(ending.intermediate) == curve.reports == 5000
 
 
 async def test_a_cancelled_run_is_gone_before_the_cancellation_goes_on(
@@ -91,25 +61,6 @@ async def test_a_run_that_is_cancelled_as_it_begins_is_over(keeper: KeeperProces
         each.cancel()
     done, _ = await asyncio.wait(running, timeout=60)
     assert [each.cancelled() for each in done] == [True] * 9
-
-
-async def test_a_verdict_ends_a_run_by_the_rules_reason(keeper: KeeperProcess, tmp_path: Path) -> None:
-    verdict, pruning = Verdict(), Pruning(rule="median", step=3, value=0.5, bound=0.1)
-    curve = Curve(lambda _: verdict.give(pruning))
-    ending = await keeper.run(a_run(tmp_path, f"{REPORT}; sleep 600"), Watcher(curve=curve, verdict=verdict))
-    assert (ending.is_pruned, ending.pruning, ending.values) == (True, pruning, (0.5,))
-
-
-async def test_a_result_that_came_before_the_verdict_counts(keeper: KeeperProcess, tmp_path: Path) -> None:
-    verdict = Verdict()
-    go, curve = tmp_path / "go", Curve(lambda _: verdict.give(Pruning(rule="median", step=3, value=0.5)))
-    script = f"""echo '{{"value": 7}}'; {REPORT}; while [ ! -e {go} ]; do sleep 0.01; done"""
-    running = asyncio.ensure_future(
-        keeper.run(a_run(tmp_path, script), Watcher(curve=curve, verdict=verdict))
-    )
-    await until_async(lambda: curve.reports and not verdict.is_given, what="the verdict to be withdrawn")
-    go.touch()
-    assert (await running).values == (7.0,)
 
 
 async def test_a_host_that_cannot_begin_a_run_says_why(keeper: KeeperProcess, tmp_path: Path) -> None:
@@ -146,21 +97,8 @@ async def test_when_the_keeper_dies_its_runs_are_lost_and_another_one_kills_what
     await until_async(lambda: not children.read_text(), what="the process of commands to end")
 
 
-async def test_a_keeper_that_hangs_is_killed(
-    keeper: KeeperProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(process, "SILENT_SECONDS", 0.5)
-    file = tmp_path / "pid"
-    running = asyncio.ensure_future(keeper.run(a_run(tmp_path, f"echo $$ > {file}; sleep 600"), Watcher()))
-    await asyncio.to_thread(pid_in, file)
-    os.kill(pid_of_keeper(), signal.SIGSTOP)
-    with pytest.raises(KeeperLost):
-        await running
-
-
 async def test_nothing_is_left_when_it_was_closed(site: Site, tmp_path: Path) -> None:
-    keeper = KeeperProcess(site, slots=2, log_format="json")
+    keeper = KeeperProcess(site, slots=2, log_format="json", patience_seconds=60)
     await keeper.begin()
     pid = pid_of_keeper()
     file = tmp_path / "pid"
@@ -170,3 +108,52 @@ async def test_nothing_is_left_when_it_was_closed(site: Site, tmp_path: Path) ->
     assert not is_alive(pid)
     assert not is_alive(of_run)
     await asyncio.wait([running])
+
+
+async def test_the_next_daemon_finds_what_the_last_one_left(site: Site, tmp_path: Path) -> None:
+    first = KeeperProcess(site, slots=2, log_format="json", patience_seconds=60)
+    go = tmp_path / "go"
+    run = replace(a_run(tmp_path, f"{REPORT}; while [ ! -e {go} ]; do sleep 0.01; done; echo 7"), context=[1])
+    curve = Curve()
+    running = asyncio.ensure_future(first.run(run, Watcher(curve=curve)))
+    await until_async(lambda: curve.reports, what="its report")
+    first.leave()
+    with pytest.raises(KeeperLost):
+        await running
+    second = KeeperProcess(site, slots=2, log_format="json", patience_seconds=60)
+    await second.begin()
+    [kept] = second.kept()
+    assert (kept.key, kept.context, kept.has_ended) == (run.key, [1], False)
+    seen = Curve()
+    resumed = asyncio.ensure_future(second.resume(run, Watcher(curve=seen)))
+    await until_async(lambda: seen.reports, what="the curve so far")
+    go.touch()
+    assert (await resumed).values == (7.0,)
+    assert second.kept() == []
+    with pytest.raises(KeeperLost):
+        await second.resume(run, Watcher())
+    await second.close()
+    # In earnest the process that began it is gone.
+    [began] = first._children
+    began.wait()
+
+
+async def test_a_run_that_ended_before_its_keeper_died_is_not_lost(
+    keeper: KeeperProcess, tmp_path: Path
+) -> None:
+    run = a_run(tmp_path, "echo 7")
+    assert (await keeper.run(run, Watcher())).values == (7.0,)
+    # Nobody says that it is safe.
+    await until_async(lambda: [*(tmp_path / "state" / "keeper" / "runs").iterdir()], what="its record")
+    os.kill(pid_of_keeper(), signal.SIGKILL)
+    await until_async(keeper.kept, what="another keeper to have it")
+    assert (await keeper.resume(run, Watcher())).values == (7.0,)
+
+
+def test_a_keeper_that_cannot_begin_is_one_clear_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    keeper = KeeperProcess(site, slots=2, log_format="json", patience_seconds=60)
+    with pytest.raises(
+        Unstartable, match=r"cannot begin the process that runs the trials: .*/nowhere/python"
+    ):
+        asyncio.run(keeper.begin())

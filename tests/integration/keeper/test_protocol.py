@@ -36,7 +36,7 @@ RUN = Run(key="c-1-1", launch=LAUNCH, study="u", program=PROGRAM, fields={"trial
 
 @pytest.mark.parametrize("run", [RUN, a_run(Path("/home"), "true")], ids=["all of it", "a command"])
 def test_a_run_is_the_same_on_the_other_side(run: Run) -> None:
-    begin: protocol.Begin = {"kind": "begin", "key": run.key, "run": run, "is_judged": True}
+    begin: protocol.Begin = {"kind": "begin", "key": run.key, "run": run, "is_judged": True, "watched": 1}
     assert protocol.to_keeper(protocol.encoded(begin)) == begin
 
 

@@ -11,10 +11,9 @@ from tuned.domain.ending import Ending
 from tuned.trial import process
 from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ForkServer, ServerProgram
-from tuned.trial.keeping import Run, Watcher
+from tuned.trial.keeping import Run, Verdict, Watcher
 from tuned.trial.launch import Launch, Start
 from tuned.trial.process import OnLine
-from tuned.trial.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

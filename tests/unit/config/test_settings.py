@@ -120,7 +120,7 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
     [
         ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, gpus, "
             "host, heartbeat, "
-            "stop, keep, control, metrics or log (did you mean slots?)")),
+            "stop, keeper, keep, control, metrics or log (did you mean slots?)")),
         ("keep.output = 0", "keep.output: found 0, expected a time span of more than 0"),
         ('keep.points = "soon"', f'keep.points: found "soon", expected {_SPAN}'),
         ('keep.size = "much"', f'keep.size: found "much", expected {_SIZE}'),

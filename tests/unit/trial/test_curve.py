@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 from tuned.domain.ending import MOST_STEPS
@@ -51,3 +52,12 @@ def test_the_last_report_is_known_whether_its_step_is_kept_or_not() -> None:
 
 def test_a_flood_of_steps_is_bounded() -> None:
     assert len(reported(100 * MOST_STEPS).values) <= MOST_STEPS + 1
+
+
+def test_another_process_goes_on_with_a_curve_where_it_was() -> None:
+    curve, other = reported(MOST_STEPS + 3), Curve()
+    other.restore(json.loads(json.dumps(curve.state)))
+    for each in (curve, other):
+        each.put(MOST_STEPS + 3, (1.0,))
+        each.put(MOST_STEPS + 4, (2.0,))
+    assert other.state == curve.state

@@ -41,7 +41,7 @@ async def run(
     async def charge() -> bool:
         return next(left, False)
 
-    return await replicated(plan, evaluate, charge, heard.__setitem__), heard
+    return await replicated(plan, evaluate, charge, heard.__setitem__, []), heard
 
 
 async def test_each_objective_is_reduced_and_each_value_heard() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
     from tuned.trial.curve import Report
     from tuned.trial.evaluation import Evaluation
-    from tuned.trial.verdict import Verdict
+    from tuned.trial.keeping import Verdict
 
 _log: FilteringBoundLogger = structlog.get_logger()
 

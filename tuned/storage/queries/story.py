@@ -49,6 +49,7 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
         "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
         "replicates": _replicates(connection, trial_id, json.loads(definition)["replicates"]),
         "late_of": _late_of(facts),
+        "adoptions": 0 if facts is None else int(facts.adoptions),
         **_reports(connection, trial_id),
         "point": _point(connection, study_id, trial_id, Encoding(defined(definition, name).space)),
         "output": None,
@@ -59,6 +60,7 @@ def _facts(connection: Connection, trial_id: int) -> Any:
     """The trial's row in ``t_trial``; None if another program made the trial."""
     return connection.execute(
         select(t_trial.c.kind, t_trial.c.origin, t_trial.c.host, trials.c.number.label("twin_number"))
+        .add_columns(t_trial.c.adoptions)
         # A late value is of the revision of the trial that it came too late for.
         .add_columns(func.coalesce(t_trial.c.revision, _twin.c.revision).label("revision"))
         .join(trials, trials.c.trial_id == t_trial.c.twin_id, isouter=True)

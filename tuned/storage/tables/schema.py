@@ -224,6 +224,8 @@ t_trial = Table(
     Column("attempts", Integer, nullable=False, server_default="1"),
     # How many were charged for it while it ran: a settlement refunds those that had not ended by themselves.
     Column("evaluations", Integer, nullable=False, server_default="1"),
+    # How many daemons of its host have gone on with it.
+    Column("adoptions", Integer, nullable=False, server_default="0"),
     # False for a crash before the study's first value.
     Column("is_charged", Boolean, nullable=False, server_default=true()),
 )

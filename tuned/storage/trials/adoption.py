@@ -86,6 +86,8 @@ def take_over(
 
 
 def _hold(connection: Connection, found: Iterable[Row[str, int, int]], incarnation: str) -> None:
-    theirs = t_point.c.trial_id.in_([row.trial_id for row in found])
-    held = theirs & (t_point.c.state == PointState.HELD)
+    ids = [row.trial_id for row in found]
+    held = t_point.c.trial_id.in_(ids) & (t_point.c.state == PointState.HELD)
     connection.execute(update(t_point).where(held).values(incarnation=incarnation))
+    adopted = update(t_trial).where(t_trial.c.trial_id.in_(ids))
+    connection.execute(adopted.values(adoptions=t_trial.c.adoptions + 1))

@@ -45,6 +45,9 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
     # If there are none, each experiment that asks for some says so itself.
     if limits := view["limits"]:
         facts.append(("  Limits", Cell(", ".join(limits))))
+    running = [slot["running"] for slot in view["slots"] if slot["running"] is not None]
+    if adopted := sum(each["is_adopted"] for each in running):
+        facts.append(("  Adopted", Cell(f"{counted(adopted, 'trial')} that an earlier daemon began")))
     if gpus := view["gpus"]:
         facts.append(("  GPUs", Cell(", ".join(f"{each['id']} {_used_text(each['used'])}" for each in gpus))))
     facts.append(("  Spool", Cell(view["spool"])))

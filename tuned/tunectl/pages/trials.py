@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tuned.domain.counts import counted
 from tuned.tunectl.pages.words import (
     STATE_COLOURS,
     constraints_text,
@@ -39,6 +40,9 @@ def story(canvas: Canvas, name: str, view: StoryView) -> list[str]:
     state = canvas.paint(trial["state"], STATE_COLOURS.get(trial["state"], Colour.NONE))
     facts = [("  Point", params_text(trial["params"]) or "no parameters"), ("  From", _origin_text(view))]
     facts += _began(trial)
+    if view["adoptions"]:
+        daemons = counted(view["adoptions"], "later daemon")
+        facts.append(("  Adopted", f"by {daemons}: it outlived those before"))
     facts += _definition(view)
     for attempt, failure in enumerate(view["retried"], 1):
         facts.append((f"  Attempt {attempt}", f"{failure_text(failure)}; tried again"))

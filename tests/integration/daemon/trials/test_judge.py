@@ -24,7 +24,7 @@ from tuned.search.search import Search
 from tuned.storage.link import Link
 from tuned.trial.curve import Curve
 from tuned.trial.evaluation import Evaluation, Site
-from tuned.trial.verdict import Verdict
+from tuned.trial.keeping import Verdict
 
 RULE = '[pruner]\nname = "threshold"\nupper = 1.0'
 

@@ -78,6 +78,12 @@ def test_status_says_which_replicate_runs() -> None:
     ]
 
 
+def test_status_says_which_trials_an_earlier_daemon_began() -> None:
+    view = a_status(slots=[{"slot": 0, "running": {**a_run(), "is_adopted": True}}])
+    assert "  Adopted   1 trial that an earlier daemon began" in host_module.status(PLAIN, view, NOW)
+    assert not any("Adopted" in line for line in host_module.status(PLAIN, a_status(), NOW))
+
+
 def test_status_says_who_has_which_gpu() -> None:
     run = {**a_run(), "gpus": ["0", "2"]}
     gpus = [

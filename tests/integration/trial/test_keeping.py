@@ -15,9 +15,9 @@ from tests.waiting import until_async
 from tuned.domain.ending import Cause, Ending, Pruning
 from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ServerProgram
+from tuned.trial.keeping import Verdict
 from tuned.trial.launch import Launch, Outputs
 from tuned.trial.tree import Tree
-from tuned.trial.verdict import Verdict
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
 

@@ -1,0 +1,150 @@
+"""Trials outlive their daemon: wherever in a trial's life that is killed, the next one goes on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import MakeDaemon
+from tests.acceptance.daemon import Daemon, an_experiment, is_alive
+from tests.integration.trial.trees import pid_in
+from tests.waiting import until
+from tuned.protocol.host import RunView
+
+
+@pytest.fixture
+def either(make: MakeDaemon, database_url: str) -> Daemon:
+    """A host of the test's own, running, on either database."""
+    daemon = make(storage=database_url, slots=1)
+    daemon.start().until_joined()
+    return daemon
+
+
+def waiting(home: Path, *, value: str = "$TUNED_PARAM_X", more: str = "[budget]\nevaluations = 1\n") -> str:
+    """Its trials count themselves, write their process ids, and wait for a file."""
+    script = f"echo $$ > {home}/pid; while [ ! -e {home}/go ]; do sleep 0.05; done"
+    return an_experiment(script, high=0, more=more, count=home / "exp.count", value=value)
+
+
+def of_the_one(daemon: Daemon) -> RunView | None:
+    """The only trial that runs, if any does."""
+    return next((slot["running"] for slot in daemon.status()["slots"] if slot["running"]), None)
+
+
+def records(daemon: Daemon) -> list[Path]:
+    return [*(daemon.state / "keeper" / "runs").glob("*.json")]
+
+
+def is_told_once(daemon: Daemon) -> None:
+    """The one trial has its value, nothing was begun twice, and nothing is left."""
+    daemon.until_in("done", "exp")
+    [trial] = daemon.study("exp").trials
+    assert (trial.value, daemon.evaluations("exp")) == (0.0, {"0": 1})
+    assert daemon.summary("exp")["evaluations"] == 1
+    until(lambda: not records(daemon), what="the record to be forgotten")
+    assert daemon.abort() == 0
+    assert daemon.processes() == set()
+
+
+def test_a_trial_runs_on_while_its_daemon_is_dead_and_is_adopted(either: Daemon) -> None:
+    either.drop("exp", waiting(either.home))
+    pid = pid_in(either.home / "pid")
+    keepers = either.keepers()
+    for _ in range(2):
+        either.crash()
+        assert is_alive(pid)
+        either.start().until_running(1)
+    assert either.keepers() == keepers
+    running = of_the_one(either)
+    assert running is not None
+    assert running["is_adopted"]
+    (either.home / "go").touch()
+    is_told_once(either)
+
+
+def test_a_trial_that_ends_while_its_daemon_is_dead_is_told_by_the_next_one(either: Daemon) -> None:
+    either.drop("exp", waiting(either.home))
+    pid = pid_in(either.home / "pid")
+    either.crash()
+    (either.home / "go").touch()
+    until(lambda: not is_alive(pid) and len(records(either)) == 1, what="its end to be on the disk")
+    either.start()
+    is_told_once(either)
+
+
+def test_a_trial_that_was_being_killed_is_gone_and_not_adopted(make: MakeDaemon) -> None:
+    daemon = make()
+    daemon.configure(slots=1, grace="2s", expire="30s")
+    daemon.start()
+    script = (
+        f"trap 'touch {daemon.home}/told' TERM; echo $$ > {daemon.home}/pid; while :; do sleep 0.05; done"
+    )
+    daemon.drop("exp", an_experiment(script, high=0))
+    pid = pid_in(daemon.home / "pid")
+    cancelling = daemon.tunectl_started("cancel", "exp")
+    until((daemon.home / "told").exists, what="it to be told to end")
+    daemon.crash()
+    cancelling.communicate()
+    assert is_alive(pid)
+    daemon.start().until_in("cancelled", "exp")
+    assert not is_alive(pid)
+    [trial] = daemon.study("exp").trials
+    assert (trial.state.name, trial.user_attrs["FAILURE"]["cause"]) == ("FAIL", "lost")
+
+
+def test_attempts_and_replicates_are_counted_on_through_the_deaths_of_daemons(either: Daemon) -> None:
+    home = either.home
+    # The second replicate crashes once; each attempt waits until the test has killed the daemon meanwhile.
+    script = f"touch {home}/at-$TUNED_REPLICATE-$TUNED_ATTEMPT; "
+    script += f"while [ ! -e {home}/go-$TUNED_REPLICATE-$TUNED_ATTEMPT ]; do sleep 0.05; done; "
+    script += "[ $TUNED_REPLICATE$TUNED_ATTEMPT != 21 ] || exit 3"
+    more = "[replicates]\ncount = 3\n[retry]\nattempts = 1\n[budget]\nevaluations = 4\n"
+    either.drop(
+        "exp", an_experiment(script, high=0, more=more, count=home / "exp.count", value="$TUNED_REPLICATE")
+    )
+    for attempt in ("1-1", "2-1", "2-2", "3-1"):
+        until((home / f"at-{attempt}").exists, what=f"attempt {attempt} to begin", seconds=60)
+        either.crash()
+        (home / f"go-{attempt}").touch()
+        either.start()
+    either.until_in("done", "exp")
+    [trial] = either.study("exp").trials
+    assert (trial.value, trial.user_attrs["REPLICATES"]) == (2.0, [[1.0], [2.0], [3.0]])
+    assert [each["cause"] for each in trial.user_attrs["RETRIED"]] == ["exit"]
+    assert (either.summary("exp")["evaluations"], either.evaluations("exp")) == (4, {"0": 4})
+
+
+def test_live_values_and_pruning_go_on(either: Daemon) -> None:
+    home = either.home
+    report = """printf '{{"step": %s, "value": %s}}\\n' """
+    script = f"{report} 1 5; touch {home}/reported; "
+    script += f"while [ ! -e {home}/go ]; do sleep 0.05; done; {report} 2 50; sleep 600"
+    more = '[budget]\ntrials = 1\n[pruner]\nname = "threshold"\nupper = 10\n'
+    either.drop("exp", an_experiment(script, high=0, more=more))
+    until((home / "reported").exists, what="a report")
+    until(lambda: newest(either) == 1, what="it to be heard")
+    either.crash()
+    either.start().until_running(1)
+    assert newest(either) == 1
+    (home / "go").touch()
+    either.until_in("done", "exp")
+    [trial] = either.study("exp").trials
+    assert (trial.state.name, trial.intermediate_values) == ("PRUNED", {1: 5.0, 2: 50.0})
+
+
+def newest(daemon: Daemon) -> int | None:
+    """The step of the newest report of the trial that runs."""
+    running = of_the_one(daemon)
+    return None if running is None or running["report"] is None else running["report"]["step"]
+
+
+def test_a_trial_whose_experiment_was_withdrawn_meanwhile_is_killed(daemon: Daemon) -> None:
+    daemon.drop("exp", waiting(daemon.home))
+    pid = pid_in(daemon.home / "pid")
+    daemon.crash()
+    (daemon.spool / "active" / "exp.toml").unlink()
+    daemon.start()
+    until(lambda: not is_alive(pid), what="the trial to be killed", seconds=60)
+    until(lambda: [each.state.name for each in daemon.study("exp").trials] == ["FAIL"], what="its settlement")
+    assert daemon.running() == 0
