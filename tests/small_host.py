@@ -375,6 +375,9 @@ class SmallHost:
         self.events.publish("host-state", state="draining")
         return self.host_state
 
+    async def restart(self) -> HostStateName:
+        return self.host_state
+
     async def abort(self) -> HostStateName:
         self.host_state = "aborting"
         return self.host_state

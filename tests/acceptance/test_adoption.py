@@ -148,3 +148,19 @@ def test_a_trial_whose_experiment_was_withdrawn_meanwhile_is_killed(daemon: Daem
     until(lambda: not is_alive(pid), what="the trial to be killed", seconds=60)
     until(lambda: [each.state.name for each in daemon.study("exp").trials] == ["FAIL"], what="its settlement")
     assert daemon.running() == 0
+
+
+def test_a_restart_takes_new_settings_and_no_trial_notices(make: MakeDaemon) -> None:
+    daemon = make(slots=1)
+    daemon.is_begun_anew = True
+    daemon.start().until_joined()
+    daemon.drop("exp", waiting(daemon.home))
+    pid_in(daemon.home / "pid")
+    daemon.configure(slots=3, host="alpha")
+    before = daemon.status()["pid"]
+    restarted = daemon.tunectl("restart")
+    assert (restarted.stdout, restarted.returncode) == ("restarted\n", 0), restarted.stderr
+    daemon.until_running(1)
+    assert (daemon.status()["pid"], len(daemon.status()["slots"])) == (before, 3)
+    (daemon.home / "go").touch()
+    is_told_once(daemon)

@@ -90,6 +90,9 @@ class Host(Protocol):
     async def abort(self) -> HostStateName:
         """As drain()."""
 
+    async def restart(self) -> HostStateName:
+        """As drain(); the state is that to which it comes back. Raises Conflict if it cannot be."""
+
     async def cancel(self, name: str, user: str) -> ExperimentSummary:
         """Raises NotFound, Conflict if it has ended, DatabaseAway. Returns its state after the change."""
 

@@ -144,6 +144,10 @@ async def _fix(call: Call) -> FixedView:
     return await _done(call.host.fix())
 
 
+async def _restart(call: Call) -> StateView:
+    return StateView(state=await _done(call.host.restart()))
+
+
 async def _drain(call: Call) -> StateView:
     return StateView(state=await _done(call.host.drain()))
 
@@ -226,6 +230,7 @@ ROUTES = (
     Route("POST", "/v1/hosts/{name}/forget", Access.TRUSTED, _forget),
     Route("POST", "/v1/drain", Access.TRUSTED, _drain, asks_database=False),
     Route("POST", "/v1/abort", Access.TRUSTED, _abort, asks_database=False),
+    Route("POST", "/v1/restart", Access.TRUSTED, _restart, asks_database=False),
     Route("POST", "/v1/experiments/{name}/cancel", Access.TRUSTED, _cancel),
     Route("POST", "/v1/experiments/{name}/pause", Access.TRUSTED, _pause),
     Route("POST", "/v1/experiments/{name}/resume", Access.TRUSTED, _resume),

@@ -79,6 +79,7 @@ class Api:
     state: Callable[[], HostState]
     request_drain: Callable[[], HostState]
     request_abort: Callable[[], HostState]
+    request_restart: Callable[[], HostState]
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
@@ -204,6 +205,9 @@ class Api:
 
     async def abort(self) -> HostStateName:
         return self.request_abort().value
+
+    async def restart(self) -> HostStateName:
+        return self.request_restart().value
 
     async def cancel(self, name: str, user: str) -> ExperimentSummary:
         return await self._set_state(name, StudyState.CANCELLED, user)

@@ -27,6 +27,7 @@ from tuned.daemon.reloads import Reloads
 from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
+from tuned.daemon.upkeep.restart import Restart
 from tuned.daemon.upkeep.retention import Retention
 from tuned.disk.outbox import Outbox
 from tuned.domain.counts import counted
@@ -75,6 +76,7 @@ class Daemon:
         self._settings = settings
         self._state = HostState.STARTING
         self._wanted = asyncio.Event()
+        self._restart = Restart(environ, lambda: self._state, self._wanted.set)
         self._notifier = Notifier()
         self._reloads = Reloads(reload, self._apply, state=lambda: self._state, notifier=self._notifier)
         self._watchdog_seconds = watchdog_interval_seconds(environ)
@@ -146,6 +148,7 @@ class Daemon:
             state=lambda: self._state,
             request_drain=self.request_drain,
             request_abort=self.request_abort,
+            request_restart=self._restart.request,
         )
 
     def request_drain(self) -> HostState:
@@ -161,7 +164,11 @@ class Daemon:
     async def _main(self, group: asyncio.TaskGroup) -> None:
         joining = group.create_task(self._join(group))
         watching = group.create_task(self._experiments.watch(self._begin))
-        await self._wanted.wait()
+        while self._state in (HostState.STARTING, HostState.RUNNING):
+            await self._wanted.wait()
+            self._wanted.clear()
+            if self._restart.is_wanted:
+                await self._restart.carry_out(self._teller.written)
         watching.cancel()
         if self._state is HostState.DRAINING:
             await self._drain(joining)

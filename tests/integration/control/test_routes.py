@@ -77,6 +77,7 @@ async def test_a_change_is_done_and_answered_with_what_it_made(address: Path) ->
     assert (cancelled["state"], cancelled["ended_by"]) == ("cancelled", f"cancelled by {user}")
     assert await get(address, "/v1/drain", "POST") == (200, {"state": "draining"})
     assert await get(address, "/v1/abort", "POST") == (200, {"state": "aborting"})
+    assert await get(address, "/v1/restart", "POST") == (200, {"state": "aborting"})
 
 
 def preferring(method: str, target: str, prefer: str) -> bytes:

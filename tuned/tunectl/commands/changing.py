@@ -5,6 +5,7 @@ The daemon makes each change; these only ask, and print its answer.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ import click
 from tuned.errors import Unreachable
 from tuned.protocol.experiments import ExperimentSummary, ExperimentView
 from tuned.protocol.fleet import HostsView
-from tuned.protocol.host import StateView
+from tuned.protocol.host import StateView, Status
 from tuned.tunectl import deletion
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import events as events_module
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
     from tuned.protocol.events import Event
     from tuned.tunectl.client import Client
+
+
+#: How long a daemon that is executed anew may take to answer.
+RESTART_SECONDS = 60.0
+
+LOOK_SECONDS = 0.05
 
 
 def _change(session: Session, name: str, verb: str) -> None:
@@ -102,6 +109,30 @@ def abort(session: Session) -> None:
 
 
 @click.command()
+@click.pass_obj
+def restart(session: Session) -> None:
+    """Execute the daemon anew, with new code and settings.
+
+    Trials run on, and the new daemon adopts them. Returns when that answers.
+    """
+    began = time.monotonic()
+    session.client.post("/v1/restart", StateView)
+    while not _is_younger(session.client, began):
+        time.sleep(LOOK_SECONDS)
+    click.echo("restarted")
+
+
+def _is_younger(client: Client, began: float) -> bool:
+    """Whether the daemon that answers began after that. Raises Unreachable if none answers for long."""
+    try:
+        return client.get("/v1/status", Status)["uptime_seconds"] < time.monotonic() - began
+    except Unreachable:
+        if time.monotonic() - began > RESTART_SECONDS:
+            raise
+        return False
+
+
+@click.command()
 @name_argument
 @click.pass_obj
 def wait(session: Session, name: str) -> int:
@@ -162,4 +193,4 @@ def _concerns(event: Event, name: str, kinds: Collection[str]) -> bool:
     return event["event"] == "lost" or (event["event"] in kinds and event.get("experiment") == name)
 
 
-COMMANDS: tuple[click.Command, ...] = (cancel, delete, pause, resume, drain, abort, wait)
+COMMANDS: tuple[click.Command, ...] = (cancel, delete, pause, resume, drain, abort, restart, wait)
