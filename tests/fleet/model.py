@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 from tests.factories import _prepare
 from tests.fleet.beats import fresh, quieted
+from tests.fleet.keeping import is_dead, without_killed
 from tests.fleet.program import Program, is_end, remember
 from tests.fleet.steps import Rules, Step
 from tests.fleet.store import SteppedDatabase, Store, Violation
-from tests.fleet.world import Host, Running, World, canonical
+from tests.fleet.world import REFUNDED, Host, Running, World, canonical
 from tuned.experiment.experiment import Experiment
 
 
@@ -102,7 +103,7 @@ def _search(explored: Explored, store: Store, program: Program, rules: Rules) ->
             if step.world == explored.worlds[now]:
                 continue
             after = remember(explored.worlds[now], step.world, rules)
-            world, is_swapped = canonical(quieted(after))
+            world, is_swapped = canonical(quieted(without_killed(explored.worlds[now], after)))
             number = numbers.get(world)
             if number is None:
                 if wrong := _wrong(world, store, rules):
@@ -119,8 +120,10 @@ def _beginning(store: Store, rules: Rules) -> World:
     """Both hosts have joined and seen each other."""
     first = store.register(store.empty, 0)
     second = store.register(first.tables, 1)
-    one, other = (Host(host, "running", claimant=born.value) for host, born in enumerate((first, second)))
-    return World(second.tables, (fresh(one, other), fresh(other, one)), rules.disturbances)
+    one, other = (
+        Host(host, "running", claimant=born.value.incarnation) for host, born in enumerate((first, second))
+    )
+    return World(second.tables, (fresh(one, other), fresh(other, one)), rules.to_come)
 
 
 def _steps(explored: Explored, program: Program, now: int) -> Iterator[Step]:
@@ -134,6 +137,7 @@ def _wrong(world: World, store: Store, rules: Rules) -> str | None:
     """The first broken promise of a state, in words; None if all are kept."""
     return (
         _overlap(world, rules)
+        or _lost_in_time(world, rules)
         or _lost_value(world)
         or _overrun(world, store)
         or _killed(world, rules)
@@ -144,23 +148,39 @@ def _wrong(world: World, store: Store, rules: Rules) -> str | None:
 
 def _overlap(world: World, rules: Rules) -> str | None:
     """Two evaluate a point, and none of them is dead to the fleet without knowing it."""
-    running = [host.slot for host in world.hosts if isinstance(host.slot, Running)]
-    if len(running) < 2 or running[0].x != running[1].x:
-        return None
     living = {line.incarnation for line in world.tables.hosts if not line.dead}
     claims = {row.claim for row in world.tables.trials if row.state == "RUNNING"}
-    for host, slot in zip(world.hosts, running, strict=True):
-        knows = host.claimant != slot.incarnation or host.life != "running"
-        if slot.incarnation not in living and not knows:
-            return None
-        if "forget" in rules.kinds and slot.claim not in claims:
-            # The database has forgotten it, and nobody can know.
-            return None
-    return f"both hosts evaluate point {running[0].x}"
+    excused, points = set(), []
+    for host in world.hosts:
+        evaluated = [run for run in (host.slot, *host.left) if isinstance(run, Running) and not run.has_ended]
+        points.append({run.x for run in evaluated})
+        for run in evaluated:
+            # Nobody looks at the runs of a daemon that is gone before the next one has joined.
+            knows = run == host.slot and (host.claimant != run.incarnation or host.life != "running")
+            # If the database has forgotten it, nobody can know.
+            is_forgotten = "forget" in rules.kinds and run.claim not in claims
+            if is_forgotten or (run.incarnation not in living and not knows):
+                excused.add(run.x)
+    both = (points[0] & points[1]) - excused
+    return f"both hosts evaluate point {min(both)}" if both else None
+
+
+def _lost_in_time(world: World, rules: Rules) -> str | None:
+    """A run is given up, though it goes on and its host came back before it was taken for dead."""
+    lost = {row.claim for row in world.tables.trials if row.cause in REFUNDED}
+    for host in world.hosts:
+        runs = [run for run in (host.slot, *host.left) if isinstance(run, Running)]
+        given_up = [run.x for run in runs if run.is_in_time and run.claim in lost]
+        if given_up and not is_dead(world.tables, host) and "forget" not in rules.kinds:
+            return f"the run of point {given_up[0]} is given up, though its host came back in time"
+    return None
 
 
 def _lost_value(world: World) -> str | None:
     kept = {row.x for row in world.tables.trials if row.value is not None}
+    for host in world.hosts:
+        runs = [run for run in (host.slot, *host.left) if isinstance(run, Running)]
+        kept.update(run.x for run in runs if run.ending == "value")
     kept.update(p.x for host in world.hosts for p in (*host.outbox, *host.kept) if p.has_value)
     lost = world.finished - kept
     return f"the value of point {min(lost)} is lost" if lost else None
@@ -172,8 +192,8 @@ def _overrun(world: World, store: Store) -> str | None:
     for host in world.hosts:
         underway = [pending for pending in host.outbox if pending.claim in attempts]
         attempts.update({pending.claim: pending.attempt for pending in underway})
-        if isinstance(host.slot, Running) and host.slot.claim in attempts:
-            attempts[host.slot.claim] = host.slot.attempt
+        runs = [run for run in (host.slot, *host.left) if isinstance(run, Running)]
+        attempts.update({run.claim: run.attempt for run in runs if run.claim in attempts})
     if budget.trials is not None and max(study.trials, len(attempts)) > budget.trials:
         return f"{len(attempts)} trials, {study.trials} charged, of {budget.trials}"
     # A duplicate that was skipped or reused is a trial without an evaluation.

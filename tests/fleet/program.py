@@ -13,6 +13,7 @@ It stands for the tasks of a daemon, which take turns with each other in any ord
 - ``_look``: ``Experiments.follow`` and ``Search.refresh``, then ``Experiments._end`` with
   ``Scheduler.interrupt``; an experiment that is over may be open again.
 - ``_reconcile``: ``Reconciliation.look``.
+- ``Keeping``: the process that owns the runs, and how daemons deal with it.
 
 Work of a host that waits for nothing (the transactions of one beat; to draw, claim and hear of it; to
 tell and forget) is one step, unless it freezes in the middle: then all others take any steps before it goes
@@ -25,9 +26,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.fleet.beats import Beats
+from tests.fleet.keeping import Keeping, crashed, with_result
 from tests.fleet.steps import Rules, Step, at_once, disturbed, find, put, transaction
 from tests.fleet.store import Given, Store, claim_of
-from tests.fleet.world import Drawn, Granted, Host, PendingResult, Running, Tables, World
+from tests.fleet.world import Drawn, Granted, Host, Lost, PendingResult, Running, Tables, World
 from tuned.domain.result import TellOutcome
 
 
@@ -38,6 +40,7 @@ class Program:
         self._store = store
         self._rules = rules
         self._beats = Beats(store, rules)
+        self._keeping = Keeping(store, rules)
 
     def steps(self, world: World) -> Iterator[Step]:
         yield from self._forget(world)
@@ -45,12 +48,13 @@ class Program:
             return
         tasks = (
             self._join, self._beats.go_on, self._beats.settle, self._slots, self._tell, self._look,
-            self._reconcile,
+            self._reconcile, self._keeping.tell_left,
         )  # fmt: skip
         for host in world.hosts:
             if host.moves:
                 for task in tasks:
                     yield from task(world, host)
+            yield from self._keeping.ends(world, host)
             yield from self._recover(world, host)
             yield from self._disturb(world, host)
         yield from self._black_out(world)
@@ -64,10 +68,10 @@ class Program:
         if host.is_frozen:
             yield Step(host.host, "goes on", put(world, host._replace(is_frozen=False)))
         if not host.is_up:
-            begun = host._replace(life="telling" if host.outbox else "registering")
-            yield Step(host.host, "starts again", put(world, begun))
+            yield Step(host.host, "starts again", put(world, self._keeping.started(host)))
 
     def _disturb(self, world: World, host: Host) -> Iterator[Step]:
+        yield from self._keeping.disturb(world, host)
         if host.is_up and (less := disturbed(world, self._rules, "crash")):
             yield Step(host.host, "crashes", put(less, crashed(host)), is_disturbance=True)
         if host.moves and (less := disturbed(world, self._rules, "freeze")):
@@ -98,8 +102,8 @@ class Program:
         elif host.life == "registering":
             yield from transaction(
                 world, host, self._rules, "registers",
-                lambda tables: self._store.register(tables, host.host),
-                lambda born: host._replace(life="settling", newborn=born, missed=0),
+                lambda tables: self._store.register(tables, host.host, self._keeping.claims(host)),
+                lambda born: self._keeping.joined(world.tables, host, born),
                 blinked,
             )  # fmt: skip
         elif host.life == "settling":
@@ -109,7 +113,7 @@ class Program:
             )
             yield from transaction(
                 world, host, self._rules, "settles orphans and joins",
-                self._store.settle_orphans, lambda _: rejoined, blinked,
+                self._store.settle_orphans, lambda _: self._keeping.taken_up(world, rejoined), blinked,
             )  # fmt: skip
 
     # Claim, run
@@ -125,9 +129,11 @@ class Program:
             case Drawn() as drawn:
                 yield from self._claim(world, host, drawn)
             case Granted() as granted:
-                yield self._hear(world, host, granted)
+                yield self._learn(world, host, granted)
             case Running() as running:
                 yield from self._run(world, host, running)
+            case Lost() as lost:
+                yield from self._keeping.give_back(world, host, lost)
 
     def _find(self, world: World, host: Host) -> Iterator[Step]:
         claim, *rest = host.unknown
@@ -164,7 +170,7 @@ class Program:
             free._replace(unknown=(*host.unknown, *lost)),
         )  # fmt: skip
 
-    def _hear(self, world: World, host: Host, granted: Granted) -> Step:
+    def _learn(self, world: World, host: Host, granted: Granted) -> Step:
         if self.is_ours(host, granted):
             if host.search == "ending":
                 # Granted after the others were killed: what comes settles it with them.
@@ -189,37 +195,29 @@ class Program:
                 lambda may: (
                     host._replace(slot=again)
                     if may
-                    else self._ended(world, host, running, has_value=False)
+                    else self._ended(world, host, running._replace(ending="failure"))
                 ),
                 host,
             )  # fmt: skip
             return
+        if running.has_ended or self._keeping.is_apart:
+            yield from self._keeping.hear(world, host, running) if running.has_ended else ()
+            return
         finished = world._replace(finished=world.finished | {x})
-        ended = put(finished, self._ended(world, host, running, has_value=True))
+        ended = put(finished, self._ended(world, host, running._replace(ending="value")))
         yield Step(host.host, f"has evaluated point {x}: the value is in its outbox", ended)
         if self._rules.prunes:
             # ``process._is_pruned``: a result that was there before has taken the step above.
-            pruned = self._ended(world, host, running, has_value=False, is_pruned=True)
+            pruned = self._ended(world, host, running._replace(ending="pruned"))
             yield Step(host.host, f"ends point {x} before it has a value", put(world, pruned))
         if self._rules.retries is not None:
-            failed = self._ended(world, host, running, has_value=False)
+            failed = self._ended(world, host, running._replace(ending="failure"))
             if running.attempt <= self._rules.retries:
                 failed = host._replace(slot=running._replace(has_crashed=True))
             yield Step(host.host, f"fails to evaluate point {x}", put(world, failed))
 
-    def _ended(
-        self, world: World, host: Host, running: Running, *, has_value: bool, is_pruned: bool = False
-    ) -> Host:
-        number = self._next_number(world, host) if "forget" in self._rules.kinds else 0
-        pending = PendingResult(running.x, running.claim, has_value, running.attempt, number, is_pruned)
-        return host._replace(slot=None, outbox=(*host.outbox, pending))
-
-    @staticmethod
-    def _next_number(world: World, host: Host) -> int:
-        """``Outbox.new_name``: above all that this host ever used."""
-        moments = (world.tables,) if world.past is None else (world.tables, world.past)
-        told = (line.told for tables in moments for line in tables.hosts if line.host == host.host)
-        return 1 + max(*told, *(pending.number for pending in (*host.outbox, *host.kept)), 0)
+    def _ended(self, world: World, host: Host, running: Running) -> Host:
+        return with_result(world, host, running, self._rules)._replace(slot=None)
 
     # Tell
 
@@ -279,6 +277,7 @@ class Program:
 
     def _settle(self, world: World, host: Host) -> Iterator[Step]:
         known = {*host.unknown, *(pending.claim for pending in host.outbox)}
+        known.update(run.claim for run in host.left)
         if host.slot is not None:
             known.add(host.slot.claim)
         if not_run := held_claims(world.tables, host.claimant) - known:
@@ -326,6 +325,7 @@ def is_end(world: World) -> bool:
         and all(
             host.slot is None
             and not host.outbox
+            and not host.left
             and not host.is_frozen
             and all(pending.number <= told[host.host] for pending in host.kept)
             for host in world.hosts
@@ -351,12 +351,6 @@ def remember(before: World, after: World, rules: Rules) -> World:
         least = min(line.told for tables in moments for line in tables.hosts if line.host == host.host)
         hosts.append(host._replace(kept=tuple(p for p in host.kept if p.number > least)))
     return after._replace(past=past, hosts=(hosts[0], hosts[1]))
-
-
-def crashed(host: Host) -> Host:
-    """Only its disk remains. An experiment that was not yet put away is active again after a restart."""
-    search = "over" if host.search == "over" else "active"
-    return Host(host.host, outbox=host.outbox, kept=host.kept, is_away=host.is_away, search=search)
 
 
 def _is_claiming(host: Host) -> bool:

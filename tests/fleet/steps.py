@@ -14,8 +14,9 @@ from tuned.domain.result import TellOutcome
 #: outcome is unknown.
 KINDS = frozenset({"crash", "freeze", "outage", "blackout", "unknown"})
 
-#: And the database forgets what the last step changed. It makes more states than the others.
-ALL_KINDS = KINDS | {"forget"}
+#: And the database forgets what the last step changed; a daemon ends without its keeper, or a keeper without
+#: its daemon. They make more states than the others.
+ALL_KINDS = KINDS | {"forget", "daemon", "keeper"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Rules:
     #: How many, of these kinds, come in one story at most. Their ends are free.
     disturbances: int = 1
     kinds: frozenset[str] = KINDS
+    #: Instead of any of them: these, one after the other.
+    in_order: tuple[str, ...] = ()
     #: In ticks.
     expire: int = 2
     #: Points come from a sampler that may draw any; else from the walk.
@@ -33,6 +36,10 @@ class Rules:
     retries: int | None = None
     #: A rule may end an evaluation before it has its value.
     prunes: bool = False
+
+    @property
+    def to_come(self) -> int | tuple[str, ...]:
+        return self.in_order or self.disturbances
 
 
 class Step(NamedTuple):
@@ -67,7 +74,10 @@ def disturbed(world: World, rules: Rules, kind: str) -> World | None:
     """The world with one disturbance of a kind less to come; None if none may come."""
     if not world.disturbances or kind not in rules.kinds:
         return None
-    return world._replace(disturbances=world.disturbances - 1)
+    if isinstance(world.disturbances, int):
+        return world._replace(disturbances=world.disturbances - 1)
+    first, *others = world.disturbances
+    return world._replace(disturbances=tuple(others)) if kind == first else None
 
 
 def at_once(

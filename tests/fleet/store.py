@@ -25,12 +25,14 @@ from tuned.experiment.experiment import Budget, Experiment
 from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.studies import close_if_over, study_statuses
-from tuned.storage.tables.schema import t_host
+from tuned.storage.tables.schema import t_host, t_trial
+from tuned.storage.trials import settling
 from tuned.storage.trials.claims import Claims
 from tuned.storage.trials.settling import orphaned_studies, settle_claims, settle_orphans, settle_own
 from tuned.storage.trials.tells import Receipt, tell
 
 CRASH = Failure(cause=Cause.EXIT, message="exit status 1")
+LOST = Failure(cause=Cause.LOST, message="its keeper died")
 
 
 class Violation(AssertionError):
@@ -44,6 +46,13 @@ class Given(NamedTuple):
     """A claim that was granted."""
 
     x: int
+
+
+class Born(NamedTuple):
+    """A host has joined: its new incarnation, and the claims that it has taken over."""
+
+    incarnation: str
+    adopted: frozenset[str]
 
 
 class Answer(NamedTuple):
@@ -177,15 +186,15 @@ class Store:
         ask = self._ask_of_study if receipt is None else self._ask
         return ask(tables, ("tell", teller, pending, after, is_late), call)
 
-    def register(self, tables: Tables, host: int) -> Answer:
+    def register(self, tables: Tables, host: int, kept: frozenset[str] = frozenset()) -> Answer:
         name = f"h{host}"
 
-        def call() -> str:
-            joined = hosts.register(self._database, name, name, hosts.HostInfo())
+        def call() -> Born:
+            joined = hosts.register(self._database, name, name, hosts.HostInfo(), kept)
             assert joined is not None
-            return joined.incarnation
+            return Born(joined.incarnation, frozenset(each.claim_id for each in joined.adopted))
 
-        return self._run(tables, ("register", host), call)
+        return self._run(tables, ("register", host, kept), call)
 
     def beat(self, tables: Tables, incarnation: str) -> Answer:
         def call() -> bool:
@@ -228,6 +237,14 @@ class Store:
             return settle_claims(self._database, self._study_id, incarnation, claims)
 
         return self._ask(tables, ("settle claims", incarnation, claims), call)
+
+    def give_back(self, tables: Tables, claim: str) -> Answer:
+        """``settling.give_back``, of a trial that is lost."""
+
+        def call() -> None:
+            settling._settle(self._database, self._study_id, LOST, t_trial.c.claim_id == claim)
+
+        return self._ask(tables, ("give back", claim), call)
 
     def look(self, tables: Tables) -> Answer:
         """The study's state; closes it if it is over, which is looked at again under the study's lock."""

@@ -1,9 +1,9 @@
 """All interleavings of the protocol between two hosts, for small sizes; and that a broken rule is seen.
 
 In one story come at most as many disturbances as ``Rules.disturbances`` says, one if nothing is said: a
-crash, a freeze, an outage of one host or of all, a commit whose outcome is unknown, a database that forgets
-the last step. Their ends may come
-at any time. ``-s`` shows how many states there are, and the shortest story of each rule that was taken out.
+crash, a daemon that dies alone or whose runs do, a freeze, an outage of one host or of all, a commit whose
+outcome is unknown, a database that forgets the last step. Their ends may come at any time.
+``-s`` shows how many states there are, and the shortest story of each rule that was taken out.
 """
 
 from __future__ import annotations

@@ -104,14 +104,30 @@ class Running(NamedTuple):
     incarnation: str
     attempt: int = 1
     has_crashed: bool = False
+    #: How the keeper says that it ended, before its daemon has heard of it: value, failure or pruned.
+    ending: str = ""
+    #: Its host has come back as the database still said that it runs there.
+    is_in_time: bool = False
+
+    @property
+    def has_ended(self) -> bool:
+        return self.ending != ""
 
     @property
     def ended(self) -> int:
-        """How many evaluations have ended by themselves."""
+        """How many evaluations have ended by themselves, as far as its daemon has heard."""
         return self.attempt if self.has_crashed else self.attempt - 1
 
 
-Slot = Drawn | Granted | Running
+class Lost(NamedTuple):
+    """The keeper died with the run of a slot, which is about to give its point back."""
+
+    x: int
+    claim: str
+    incarnation: str = ""
+
+
+Slot = Drawn | Granted | Running | Lost
 
 
 class PendingResult(NamedTuple):
@@ -150,6 +166,8 @@ class Host(NamedTuple):
     look_age: int | None = None
     sightings: tuple[Seen, ...] = ()
     slot: Slot | None = None
+    #: Runs that its keeper has, and no slot.
+    left: tuple[Running, ...] = ()
     unknown: tuple[str, ...] = ()
     outbox: tuple[PendingResult, ...] = ()
     #: Told results, oldest first, as long as the database may forget them.
@@ -175,8 +193,8 @@ class Host(NamedTuple):
 class World(NamedTuple):
     tables: Tables
     hosts: tuple[Host, Host]
-    #: How many more disturbances may come.
-    disturbances: int
+    #: How many more disturbances may come, or which, one after the other.
+    disturbances: int | tuple[str, ...]
     #: Points of which an evaluation was finished with a value.
     finished: frozenset[int] = frozenset()
     #: The tables before the last step that changed them, if the database may still forget that step.
@@ -207,7 +225,7 @@ def _shape(host: Host) -> tuple[object, ...]:
     return (
         host.life, host.is_frozen, host.is_away, host.beat, type(slot).__name__,
         -1 if slot is None else slot.x or 0, host.is_late, host.search, host.unknown != (), len(host.outbox),
-        host.missed, host.look_age or 0,
+        host.missed, host.look_age or 0, [(run.x, run.ending) for run in host.left],
     )  # fmt: skip
 
 
@@ -280,6 +298,7 @@ class _Names:
                 if seen.incarnation in self._visible
             ),
             slot=self._slot(host.slot),
+            left=tuple(self._run(run) for run in host.left),
             unknown=tuple(self._claims[claim] for claim in host.unknown),
             killed=tuple((self._claims[claim], ended) for claim, ended in host.killed),
             outbox=tuple(self._pending(host, pending) for pending in host.outbox),
@@ -289,6 +308,9 @@ class _Names:
     def _pending(self, host: Host, pending: PendingResult) -> PendingResult:
         number = self._records[host.host][pending.number] if pending.number else 0
         return pending._replace(claim=self._claims[pending.claim], number=number)
+
+    def _run(self, run: Running) -> Running:
+        return run._replace(claim=self._claims[run.claim], incarnation=self._incarnations[run.incarnation])
 
     def _slot(self, slot: Slot | None) -> Slot | None:
         if slot is None:
@@ -302,6 +324,7 @@ def _incarnations(hosts: tuple[Host, Host]) -> Iterator[str]:
         yield host.newborn
         if host.slot is not None:
             yield host.slot.incarnation
+        yield from (run.incarnation for run in host.left)
 
 
 def _claims(hosts: tuple[Host, Host]) -> Iterator[str]:
@@ -311,6 +334,7 @@ def _claims(hosts: tuple[Host, Host]) -> Iterator[str]:
         yield from (claim for claim, _ in host.killed)
         if host.slot is not None:
             yield host.slot.claim
+        yield from (run.claim for run in host.left)
         yield from (pending.claim for pending in (*host.outbox, *host.kept))
 
 
