@@ -3,7 +3,8 @@
 The daemon's slot stands for a run that both know. ``Host.left`` are the runs that the keeper has and no slot:
 those of a daemon that died, until the next one has taken them up. The steps stand for:
 
-- ``ends``: the keeper ends a run, and its ending is durable before anybody hears of it.
+- ``ends``: the keeper ends a run, and its ending is durable there. If a daemon hears of it at once, only the
+  outbox is: a crash before that is one before this step.
 - ``hear``: ``Scheduler._see_out``; the result is in the outbox before the keeper forgets the run.
 - ``claims`` and ``joined``: ``Adoptions.look`` and ``take_over``, of a daemon that starts.
 - ``taken_up``: ``Adoptions.admit``; a run whose claim was not taken over is killed.
