@@ -14,7 +14,7 @@ from sqlalchemy import update
 from tests.factories import line, make_experiment
 from tests.fleet import keeping
 from tests.fleet.keeping import Keeping
-from tests.fleet.model import Explored, explore
+from tests.fleet.model import Explored, explore, stored
 from tests.fleet.program import Program, is_end
 from tests.fleet.steps import Rules, Step, transaction
 from tests.fleet.store import Answer, Born, Store, Violation
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.timeout(600)
 
 def run(points: int, *kinds: str, extra: str = "", **rules: Any) -> Explored:
     """These come in each story, in this order."""
-    experiment = make_experiment(extra, space=line(points))
-    explored = explore(experiment, Rules(kinds=frozenset(kinds), in_order=kinds, **rules))
+    with stored(make_experiment(extra, space=line(points))) as store:
+        explored = explore(store, Rules(kinds=frozenset(kinds), in_order=kinds, **rules))
     print(f"\n{explored}")  # noqa: T201 (``-s`` shows it)
     return explored
 
