@@ -18,6 +18,9 @@ pytestmark = pytest.mark.timeout(300)
 
 SPACE = '[space.x]\ntype = "int"\nlow = 0\nhigh = {high}\n'
 
+#: Only hosts on which a test drops it.
+HERE = '[fleet]\nhosts = "here"\n'
+
 POLICIES = {
     "grid": '[sampler]\nname = "grid"\n',
     "random": '[sampler]\nname = "random"\n',
@@ -93,7 +96,7 @@ def test_the_points_of_a_killed_host_are_taken_over_and_its_trials_are_lost(
     fleet: Fleet, ledger: Ledger, tmp_path: Path
 ) -> None:
     killed, other = fleet.start(2)
-    text = ledger.objective(pause=gated(tmp_path)) + SPACE.format(high=9) + POLICIES["grid"]
+    text = ledger.objective(pause=gated(tmp_path)) + SPACE.format(high=9) + POLICIES["grid"] + HERE
     killed.drop("exp", text)
     until(lambda: len(ledger.evaluations("exp")) == 2, what="the first host to evaluate", seconds=60)
     killed.kill()
@@ -131,7 +134,7 @@ def test_a_host_that_was_taken_for_dead_overwrites_nothing_and_its_late_value_is
     fleet: Fleet, ledger: Ledger, tmp_path: Path
 ) -> None:
     frozen, other = fleet.start(2, slots=1)
-    text = ledger.objective(pause=gated(tmp_path)) + SPACE.format(high=0) + POLICIES["grid"]
+    text = ledger.objective(pause=gated(tmp_path)) + SPACE.format(high=0) + POLICIES["grid"] + HERE
     frozen.drop("exp", text)
     until(lambda: ledger.evaluations("exp"), what="the point to be evaluated", seconds=60)
     frozen.freeze()

@@ -7,7 +7,6 @@ or in anything that is printed.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,19 @@ from tuned.config.fields import Count, Name, Size, Span, SpanOrZero
 from tuned.config.gpus import VARIABLE
 from tuned.config.gpus import find as find_gpus
 from tuned.config.paths import Paths, default_paths
-from tuned.config.settings_file import Address, Directory, Gpus, Key, LogFormat, Mode, Storage, given_keys
+from tuned.config.settings_file import (
+    Address,
+    Directory,
+    Gpus,
+    Key,
+    Labels,
+    LogFormat,
+    Mode,
+    Storage,
+    found_files,
+    given_keys,
+    quoted,
+)
 from tuned.config.spans import format_span
 from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.config.toml import Problems, load_toml, refuse_file
@@ -95,6 +106,15 @@ class Settings:
         Name,
         Key(name="host", description="This host's name in the fleet.", default="the machine's name"),
     ]
+    labels: Annotated[
+        Labels,
+        Key(
+            name="labels",
+            description="Words for what this host has, such as `a100`: an experiment may ask for some in its "
+            "`[fleet] labels`.",
+            is_reloaded=True,
+        ),
+    ] = ()
     interval_seconds: Annotated[
         Span, Key(name="heartbeat.interval", description="How often this host says that it is alive.")
     ] = 10.0
@@ -150,6 +170,15 @@ class Settings:
             is_reloaded=True,
         ),
     ] = None
+    accepts: Annotated[
+        bool,
+        Key(
+            name="fleet.accept",
+            description="Whether this host works on experiments that were dropped on other hosts; otherwise "
+            "only on those that are dropped on it.",
+            is_reloaded=True,
+        ),
+    ] = True
     socket: Annotated[
         Directory,
         Key(
@@ -209,7 +238,7 @@ def load(
     """
     environ = os.environ if environ is None else environ
     paths = default_paths(environ)
-    files = _files(config or paths.config, is_required=config is not None)
+    files = found_files(config or paths.config, is_required=config is not None)
     problems: list[Problem] = []
     given: dict[str, _Given] = {}
     for file in files:
@@ -258,11 +287,6 @@ def describe(settings: Settings) -> str:
             f"# {last}: {key.default}" if value is None else f"{last} = {describe_value(name, value)}"
         )
     return "\n".join(lines) + "\n"
-
-
-def _files(config: Path, *, is_required: bool) -> tuple[Path, ...]:
-    drop_ins = sorted(config.with_name(config.name + ".d").glob("*.toml"))
-    return (*([config] if is_required or _exists(config) else []), *drop_ins)
 
 
 def _read(file: Path) -> dict[str, _Given]:
@@ -364,32 +388,16 @@ def _with_warnings(settings: Settings) -> Settings:
     return replace(settings, warnings=tuple(warnings))
 
 
-def _exists(file: Path) -> bool:
-    """Whether there is a file, be it one that cannot be read: that is to be told, not passed over."""
-    try:
-        file.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def describe_value(name: str, value: object) -> str:
     """A setting as TOML writes it, without its password."""
     if name == "storage":
-        return _quoted(redacted(str(value)))
+        return quoted(redacted(str(value)))
     if name == "control_mode":
         return f'"{value:04o}"'
     if name == "keep_size_bytes" and isinstance(value, int):
-        return _quoted(format_size(value))
+        return quoted(format_size(value))
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_quoted, value))}]"
+        return f"[{', '.join(map(quoted, value))}]"
     if isinstance(value, float):
-        return _quoted(format_span(value))
-    return str(value) if isinstance(value, int) else _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    # DEL is the one character that JSON lets through and TOML does not.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return quoted(format_span(value))
+    return str(value).lower() if isinstance(value, int) else quoted(str(value))

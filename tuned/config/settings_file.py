@@ -6,6 +6,7 @@ It must never know a setting: the keys stand in ``settings.Settings``.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tuned.config.gpus import Wanted
 from tuned.config.storage_url import normalised, redacted
 from tuned.config.toml import Problems, dotted, instead_of, refuse
 from tuned.config.toml import describe as described
+from tuned.domain.names import NAME, NAME_EXPECTED
 
 _MOST_GPUS = 1000
 
@@ -47,6 +49,29 @@ class Key:
     default: str = ""
     #: Whether a reload takes it over, without a restart.
     is_reloaded: bool = False
+
+
+def found_files(config: Path, *, is_required: bool) -> tuple[Path, ...]:
+    """The configuration file and its drop-ins, in the order in which they are read."""
+    drop_ins = sorted(config.with_name(config.name + ".d").glob("*.toml"))
+    return (*([config] if is_required or _exists(config) else []), *drop_ins)
+
+
+def _exists(file: Path) -> bool:
+    """Whether there is a file, be it one that cannot be read: that is to be told, not passed over."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def quoted(text: str) -> str:
+    """A string as TOML writes it."""
+    # DEL is the one character that JSON lets through and TOML does not.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def given_keys(
@@ -117,6 +142,15 @@ def _address_or_none(value: str) -> str:
     return value
 
 
+def _labels(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        refuse("an array of labels")
+    for each in value:
+        if not isinstance(each, str) or not NAME.fullmatch(each):
+            refuse(f"labels of {NAME_EXPECTED}", described(each))
+    return tuple(dict.fromkeys(value))
+
+
 def _directory(value: object) -> Path:
     if not isinstance(value, str | Path):
         refuse("a string")
@@ -130,6 +164,13 @@ Directory = Annotated[Path, BeforeValidator(_directory), WithJsonSchema({"title"
 
 #: Of a listener; empty for none.
 Address = Annotated[str, AfterValidator(_address_or_none), WithJsonSchema({"title": _ADDRESS_EXPECTED})]
+
+#: Of a host, each once.
+Labels = Annotated[
+    tuple[str, ...],
+    PlainValidator(_labels),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+]
 
 Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"title": "permissions"})]
 

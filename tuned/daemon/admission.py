@@ -19,6 +19,7 @@ from tuned.experiment.scope import Scope
 from tuned.search.fault import Fault, fault_after
 from tuned.search.search import Search
 from tuned.storage.encoding import Encoding
+from tuned.storage.shared_files import SharedFile
 from tuned.storage.studies import open_study
 
 if TYPE_CHECKING:
@@ -94,9 +95,16 @@ class Admission:
         """Queues a file that a person submitted just now."""
         self._unopened[taken.name] = Unopened(taken=taken, is_new=True)
 
-    def add(self, taken: Taken) -> None:
-        """Queues a file that was in ``active/`` before; one that is queued as new stays new."""
-        self._unopened.setdefault(taken.name, Unopened(taken=taken, is_new=False))
+    def add(self, taken: Taken, study_id: int | None = None) -> None:
+        """Queues a file that nobody dropped here just now; one that is queued as new stays new.
+
+        Its study's id may be known already.
+        """
+        self._unopened.setdefault(taken.name, Unopened(taken=taken, is_new=False, study_id=study_id))
+
+    def is_resting(self, experiment: str) -> bool:
+        """Whether a file of this experiment cannot be opened for now."""
+        return any(unopened.experiment == experiment for unopened in self.resting)
 
     async def hold(self, claimant: Claimant) -> None:
         """Makes every search claim for this incarnation of the host from now on."""
@@ -151,8 +159,18 @@ class Admission:
         except (DatabaseAway, _Unfit):
             raise
         except TunedError as error:
-            await self._reject(unopened.taken, str(error))
+            if unopened.taken.origin:
+                await self._let_go(unopened.taken, error)
+            else:
+                await self._reject(unopened.taken, str(error))
             return None
+
+    async def _let_go(self, taken: Taken, error: TunedError) -> None:
+        """Nobody here dropped the file: without a study it goes, otherwise it waits. Raises _Unfit."""
+        if not isinstance(error, NotFound):
+            raise _Unfit(str(error)) from error
+        _log.warning("experiment file removed: it was another host's", file=taken.file, reason=str(error))
+        await asyncio.to_thread(self._spool.discard, taken.name)
 
     async def _open(self, unopened: Unopened, claimant: Claimant) -> Search | None:
         """Opens the study of a file and begins its search; None if the file has gone meanwhile."""
@@ -166,7 +184,7 @@ class Admission:
         if experiment.name in self._scheduler.searches:
             other = self._scheduler.searches[experiment.name].file
             raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")
-        status = await self._open_study(experiment, is_new=unopened.is_new)
+        status = await self._open_study(experiment, taken, claimant.host, is_new=unopened.is_new)
         unopened.study_id = status.study_id
         experiment = _adopted(experiment, status)
         try:
@@ -182,6 +200,7 @@ class Admission:
             )
         except (ValueError, TypeError, ImportError) as error:
             raise _bad_sampler(taken.file, experiment, error) from error
+        search.adoption.origin = taken.origin
         search.log.info("experiment open", state=status.state.value, trials=status.trials)
         self._events.publish("experiment-taken", experiment=experiment.name, file=taken.file)
         async with self._scheduler.admitting:
@@ -189,9 +208,19 @@ class Admission:
             await self._scheduler.adoptions.admit(search)
         return search
 
-    async def _open_study(self, experiment: Experiment, *, is_new: bool) -> StudyStatus:
+    async def _open_study(
+        self, experiment: Experiment, taken: Taken, host: str, *, is_new: bool
+    ) -> StudyStatus:
+        file = None if taken.origin else SharedFile(host=host, name=taken.name, content=taken.content)
         try:
-            return await self._link.call(open_study, experiment, Encoding(experiment.space), is_new=is_new)
+            return await self._link.call(
+                open_study,
+                experiment,
+                Encoding(experiment.space),
+                is_new=is_new,
+                file=file,
+                is_adopted=file is None,
+            )
         except Conflict as error:
             if is_new:
                 raise

@@ -187,6 +187,7 @@ class Api:
                 "state": views.host_state(row),
                 "slots": row.info.slots,
                 "gpus": row.info.gpus,
+                "labels": list(row.info.labels),
                 "running": running.get(row.incarnation, 0),
                 "beat_age_seconds": ages.get(row.incarnation),
                 "version": row.info.version,
@@ -321,6 +322,7 @@ class Api:
         # The summary may be newer than this host's last look.
         note = search.noted(summary["note"] or search.status.pause_reason)
         summary["note"] = "; ".join(filter(None, [*faults, note]))
+        summary["origin"] = search.adoption.origin
         summary["is_paused_here"] = search.state is SearchState.PAUSED
         summary["running"] = len(self.scheduler.running(search.name))
         summary["counts"] = {

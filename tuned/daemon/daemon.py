@@ -34,6 +34,7 @@ from tuned.domain.counts import counted
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
 from tuned.errors import DatabaseAway
 from tuned.events import Events
+from tuned.experiment.tables.fleet import Membership
 from tuned.keeper.process import KeeperProcess
 from tuned.storage.database import Database
 from tuned.storage.hosts import HostInfo
@@ -115,7 +116,7 @@ class Daemon:
 
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
-        self._scheduler.equip(self._settings.gpus)
+        self._scheduler.equip(self._settings.gpus, membership_of(self._settings))
         control_mode = self._settings.control_mode
         with self._handlers():
             async with (
@@ -337,6 +338,7 @@ class Daemon:
             state=self._state,
             slots=len(self._scheduler.slots),
             gpus=len(self._scheduler.gpus.used),
+            labels=self._scheduler.membership.labels,
             version=__version__,
             optuna_version=optuna.__version__,
         )
@@ -382,12 +384,16 @@ class Daemon:
         log.configure(settings.log_format, host=settings.host)
         self._keeper.log_as(settings.log_format)
         self._scheduler.resize(settings.slots)
-        self._scheduler.equip(settings.gpus)
+        self._scheduler.equip(settings.gpus, membership_of(settings))
         self._retention.limit(settings.keep)
         changed = sorted(needs_restart(self._settings, settings))
         if changed:
             _log.warning("settings changed that need a restart", settings=changed)
         _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
+
+
+def membership_of(settings: Settings) -> Membership:
+    return Membership(host=settings.host, labels=settings.labels, accepts=settings.accepts)
 
 
 def needs_restart(now: Settings, then: Settings) -> set[str]:

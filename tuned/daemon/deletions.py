@@ -16,10 +16,11 @@ from tuned.disk.arrivals import SUFFIX, Folder
 from tuned.errors import InvalidInput
 from tuned.experiment.experiment import parse
 from tuned.experiment.likeness import defines
-from tuned.storage.deletions import NO_TOMBSTONES, tombstones
+from tuned.storage.deletions import NO_TOMBSTONES
+from tuned.storage.shared_files import news
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tuned.disk.spool import Spool
     from tuned.storage.deletions import Tombstone
     from tuned.storage.link import Link
+    from tuned.storage.shared_files import Offer
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -44,9 +46,14 @@ class Deletions:
         #: The second of two removals at once would stumble over the first.
         self._one_at_a_time = asyncio.Lock()
 
-    async def look(self) -> None:
-        """Learns what has been deleted. Raises DatabaseAway."""
-        self._known = await self._link.call(tombstones, self._known)
+    async def look(self) -> Sequence[Offer]:
+        """Learns what has been deleted; returns the open studies of which the database has the file.
+
+        One statement asks for both, because each idle host asks at each beat. Raises DatabaseAway.
+        """
+        found = await self._link.call(news, self._known)
+        self._known = found.tombstones
+        return found.offers
 
     def has(self, uid: str) -> bool:
         """Whether a study was deleted, as of the last look."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from tuned.daemon.admission import Admission, Unopened
 from tuned.daemon.deletions import Deletions
+from tuned.daemon.files.ended import Ended
+from tuned.daemon.files.shared_files import SharedFiles
 from tuned.daemon.looks import Looks
 from tuned.disk.arrivals import SUFFIX, Change, Folder, Taken
 from tuned.disk.spool import Spool
@@ -25,12 +26,13 @@ from tuned.domain.study_status import StudyStatus
 from tuned.errors import DatabaseAway, NotFound
 from tuned.experiment.differences import differences
 from tuned.experiment.experiment import parse
-from tuned.experiment.likeness import defines, explain
+from tuned.experiment.likeness import explain
 from tuned.search.fault import Fault
 from tuned.search.search import Search
 from tuned.storage.changes import Author, free_failed, replace_definition
 from tuned.storage.deletions import delete_study
 from tuned.storage.queries import experiments
+from tuned.storage.shared_files import SharedFile
 from tuned.storage.studies import set_state, study_statuses
 
 if TYPE_CHECKING:
@@ -45,17 +47,6 @@ if TYPE_CHECKING:
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
-#: How many experiments that have ended here are watched, in case they are opened again.
-MOST_ENDED = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ended:
-    """An experiment that was done on this host, and the name of its file."""
-
-    uid: str
-    file: str
-
 
 class Experiments:
     """Which experiments this host works on. Belongs to the event loop's thread."""
@@ -65,11 +56,11 @@ class Experiments:
         self._spool = spool
         self._scheduler = scheduler
         self._events = events
-        #: Done since this daemon started, the newest last, by the study's id.
-        self._ended: dict[int, _Ended] = {}
+        self._ended = Ended(spool)
         self._looks = Looks(link)
         self._deletions = Deletions(link, spool, scheduler.layout)
         self._admission = Admission(link, spool, events, scheduler, self._begin)
+        self._shared = SharedFiles(link, spool, scheduler, self._admission)
         #: Why nothing new can be taken; empty while it can.
         self.spool_problem = ""
 
@@ -138,12 +129,31 @@ class Experiments:
         explaining = functools.partial(explain, {s.file: s.experiment for s in self.searches.values()})
         while taken := await asyncio.to_thread(self._spool.take, explain=explaining):
             for one in taken:
-                self._admission.add_new(one)
+                await self._take(one)
         for file, problems in await asyncio.to_thread(self._spool.refusals):
             self._admission.announce_rejection(file, problems)
         for name in await asyncio.to_thread(self._spool.unchanged):
+            if search := self._search_from(name):
+                # The same file is this host's own from now on.
+                search.adoption.origin = ""
+                self._scheduler.assess(search)
             self._events.publish("experiment-same", file=f"{name}{SUFFIX}")
         await self._admission.open()
+
+    async def _take(self, taken: Taken) -> None:
+        search = self._search_from(taken.name)
+        if search is None:
+            self._admission.add_new(taken)
+            return
+        # It is in the place of one from another host: the fleet's keys are the same.
+        experiment = await asyncio.to_thread(parse, taken.content, taken.file)
+        search.adoption.own(experiment, search.status.revision)
+        self._scheduler.assess(search)
+        search.log.info("experiment file taken in place of another host's", file=taken.file)
+        self._events.publish("experiment-taken", experiment=search.name, file=taken.file)
+
+    def _search_from(self, file: str) -> Search | None:
+        return next((search for search in self.searches.values() if search.file == file), None)
 
     async def hold(self, claimant: Claimant) -> None:
         """Makes every search claim for this incarnation of the host from now on."""
@@ -166,7 +176,7 @@ class Experiments:
     async def _look_around(self) -> None:
         self._forget_withdrawn()
         # Copied before the query: its answer may call a study open that ends below.
-        ended_before = dict(self._ended)
+        ended_before = self._ended.studies
         ids = [*(search.status.study_id for search in self.searches.values()), *ended_before]
         found = await self._looks.at(ids)
         for search in list(self.searches.values()):
@@ -176,11 +186,12 @@ class Experiments:
             if isinstance(status, Fault):
                 continue
             if status is None or status.uid != ended.uid:
-                self._ended.pop(study_id, None)
-            elif study_id in self._ended:
+                self._ended.forget(study_id)
+            elif study_id in self._ended.studies:
                 await self._bring_back(ended.file, status)
-        await self._deletions.look()
+        offers = await self._deletions.look()
         await self._deletions.clear(but_not={search.status.uid for search in self.searches.values()})
+        await self._shared.heed(offers)
         self._scheduler.wake()
 
     async def _heed(self, search: Search, found: StudyStatus | Fault | None) -> None:
@@ -261,9 +272,13 @@ class Experiments:
         study_id = await self._link.call(experiments.find, name)
         local = [] if search is None else differences(experiment.local(), search.experiment.local())
         words = [*dict.fromkeys(f"{each.as_change} (on {author.host})" for each in local)]
-        made = await self._link.call(replace_definition, study_id, experiment, author, local=words)
+        file = SharedFile(host=author.host, name=search.file if search else name, content=content)
+        is_override = search is not None and not search.adoption.origin
+        made = await self._link.call(
+            replace_definition, study_id, experiment, author, local=words, file=file, is_override=is_override
+        )
         if search is not None:
-            search.adoption.localize(experiment, made.revision)
+            search.adoption.own(experiment, made.revision)
             await asyncio.to_thread(self._rewrite, Taken(name=search.file, content=content))
         await self._go_on(name, study_id, content)
         if search is not None:
@@ -277,7 +292,7 @@ class Experiments:
         """
         study_id = await self._link.call(experiments.find, name)
         deleted = await self._link.call(delete_study, study_id, name, is_forced=is_forced)
-        self._ended.pop(study_id, None)
+        self._ended.forget(study_id)
         await self._deletions.look()
         search = self.search_of(name)
         if search is not None and search.status.uid == deleted.uid:
@@ -295,23 +310,12 @@ class Experiments:
             return
         found = await self._link.call(study_statuses, [study_id])
         if study_id in found:
-            ended = self._ended.get(study_id)
+            ended = self._ended.studies.get(study_id)
             await self._bring_back(ended.file if ended else name, found[study_id], content)
 
     async def _bring_back(self, file: str, status: StudyStatus, content: bytes | None = None) -> None:
         """Takes up an experiment again that is open after it was done, if its file is in ``done/``."""
-        if status.state not in (StudyState.OPEN, StudyState.PAUSED):
-            return
-
-        def is_it(content: bytes) -> bool:
-            return defines(content, f"{file}.toml", status.definition)
-
-        try:
-            taken = await asyncio.to_thread(self._spool.bring_back, file, is_it)
-        except (OSError, ValueError) as error:
-            _log.error("experiment file not brought back", file=file, error=str(error))
-            return
-        self._ended.pop(status.study_id, None)
+        taken = await self._ended.bring_back(file, status)
         if taken is not None:
             if content is not None:
                 taken = Taken(name=taken.name, content=content)
@@ -328,7 +332,7 @@ class Experiments:
 
     async def _begin(self, search: Search) -> None:
         await self._deletions.announce(search.status.uid)
-        self._ended.pop(search.status.study_id, None)
+        self._ended.forget(search.status.study_id)
         await self._look_at(search)
 
     async def _look_at(self, search: Search) -> None:
@@ -341,6 +345,8 @@ class Experiments:
             search.rest(error)
 
     async def _follow_state(self, search: Search) -> None:
+        # Another host may have replaced which hosts it is for.
+        self._scheduler.assess(search)
         if search.status.state is StudyState.DONE:
             await self._end(search, Folder.DONE)
         elif search.status.state is StudyState.CANCELLED:
@@ -364,7 +370,7 @@ class Experiments:
         except OSError:
             search.log.exception("experiment file not moved", into=into or "deleted")
         if into is Folder.DONE:
-            self._remember(search)
+            self._ended.remember(search)
         search.log.info(
             "experiment over",
             became=into or "deleted",
@@ -373,12 +379,6 @@ class Experiments:
             visited=search.status.visited,
         )
         search.announce_state()
-
-    def _remember(self, search: Search) -> None:
-        """Keeps it in mind: a retry or a larger budget opens it again, and this host then goes on with it."""
-        self._ended[search.status.study_id] = _Ended(uid=search.status.uid, file=search.file)
-        while len(self._ended) > MOST_ENDED:
-            del self._ended[next(iter(self._ended))]
 
     async def _notice_withdrawn(self) -> None:
         searches = list(self.searches.values())

@@ -33,6 +33,7 @@ from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.resources import Shortfall
 from tuned.domain.states import SearchState
 from tuned.errors import DatabaseAway
+from tuned.experiment.tables.fleet import Membership
 from tuned.keeper.conversation import KeeperLost
 from tuned.storage.connection.faults import reason_of
 from tuned.storage.trials.settling import give_back, settle_own
@@ -80,6 +81,7 @@ class Scheduler:
         self._killed: defaultdict[int, dict[str, int]] = defaultdict(dict)
         #: By slot: trials that an earlier daemon began, until their slots are served.
         self._adopted: dict[int, tuple[Running, Grant]] = {}
+        self.membership = Membership(host=site.host)
         #: None until it is equipped.
         self.gpus = Gpus(())
         #: How many slots there are to be; a busy slot above this ends when its trial has.
@@ -165,17 +167,20 @@ class Scheduler:
         if unenforced := search.shortfall.unenforced:
             search.log.warning("limits not kept", reason=unenforced)
 
-    def equip(self, cards: Sequence[str]) -> None:
-        """Replaces the GPUs; a trial on a removed one goes on."""
+    def equip(self, cards: Sequence[str], membership: Membership | None = None) -> None:
+        """Replaces the GPUs, and what this host says of itself; a trial on a removed card goes on."""
         self.gpus.equip(cards)
+        self.membership = membership or self.membership
         for search in self.searches.values():
             self.assess(search)
         self.wake()
 
     def assess(self, search: Search) -> None:
-        """Finds out which of its trials' resources this host cannot give or keep."""
+        """Finds out why this host does not work on it, and which limits of its trials are not kept."""
         wanted = search.experiment.resources
-        missing, unenforced = self.gpus.missing(wanted.cards), cgroup.unenforced(wanted, self._site.cgroups)
+        refusal = self.membership.refusal(search.experiment.fleet, origin=search.adoption.origin)
+        missing = refusal or self.gpus.missing(wanted.cards)
+        unenforced = cgroup.unenforced(wanted, self._site.cgroups)
         search.assess(Shortfall(missing=missing, unenforced=unenforced))
 
     def running(self, name: str) -> list[Running]:

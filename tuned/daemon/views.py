@@ -27,6 +27,7 @@ def uncounted(search: Search) -> ExperimentSummary:
         "state": status.state.value,
         "note": "",
         "ended_by": status.ended_by,
+        "origin": "",
         "is_paused_here": False,
         "directions": [
             "maximize" if each == "maximize" else "minimize" for each in search.experiment.directions

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
 from tuned.disk import files
+from tuned.disk.origin import LONGEST_MARK, marked, unmarked
 from tuned.domain.names import NAME
 from tuned.errors import InvalidInput, Problem
 from tuned.protocol.limits import MOST_FILE_BYTES
@@ -50,10 +51,17 @@ class Taken:
     name: str
     #: Read once; the file in ``active/`` is a copy of it that is ours.
     content: bytes
+    #: The host on which it was dropped; empty if that is this one.
+    origin: str = ""
 
     @property
     def file(self) -> str:
         return self.name + SUFFIX
+
+    @property
+    def text(self) -> bytes:
+        """As it stands in ``active/``."""
+        return marked(self.content, self.origin)
 
 
 class Refused(Exception):
@@ -88,22 +96,29 @@ def name_of(file: str) -> str:
     return name
 
 
-def open_arrived(path: Path) -> BinaryIO:
+def open_arrived(path: Path, more_bytes: int = 0) -> BinaryIO:
     try:
-        return files.open_regular(path, MOST_FILE_BYTES)
+        return files.open_regular(path, MOST_FILE_BYTES + more_bytes)
     except files.Unfit as error:
         raise Refused(str(error)) from None
 
 
 def read_taken(path: Path) -> Taken:
-    with open_arrived(path) as file:
-        return Taken(name=name_of(path.name), content=file.read())
+    return _read(path, name_of(path.name))
 
 
 def read_kept(path: Path, name: str) -> Taken | None:
-    with contextlib.suppress(Refused, OSError), open_arrived(path) as file:
-        return Taken(name=name, content=file.read())
+    with contextlib.suppress(Refused, OSError):
+        return _read(path, name)
     return None
+
+
+def _read(path: Path, name: str) -> Taken:
+    with open_arrived(path, LONGEST_MARK) as file:
+        content, origin = unmarked(file.read())
+    if len(content) > MOST_FILE_BYTES:
+        raise Refused(f"it has {len(content)} bytes, at most {MOST_FILE_BYTES} are allowed")
+    return Taken(name=name, content=content, origin=origin)
 
 
 def identity(status: os.stat_result) -> tuple[int, ...]:

@@ -17,7 +17,6 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 import structlog
-from asyncinotify import Event, Inotify, Mask
 
 from tuned.disk import files
 from tuned.disk.arrivals import (
@@ -34,18 +33,20 @@ from tuned.disk.arrivals import (
     read_kept,
     read_taken,
     unusable,
-    unwatchable,
 )
+from tuned.disk.origin import unmarked
+from tuned.disk.spool_watch import gone, meaning, watched
 from tuned.disk.users import user_name
 from tuned.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+    from collections.abc import AsyncGenerator, Callable, Collection
     from pathlib import Path
 
+    from asyncinotify import Event
     from structlog.typing import FilteringBoundLogger
 
-    Explain = Callable[[str, bytes], str]
+    Explain = Callable[[str, bytes, bool], str]
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -56,14 +57,6 @@ SETTLE_SECONDS = 1.0
 _UNSAFE = re.compile(r"^[^A-Za-z0-9]|[^A-Za-z0-9._-]")
 
 _IS_ACTIVE = "an experiment file of this name is active"
-
-
-_ARRIVED = Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.ATTRIB
-
-_WENT = Mask.DELETE | Mask.MOVED_FROM
-_SELF = Mask.DELETE_SELF | Mask.MOVE_SELF
-
-_BLIND = _SELF | Mask.UNMOUNT | Mask.IGNORED
 
 
 class Spool:
@@ -112,7 +105,8 @@ class Spool:
     def take(self, limit: int = 100, *, explain: Explain | None = None) -> list[Taken]:
         """Takes what has arrived, at most ``limit`` files; an empty list when there is nothing more for now.
 
-        ``explain`` says of a file whose name is active, by that name, what else its content would have.
+        ``explain`` says of a file whose name is active, by that name, what else its content would have; and
+        whether the active one is from another host, so that other local keys would be none of that.
         A file that cannot be taken now (it is being written, may not be read, the disk is full) stays, and is
         looked at again by a later call. Raises NotFound if the spool itself is gone.
         """
@@ -168,14 +162,29 @@ class Spool:
             path = self._require_active(name)
             return files.move(path, self._free_path(into, path.name))
 
-    def bring_back(self, name: str, is_it: Callable[[bytes], bool]) -> Taken | None:
-        """Moves the newest file in ``done/`` that had this name, and is the one, to ``active/`` again.
+    def adopt(self, taken: Taken) -> bool:
+        """Puts a file of another host into ``active/``; False if one of this name is there.
+
+        Raises NotFound if the spool itself is gone.
+        """
+        with self._moving:
+            self._require_spool()
+            if self.is_active(taken.name):
+                return False
+            self._write(active_path(self.path, taken.name), taken.text)
+            return True
+
+    def bring_back(
+        self, name: str, is_it: Callable[[bytes], bool], folders: Collection[Folder] = (Folder.DONE,)
+    ) -> Taken | None:
+        """Moves the newest file in ``folders`` that had this name, and is the one, to ``active/`` again.
 
         None if there is none, or another file of this name is active.
         """
         numbered = re.compile(rf"{re.escape(name)}(\.[0-9]+)?{re.escape(SUFFIX)}")
         with self._moving:
-            kept = [path for path in self._folder(Folder.DONE).iterdir() if numbered.fullmatch(path.name)]
+            paths = itertools.chain(*(self._folder(folder).iterdir() for folder in folders))
+            kept = [path for path in paths if numbered.fullmatch(path.name)]
             for path in sorted(kept, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
                 taken = read_kept(path, name)
                 if taken is not None and is_it(taken.content) and not self.is_active(name):
@@ -186,8 +195,7 @@ class Spool:
     def replace(self, taken: Taken) -> None:
         """Gives an active experiment's file another content. Raises NotFound."""
         with self._moving:
-            path = self._require_active(taken.name)
-            files.write(path, taken.content, mode=0o640, group=self._group)
+            self._write(self._require_active(taken.name), taken.text)
 
     def discard(self, name: str) -> None:
         """Removes an experiment's file from ``active/``. Raises NotFound."""
@@ -212,7 +220,8 @@ class Spool:
 
         Raises NotFound when the spool is gone, InvalidInput when the system has no watch to give.
         """
-        with self._watch() as inotify:
+        with watched(self.path) as inotify:
+            self._require_spool()
             yield Change.ARRIVALS | Change.ACTIVE
             # A file that was not quiet long enough at the first look brings no further event.
             pause: float | None = SETTLE_SECONDS + 0.1
@@ -226,7 +235,7 @@ class Spool:
                     continue
                 change = Change(0)
                 while event:
-                    change |= self._meaning(event)
+                    change |= meaning(self.path, event)
                     event = inotify.sync_get()
                 if change:
                     pause = SETTLE_SECONDS + 0.1
@@ -260,22 +269,40 @@ class Spool:
             self._copy(content, source, held, seen)
             _log.info("experiment file taken", experiment=name, user=user_name(seen.st_uid), uid=seen.st_uid)
             return Taken(name=name, content=content)
-        if held.read_bytes() != content:
-            differs = explain(name, content) if explain else ""
+        before = held.read_bytes()
+        kept, origin = unmarked(before)
+        differs = explain(name, content, bool(origin)) if explain and kept != content else ""
+        if origin and differs:
+            raise Refused(differs)
+        if not origin and kept != content:
             raise Refused(f"{_IS_ACTIVE}: {differs}" if differs else _IS_ACTIVE)
-        # We stopped between the copy and the removal of the original, or its owner sent it twice.
-        self._remove_original(source, seen)
+        if origin:
+            # A person's file takes the place of one that another host gave.
+            self._copy(content, source, held, seen, before)
+        else:
+            # We stopped between the copy and the removal of the original, or its owner sent it twice.
+            self._remove_original(source, seen)
+        if kept != content:
+            return Taken(name=name, content=content)
         self._unchanged.append(name)
         return None
 
-    def _copy(self, content: bytes, source: Path, held: Path, seen: os.stat_result) -> None:
+    def _copy(
+        self, content: bytes, source: Path, held: Path, seen: os.stat_result, before: bytes | None = None
+    ) -> None:
         try:
-            files.write(held, content, mode=0o640, group=self._group)
+            self._write(held, content)
             self._remove_original(source, seen)
         except OSError:
             # A file that stays, such as another member's in a sticky spool that is not ours, is not taken.
-            held.unlink(missing_ok=True)
+            if before is None:
+                held.unlink(missing_ok=True)
+            else:
+                self._write(held, before)
             raise
+
+    def _write(self, path: Path, text: bytes) -> None:
+        files.write(path, text, mode=0o640, group=self._group)
 
     def _remove_original(self, source: Path, seen: os.stat_result) -> None:
         """Removes what was read; not what its owner may have put there since, of the same name."""
@@ -312,7 +339,7 @@ class Spool:
     def _explain(self, explanation: Path, problems: str) -> None:
         text = problems.encode("utf-8", "backslashreplace") + b"\n"
         try:
-            files.write(explanation, text, mode=0o640, group=self._group)
+            self._write(explanation, text)
         except OSError as error:
             # A file that must not run is moved all the same; the log has the problems.
             _log.error("error file not written", file=explanation.name, error=str(error))
@@ -367,34 +394,4 @@ class Spool:
         with contextlib.suppress(OSError):
             if os.path.samestat((self.path / Folder.ACTIVE).stat(), os.fstat(self._lock)):
                 return
-        raise self._gone()
-
-    def _gone(self) -> NotFound:
-        return NotFound(f"cannot use spool {self.path}: the directory or its active/ was removed or replaced")
-
-    @contextlib.contextmanager
-    def _watch(self) -> Iterator[Inotify]:
-        with contextlib.ExitStack() as held:
-            try:
-                inotify = held.enter_context(Inotify(cache_size=256, sync_timeout=0))
-                inotify.add_watch(self.path, _ARRIVED | _WENT | _SELF | Mask.ONLYDIR)
-                inotify.add_watch(self.path / Folder.ACTIVE, _WENT | _SELF | Mask.ONLYDIR)
-            except FileNotFoundError:
-                raise self._gone() from None
-            except OSError as error:
-                raise unwatchable(self.path, error) from error
-            self._require_spool()
-            yield inotify
-
-    def _meaning(self, event: Event) -> Change:
-        if Mask.Q_OVERFLOW in event.mask:
-            return Change.ARRIVALS | Change.ACTIVE
-        file = str(event.name or "")
-        is_in_active = event.watch is not None and event.watch.path == self.path / Folder.ACTIVE
-        if event.mask & _BLIND or (file == Folder.ACTIVE and event.mask & _WENT and not is_in_active):
-            raise self._gone()
-        if is_in_active:
-            return Change.ACTIVE if is_looked_at(file) else Change(0)
-        # Without a name, it is the directory whose permissions changed.
-        is_arrival = event.mask & _ARRIVED and (not file or is_looked_at(file))
-        return Change.ARRIVALS if is_arrival else Change(0)
+        raise gone(self.path)

@@ -26,6 +26,7 @@ from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import Sampler
 from tuned.experiment.scope import Scope
+from tuned.experiment.tables.fleet import Participation
 
 __all__ = ["Budget", "Dedup", "Experiment", "Objective", "Retry", "Sampler", "defined", "parse", "text"]
 
@@ -47,6 +48,7 @@ class Experiment:
     retry: Retry
     replicates: Replicates
     resources: Resources
+    fleet: Participation
     #: Evaluated first.
     points: tuple[Point, ...]
 
@@ -146,6 +148,7 @@ def _build(document: dict[str, Any], file: str) -> Experiment:
         retry=tables.retry,
         replicates=tables.replicates,
         resources=tables.resources,
+        fleet=tables.fleet,
         points=tuple(map(space.point, tables.points)),
     )
 
@@ -175,6 +178,7 @@ def _document(experiment: Experiment) -> dict[str, Any]:
         "dedup": experiment.dedup.model_dump(),
         "retry": experiment.retry.model_dump(),
         "replicates": experiment.replicates.model_dump(),
+        "fleet": experiment.fleet.model_dump(),
         "points": [dict(point.values) for point in experiment.points],
         "forbid": [conditions.document(each) for each in experiment.space.forbidden],
     }

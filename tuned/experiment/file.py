@@ -37,6 +37,7 @@ from tuned.experiment.parameters import AnyParameter, ParameterName
 from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.scope import Scope
+from tuned.experiment.tables.fleet import Participation
 
 T = TypeVar("T")
 
@@ -194,6 +195,7 @@ class File(Table):
     retry: Annotated[Retry, Scope.FLEET] = Field(default_factory=Retry)
     replicates: Annotated[Replicates, Scope.SEARCH] = Field(default_factory=Replicates)
     resources: Annotated[Resources, Scope.HOST] = Field(default_factory=Resources)
+    fleet: Annotated[Participation, Scope.FLEET] = Field(default_factory=Participation)
     points: Annotated[
         tuple[Mapping[str, Any], ...],
         _tables("points"),

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def explain(active: Mapping[str, Experiment], name: str, content: bytes) -> str:
-    """The differences between a file and the experiment that is active under its name, and the way on."""
+def explain(active: Mapping[str, Experiment], name: str, content: bytes, is_override: bool = False) -> str:
+    """The differences between a file and the experiment that is active under its name, and the way on.
+
+    If it overrides a file that another host gave, its local keys may differ.
+    """
     try:
         mine = parse(content, f"{name}.toml")
     except InvalidInput as error:
         return str(error)
     there = active.get(name, mine)
-    shared = differences(mine.definition(), there.definition())
-    found = [*shared, *differences(mine.local(), there.local())]
+    found = differences(mine.definition(), there.definition())
+    if is_override:
+        told = explained(found, mine.name)
+        return f"cannot run study {mine.name}: it exists with another definition: {told}" if found else ""
+    found += differences(mine.local(), there.local())
     return explained(found, mine.name) if found else ""
 
 

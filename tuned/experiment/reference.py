@@ -27,6 +27,7 @@ from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import SAMPLERS, Sampler
 from tuned.experiment.scope import Scope
+from tuned.experiment.tables.fleet import Participation
 
 #: Each page, and how it marks a generated block.
 PAGES = (
@@ -74,6 +75,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "retry": Retry,
     "replicates": Replicates,
     "resources": Resources,
+    "fleet": Participation,
 }
 
 #: The models among which a name chooses, by the names of their blocks.

@@ -18,6 +18,7 @@ from tuned.errors import printable
 from tuned.experiment.budget import Budget
 from tuned.experiment.experiment import Experiment
 from tuned.experiment.pruners import Pruner
+from tuned.experiment.tables.fleet import Participation
 
 _LONGEST_SHOWN_ARGV = 200
 
@@ -52,9 +53,19 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
         lines.append(f"at once: {experiment.parallel} on this host")
     if each := str(experiment.resources):
         lines.append(f"each trial: {each}")
+    if hosts := _hosts(experiment.fleet):
+        lines.append(f"hosts: {hosts}")
     if count := len(experiment.points):
         lines.append(f"first: {counted(count, 'given point')}")
     return lines
+
+
+def _hosts(fleet: Participation) -> str:
+    """The hosts that take part, unless all do."""
+    named = {"all": "", "here": "those on which its file is dropped"}
+    hosts = named[fleet.hosts] if isinstance(fleet.hosts, str) else ", ".join(fleet.hosts)
+    labels = f"with label{'s' if len(fleet.labels) > 1 else ''} {', '.join(fleet.labels)}"
+    return ", ".join(filter(None, [hosts, labels if fleet.labels else ""]))
 
 
 def _pruner(pruner: Pruner | None) -> list[str]:

@@ -33,6 +33,8 @@ class ExperimentSummary(TypedDict):
     #: Why it ends or has ended: "100 trials", "target 0.99 reached by trial 41 on h3"; None while nothing
     #: has ended it.
     ended_by: str | None
+    #: The host from which this one has its file; empty if a person dropped it here, or it is not here.
+    origin: str
     #: This host evaluates nothing of it until a person resumes it, though the fleet may.
     is_paused_here: bool
     directions: list[DirectionName]

@@ -13,6 +13,8 @@ class HostView(TypedDict):
     slots: int
     #: The cards that it gives out.
     gpus: int
+    #: Words for what it has: an experiment may ask for some.
+    labels: list[str]
     #: Its trials that are RUNNING in the database; of a dead host: those that nobody has settled yet.
     running: int
     #: How long ago the answering host saw its counter move; None: it has not looked since it started.

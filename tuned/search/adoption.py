@@ -25,6 +25,10 @@ class Adoption:
         self._definition = status.definition
         self._revision = status.revision
         self._earlier: dict[int, Experiment] = {}
+        #: The host on which the file was dropped; empty if that is this one.
+        self.origin = ""
+        #: The revision up to which the file follows that host's; 0 if nobody has looked.
+        self.followed = 0
 
     def of(self, revision: int) -> Experiment:
         """The experiment as it was then: a point that was claimed is evaluated by it."""
@@ -35,6 +39,11 @@ class Adoption:
         self._own = experiment
         if self._revision >= revision:
             self.experiment = self.experiment.localized(experiment)
+
+    def own(self, experiment: Experiment, revision: int) -> None:
+        """As ``localize``: a person gave the file to this host."""
+        self.localize(experiment, revision)
+        self.origin = ""
 
     def follow(self, status: StudyStatus) -> list[str] | None:
         """Takes over what a person replaced, and returns it in words; None if nothing was replaced.

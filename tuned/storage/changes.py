@@ -13,10 +13,11 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from tuned.domain.states import PointState, StudyState
 from tuned.errors import Conflict, NotFound
-from tuned.experiment.differences import are_replaceable, differences, explained, replaced
+from tuned.experiment.differences import Difference, are_replaceable, differences, explained, replaced
 from tuned.experiment.experiment import Experiment
 from tuned.experiment.likeness import name_in
 from tuned.storage.database import Database
+from tuned.storage.shared_files import SharedFile, share_anew
 from tuned.storage.tables.functions import affected, epoch, is_below
 from tuned.storage.tables.schema import studies, t_point, t_revision, t_study, t_trial
 from tuned.storage.tables.transitions import move_point, move_study
@@ -78,13 +79,20 @@ def free_points(connection: Connection, study_id: int, cause: Cause | None = Non
 
 
 def replace_definition(
-    database: Database, study_id: int, experiment: Experiment, author: Author, *, local: Sequence[str] = ()
+    database: Database,
+    study_id: int,
+    experiment: Experiment,
+    author: Author,
+    *,
+    local: Sequence[str] = (),
+    file: SharedFile | None = None,
+    is_override: bool = False,
 ) -> Replacement:
     """Gives a study the definition of a file.
 
-    ``local`` are changes of keys of which the author's host has its own. Opens a done study again if a trial
-    may start now. Raises NotFound if the study is gone, Conflict with all differences if one of them makes
-    another search.
+    ``local`` are changes of keys of which the author's host has its own. Other hosts go by the file from then
+    on, unless it overrides that of another one. Opens a done study again if a trial may start now. Raises
+    NotFound if the study is gone, Conflict with all differences if one of them makes another search.
     """
     with database.locking(studies, study_id) as connection:
         _locked_state(connection, study_id)
@@ -92,14 +100,7 @@ def replace_definition(
         theirs = connection.execute(
             select(t_study.c.definition, t_study.c.revision, t_study.c.ends).where(mine)
         ).one()
-        if name_in(theirs.definition) != experiment.name:
-            # SQLite may have given the study's id to another one since the id was looked up.
-            raise NotFound("the study is no longer in the database")
-        found = differences(experiment.definition(), theirs.definition)
-        if not are_replaceable(found):
-            raise Conflict(
-                f"cannot replace experiment {experiment.name}: " + explained(found, experiment.name)
-            )
+        found = _replaceable(experiment, theirs.definition)
         budget, rules = experiment.budget, ends.rules(experiment)
         changes = [*(each.as_change for each in found), *local]
         revision = theirs.revision + 1 if changes else theirs.revision
@@ -115,6 +116,8 @@ def replace_definition(
                 **rules,
             )
         )
+        if file is not None:
+            share_anew(connection, database, study_id, experiment, file, is_override=is_override)
         if rules["ends"] != theirs.ends:
             ends.count_anew(connection, study_id)
             ends.judge_anew(connection, study_id)
@@ -122,6 +125,17 @@ def replace_definition(
             _remember(connection, study_id, revision, author, changes)
         _open_again(connection, study_id)
         return Replacement(revision=revision, changes=tuple(changes))
+
+
+def _replaceable(experiment: Experiment, definition: str) -> list[Difference]:
+    """The differences between a file and a study's definition, all of which may be replaced."""
+    if name_in(definition) != experiment.name:
+        # SQLite may have given the study's id to another one since the id was looked up.
+        raise NotFound("the study is no longer in the database")
+    found = differences(experiment.definition(), definition)
+    if not are_replaceable(found):
+        raise Conflict(f"cannot replace experiment {experiment.name}: " + explained(found, experiment.name))
+    return found
 
 
 def _remember(

@@ -21,6 +21,7 @@ from tuned.storage.tables.schema import (
     study_system_attributes,
     study_user_attributes,
     t_deleted,
+    t_file,
     t_point,
     t_revision,
     t_study,
@@ -54,6 +55,7 @@ _OF_STUDY: tuple[Table, ...] = (
     trials,
     t_point,
     t_revision,
+    t_file,
     t_study,
     study_directions,
     study_user_attributes,
@@ -120,16 +122,17 @@ def delete_study(database: Database, study_id: int, name: str, *, is_forced: boo
         return Deleted(uid=ours.uid, trials=count)
 
 
-def tombstones(database: Database, known: Tombstones) -> Tombstones:
-    """All tombstones: those that are known, unless some have come or gone since."""
-    with database.reading() as connection:
-        count, newest = connection.execute(select(func.count(), func.max(t_deleted.c.since))).one()
-        mark = (count, newest or 0.0)
-        if mark == known.mark:
-            return known
-        rows = connection.execute(select(t_deleted.c.uid, t_deleted.c.name, t_deleted.c.definition))
-        found = {row.uid: Tombstone(name=row.name, definition=row.definition) for row in rows}
-        return Tombstones(mark=mark, by_uid=found)
+#: How many tombstones there are, and when the newest came.
+TOMBSTONE_MARK = select(
+    func.count().label("tombstones"), func.max(t_deleted.c.since).label("newest")
+).select_from(t_deleted)
+
+
+def read_tombstones(connection: Connection, mark: tuple[int, float]) -> Tombstones:
+    """All tombstones."""
+    rows = connection.execute(select(t_deleted.c.uid, t_deleted.c.name, t_deleted.c.definition))
+    found = {row.uid: Tombstone(name=row.name, definition=row.definition) for row in rows}
+    return Tombstones(mark=mark, by_uid=found)
 
 
 def _lock_all(connection: Connection, study_id: int, name: str) -> Row[Any]:

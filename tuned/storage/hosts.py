@@ -35,6 +35,7 @@ class HostInfo:
     state: HostState = HostState.RUNNING
     slots: int = 0
     gpus: int = 0
+    labels: tuple[str, ...] = ()
     version: str = ""
     optuna_version: str = ""
 
@@ -217,6 +218,8 @@ def _parsed(text: object) -> HostInfo | None:
 
 def _value(said: Any, default: Any) -> Any:
     """The reported value if it has the type of the default, and the default otherwise."""
+    if isinstance(default, tuple):
+        return tuple(each for each in said if isinstance(each, str)) if isinstance(said, list) else default
     if isinstance(default, HostState):
         return HostState(said) if isinstance(said, str) and said in set(HostState) else default
     return said if type(said) is type(default) else default

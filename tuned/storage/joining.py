@@ -19,7 +19,7 @@ from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tuned.domain.states import PointState, StudyState
-from tuned.errors import Conflict
+from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import ways_out
 from tuned.experiment.experiment import Experiment
 from tuned.experiment.likeness import name_in
@@ -57,6 +57,18 @@ def renamed_study(connection: Connection, name: str) -> int | None:
         .order_by(t_study.c.study_id.desc())
     )
     return next((row.study_id for row in found if name_in(row.definition) == name), None)
+
+
+def require_ours(connection: Connection, name: str) -> None:
+    """Raises NotFound if no study of tuned has this name."""
+    found = connection.execute(
+        select(t_study.c.study_id)
+        .join(studies, studies.c.study_id == t_study.c.study_id)
+        .join(study_system_attributes, UID_KEPT)
+        .where(studies.c.study_name == name)
+    )
+    if found.first() is None:
+        raise NotFound(f"study {name} is no longer in the database")
 
 
 def find_or_make(connection: Connection, database: Database, experiment: Experiment) -> int:

@@ -24,9 +24,25 @@ from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
 from tuned.storage.changes import free_points
 from tuned.storage.database import Database
-from tuned.storage.joining import check_compatible, find_or_make, join, renamed_study, uid_of
+from tuned.storage.joining import (
+    check_compatible,
+    find_or_make,
+    join,
+    renamed_study,
+    require_ours,
+    uid_of,
+)
+from tuned.storage.shared_files import SharedFile, share, share_anew
 from tuned.storage.tables.functions import affected
-from tuned.storage.tables.schema import UID_KEPT, studies, study_system_attributes, t_point, t_study, trials
+from tuned.storage.tables.schema import (
+    UID_KEPT,
+    studies,
+    study_system_attributes,
+    t_file,
+    t_point,
+    t_study,
+    trials,
+)
 from tuned.storage.tables.transitions import move_study
 from tuned.storage.tables.typed import require_typed
 from tuned.storage.trials import breaker, ends
@@ -52,21 +68,33 @@ _looks = itertools.count(1)
 
 
 def open_study(
-    database: Database, experiment: Experiment, encoding: Encoding, *, is_new: bool
+    database: Database,
+    experiment: Experiment,
+    encoding: Encoding,
+    *,
+    is_new: bool,
+    file: SharedFile | None = None,
+    is_adopted: bool = False,
 ) -> StudyStatus:
     """Opens the experiment's study, and creates or joins it if necessary.
 
     ``is_new`` is true if a person submitted the file just now. Its definition must then equal the database's,
     and a cancelled or finished study opens again. Raises Conflict with the differences. Otherwise it may be a
     study of the fleet that another program has renamed.
+
+    ``file`` is kept for hosts on which nobody drops it. A host that has its file from there makes no study:
+    raises NotFound if there is none.
     """
     with database.transaction() as connection:
         renamed = None if is_new else renamed_study(connection, experiment.name)
+        if is_adopted and renamed is None:
+            require_ours(connection, experiment.name)
         study_id = find_or_make(connection, database, experiment) if renamed is None else renamed
         ours = connection.execute(select(t_study).where(t_study.c.study_id == study_id)).first()
         if ours is not None and ours.uid != uid_of(connection, study_id):
             # A deleted study left it, because the database enforced no foreign keys.
-            connection.execute(delete(t_study).where(t_study.c.study_id == study_id))
+            for table in (t_file, t_study):
+                connection.execute(delete(table).where(table.c.study_id == study_id))
             ours = None
         if ours is None:
             check_compatible(connection, study_id, experiment, encoding)
@@ -80,6 +108,10 @@ def open_study(
             if ours.state in (StudyState.CANCELLED, StudyState.DONE):
                 _set_state(connection, study_id, StudyState.OPEN)
                 ends.judge_anew(connection, study_id)
+                if file is not None:
+                    share_anew(connection, database, study_id, experiment, file)
+        if file is not None:
+            share(connection, database, study_id, experiment, file)
         return _statuses(connection, [study_id], next(_looks))[study_id]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
@@ -29,7 +28,7 @@ from tuned.errors import Conflict, InvalidInput, NotFound
 from tuned.protocol.limits import MOST_FILE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need root")
 
@@ -507,107 +506,54 @@ def test_a_file_that_we_may_not_remove_is_not_taken_again_and_again(
     assert capfd.readouterr().out.count("cannot be taken") == 2
 
 
-# Watching
+# Files of other hosts
 
 
-@contextlib.asynccontextmanager
-async def watching(spool: Spool) -> AsyncIterator[AsyncIterator[Change]]:
-    async with asyncio.timeout(100), contextlib.aclosing(spool.changes()) as changes:
-        assert await anext(changes) == EVERYTHING
-        # The second look at what had only just been written at the first.
-        assert await anext(changes) == EVERYTHING
-        yield changes
+def lent(name: str = "exp", content: bytes = b"x = 1\n") -> Taken:
+    return Taken(name=name, content=content, origin="h1")
 
 
-async def test_an_arrival_is_noticed_and_many_at_once_are_few_notices(spool: Spool) -> None:
-    async with watching(spool) as changes:
-        for number in range(1000):
-            (spool.path / f".e{number}").write_bytes(b"x")
-            (spool.path / f".e{number}").rename(spool.path / f"e{number}.toml")
-        taken, notices = 0, 0
-        while taken < 1000:
-            assert Change.ARRIVALS in await anext(changes)
-            notices += 1
-            while batch := await asyncio.to_thread(spool.take, limit=500):
-                taken += len(batch)
-        assert notices <= 20
+def test_a_file_of_another_host_is_active_with_its_origin_after_a_restart_too(directory: Path) -> None:
+    with Spool(directory) as spool:
+        assert spool.adopt(lent())
+        assert not spool.adopt(lent(content=b"x = 2\n"))
+    with Spool(directory) as spool:
+        assert spool.active() == [lent()]
+        spool.retire("exp", Folder.CANCELLED)
+        assert spool.bring_back("exp", lambda content: content == b"x = 1\n") is None
+        ended = (Folder.DONE, Folder.CANCELLED)
+        assert spool.bring_back("exp", lambda content: content == b"x = 1\n", ended) == lent()
 
 
-async def test_what_is_still_written_at_the_first_look_is_noticed_when_it_is_closed(spool: Spool) -> None:
-    async with watching(spool) as changes:
-        with (spool.path / "a.toml").open("wb") as writer:
-            assert await anext(changes) == Change.ARRIVALS
-            assert spool.take() == []
-            writer.write(b"x")
-        while not (taken := spool.take()):
-            await anext(changes)
-        assert taken == [Taken(name="a", content=b"x")]
+def test_a_persons_file_takes_the_place_of_another_hosts(spool: Spool) -> None:
+    spool.adopt(lent())
+    (spool.path / "exp.toml").write_bytes(b"x = 2\n")
+    assert spool.take(explain=lambda *_: "") == [Taken(name="exp", content=b"x = 2\n")]
+    assert spool.active() == [Taken(name="exp", content=b"x = 2\n")]
+    assert tree(spool.path) == {"active/exp.toml"}
 
 
-async def test_a_file_removed_from_active_by_hand_is_noticed(spool: Spool) -> None:
-    (spool.path / "a.toml").write_bytes(b"x")
-    spool.take()
-    async with watching(spool) as changes:
-        (spool.path / "active" / "a.toml").unlink()
-        assert await anext(changes) == Change.ACTIVE
+def test_the_same_file_makes_another_hosts_this_hosts_own(spool: Spool) -> None:
+    spool.adopt(lent())
+    (spool.path / "exp.toml").write_bytes(b"x = 1\n")
+    assert spool.take() == []
+    assert spool.unchanged() == ["exp"]
+    assert spool.active() == [Taken(name="exp", content=b"x = 1\n")]
 
 
-async def test_what_is_not_looked_at_is_not_noticed(spool: Spool) -> None:
-    async with watching(spool) as changes:
-        (spool.path / ".a.toml").write_bytes(b"x")
-        (spool.path / "rejected" / "b.toml").write_bytes(b"x")
-        (spool.path / "active" / ".c.tmp").write_bytes(b"x")
-        (spool.path / "active" / ".c.tmp").unlink()
-        (spool.path / "a.toml").write_bytes(b"x")
-        assert await anext(changes) == Change.ARRIVALS
+def test_a_file_that_may_not_take_its_place_is_rejected_and_the_other_stays(spool: Spool) -> None:
+    spool.adopt(lent())
+    (spool.path / "exp.toml").write_bytes(b"x = 2\n")
+    assert spool.take(explain=lambda _name, _content, is_override: f"override: {is_override}") == []
+    assert spool.active() == [lent()]
+    [(_, why)] = spool.refusals()
+    assert why == "override: True"
 
 
-async def test_permission_to_read_is_noticed(spool: Spool) -> None:
-    (spool.path / "a.toml").write_bytes(b"x")
-    async with watching(spool) as changes:
-        (spool.path / "a.toml").chmod(0o644)
-        assert await anext(changes) == Change.ARRIVALS
-
-
-@pytest.mark.parametrize("what", ["spool", "spool/active"])
-@pytest.mark.parametrize("how", ["removed", "renamed"])
-async def test_a_spool_that_goes_away_is_told_once_and_for_all(
-    spool: Spool, tmp_path: Path, what: str, how: str
-) -> None:
-    async with watching(spool) as changes:
-        if how == "removed":
-            shutil.rmtree(tmp_path / what)
-        else:
-            (tmp_path / what).rename(tmp_path / "elsewhere")
-        with pytest.raises(NotFound, match="removed or replaced"):
-            await anext(changes)
-    with pytest.raises(NotFound):
-        spool.take()
-
-
-async def test_a_spool_that_was_replaced_before_it_was_watched_is_gone(spool: Spool) -> None:
-    shutil.rmtree(spool.path)
-    (spool.path / "active").mkdir(parents=True)
-    with pytest.raises(NotFound, match="removed or replaced"):
-        await anext(spool.changes())
-
-
-@as_root
-@pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
-def test_the_systems_limits_are_a_clear_error(directory: Path, limit: str) -> None:
-    code = (
-        "import asyncio, pathlib, sys; from tuned.disk.spool import Spool\n"
-        "try: asyncio.run(anext(Spool(pathlib.Path(sys.argv[1])).changes()))\n"
-        "except Exception as error: print(type(error).__name__, error)"
-    )
-    # The limit of a user namespace of its own: nobody else's is touched.
-    script = f'echo 0 > /proc/sys/user/{limit}; exec "$0" -c "$1" "$2"'
-    command = ["unshare", "--user", "--map-root-user", "sh", "-c", script]
-    done = subprocess.run(
-        [*command, sys.executable, code, str(directory)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert re.match("InvalidInput .*no watch to be had: .*fs.inotify.max_user_watches", done.stdout)
+def test_a_file_that_cannot_take_its_place_now_leaves_the_other(spool: Spool) -> None:
+    spool.adopt(lent())
+    (spool.path / "exp.toml").write_bytes(b"x" * 5000)
+    with disk_full(after_bytes=1000):
+        assert spool.take(explain=lambda *_: "") == []
+    assert spool.active() == [lent()]
+    assert [taken.name for taken in spool.take(explain=lambda *_: "")] == ["exp"]

@@ -18,8 +18,9 @@ from tuned.errors import Conflict, NotFound
 from tuned.storage import hosts
 from tuned.storage.changes import Author, replace_definition
 from tuned.storage.database import Database
-from tuned.storage.deletions import NO_TOMBSTONES, Deleted, Tombstone, delete_study, tombstones
+from tuned.storage.deletions import NO_TOMBSTONES, Deleted, Tombstone, delete_study
 from tuned.storage.queries import experiments
+from tuned.storage.shared_files import news
 from tuned.storage.studies import set_state, study_statuses
 from tuned.storage.tables import schema
 from tuned.storage.trials.settling import settle_own
@@ -50,9 +51,9 @@ def test_all_rows_of_a_study_go_and_no_row_of_another_one(database: Database) ->
     deleted = delete_study(database, study_id, "exp", is_forced=False)
     assert deleted == Deleted(uid=member.status.uid, trials=3)
     assert rows(database) == {**before, "t_deleted": 1}
-    found = tombstones(database, NO_TOMBSTONES)
+    found = news(database, NO_TOMBSTONES).tombstones
     assert found.by_uid == {member.status.uid: Tombstone(name="exp", definition=definition)}
-    assert tombstones(database, found) is found
+    assert news(database, found).tombstones is found
     with pytest.raises(NotFound, match="cannot find experiment exp"):
         experiments.find(database, "exp")
 
@@ -141,11 +142,11 @@ def test_a_deletion_among_claims_tells_and_beats_leaves_nothing(database: Databa
 def test_tombstones_are_read_again_when_one_has_come_or_gone(database: Database) -> None:
     for name in ("one", "two"):
         delete_study(database, open_it(database, make_experiment(name=name)).study_id, name, is_forced=False)
-    both = tombstones(database, NO_TOMBSTONES)
+    both = news(database, NO_TOMBSTONES).tombstones
     assert {each.name for each in both.by_uid.values()} == {"one", "two"}
     with database.transaction() as connection:
         connection.execute(text("DELETE FROM t_deleted WHERE name = 'two'"))
-    assert [each.name for each in tombstones(database, both).by_uid.values()] == ["one"]
+    assert [each.name for each in news(database, both).tombstones.by_uid.values()] == ["one"]
 
 
 def test_a_claimant_outlives_the_studies_that_it_worked_on(database: Database) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tuned.config.settings import Settings, describe, load
+from tuned.domain.names import NAME_EXPECTED
 from tuned.domain.retention import Keep
 from tuned.errors import InvalidInput
 
@@ -119,8 +120,11 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
     ("content", "line"),
     [
         ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, gpus, "
-            "host, heartbeat, "
-            "stop, keeper, keep, control, metrics or log (did you mean slots?)")),
+            "host, labels, heartbeat, "
+            "stop, keeper, keep, fleet, control, metrics or log (did you mean slots?)")),
+        ("labels = 1", "labels: found 1, expected an array of labels"),
+        ('labels = ["a b"]', f'labels: found "a b", expected labels of {NAME_EXPECTED}'),
+        ("fleet.accept = 1", "fleet.accept: found 1, expected true or false"),
         ("keep.output = 0", "keep.output: found 0, expected a time span of more than 0"),
         ('keep.points = "soon"', f'keep.points: found "soon", expected {_SPAN}'),
         ('keep.size = "much"', f'keep.size: found "much", expected {_SIZE}'),

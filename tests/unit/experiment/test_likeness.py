@@ -38,3 +38,11 @@ def test_a_file_defines_what_it_differs_from_only_in_what_may_be_replaced() -> N
 def test_a_definition_that_cannot_be_read_has_no_name() -> None:
     assert name_in(ACTIVE["exp"].definition()) == "exp"
     assert [name_in(odd) for odd in ("{oops", "{}", "[]", "1", "[" * 100_000)] == [None] * 5
+
+
+def test_a_file_that_overrides_another_hosts_may_differ_in_local_keys_alone() -> None:
+    local = MINIMAL.replace("[objective]", 'parallel = 2\n[objective]\nworkdir = "/b"')
+    assert explain(ACTIVE, "exp", local.encode(), is_override=True) == ""
+    text = explain(ACTIVE, "exp", f"{local}\n[budget]\ntrials = 3\n".encode(), is_override=True)
+    assert text.startswith("cannot run study exp: it exists with another definition: budget.trials: 3 here")
+    assert "parallel" not in text

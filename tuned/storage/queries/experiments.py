@@ -261,6 +261,7 @@ def _summary(
         "state": StudyState(row.state).value,
         "note": row.pause_reason or "",
         "ended_by": row.ended_by,
+        "origin": "",
         "is_paused_here": False,
         "directions": direction_names(directions),
         "running": 0,

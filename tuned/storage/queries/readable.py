@@ -43,6 +43,7 @@ def unreadable(name: str, note: str) -> ExperimentSummary:
         "state": "unreadable",
         "note": note,
         "ended_by": None,
+        "origin": "",
         "is_paused_here": False,
         "directions": [],
         "running": 0,

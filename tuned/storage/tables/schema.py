@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -145,6 +146,25 @@ t_revision = Table(
     # Words for people, as a JSON array.
     Column("changes", Text, nullable=False),
     PrimaryKeyConstraint("study_id", "revision"),
+)
+
+#: The file of a study as a person dropped it, for hosts on which nobody did.
+t_file = Table(
+    "t_file",
+    metadata,
+    Column(
+        "study_id",
+        Integer,
+        ForeignKey(t_study.c.study_id, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # On which it was dropped.
+    Column("host", String(100), nullable=False),
+    # Without suffix.
+    Column("name", String(100), nullable=False),
+    # Bytes, because a database may have an encoding that cannot hold the text.
+    Column("content", LargeBinary, nullable=False),
 )
 
 #: A host removes the outputs of these studies, and of no others, whenever it comes to know of it.

@@ -31,8 +31,8 @@ def submit(
 
     With --replace, an experiment that is there becomes what the file says, for the trials that start
     from then on: all but its space, directions, sampler, [dedup], [[points]] and [[forbid]]. In the whole
-    fleet, but each host keeps its own workdir, path, interpreter, fork, env, parallel
-    and [resources].
+    fleet, but a host that was given a file of its own keeps its workdir, path, interpreter, fork, env,
+    parallel and [resources].
     With --fresh, it is deleted first, as by tunectl delete.
     FILE may be -: standard input, which must have a name in it.
     Exits 1 if a file was wrong or rejected; the others are submitted all the same.

@@ -102,6 +102,8 @@ def experiments(canvas: Canvas, views: Sequence[ExperimentSummary], now: datetim
 
 
 def _notes(view: ExperimentSummary) -> Iterator[Cell]:
+    if view["origin"]:
+        yield Cell(f"adopted from {printable(view['origin'])}")
     if view["note"]:
         yield Cell(view["note"], Colour.YELLOW)
     if view["state"] == "done" and not view["best"]:

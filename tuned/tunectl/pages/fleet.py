@@ -26,8 +26,11 @@ def hosts(canvas: Canvas, views: Sequence[HostView]) -> list[str]:
         return ["No hosts: none has joined this database yet."]
     columns = [Column("HOST", least=8), Column("STATE"), Column("SLOTS", is_right=True)]
     columns += [Column("GPUS", is_right=True)]
+    has_labels = any(each["labels"] for each in views)
     columns += [Column("RUNNING", is_right=True), Column("LAST BEAT", is_right=True)]
-    lines = canvas.table([*columns, Column("TUNED"), Column("OPTUNA")], [_host_row(each) for each in views])
+    columns += [Column("TUNED"), Column("OPTUNA"), *([Column("LABELS", least=8)] if has_labels else [])]
+    rows = [[*_host_row(each), *([", ".join(each["labels"])] if has_labels else [])] for each in views]
+    lines = canvas.table(columns, rows)
     for each in views:
         if each["unreadable"]:
             odd = f"cannot read in the row of {printable(each['name'])}: {printable(each['unreadable'])}"
