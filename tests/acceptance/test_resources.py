@@ -156,7 +156,7 @@ def test_cards_come_back_however_a_trial_ends(equipped: Daemon) -> None:
     slow = an_experiment("sleep 600", high=0, more="[resources]\ngpus = 2\n")
     daemon.run("slow", slow.replace("[space", 'timeout = "100ms"\n[space', 1))
     daemon.run(
-        "misses", an_experiment("true", high=0).replace('"sh"', '"no-such"') + "[resources]\ngpus = 2\n"
+        "misses", an_experiment("true", high=0).replace('"sh"', '"./no-such"') + "[resources]\ngpus = 2\n"
     )
     assert used(daemon) == {"0": 0.0, "1": 0.0}
 

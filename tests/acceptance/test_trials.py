@@ -178,15 +178,17 @@ def test_why_it_failed_is_told(
     assert failure(shared, f"fails-by-{name}", text) == {"cause": cause, **expected}
 
 
-def test_a_program_that_is_not_there_is_told(shared: Daemon) -> None:
-    found = failure(shared, "missing", an_experiment(["no-such-program"]))
-    assert found["cause"] == "exit"
+def test_without_its_program_an_experiment_rests_and_costs_no_point(shared: Daemon) -> None:
+    shared.drop("missing", an_experiment(["no-such-program"]))
     expected = "cannot run 'no-such-program': not found in PATH ("
-    assert str(found["message"]).startswith(expected)
-    assert (
-        f"trial 0 of missing has no output on this host: {expected}"
-        in shared.tunectl("logs", "missing").stderr
-    )
+
+    def rests() -> bool:
+        return any(expected in each["note"] for each in shared.status()["experiments"])
+
+    until(rests, what=lambda: f"the experiment to rest; log:\n{shared.log_tail()}")
+    assert shared.trials("missing") == []
+    shared.tunectl("cancel", "missing")
+    shared.until_in("cancelled", "missing")
 
 
 def test_a_crash_is_tried_again_in_the_same_trial(shared: Daemon) -> None:

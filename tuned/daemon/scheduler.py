@@ -24,8 +24,8 @@ from tuned.control.metrics import Endings
 from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.daemon.retrying import insisted
 from tuned.daemon.trials.adoptions import Adoptions
-from tuned.daemon.trials.interpreters import Interpreters
 from tuned.daemon.trials.judge import Judge
+from tuned.daemon.trials.premises import Premises
 from tuned.daemon.trials.questions import Questions
 from tuned.daemon.trials.running import Running, log_ending, outcome
 from tuned.domain.claim import Claimed, Duplicate
@@ -69,7 +69,7 @@ class Scheduler:
         self._judge = Judge(link)
         self._questions = Questions(link, self._judge)
         self._keeper = keeper
-        self._interpreters = Interpreters(site, self._carry_out)
+        self._premises = Premises(site, self._carry_out)
         self.adoptions = Adoptions(keeper, self, teller, site.host)
         self.searches: dict[str, Search] = {}
         #: Held while a search is admitted, and while files of studies go that no search here is of.
@@ -283,7 +283,7 @@ class Scheduler:
         return None
 
     async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
-        await self._interpreters.verify(search.experiment)
+        await self._premises.verify(search.experiment)
         outcome = await search.claim_next(slot)
         if isinstance(outcome, Duplicate):
             search.announce.duplicate(outcome)
@@ -366,7 +366,7 @@ class Scheduler:
             slot=slot,
             carry_out=self._keeper.run,
             on_unforked=search.note_unforked,
-            verify=lambda: self._interpreters.verify(experiment, since=time.monotonic()),
+            verify=lambda: self._premises.verify(experiment, since=time.monotonic()),
             cards=cards,
             watched=0 if experiment.pruner is None else experiment.pruner.objective,
         )
