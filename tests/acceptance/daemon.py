@@ -214,8 +214,11 @@ class Daemon:
         return self.summary(name)
 
     def rejection(self, name: str) -> str:
-        self.until_in("rejected", name)
-        return (self.spool / "rejected" / f"{name}.toml.error").read_text()
+        # A host that took another host's file over may have it in done/ too.
+        told = self.spool / "rejected" / f"{name}.toml.error"
+        until(told.exists, what=lambda: f"{name} to be rejected; log:\n{self.log_tail()}", seconds=60)
+        until(lambda: not (self.spool / f"{name}.toml").exists(), what="the file to be moved")
+        return told.read_text()
 
     def count_file(self, name: str) -> Path:
         return self.home / f"{name}.count"

@@ -112,9 +112,7 @@ def test_changes_reach_the_hosts_that_took_a_file_over_and_equal_drops_at_once_a
     assert len([t for t in fleet.study("exp").trials if t.state.name == "COMPLETE"]) == 8
     # Files that differ are told so, wherever they are dropped.
     second.drop("exp", text.replace("high = 9", "high = 8"))
-    told = second.spool / "rejected" / "exp.toml.error"
-    until(told.exists, what="the file to be rejected", seconds=60)
-    assert "it exists with another definition: space.x.high: 8 here, 9" in told.read_text()
+    assert "it exists with another definition: space.x.high: 8 here, 9" in second.rejection("exp")
 
 
 def until_noted(host: FleetHost, note: str, name: str = "exp") -> None:
