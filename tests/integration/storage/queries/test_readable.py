@@ -15,6 +15,7 @@ from tuned.storage.database import Database
 from tuned.storage.deletions import delete_study
 from tuned.storage.queries import experiments
 from tuned.storage.queries.readable import readable
+from tuned.storage.shared_files import SharedFile
 from tuned.storage.studies import study_statuses
 from tuned.storage.tables.schema import t_study
 
@@ -23,7 +24,8 @@ def two_experiments(database: Database) -> tuple[Member, Member]:
     """The first is to be poisoned, and was replaced. The other one is innocent. A third one was deleted."""
     victim = join(database, make_experiment(name="victim"))
     longer = make_experiment("[budget]\ntrials = 5", name="victim")
-    replace_definition(database, victim.status.study_id, longer, Author(user="ann", host="h1"))
+    file = SharedFile(host="h1", name="victim", content=b"x = 1")
+    replace_definition(database, victim.status.study_id, longer, Author(user="ann", host="h1"), file=file)
     gone = join(database, make_experiment(name="gone"), claimant=victim.claimant)
     delete_study(database, gone.status.study_id, "gone", is_forced=False)
     innocent = join(database, make_experiment(name="innocent"), claimant=victim.claimant)
