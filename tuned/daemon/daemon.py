@@ -20,6 +20,7 @@ from tuned.config.settings import Settings, setting_keys
 from tuned.control import routes
 from tuned.daemon.api import Api
 from tuned.daemon.experiments import Experiments
+from tuned.daemon.files.shared_files import membership_of
 from tuned.daemon.fleet import Fleet
 from tuned.daemon.live_values import LiveValues
 from tuned.daemon.reconciliation import Reconciliation
@@ -34,7 +35,6 @@ from tuned.domain.counts import counted
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
 from tuned.errors import DatabaseAway
 from tuned.events import Events
-from tuned.experiment.tables.fleet import Membership
 from tuned.keeper.process import KeeperProcess
 from tuned.storage.database import Database
 from tuned.storage.hosts import HostInfo
@@ -390,10 +390,6 @@ class Daemon:
         if changed:
             _log.warning("settings changed that need a restart", settings=changed)
         _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
-
-
-def membership_of(settings: Settings) -> Membership:
-    return Membership(host=settings.host, labels=settings.labels, accepts=settings.accepts)
 
 
 def needs_restart(now: Settings, then: Settings) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tuned.experiment.experiment import Experiment, parse
-from tuned.trial.premises import why_not_here
+from tuned.trial.programs import why_not_here
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 

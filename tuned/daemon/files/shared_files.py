@@ -18,6 +18,7 @@ from tuned.domain.names import NAME
 from tuned.errors import DatabaseAway
 from tuned.experiment.experiment import defined, parse
 from tuned.experiment.likeness import defines
+from tuned.experiment.tables.fleet import Membership
 from tuned.protocol.limits import MOST_FILE_BYTES
 from tuned.search.fault import Fault, fault_after
 from tuned.storage.shared_files import Offer, SharedFile, shared_file
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.config.settings import Settings
     from tuned.daemon.admission import Admission
     from tuned.daemon.scheduler import Scheduler
     from tuned.disk.spool import Spool
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
 
 _log: FilteringBoundLogger = structlog.get_logger()
+
+
+def membership_of(settings: Settings) -> Membership:
+    """The part of the fleet that this host is."""
+    return Membership(host=settings.host, labels=settings.labels, accepts=settings.accepts)
 
 
 class SharedFiles:

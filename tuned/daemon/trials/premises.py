@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from tuned.daemon.trials.interpreters import CarryOut, Interpreters
 from tuned.errors import TunedError
-from tuned.trial.premises import why_not_here
-from tuned.trial.programs import common_environment
+from tuned.trial.programs import common_environment, why_not_here
 
 if TYPE_CHECKING:
     from tuned.experiment.experiment import Experiment
