@@ -22,6 +22,7 @@ from typing import Any, Self
 import optuna
 
 from tests.acceptance.forked import Forked, Program, abort_with_parent, fork, plain_environment
+from tests.plain_user import as_user
 from tests.waiting import PATIENCE_SECONDS, until
 from tuned.errors import TunedError
 from tuned.protocol.events import Event
@@ -365,8 +366,5 @@ def gone(find: Callable[[], set[int]]) -> Callable[[], bool]:
 
 
 def _as_user(user: int | None) -> list[str]:
-    """Becomes this user, who may only read all files: our Python may lie in a directory of root's."""
-    if user is None:
-        return []
-    rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
-    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *rights, "--pdeathsig=TERM"]
+    """It ends with this process."""
+    return as_user(user, "--pdeathsig=TERM")

@@ -18,6 +18,7 @@ import pytest
 
 from tests.acceptance.daemon import MARK, Daemon, all_processes, environment_of
 from tests.documents import ROOT, TUTORIALS, Block, all_blocks, blocks, steps
+from tests.plain_user import as_user
 from tests.postgres import PostgresServer
 from tests.waiting import until
 
@@ -45,13 +46,9 @@ class Session:
         if user is not None:
             os.chown(home, user, user)
         self._user = user
-        as_user = [] if user is None else [
-            "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
-            "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
-        ]  # fmt: skip
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self._shell = subprocess.Popen(
-            [*as_user, "bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [*as_user(user), "bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, cwd=home, env={"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", MARK: str(home)},
             start_new_session=True,
         )  # fmt: skip
