@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,24 @@ def test_a_trial_that_ends_while_its_daemon_is_dead_is_told_by_the_next_one(eith
     (either.home / "go").touch()
     until(lambda: not is_alive(pid) and len(records(either)) == 1, what="its end to be on the disk")
     either.start()
+    is_told_once(either)
+
+
+def test_an_ending_that_the_daemon_had_not_heard_when_the_keeper_died_is_told(either: Daemon) -> None:
+    # It says more than the socket takes, while its daemon, which has adopted it, hears nothing.
+    count = f"echo $$ > {either.home}/pid; while [ ! -e {either.home}/go ]; do sleep 0.05; done; "
+    flood = """seq 20000 | sed 's/.*/{{"step": &, "value": 1}}/'"""
+    budget = "[budget]\nevaluations = 1\n"
+    either.drop("exp", an_experiment(count + flood, high=0, more=budget, count=either.home / "exp.count"))
+    pid = pid_in(either.home / "pid")
+    either.crash()
+    either.start().until_running(1)
+    [keeper] = either.keepers()
+    either.signal(signal.SIGSTOP)
+    (either.home / "go").touch()
+    until(lambda: not is_alive(pid) and records(either), what="its end to be on the disk")
+    os.kill(keeper, signal.SIGKILL)
+    either.signal(signal.SIGCONT)
     is_told_once(either)
 
 

@@ -3,12 +3,13 @@
 The daemon's slot stands for a run that both know. ``Host.left`` are the runs that the keeper has and no slot:
 those of a daemon that died, until the next one has taken them up. The steps stand for:
 
-- ``ends``: the keeper ends a run, and its ending is durable there. If a daemon hears of it at once, only the
-  outbox is: a crash before that is one before this step.
+- ``ends``: the keeper ends a run, and its ending is durable there before any daemon hears of it.
 - ``hear``: ``Scheduler._see_out``; the result is in the outbox before the keeper forgets the run.
 - ``claims`` and ``joined``: ``Adoptions.look`` and ``take_over``, of a daemon that starts.
 - ``taken_up``: ``Adoptions.admit``; a run whose claim was not taken over is killed.
 - ``tell_left``: ``Adoptions._end_late``.
+- ``without_keeper``: the daemon begins another keeper, and hears from that how a run ended whose record the
+  dead one left: ``KeeperProcess.run`` and ``resume``. An attempt that crashed goes on with the next one.
 - ``give_back``: ``Scheduler.give_back`` of the run of a keeper that died.
 """
 
@@ -186,9 +187,7 @@ def without_keeper(host: Host) -> Host:
     """The endings are on its disk: the next keeper has them. All else that it ran is lost."""
     left = tuple(run for run in host.left if survives(run))
     slot = host.slot
-    if isinstance(slot, Running):
-        if slot.has_ended and survives(slot):
-            left += (slot._replace(is_in_time=False),)
+    if isinstance(slot, Running) and not slot.has_crashed and not survives(slot):
         slot = Lost(slot.x, slot.claim)
     return host._replace(left=left, slot=slot)
 

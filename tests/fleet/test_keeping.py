@@ -134,6 +134,14 @@ def test_a_keeper_that_forgets_before_the_result_is_on_disk_loses_the_value(
     assert "the value of point 0 is lost" in story("daemon")
 
 
+def test_a_keeper_that_dies_after_it_ended_a_run_loses_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    explored = run(1, "keeper")
+    ended = [world for world in explored.worlds if not world.disturbances and is_end(world)]
+    assert any(len(world.tables.trials) == 1 for world in ended)
+    monkeypatch.setattr(keeping, "survives", lambda _: False)
+    assert "the value of point 0 is lost" in story("keeper")
+
+
 @pytest.mark.parametrize("kinds", [("daemon", "crash"), ("daemon", "keeper")], ids=", ".join)
 def test_a_keeper_whose_record_is_not_durable_loses_the_value(
     kinds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -374,7 +374,10 @@ class Scheduler:
     async def _carry_out(self, launch: Launch) -> Ending:
         """Runs a command that belongs to no trial."""
         run = Run(key=uuid.uuid4().hex, launch=launch, study="", program=None)
-        return await self._keeper.run(run, Watcher())
+        try:
+            return await self._keeper.run(run, Watcher())
+        finally:
+            self._keeper.forget(run.key)
 
     async def give_back(self, claimed: Claimed, reason: str, cause: Cause = Cause.ABORTED) -> None:
         """Ends a trial that has no ending of its own, and frees its point."""

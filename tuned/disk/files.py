@@ -25,20 +25,24 @@ class Unfit(Exception):
     """The path is not a regular file of the allowed size; the text says what it is."""
 
 
-def write(path: Path, content: bytes, *, mode: int, group: int | None = None) -> None:
-    """Replaces the file durably: after a crash it has the old content or the new one, whole."""
+def write(path: Path, content: bytes, *, mode: int, group: int | None = None, is_synced: bool = True) -> None:
+    """Replaces the file durably: after a crash it has the old content or the new one, whole.
+
+    One that is not synced outlives each process, but a power cut may undo it or leave it empty.
+    """
     scratch = temporary(path)
     try:
-        _write_scratch(scratch, content, mode, group)
+        _write_scratch(scratch, content, mode, group, is_synced=is_synced)
         scratch.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if is_synced:
+        sync_directory(path.parent)
 
 
-def _write_scratch(scratch: Path, content: bytes, mode: int, group: int | None) -> None:
+def _write_scratch(scratch: Path, content: bytes, mode: int, group: int | None, *, is_synced: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(scratch, flags, 0o600), "wb", buffering=0) as file:
         _give_to_group(file.fileno(), group)
@@ -47,7 +51,8 @@ def _write_scratch(scratch: Path, content: bytes, mode: int, group: int | None) 
         left = memoryview(content)
         while left:
             left = left[file.write(left) :]
-        os.fsync(file.fileno())
+        if is_synced:
+            os.fsync(file.fileno())
 
 
 def move(path: Path, target: Path) -> Path:

@@ -6,6 +6,7 @@ It must never wait for a daemon: without one, it keeps what the next one has to 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -62,9 +63,14 @@ class Attended:
     is_ending: bool = False
     #: The last message about it, once it is gone.
     last: protocol.Last | None = None
-    #: Makes that durable.
-    recording: asyncio.Task[None] | None = None
+    #: Its ending is on the disk, or the disk has refused it once.
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    #: It has, or may soon have, a record.
+    has_record: bool = False
+    #: That outlives a power cut.
     is_recorded: bool = False
+    #: A daemon has its ending.
+    forgotten: asyncio.Event = field(default_factory=asyncio.Event)
     #: Those that the daemon has not; while it does not read, the oldest of very many are left out.
     reports: deque[Report] = field(default_factory=lambda: deque(maxlen=MOST_STEPS))
     flushing: asyncio.Handle | None = None
@@ -81,7 +87,7 @@ class Attended:
         began = time.monotonic() - kept["seconds"]
         found = cls(
             key=kept["key"], context=kept["context"], service=service, is_judged=kept["is_judged"],
-            began=began, last=kept["last"], is_recorded=True,
+            began=began, last=kept["last"], has_record=True, is_recorded=True,
         )  # fmt: skip
         found.curve.restore(kept["curve"])
         return found
@@ -128,13 +134,21 @@ class Attended:
         """The daemon is gone: the next one learns of all reports by the curve."""
         self.reports.clear()
 
-    def conclude(self, task: asyncio.Task[Ending]) -> None:
-        """It is gone with all its tree."""
+    def conclude(self, last: protocol.Last) -> None:
+        """Says how it ended, and is gone with all its tree."""
         self._flush()
-        self.last = self._last(task)
-        self.service.send(self.last)
+        self.last = last
+        self.service.send(last)
 
-    def _last(self, task: asyncio.Task[Ending]) -> protocol.Last:
+    async def is_forgotten(self, seconds: float) -> bool:
+        """Waits until it is, but not longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.forgotten.wait()
+        return self.forgotten.is_set()
+
+    def last_of(self, task: asyncio.Task[Ending]) -> protocol.Last:
+        """The last message about it, by what became of its task."""
         if task.cancelled():
             return {"kind": "ended", "key": self.key, "ending": None}
         error = task.exception()

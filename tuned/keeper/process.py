@@ -76,6 +76,13 @@ class KeeperProcess:
     async def resume(self, run: Run, watcher: Watcher) -> Ending:
         """As ``CarryOut``. Raises KeeperLost too."""
         try:
+            return await self._resumed(run, watcher)
+        except KeeperLost:
+            # It too may have ended before its keeper did.
+            return await self._resumed(run, watcher)
+
+    async def _resumed(self, run: Run, watcher: Watcher) -> Ending:
+        try:
             return await (await self._ready()).resume(run.key, watcher)
         except OSError as error:
             raise KeeperLost(str(error)) from error

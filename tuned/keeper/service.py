@@ -7,6 +7,7 @@ come for long, nothing may be left. This room must never decide anything about a
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import os
 from collections import deque
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from tuned.disk import trial_log
+from tuned.disk.outage import DiskOutage
 from tuned.disk.trial_log import WRITTEN_SECONDS
 from tuned.keeper import protocol
 from tuned.keeper.attended import Attended
@@ -36,8 +38,11 @@ _log: FilteringBoundLogger = structlog.get_logger()
 
 T = TypeVar("T")
 
-#: A daemon that has not said for so long that an ending is safe may hang, or have no disk.
-SAFE_SECONDS = 1.0
+#: So long an ending waits for the disk before it is told all the same.
+RECORD_SECONDS = 1.0
+
+#: If no daemon has an ending for so long, its record is made to outlive a power cut too.
+SYNC_SECONDS = 1.0
 
 #: How long somebody who knocks may take to say hello.
 HELLO_SECONDS = 10.0
@@ -52,6 +57,7 @@ class Service:
     def __init__(self, runs: Runs, records: Records) -> None:
         self._runs = runs
         self._records = records
+        self._disk = DiskOutage("ending not on disk, kept in memory")
         self._host = ""
         #: How long it goes on without a daemon.
         self._patience_seconds = 0.0
@@ -102,7 +108,7 @@ class Service:
 
     async def _restore(self) -> None:
         """Takes up endings that an earlier keeper left, and that no daemon has."""
-        for key, content in (await asyncio.to_thread(self._records.found)).items():
+        for key, content in (await self._records.found()).items():
             try:
                 self._attended[key] = Attended.recorded(protocol.recorded(content), self)
             except (ValueError, KeyError, TypeError) as error:
@@ -130,7 +136,6 @@ class Service:
             self._wire = None
             for attended in self._attended.values():
                 attended.leave_alone()
-                self._record(attended)
 
     async def _next(self) -> Wire | None:
         """The next daemon; None if nothing needs one any more, or none came for too long."""
@@ -200,51 +205,61 @@ class Service:
         return task
 
     def _end_run(self, attended: Attended, task: asyncio.Task[Ending]) -> None:
-        attended.conclude(task)
-        if attended.is_ending or self._is_stopping:
-            # It was killed on demand: nobody asks for it any more.
-            self._forget(attended.key)
-        elif self.is_connected:
-            asyncio.get_running_loop().call_later(SAFE_SECONDS, self._record, attended)
-        else:
-            self._record(attended)
+        # One that was killed on demand needs no record: nobody asks for it any more.
+        attended.is_ending |= self._is_stopping
+        self._do(self._conclude(attended, attended.last_of(task)))
         if self._studies is not None:
             # It may have begun after its study was let go, and so have made a process that nobody needs.
             self._runs.keep(self._studies)
+
+    async def _conclude(self, attended: Attended, last: protocol.Last) -> None:
+        """Says how it ended once that is on the disk, and soon if the disk does not take it."""
+        if not attended.is_ending:
+            self._do(self._record(attended, last))
+            try:
+                async with asyncio.timeout(RECORD_SECONDS):
+                    await attended.tried.wait()
+            except TimeoutError:
+                self._note_outage(attended, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+        attended.conclude(last)
+        if attended.is_ending:
+            self._forget(attended.key)
         self._note_change()
+
+    async def _record(self, attended: Attended, last: protocol.Last) -> None:
+        content = protocol.record({**attended.kept(), "last": last})
+        attended.has_record = True
+        await self._put(attended, content, is_synced=False)
+        # A daemon that hangs, or has no disk, does not say so, and one that is gone says nothing at all.
+        if not await attended.is_forgotten(SYNC_SECONDS):
+            attended.is_recorded = await self._put(attended, content, is_synced=True)
+            self._note_change()
+
+    async def _put(self, attended: Attended, content: bytes, *, is_synced: bool) -> bool:
+        """Puts it on the disk, and tries that until it is forgotten."""
+        while not attended.forgotten.is_set():
+            try:
+                await self._records.put(attended.key, content, is_synced=is_synced)
+            except OSError as error:
+                self._note_outage(attended, error)
+                attended.tried.set()
+                await attended.is_forgotten(RETRY_SECONDS)
+            else:
+                attended.tried.set()
+                return True
+        return False
+
+    def _note_outage(self, attended: Attended, error: OSError) -> None:
+        self._disk.note(error, str(self._records.path(attended.key)))
 
     def _forget(self, key: str) -> None:
         attended = self._attended.get(key)
         if attended is not None and attended.last is not None:
             del self._attended[key]
-            if attended.recording is not None or attended.is_recorded:
-                self._do(self._erase(attended))
-
-    def _record(self, attended: Attended) -> None:
-        """Makes an ending durable, if it is one and no daemon has forgotten it."""
-        is_here = self._attended.get(attended.key) is attended
-        is_due = attended.last is not None and attended.recording is None and not attended.is_recorded
-        if is_here and is_due:
-            attended.recording = self._do(self._put(attended))
-
-    async def _put(self, attended: Attended) -> None:
-        content, is_said = protocol.record(attended.kept()), False
-        while self._attended.get(attended.key) is attended and not attended.is_recorded:
-            try:
-                await asyncio.to_thread(self._records.put, attended.key, content)
-            except OSError as error:
-                if not is_said:
-                    _log.error("ending not on disk, kept in memory", key=attended.key, error=str(error))
-                is_said = True
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                attended.is_recorded = True
-                self._note_change()
-
-    async def _erase(self, attended: Attended) -> None:
-        if attended.recording is not None:
-            await asyncio.wait([attended.recording])
-        await asyncio.to_thread(self._records.remove, attended.key)
+            attended.forgotten.set()
+            if attended.has_record:
+                # Behind a writing that is under way.
+                self._records.remove(key)
 
     async def _flush(self) -> None:
         await trial_log.all_written()
@@ -260,12 +275,10 @@ class Service:
         await tree.kill_all()
         for attended in self._attended.values():
             attended.end()
-            self._record(attended)
         running = [each.task for each in self._attended.values() if each.task is not None]
         await asyncio.gather(*running, return_exceptions=True)
-        if recordings := [each.recording for each in self._attended.values() if each.recording is not None]:
-            # Not long if the disk hangs.
-            await asyncio.wait(recordings, timeout=WRITTEN_SECONDS)
+        # Not long if the disk hangs.
+        await asyncio.wait([self._records.settled()], timeout=WRITTEN_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from tests.acceptance.daemon import is_alive
@@ -93,6 +95,37 @@ async def test_an_ending_that_no_daemon_has_is_on_the_disk_and_the_next_keeper_h
         assert ending_of(ready["runs"][0]["last"]) == (7.0,)
         next_one.say({"kind": "forget", "key": run.key})
         await until_async(lambda: not [*(tmp_path / "runs").iterdir()], what="the record to be removed")
+
+
+async def test_an_ending_is_on_the_disk_before_it_is_said(keeper: Spoken, tmp_path: Path) -> None:
+    run = a_run(tmp_path, "echo 1")
+    keeper.say(begin(run))
+    assert ending_of(await keeper.heard()) == (1.0,)
+    [record] = (tmp_path / "runs").iterdir()
+    assert record.stem == run.key
+    last = protocol.recorded(record.read_bytes())["last"]
+    assert ending_of(last) == (1.0,)
+
+
+@pytest.mark.parametrize("fault", ["refuses", "hangs"])
+async def test_a_disk_that_does_not_take_an_ending_keeps_it_from_nobody(
+    keeper: Spoken, tmp_path: Path, fault: str
+) -> None:
+    run = a_run(tmp_path, "echo 1")
+    scratch = tmp_path / "runs" / f".{run.key}.json.tmp"
+    if fault == "refuses":
+        scratch.mkdir()
+    else:
+        # To open it for writing waits for a reader.
+        os.mkfifo(scratch)
+    keeper.say(begin(run))
+    assert ending_of(await keeper.heard()) == (1.0,)
+    keeper.wire.close()
+    async with another(tmp_path) as daemon:
+        daemon.say(hello(tmp_path))
+        ready = await daemon.heard()
+        assert ready["kind"] == "ready"
+        assert ending_of(ready["runs"][0]["last"]) == (1.0,)
 
 
 async def test_an_ending_is_kept_until_the_daemon_says_that_it_is_safe(
