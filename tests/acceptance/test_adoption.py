@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -135,6 +138,29 @@ def test_attempts_and_replicates_are_counted_on_through_the_deaths_of_daemons(ei
     assert (either.summary("exp")["evaluations"], either.evaluations("exp")) == (4, {"0": 4})
 
 
+def test_a_retry_goes_by_the_definition_of_its_trial(either: Daemon) -> None:
+    home = either.home
+    at = f"touch {home}/at-$TUNED_ATTEMPT; while [ ! -e {home}/go ]; do sleep 0.05; done; "
+
+    def text(word: str, attempts: int) -> str:
+        script = at + f"echo {word} >> {home}/words; [ $TUNED_ATTEMPT = 2 ] || exit 3"
+        more = f"[retry]\nattempts = {attempts}\n[budget]\nevaluations = 2\n"
+        return an_experiment(script, high=0, more=more)
+
+    either.drop("exp", text("first", 1))
+    until((home / "at-1").exists, what="the first attempt")
+    (home / "exp.toml").write_text(text("second", 0))
+    replaced = either.tunectl("submit", "--replace", str(home / "exp.toml"))
+    assert (replaced.returncode, replaced.stderr) == (0, "")
+    either.crash()
+    either.start().until_running(1)
+    (home / "go").touch()
+    either.until_in("done", "exp")
+    assert (home / "words").read_text() == "first\nfirst\n"
+    [trial] = either.study("exp").trials
+    assert (trial.value, [each["cause"] for each in trial.user_attrs["RETRIED"]]) == (0.0, ["exit"])
+
+
 def test_live_values_and_pruning_go_on(either: Daemon) -> None:
     home = either.home
     report = """printf '{{"step": %s, "value": %s}}\\n' """
@@ -159,15 +185,49 @@ def newest(daemon: Daemon) -> int | None:
     return None if running is None or running["report"] is None else running["report"]["step"]
 
 
-def test_a_trial_whose_experiment_was_withdrawn_meanwhile_is_killed(daemon: Daemon) -> None:
-    daemon.drop("exp", waiting(daemon.home))
-    pid = pid_in(daemon.home / "pid")
+def test_of_an_experiment_that_was_withdrawn_meanwhile_what_ended_is_told_and_the_rest_is_killed(
+    daemon: Daemon,
+) -> None:
+    script = f"touch {daemon.home}/at-$TUNED_TRIAL; [ $TUNED_TRIAL = 0 ] || exec sleep 600; "
+    script += f"while [ ! -e {daemon.home}/go ]; do sleep 0.05; done"
+    daemon.drop("exp", an_experiment(script, high=1, more="[budget]\nevaluations = 2\n"))
+    daemon.until_running(2)
+    until(lambda: len([*daemon.home.glob("at-*")]) == 2, what="both to have begun")
     daemon.crash()
+    (daemon.home / "go").touch()
+    until(lambda: len(records(daemon)) == 1, what="the end of one to be on the disk")
     (daemon.spool / "active" / "exp.toml").unlink()
     daemon.start()
-    until(lambda: not is_alive(pid), what="the trial to be killed", seconds=60)
-    until(lambda: [each.state.name for each in daemon.study("exp").trials] == ["FAIL"], what="its settlement")
-    assert daemon.running() == 0
+
+    def states() -> list[str]:
+        return [each.state.name for each in daemon.study("exp").trials]
+
+    until(lambda: states() == ["COMPLETE", "FAIL"], what="one to be told and the other to be settled")
+    assert (daemon.running(), daemon.trial_processes()) == (0, set())
+    assert daemon.study("exp").trials[1].user_attrs["FAILURE"]["cause"] == "aborted"
+
+
+def test_a_claim_that_the_database_forgot_meanwhile_is_claimed_again(make: MakeDaemon) -> None:
+    daemon = make(slots=1)
+    daemon.start().until_joined()
+    gate = f"while [ ! -e {daemon.home}/go-$TUNED_TRIAL ]; do sleep 0.05; done"
+    grid = '[sampler]\nname = "grid"\n'
+    daemon.drop("exp", an_experiment(gate, high=1, more=grid, count=daemon.home / "exp.count"))
+    until(lambda: daemon.evaluations("exp"), what="the first trial to begin")
+    database, backup = daemon.state / "tuned.db", daemon.home / "backup.db"
+    with closing(sqlite3.connect(database)) as now, closing(sqlite3.connect(backup)) as then:
+        now.backup(then)
+    (daemon.home / "go-0").touch()
+    until(lambda: daemon.evaluations("exp").total() == 2, what="the second trial to begin")
+    daemon.crash()
+    for file in daemon.state.glob("tuned.db*"):
+        file.unlink()
+    shutil.copy(backup, database)
+    daemon.start().until_running(1)
+    (daemon.home / "go-1").touch()
+    daemon.until_in("done", "exp")
+    assert [each.state.name for each in daemon.study("exp").trials] == ["COMPLETE", "COMPLETE"]
+    assert (daemon.summary("exp")["evaluations"], daemon.evaluations("exp")) == (2, {"0": 1, "1": 1})
 
 
 def test_a_restart_takes_new_settings_and_no_trial_notices(make: MakeDaemon) -> None:

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import functools
 import itertools
-import time
 import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from tuned.control.metrics import Endings
 from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.daemon.retrying import insisted
 from tuned.daemon.trials.adoptions import Adoptions
+from tuned.daemon.trials.evaluations import Evaluations
 from tuned.daemon.trials.judge import Judge
 from tuned.daemon.trials.premises import Premises
 from tuned.daemon.trials.questions import Questions
@@ -39,7 +39,7 @@ from tuned.storage.connection.faults import reason_of
 from tuned.storage.trials.settling import give_back, settle_own
 from tuned.systemd import log
 from tuned.trial import cgroup
-from tuned.trial.evaluation import Evaluation, Site, evaluate
+from tuned.trial.evaluation import evaluate
 from tuned.trial.keeping import Run, Watcher
 from tuned.trial.programs import is_forked
 
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from tuned.disk.layout import Layout
     from tuned.search.search import Search
     from tuned.storage.link import Link
-    from tuned.trial.keeping import Keeper
+    from tuned.trial.evaluation import Evaluation, Site
+    from tuned.trial.keeping import Keeper, Kept
     from tuned.trial.launch import Launch
     from tuned.trial.progress import Progress
 
@@ -66,11 +67,12 @@ class Scheduler:
         self._link = link
         self._teller = teller
         self._site = site
-        self._judge = Judge(link)
+        self._judge = Judge(link, keeper.note)
         self._questions = Questions(link, self._judge)
         self._keeper = keeper
         self._premises = Premises(site, self._carry_out)
-        self.adoptions = Adoptions(keeper, self, teller, site.host)
+        self._evaluations = Evaluations(site, keeper, self._premises)
+        self.adoptions = Adoptions(keeper, self, self._evaluations, teller, site.host)
         self.searches: dict[str, Search] = {}
         #: Held while a search is admitted, and while files of studies go that no search here is of.
         self.admitting = asyncio.Lock()
@@ -135,20 +137,20 @@ class Scheduler:
                 self._group.create_task(self._serve(slot), name=f"slot-{slot}")
         self.wake()
 
-    def adopt(self, search: Search, progress: Progress, claimed: Claimed, seconds: float) -> None:
-        """Goes on with a trial that an earlier daemon began so long ago, in its slot if that is free."""
+    def adopt(self, search: Search, progress: Progress, claimed: Claimed, kept: Kept) -> None:
+        """Goes on with a trial that an earlier daemon began, in its slot if that is free."""
         slot = self._room_for(progress.slot)
         self.slots.extend([None] * (slot + 1 - len(self.slots)))
-        evaluation = self.evaluation(slot, search, claimed, progress.cards)
-        evaluation.go_on(progress, self._keeper.resume)
+        evaluation = self._evaluations.resumed(progress, slot, claimed, kept.notes)
+        evaluation.on_unforked = search.note_unforked
         search.busy += 1
         grant = self.gpus.take(progress.cards, search.experiment.resources.cards)
         with log.trial_fields(
             experiment=search.name, trial=claimed.number, slot=slot, attempt=progress.attempt
         ):
-            _log.info("trial adopted", seconds=round(seconds, 1))
+            _log.info("trial adopted", seconds=round(kept.seconds, 1))
             running = self._begin(slot, search, evaluation)
-        running.began -= seconds
+        running.began -= kept.seconds
         running.is_adopted = True
         self._adopted[slot] = running, grant
         self.resize(self._wanted)
@@ -310,9 +312,8 @@ class Scheduler:
             origin, point = claimed.candidate.origin.value, dict(claimed.point.values)
             _log.info("trial started", origin=origin, params=point)
             search.announce.started(claimed, slot)
-            await self._see_out(
-                slot, self._begin(slot, search, self.evaluation(slot, search, claimed, cards))
-            )
+            evaluation = self._evaluations.of(search, slot, claimed, cards)
+            await self._see_out(slot, self._begin(slot, search, evaluation))
 
     async def _see_out_adopted(self, slot: int, running: Running) -> None:
         name, number, attempt = running.search.name, running.claimed.number, running.evaluation.attempt
@@ -354,22 +355,6 @@ class Scheduler:
             self._teller.put(result, functools.partial(self._keeper.forget, evaluation.key))
             log_ending(ending, evaluation.attempt)
             search.count_ending(ending)
-
-    def evaluation(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> Evaluation:
-        """Of a point that this host holds, before its first attempt."""
-        experiment = search.adoption.of(claimed.revision)
-        return Evaluation(
-            experiment=experiment,
-            study_uid=search.status.uid,
-            claimed=claimed,
-            site=self._site,
-            slot=slot,
-            carry_out=self._keeper.run,
-            on_unforked=search.note_unforked,
-            verify=lambda: self._premises.verify(experiment, since=time.monotonic()),
-            cards=cards,
-            watched=0 if experiment.pruner is None else experiment.pruner.objective,
-        )
 
     async def _carry_out(self, launch: Launch) -> Ending:
         """Runs a command that belongs to no trial."""

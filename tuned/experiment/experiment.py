@@ -61,6 +61,21 @@ class Experiment:
         """
         return json.dumps(_document(self), separators=(",", ":"))
 
+    def whole(self) -> str:
+        """JSON by which one evaluation goes on in another process: ``defined`` reads it.
+
+        It is the definition with the local keys, and without ``[[points]]``, which are not one point's.
+        """
+        document = _document(replace(self, points=()))
+        # Some keys may stand beside some others only.
+        document["objective"] |= self.objective.model_dump(
+            include=_local_keys(Objective), exclude_none=True, exclude_defaults=True
+        )
+        document["resources"] = self.resources.model_dump(exclude_none=True)
+        if self.parallel is not None:
+            document["parallel"] = self.parallel
+        return json.dumps(document, separators=(",", ":"))
+
     def adopt(self, definition: str) -> Experiment:
         """The definition, with the local keys of this file. Raises InvalidInput if it cannot be read."""
         return defined(definition, self.name).localized(self)

@@ -19,7 +19,7 @@ from tuned.trial.curve import Curve
 from tuned.trial.keeping import Verdict, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -57,6 +57,8 @@ class Attended:
     #: When it began, by the clock of this process.
     began: float = field(default_factory=time.monotonic)
     curve: Curve = field(default_factory=Curve)
+    #: The daemon's own too.
+    notes: Mapping[str, object] = field(default_factory=dict)
     verdict: Verdict = field(init=False)
     task: asyncio.Task[Ending] | None = None
     #: A daemon has asked for its death.
@@ -87,7 +89,7 @@ class Attended:
         began = time.monotonic() - kept["seconds"]
         found = cls(
             key=kept["key"], context=kept["context"], service=service, is_judged=kept["is_judged"],
-            began=began, last=kept["last"], has_record=True, is_recorded=True,
+            began=began, notes=kept["notes"], last=kept["last"], has_record=True, is_recorded=True,
         )  # fmt: skip
         found.curve.restore(kept["curve"])
         return found
@@ -113,6 +115,7 @@ class Attended:
             "seconds": time.monotonic() - self.began,
             "is_judged": self.is_judged,
             "curve": self.curve.state,
+            "notes": self.notes,
             "pruning": self.verdict.pruning if self.verdict.is_given else None,
             "question": self.question,
             "last": self.last,
@@ -124,9 +127,11 @@ class Attended:
             self.is_ending = True
             self.task.cancel()
 
-    def heed(self, message: protocol.Prune | protocol.Reply) -> None:
+    def heed(self, message: protocol.Prune | protocol.Note | protocol.Reply) -> None:
         if message["kind"] == "prune":
             self.verdict.give(message["pruning"])
+        elif message["kind"] == "note":
+            self.notes = message["notes"]
         elif self.answer is not None and not self.answer.done():
             self.answer.set_result(message["answer"])
 

@@ -138,6 +138,7 @@ class Conversation:
                 context=each.run["context"],
                 seconds=each.run["seconds"] + now - each.told_at,
                 has_ended=each.over.done(),
+                notes=each.run["notes"],
             )
             for each in self._kept.values()
         ]

@@ -23,7 +23,7 @@ from tuned.keeper.wire import Wire
 from tuned.trial.launch import own_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -93,6 +93,9 @@ class KeeperProcess:
 
     def forget(self, key: str) -> None:
         self._tell({"kind": "forget", "key": key})
+
+    def note(self, key: str, notes: Mapping[str, object]) -> None:
+        self._tell({"kind": "note", "key": key, "notes": notes})
 
     def keep(self, studies: Collection[str | None]) -> None:
         wanted = frozenset(studies)

@@ -77,6 +77,14 @@ class Prune(TypedDict):
     pruning: Pruning
 
 
+class Note(TypedDict):
+    """Keep these notes of the daemon on a run, instead of the last ones, for the next daemon."""
+
+    kind: Literal["note"]
+    key: str
+    notes: Mapping[str, Any]
+
+
 class Reply(TypedDict):
     """The answer to the newest question of a run."""
 
@@ -211,6 +219,8 @@ class KeptRun(TypedDict):
     seconds: float
     is_judged: bool
     curve: CurveState
+    #: The daemon's newest.
+    notes: Mapping[str, Any]
     #: It is to end by a rule.
     pruning: Pruning | None
     #: It waits for the reply.
@@ -219,7 +229,7 @@ class KeptRun(TypedDict):
     last: Ended | Unbegun | Failed | None
 
 
-ToKeeper = Hello | Begin | Forget | End | Prune | Reply | Keep | Resize | Log | Flush | Ping | Stop
+ToKeeper = Hello | Begin | Forget | End | Prune | Note | Reply | Keep | Resize | Log | Flush | Ping | Stop
 
 Last = Ended | Unbegun | Failed
 

@@ -15,7 +15,7 @@ from tuned.trial import process
 from tuned.trial.fork_servers import ForkServers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tuned.domain.ending import Ending
     from tuned.trial.keeping import Kept, Run, Watcher
@@ -57,6 +57,9 @@ class Runs:
 
     def forget(self, key: str) -> None:
         """Nothing is kept here."""
+
+    def note(self, key: str, notes: Mapping[str, object]) -> None:
+        """Nobody else goes on with it."""
 
     def keep(self, studies: Collection[str | None]) -> None:
         self._servers.keep(studies)

@@ -157,7 +157,7 @@ class Service:
                 self._begin(message)
             case "forget":
                 self._forget(message["key"])
-            case "end" | "prune" | "reply":
+            case "end" | "prune" | "note" | "reply":
                 # It may have ended meanwhile: the daemon is being told so.
                 if attended := self._attended.get(message["key"]):
                     self._heed_run(attended, message)
@@ -168,7 +168,9 @@ class Service:
             case "keep" | "resize" | "log":
                 self._adjust(message)
 
-    def _heed_run(self, attended: Attended, message: protocol.End | protocol.Prune | protocol.Reply) -> None:
+    def _heed_run(
+        self, attended: Attended, message: protocol.End | protocol.Prune | protocol.Note | protocol.Reply
+    ) -> None:
         if message["kind"] != "end":
             attended.heed(message)
             return

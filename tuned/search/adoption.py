@@ -25,6 +25,8 @@ class Adoption:
         self._definition = status.definition
         self._revision = status.revision
         self._earlier: dict[int, Experiment] = {}
+        #: The experiment that was asked for last, and all of it as text.
+        self._whole = (experiment, experiment.whole())
         #: The host on which the file was dropped; empty if that is this one.
         self.origin = ""
         #: The revision up to which the file follows that host's; 0 if nobody has looked.
@@ -33,6 +35,13 @@ class Adoption:
     def of(self, revision: int) -> Experiment:
         """The experiment as it was then: a point that was claimed is evaluated by it."""
         return self._earlier.get(revision, self.experiment)
+
+    def whole(self, revision: int) -> str:
+        """All of the experiment as it was then: another daemon goes on by it with a trial."""
+        experiment = self.of(revision)
+        if self._whole[0] is not experiment:
+            self._whole = experiment, experiment.whole()
+        return self._whole[1]
 
     def localize(self, experiment: Experiment, revision: int) -> None:
         """Takes the local keys of another file, for what starts from this revision on."""

@@ -339,17 +339,8 @@ class Search:
         self._claiming.note_told(result)
 
     def result(self, claimed: Claimed, host: str, ending: Ending) -> Result:
-        """All that a tell needs, even after a restart, or if the database has forgotten the trial."""
-        return Result(
-            study_id=claimed.study_id,
-            study_uid=self.status.uid,
-            trial_id=claimed.trial_id,
-            number=claimed.number,
-            key=claimed.point.key,
-            host=host,
-            beginning=self._encoding.beginning(claimed),
-            ending=ending,
-        )
+        """Of a trial that ended here."""
+        return self._encoding.result(claimed, self.status.uid, host, ending)
 
     def _enter(self, state: SearchState, reason: str = "") -> bool:
         """The only place that advances the state; False if it may not follow."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 
-from tuned.domain.result import Beginning, ParamRow
+from tuned.domain.result import Beginning, ParamRow, Result
 from tuned.domain.space import Point, Space, Value
 from tuned.storage.distributions import distributions
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tuned.domain.claim import Claimed
+    from tuned.domain.ending import Ending
 
 
 class Encoding:
@@ -45,6 +46,19 @@ class Encoding:
             started=claimed.claimed_at,
             params=tuple(self.rows(claimed.point)),
             attributes={name: json.dumps(value) for name, value in candidate.attributes.items()},
+        )
+
+    def result(self, claimed: Claimed, study_uid: str, host: str, ending: Ending) -> Result:
+        """All that a tell needs, even after a restart, or if the database has forgotten the trial."""
+        return Result(
+            study_id=claimed.study_id,
+            study_uid=study_uid,
+            trial_id=claimed.trial_id,
+            number=claimed.number,
+            key=claimed.point.key,
+            host=host,
+            beginning=self.beginning(claimed),
+            ending=ending,
         )
 
     def point(

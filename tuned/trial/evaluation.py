@@ -25,7 +25,7 @@ from tuned.trial.progress import Progress, encode
 from tuned.trial.replicates import replicated
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -86,6 +86,8 @@ class Evaluation:
     """One claimed point on its way to an ending; all that stands behind ``answer`` changes while it runs."""
 
     experiment: Experiment
+    #: The same as text, by which another daemon goes on with it.
+    definition: str
     study_uid: str
     claimed: Claimed
     site: Site
@@ -136,18 +138,20 @@ class Evaluation:
     def point_directory(self) -> Path:
         return self.site.state.point(self.study_uid, self.claimed.point.key)
 
-    def go_on(self, progress: Progress, resume: CarryOut) -> None:
-        """From the attempt that an earlier daemon began."""
+    def go_on(self, progress: Progress, resume: CarryOut, notes: Mapping[str, object]) -> None:
+        """From the attempt that an earlier daemon began, and of which it noted these system attributes."""
         self.replicate, self.attempt = progress.replicate, progress.attempt
         self.evaluations, self.ended = progress.evaluations, progress.ended
         self.retried, self.endings = [*progress.retried], [*progress.endings]
+        self.system_attrs = {**progress.system_attrs, **notes}
         self.resume = resume
 
     def begin(self) -> None:
         """Nothing is reported yet, and nothing decided."""
         self.curve = Curve(self.on_report, watched=self.watched)
         self.verdict = Verdict()
-        self.system_attrs.clear()
+        if self.resume is None:
+            self.system_attrs.clear()
 
 
 async def evaluate(evaluation: Evaluation, charge: Callable[[], Awaitable[bool]]) -> Ending:
@@ -248,6 +252,7 @@ def _progress(evaluation: Evaluation) -> Progress:
     candidate = claimed.candidate
     return Progress(
         experiment=evaluation.experiment.name,
+        definition=evaluation.definition,
         study_uid=evaluation.study_uid,
         study_id=claimed.study_id,
         trial_id=claimed.trial_id,
@@ -269,6 +274,7 @@ def _progress(evaluation: Evaluation) -> Progress:
         ended=evaluation.ended,
         retried=tuple(evaluation.retried),
         endings=tuple(evaluation.endings),
+        system_attrs=dict(evaluation.system_attrs),
     )
 
 

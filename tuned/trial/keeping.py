@@ -96,6 +96,8 @@ class Kept:
     seconds: float
     #: It is gone with all its tree, and its ending is known.
     has_ended: bool
+    #: The newest of the daemon that had it.
+    notes: Mapping[str, object] = field(default_factory=dict)
 
 
 #: Carries out a run to its ending. Cancelled: kills its whole tree, then the cancellation goes on. Raises
@@ -120,6 +122,9 @@ class Keeper(Protocol):
 
     def forget(self, key: str) -> None:
         """The ending of a run is safe, or nobody needs it."""
+
+    def note(self, key: str, notes: Mapping[str, object]) -> None:
+        """Keeps this of a run that goes on, as JSON, for a daemon that resumes it."""
 
     def keep(self, studies: Collection[str | None]) -> None:
         """Lets go of the processes from which no trial is to begin; None stands for all commands."""

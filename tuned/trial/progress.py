@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +21,8 @@ class Progress:
     """One claim, and the attempt at it that a run carries out."""
 
     experiment: str
+    #: All of the experiment as it was at the claim, as JSON.
+    definition: str
     study_uid: str
     study_id: int
     trial_id: int
@@ -43,6 +46,8 @@ class Progress:
     evaluations: int = 1
     #: Those of them that had ended by then.
     ended: int = 0
+    #: In Optuna's sense, when the attempt began.
+    system_attrs: dict[str, Any] = field(default_factory=dict)
     #: Why earlier attempts at the replicate crashed.
     retried: tuple[Failure, ...] = ()
     #: Of the replicates before.

@@ -43,8 +43,8 @@ class Host:
     def _running(self, claimed: Claimed, slot: int, seconds: float) -> Running:
         site = Site(host="h1", state=None, cgroups=None, grace_seconds=0)  # type: ignore[arg-type]
         evaluation = Evaluation(
-            experiment=self.search.experiment, study_uid=self.search.status.uid, claimed=claimed, site=site,
-            slot=slot, carry_out=_never,
+            experiment=self.search.experiment, definition="", study_uid=self.search.status.uid,
+            claimed=claimed, site=site, slot=slot, carry_out=_never,
         )  # fmt: skip
         task: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         began = time.monotonic() - seconds

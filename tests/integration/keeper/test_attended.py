@@ -81,6 +81,7 @@ async def test_a_record_has_all_that_the_run_had() -> None:
     run.watcher().curve.put(1, (0.5,))
     task = asyncio.ensure_future(asyncio.sleep(0, Ending(values=(1.0,))))
     await task
+    run.heed({"kind": "note", "key": "k", "notes": {"completed_rung_0": 0.5}})
     run.conclude(run.last_of(task))
     again = Attended.recorded(protocol.recorded(protocol.record(run.kept())), line)
     one, other = run.kept(), again.kept()

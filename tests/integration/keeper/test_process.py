@@ -117,6 +117,7 @@ async def test_the_next_daemon_finds_what_the_last_one_left(site: Site, tmp_path
     curve = Curve()
     running = asyncio.ensure_future(first.run(run, Watcher(curve=curve)))
     await until_async(lambda: curve.reports, what="its report")
+    first.note(run.key, {"completed_rung_0": 0.5})
     first.leave()
     with pytest.raises(KeeperLost):
         await running
@@ -124,6 +125,7 @@ async def test_the_next_daemon_finds_what_the_last_one_left(site: Site, tmp_path
     await second.begin()
     [kept] = second.kept()
     assert (kept.key, kept.context, kept.has_ended) == (run.key, [1], False)
+    assert kept.notes == {"completed_rung_0": 0.5}
     seen = Curve()
     resumed = asyncio.ensure_future(second.resume(run, Watcher(curve=seen)))
     await until_async(lambda: seen.reports, what="the curve so far")

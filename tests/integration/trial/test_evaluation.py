@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import AsyncMock
 
@@ -17,11 +18,15 @@ from tuned.disk import trial_log
 from tuned.disk.state import StateDirectory
 from tuned.disk.users import described
 from tuned.domain.claim import Candidate, Claimed, Origin
-from tuned.experiment.experiment import parse
+from tuned.domain.ending import Cause, Ending, Failure
+from tuned.experiment.experiment import Retry, parse
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Evaluation, Site, evaluate
+from tuned.trial.evaluation import _progress as progress_of
 from tuned.trial.fork_servers import ForkServer, ServerProgram
+from tuned.trial.keeping import Run, Watcher
 from tuned.trial.launch import Launch, Outputs, Start
+from tuned.trial.progress import decode, encode
 from tuned.trial.tree import Tree
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
@@ -62,7 +67,13 @@ def evaluation(state: StateDirectory, start: Start) -> Evaluation:
     site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
     carry_out = Started(start=start).run
     return Evaluation(
-        experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, carry_out=carry_out
+        experiment=experiment,
+        definition=experiment.whole(),
+        study_uid="u",
+        claimed=claimed,
+        site=site,
+        slot=0,
+        carry_out=carry_out,
     )
 
 
@@ -101,3 +112,29 @@ async def test_a_disk_without_room_is_this_hosts_trouble(trial: Evaluation) -> N
     trial.site.state.points.rmdir()
     with pytest.raises(FileNotFoundError):
         await evaluate(trial, AsyncMock(return_value=False))
+
+
+# Another daemon
+
+
+async def test_the_attempt_that_an_earlier_daemon_began_goes_on_and_the_next_one_knows_nothing_of_it(
+    trial: Evaluation,
+) -> None:
+    carry_out, seen = trial.carry_out, []
+    trial.experiment = replace(trial.experiment, retry=Retry(attempts=1))
+
+    async def resume(run: Run, _: Watcher) -> Ending:
+        seen.append((run.key, dict(trial.system_attrs)))
+        return Ending(failure=Failure(cause=Cause.EXIT, message="exit status 3", detail={"status": 3}))
+
+    async def again(run: Run, watcher: Watcher) -> Ending:
+        seen.append((run.key, dict(trial.system_attrs)))
+        return await carry_out(run, watcher)
+
+    trial.carry_out = again
+    progress = decode(encode(progress_of(trial)))
+    trial.go_on(progress, resume, {"completed_rung_0": 0.5})
+    ending = await evaluate(trial, AsyncMock(return_value=True))
+    claim = trial.claimed.claim_id
+    assert seen == [(f"{claim}-1-1", {"completed_rung_0": 0.5}), (f"{claim}-1-2", {})]
+    assert (ending.values, [each.cause for each in ending.retried]) == ((1.0,), [Cause.EXIT])

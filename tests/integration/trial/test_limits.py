@@ -179,7 +179,13 @@ async def _evaluated(tmp_path: Path, objective: str) -> Ending:
         site = Site(host="h1", state=state, cgroups=found(), grace_seconds=0)
         runs = Runs(slots=TRIALS)
         evaluation = Evaluation(
-            experiment=experiment, study_uid="u", claimed=claimed, site=site, slot=0, carry_out=runs.run
+            experiment=experiment,
+            definition="",
+            study_uid="u",
+            claimed=claimed,
+            site=site,
+            slot=0,
+            carry_out=runs.run,
         )
         try:
             return await evaluate(evaluation, AsyncMock(return_value=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import string
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,6 +47,14 @@ def test_conditions_and_forbidden_combinations_are_in_the_definition() -> None:
     experiment = read(with_parts(head='[objective]\ncommand = ["a"]', space=CONDITIONAL))
     again = defined(experiment.definition(), "minima")
     assert (again.space, again.space.size) == (experiment.space, 11)
+
+
+@pytest.mark.parametrize(
+    "file", [FULL, MINIMAL, with_parts(head='[objective]\ncommand = ["a"]', space=CONDITIONAL)]
+)
+def test_an_evaluation_goes_on_by_the_whole_of_its_experiment(file: str) -> None:
+    experiment = read(file)
+    assert defined(experiment.whole(), experiment.name) == replace(experiment, points=())
 
 
 @pytest.mark.parametrize(("value", "expected"), [(True, "true"), (3, "3"), (1e-5, "1e-05"), ("a b", "a b")])

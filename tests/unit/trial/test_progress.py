@@ -12,7 +12,8 @@ from tuned.domain.ending import Cause, Ending, Failure
 from tuned.trial.progress import Progress, decode, encode
 
 PROGRESS = Progress(
-    experiment="e", study_uid="u", study_id=1, trial_id=2, number=3, replica=0, claim_id="c", claimed_at=1.5,
+    experiment="e", definition="{}", study_uid="u", study_id=1, trial_id=2, number=3, replica=0,
+    claim_id="c", claimed_at=1.5, system_attrs={"completed_rung_0": 0.5},
     origin=Origin.SAMPLER, values={"i": 1, "f": 1.0, "s": "1", "b": True}, point_key="k",
     attributes={"a": "[1, Infinity]"}, waiting_trial=None, revision=2, slot=4, cards=("0",),
     replicate=2, attempt=3, evaluations=5, ended=4,

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from tuned.errors import InvalidInput
+from tuned.experiment.experiment import defined
+from tuned.storage.encoding import Encoding
 from tuned.trial.evaluation import evaluate
 from tuned.trial.progress import Progress, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -43,13 +46,17 @@ class _Waiting:
 class Slots(Protocol):
     """The slots of this host."""
 
-    def evaluation(
-        self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]
-    ) -> Evaluation: ...
-
-    def adopt(self, search: Search, progress: Progress, claimed: Claimed, seconds: float) -> None: ...
+    def adopt(self, search: Search, progress: Progress, claimed: Claimed, kept: Kept) -> None: ...
 
     async def give_back(self, claimed: Claimed, reason: str) -> None: ...
+
+
+class Resumed(Protocol):
+    """The evaluations of this host."""
+
+    def resumed(
+        self, progress: Progress, slot: int, claimed: Claimed, notes: Mapping[str, object]
+    ) -> Evaluation: ...
 
 
 class Teller(Protocol):
@@ -61,9 +68,10 @@ class Teller(Protocol):
 class Adoptions:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, keeper: Keeper, slots: Slots, teller: Teller, host: str) -> None:
+    def __init__(self, keeper: Keeper, slots: Slots, evaluations: Resumed, teller: Teller, host: str) -> None:
         self._keeper = keeper
         self._slots = slots
+        self._evaluations = evaluations
         self._teller = teller
         self._host = host
         #: By claim.
@@ -104,66 +112,68 @@ class Adoptions:
 
     async def admit(self, search: Search) -> None:
         """Goes on with the trials of an experiment that has just been opened."""
-        for claim_id, waiting in list(self._waiting.items()):
-            if waiting.progress.study_uid != search.status.uid:
-                continue
-            # First, so that it is never in no place that says who has it.
+        theirs = [each for each in self._waiting.values() if each.progress.study_uid == search.status.uid]
+        # At once: whoever ends the experiment from now on must find in a slot what he is to kill.
+        for waiting in theirs:
             if waiting.adopted is not None:
-                self._go_on(search, waiting, waiting.adopted)
-            else:
-                await self._end_late(search, waiting)
-            self._waiting.pop(claim_id, None)
+                self._go_on(search, waiting)
+                self._waiting.pop(waiting.progress.claim_id, None)
+        for waiting in theirs:
+            if waiting.adopted is None:
+                # Others have settled it: a result comes as late as that is.
+                await self._has_told(waiting, "its host was taken for dead")
+                self._waiting.pop(waiting.progress.claim_id, None)
 
     async def give_up(self, is_expected: Callable[[str], bool]) -> None:
         """Ends the trials whose experiments are not open here, and are not expected to be soon."""
         for claim_id, waiting in list(self._waiting.items()):
-            progress = waiting.progress
-            if is_expected(progress.experiment):
+            if is_expected(waiting.progress.experiment):
                 continue
-            _log.warning(
-                "trial killed: its experiment is not open here",
-                experiment=progress.experiment,
-                trial=progress.number,
-            )
-            await self._keeper.end(waiting.kept.key)
-            if waiting.adopted is not None and self._claimant is not None:
-                claimed = progress.claimed(self._claimant.incarnation)
-                await self._slots.give_back(claimed, "its experiment is not open on its host any more")
+            is_told = await self._has_told(waiting, "its experiment is not open here")
+            if not is_told and waiting.adopted is not None and waiting.adopted.trial_id is not None:
+                await self._slots.give_back(
+                    self._claimed(waiting), "its experiment is not open on its host any more"
+                )
             self._waiting.pop(claim_id, None)
 
-    def _go_on(self, search: Search, waiting: _Waiting, adopted: Adopted) -> None:
-        assert self._claimant is not None
-        claimed = waiting.progress.claimed(
-            self._claimant.incarnation, trial_id=adopted.trial_id, number=adopted.number
-        )
-        now = self._now(waiting)
-        self._slots.adopt(search, waiting.progress, claimed, 0.0 if now is None else now.seconds)
+    def _go_on(self, search: Search, waiting: _Waiting) -> None:
+        self._slots.adopt(search, waiting.progress, self._claimed(waiting), self._now(waiting))
 
-    async def _end_late(self, search: Search, waiting: _Waiting) -> None:
-        """Others settled it: tells how it ended, as late as that is, or kills it."""
-        assert self._claimant is not None
-        progress, key = waiting.progress, waiting.kept.key
-        claimed = progress.claimed(self._claimant.incarnation)
-        evaluation = self._slots.evaluation(progress.slot, search, claimed, progress.cards)
+    async def _has_told(self, waiting: _Waiting, why_not: str) -> bool:
+        """Hands its result over if it has ended, as nothing more is begun for it; else kills it."""
+        progress, key, now = waiting.progress, waiting.kept.key, self._now(waiting)
+        log = _log.bind(experiment=progress.experiment, trial=progress.number)
+        claimed = self._claimed(waiting)
+        evaluation = self._evaluations.resumed(progress, progress.slot, claimed, now.notes)
         has_more = progress.replicate < evaluation.experiment.replicates.count
-        now = self._now(waiting)
-        if now is None or not now.has_ended or has_more:
-            search.log.error("trial killed: its host was taken for dead", trial=progress.number)
+        if not now.has_ended or has_more:
+            log.error("trial killed", reason=why_not)
             await self._keeper.end(key)
-            return
-        evaluation.go_on(progress, self._keeper.resume)
+            return False
         try:
             # A task has log fields of its own.
             ending = await asyncio.create_task(evaluate(evaluation, _refused))
-        except Exception as error:  # noqa: BLE001 (the edge of one trial: it is settled already)
-            search.log.warning("no ending to be told", trial=progress.number, reason=str(error))
+        except Exception as error:  # noqa: BLE001 (the edge of one trial)
+            log.warning("no ending to be told", reason=str(error))
             self._keeper.forget(key)
-            return
-        self._teller.put(search.result(claimed, self._host, ending), lambda: self._keeper.forget(key))
+            return False
+        # Its study's space is the claim's.
+        result = Encoding(evaluation.experiment.space).result(claimed, progress.study_uid, self._host, ending)
+        self._teller.put(result, lambda: self._keeper.forget(key))
+        return True
 
-    def _now(self, waiting: _Waiting) -> Kept | None:
-        """None if its keeper has died since it was found."""
-        return next((kept for kept in self._keeper.kept() if kept.key == waiting.kept.key), None)
+    def _claimed(self, waiting: _Waiting) -> Claimed:
+        """As the incarnation of now has it, if the claim was taken over."""
+        assert self._claimant is not None
+        incarnation, adopted = self._claimant.incarnation, waiting.adopted
+        if adopted is None:
+            return waiting.progress.claimed(incarnation)
+        return waiting.progress.claimed(incarnation, trial_id=adopted.trial_id, number=adopted.number)
+
+    def _now(self, waiting: _Waiting) -> Kept:
+        """The last that is known, if its keeper has died since it was found."""
+        known = waiting.kept
+        return next((kept for kept in self._keeper.kept() if kept.key == known.key), known)
 
 
 def _understood(kept: Kept) -> Progress | None:
@@ -171,10 +181,12 @@ def _understood(kept: Kept) -> Progress | None:
     if kept.context is None:
         return None
     try:
-        return decode(kept.context)
-    except ValueError as error:
+        progress = decode(kept.context)
+        defined(progress.definition, progress.experiment)
+    except (ValueError, InvalidInput) as error:
         _log.error("a trial of an earlier daemon cannot be adopted", key=kept.key, reason=str(error))
         return None
+    return progress
 
 
 def _place(waiting: _Waiting) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -100,8 +100,10 @@ class _Bench:
 class Judge:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, note: Callable[[str, Mapping[str, object]], object]) -> None:
+        """``note`` keeps the rungs that a run has reached, by its key, for another daemon."""
         self._link = link
+        self._note_rungs = note
         self._benches: WeakKeyDictionary[Search, _Bench] = WeakKeyDictionary()
         self._due: dict[Case, None] = {}
         self._rounds: asyncio.Task[None] | None = None
@@ -176,7 +178,7 @@ class Judge:
             judgements, seconds = await asyncio.to_thread(_judged, bench.study, pruner, trials)
             self._pay(seconds)
             for (case, verdict, _), judgement in zip(taken, judgements, strict=True):
-                _tell(case, verdict, judgement)
+                self._tell(case, verdict, judgement)
             bench.is_faulty = False
         except DatabaseAway:
             self._due.update(dict.fromkeys(cases))
@@ -189,6 +191,17 @@ class Judge:
             bench.is_faulty = True
         finally:
             self._end_round(cases)
+
+    def _tell(self, case: Case, verdict: Verdict, judgement: Judgement) -> None:
+        evaluation = case.evaluation
+        if evaluation.verdict is not verdict:
+            # The attempt has ended meanwhile.
+            return
+        if judgement.rungs.items() - evaluation.system_attrs.items():
+            evaluation.system_attrs.update(judgement.rungs)
+            self._note_rungs(evaluation.key, evaluation.system_attrs)
+        if judgement.pruning is not None:
+            verdict.give(judgement.pruning)
 
     def _bench_of(self, search: Search, pruner: Pruner) -> _Bench:
         bench = self._benches.get(search)
@@ -212,15 +225,6 @@ class Judge:
     def _pay(self, seconds: float) -> None:
         now = time.monotonic()
         self._paid_at = max(self._paid_at, now - BURST_SECONDS) + seconds / SHARE
-
-
-def _tell(case: Case, verdict: Verdict, judgement: Judgement) -> None:
-    if case.evaluation.verdict is not verdict:
-        # The attempt has ended meanwhile.
-        return
-    case.evaluation.system_attrs.update(judgement.rungs)
-    if judgement.pruning is not None:
-        verdict.give(judgement.pruning)
 
 
 def _synced(study: PruningStudy, pruner: Pruner) -> float:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from tuned.domain.states import PointState
 from tuned.storage.tables.schema import t_host, t_point, t_study, t_trial, trials
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,9 @@ class Adopted:
     """A trial that was taken over, with the number that it has now: a failover may have changed that."""
 
     claim_id: str
-    trial_id: int
-    number: int
+    #: None if the database has forgotten the claim: it is claimed again as soon as its host runs it.
+    trial_id: int | None
+    number: int | None
 
 
 def lock_studies(connection: Connection, claims: Collection[str]) -> list[int]:
@@ -62,31 +63,35 @@ def take_over(
     """Gives the trials of these claims to a new incarnation of their installation, and returns them.
 
     The studies are locked, and the installation's row still has its earlier incarnation. A trial that has
-    ended, or was settled, is left as it is.
+    ended, or was settled, is left as it is. Claims that the database does not know are among those returned.
     """
-    if not study_ids:
+    if not claims:
         return ()
     earlier = select(t_host.c.incarnation).where(t_host.c.installation_id == installation_id)
-    found = connection.execute(
-        select(t_trial.c.claim_id, t_trial.c.trial_id, trials.c.number)
+    is_held = and_(
+        t_point.c.study_id.in_(study_ids),
+        t_point.c.state == PointState.HELD,
+        t_point.c.incarnation.in_(earlier),
+        trials.c.state == TrialState.RUNNING,
+    )
+    known = connection.execute(
+        select(t_trial.c.claim_id, t_trial.c.trial_id, trials.c.number, is_held.label("is_held"))
         .join(trials, trials.c.trial_id == t_trial.c.trial_id)
-        .join(t_point, t_point.c.trial_id == t_trial.c.trial_id)
-        .where(
-            t_trial.c.claim_id.in_(claims),
-            t_point.c.study_id.in_(study_ids),
-            t_point.c.state == PointState.HELD,
-            t_point.c.incarnation.in_(earlier),
-            trials.c.state == TrialState.RUNNING,
-        )
+        .join(t_point, t_point.c.trial_id == t_trial.c.trial_id, isouter=True)
+        .where(t_trial.c.claim_id.in_(claims))
         .order_by(t_trial.c.trial_id)
     ).all()
-    if found:
-        _hold(connection, found, incarnation)
-    return tuple(Adopted(claim_id=row.claim_id, trial_id=row.trial_id, number=row.number) for row in found)
+    taken = [row for row in known if row.is_held]
+    if taken:
+        _hold(connection, [row.trial_id for row in taken], incarnation)
+    forgotten = sorted(set(claims).difference(row.claim_id for row in known))
+    return (
+        *(Adopted(claim_id=claim_id, trial_id=None, number=None) for claim_id in forgotten),
+        *(Adopted(claim_id=row.claim_id, trial_id=row.trial_id, number=row.number) for row in taken),
+    )
 
 
-def _hold(connection: Connection, found: Iterable[Row[str, int, int]], incarnation: str) -> None:
-    ids = [row.trial_id for row in found]
+def _hold(connection: Connection, ids: Collection[int], incarnation: str) -> None:
     held = t_point.c.trial_id.in_(ids) & (t_point.c.state == PointState.HELD)
     connection.execute(update(t_point).where(held).values(incarnation=incarnation))
     adopted = update(t_trial).where(t_trial.c.trial_id.in_(ids))

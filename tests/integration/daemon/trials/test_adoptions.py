@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from tests.factories import make_experiment
 from tuned.daemon.trials.adoptions import Adoptions
 from tuned.domain.claim import Claimant, Claimed, Origin
 from tuned.storage.trials.adoption import Adopted
@@ -14,12 +15,15 @@ from tuned.trial.keeping import Keeper, Kept
 from tuned.trial.progress import Progress, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tuned.experiment.experiment import Experiment
     from tuned.search.search import Search
     from tuned.trial.evaluation import Evaluation
 
 PROGRESS = Progress(
-    experiment="exp", study_uid="u", study_id=1, trial_id=2, number=3, replica=0, claim_id="c",
-    claimed_at=1.0, origin=Origin.SAMPLER, values={"x": 1}, point_key="k",
+    experiment="exp", definition=make_experiment().whole(), study_uid="u", study_id=1, trial_id=2,
+    number=3, replica=0, claim_id="c", claimed_at=1.0, origin=Origin.SAMPLER, values={"x": 1}, point_key="k",
 )  # fmt: skip
 
 OURS = Adopted(claim_id="c", trial_id=20, number=30)
@@ -33,12 +37,14 @@ class Runs:
 
     found: dict[str, Kept]
     ended: list[str] = field(default_factory=list)
+    on_end: Callable[[], object] = lambda: None
 
     def kept(self) -> list[Kept]:
         return [*self.found.values()]
 
     async def end(self, key: str) -> None:
         self.ended.append(key)
+        self.on_end()
 
 
 @dataclass
@@ -46,16 +52,26 @@ class Slots:
     adopted: list[tuple[Progress, Claimed, float]] = field(default_factory=list)
     given_back: list[str] = field(default_factory=list)
 
-    def evaluation(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> Evaluation:
-        raise AssertionError(slot, search, claimed, cards)
-
-    def adopt(self, search: Search, progress: Progress, claimed: Claimed, seconds: float) -> None:
+    def adopt(self, search: Search, progress: Progress, claimed: Claimed, kept: Kept) -> None:
         del search
-        self.adopted.append((progress, claimed, seconds))
+        self.adopted.append((progress, claimed, kept.seconds))
 
     async def give_back(self, claimed: Claimed, reason: str) -> None:
         del reason
         self.given_back.append(claimed.claim_id)
+
+
+@dataclass
+class Made:
+    """An evaluation, as far as a run that has not ended needs one."""
+
+    experiment: Experiment
+
+    def resumed(
+        self, progress: Progress, slot: int, claimed: Claimed, notes: Mapping[str, object]
+    ) -> Evaluation:
+        del progress, slot, claimed, notes
+        return cast("Evaluation", self)
 
 
 class Teller:
@@ -70,7 +86,7 @@ def a_run(progress: Progress | None = PROGRESS, *, key: str = "c-1-1") -> dict[s
 
 async def looked(found: dict[str, Kept], safe: tuple[str, ...] = ()) -> tuple[Adoptions, Runs, Slots]:
     runs, slots = Runs(found), Slots()
-    adoptions = Adoptions(cast("Keeper", runs), slots, Teller(), "h1")
+    adoptions = Adoptions(cast("Keeper", runs), slots, Made(make_experiment()), Teller(), "h1")
     await adoptions.look(safe)
     return adoptions, runs, slots
 
@@ -101,6 +117,16 @@ async def test_a_run_whose_claim_was_taken_over_goes_on_once_its_experiment_is_o
     # The database may have given the trial another number.
     assert (claimed.incarnation, claimed.trial_id, claimed.number) == ("new", 20, 30)
     assert adoptions.claims == set()
+
+
+async def test_all_that_goes_on_has_its_slot_before_another_run_is_killed() -> None:
+    other = replace(PROGRESS, claim_id="d")
+    adoptions, runs, slots = await looked(a_run(other, key="d-1-1") | a_run())
+    adoptions.take_over([OURS], CLAIMANT)
+    seen = []
+    runs.on_end = lambda: seen.append(len(slots.adopted))
+    await adoptions.admit(search())
+    assert (runs.ended, seen) == (["d-1-1"], [1])
 
 
 async def test_of_two_attempts_at_one_trial_the_later_one_goes_on() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +38,16 @@ class Court:
     search: Search
     member: Member
     state: StateDirectory
+    #: Of runs, for another daemon.
+    notes: dict[str, Mapping[str, object]]
     taken: int = 0
 
     async def case(self) -> Case:
         claimed = await asyncio.to_thread(self.member.take, self.taken)
         self.taken += 1
         trial = Evaluation(
-            experiment=self.search.experiment, study_uid=self.search.status.uid, claimed=claimed, slot=0,
+            experiment=self.search.experiment, definition="", study_uid=self.search.status.uid,
+            claimed=claimed, slot=0, key=f"{claimed.claim_id}-1-1",
             site=Site(host="h1", state=self.state, cgroups=None, grace_seconds=0.0),
             carry_out=None,  # type: ignore[arg-type]
         )  # fmt: skip
@@ -72,8 +75,9 @@ async def sitting(url: str, home: Path, rule: str = RULE) -> AsyncIterator[Court
                 link, Events("h1"), experiment, encoding=member.encoding, status=member.status,
                 claimant=member.claimant, file="exp",
             )  # fmt: skip
-            judge = Judge(link)
-            yield Court(link=link, judge=judge, search=search, member=member, state=state)
+            notes: dict[str, Mapping[str, object]] = {}
+            judge = Judge(link, lambda key, rungs: notes.update({key: dict(rungs)}))
+            yield Court(notes=notes, link=link, judge=judge, search=search, member=member, state=state)
             await judge.end()
 
 
@@ -136,6 +140,7 @@ async def test_rungs_go_to_the_trial_and_count_for_the_others_at_once(
         assert await court.judge.is_to_end(bad)
         rungs = [case.evaluation.system_attrs for case in (good, bad)]
         assert rungs == [{"completed_rung_0": 0.25}, {"completed_rung_0": 1.5}]
+        assert [court.notes[case.evaluation.key] for case in (good, bad)] == rungs
 
 
 async def test_while_the_database_is_away_trials_go_on_and_nobody_waits(
