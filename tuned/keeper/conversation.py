@@ -197,10 +197,8 @@ class Conversation:
         """Has it kill all that is left, and waits until it is gone."""
         self._is_ending = True
         self.send({"kind": "stop"})
-        try:
-            async with asyncio.timeout(END_SECONDS):
-                await self._listening
-        except TimeoutError:
+        _, listening = await asyncio.wait([self._listening], timeout=END_SECONDS)
+        if listening:
             _log.error("keeper does not end", pid=self.pid)
             self._kill()
             await asyncio.wait([self._listening])

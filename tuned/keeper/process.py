@@ -20,6 +20,7 @@ from tuned.errors import Unstartable
 from tuned.keeper import conversation, door, protocol
 from tuned.keeper.conversation import Conversation, KeeperLost
 from tuned.keeper.wire import Wire
+from tuned.trial import process_table
 from tuned.trial.launch import own_environment
 
 if TYPE_CHECKING:
@@ -121,8 +122,14 @@ class KeeperProcess:
         """Kills all that is left, and waits until the process is gone."""
         self._is_closed = True
         async with self._beginning:
-            if self._conversation is not None and not self._conversation.is_over:
+            if self._conversation is None:
+                return
+            if not self._conversation.is_over:
                 await self._conversation.end()
+            # One that hung, or was killed meanwhile, could not.
+            await process_table.kill_installation(self._site.state.installation_id)
+            if self._site.cgroups is not None:
+                await self._site.cgroups.kill_leftovers(self._site.state.installation_id)
 
     async def end_living(self) -> None:
         """Ends the one that an earlier daemon left, if there is one, with all that it runs."""

@@ -17,6 +17,7 @@ from tests.integration.trial.trees import pid_in
 from tests.waiting import until_async
 from tuned.domain.ending import Cause
 from tuned.errors import Unstartable
+from tuned.keeper import conversation
 from tuned.keeper.conversation import KeeperLost
 from tuned.keeper.process import KeeperProcess
 from tuned.trial.curve import Curve
@@ -107,6 +108,22 @@ async def test_nothing_is_left_when_it_was_closed(site: Site, tmp_path: Path) ->
     await keeper.close()
     assert not is_alive(pid)
     assert not is_alive(of_run)
+    await asyncio.wait([running])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_nothing_is_left_when_the_keeper_could_not_end_it(
+    site: Site, tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "END_SECONDS", 0.2)
+    keeper = KeeperProcess(site, slots=2, log_format="json", patience_seconds=60)
+    file = tmp_path / "pid"
+    run = marked(site, a_run(tmp_path, f"echo $$ > {file}; sleep 600"))
+    running = asyncio.ensure_future(keeper.run(run, Watcher()))
+    pid = await asyncio.to_thread(pid_in, file)
+    os.kill(pid_of_keeper(), number)
+    await keeper.close()
+    assert not is_alive(pid)
     await asyncio.wait([running])
 
 
