@@ -62,6 +62,11 @@ class KeeperProcess:
             pass  # The daemon is stopping already.
         except OSError as error:
             raise Unstartable(f"cannot begin the process that runs the trials: {error}") from error
+        except protocol.UnknownVersion as error:
+            raise Unstartable(
+                f"{error}: start the tuned that began it again, and let that drain (tunectl drain --wait), "
+                "or kill that process, and its trials with it"
+            ) from error
 
     async def run(self, run: Run, watcher: Watcher) -> Ending:
         """As ``CarryOut``. Raises KeeperLost too."""

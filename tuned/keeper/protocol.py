@@ -1,8 +1,10 @@
 """The messages between the daemon and its keeper: JSON, one object a line, in both directions.
 
-The daemon says hello first, and the keeper answers once it can begin a run. The daemon does not trust a run's
-program, but both sides trust each other: they are of one house, and only their versions may differ. This room
-owns the shapes, and turns values into JSON and back; it must never do anything else.
+The daemon says hello first, and the keeper answers ready once it can begin a run. In all versions, hello is
+the same, and so are kind, version and pid of ready: by that, the daemon knows the keeper's version, and
+speaks it from then on if it understands it. The daemon does not trust a run's program, but both sides trust
+each other: they are of one house, and only their versions may differ. This room owns the shapes, and turns
+values into JSON and back; it must never do anything else.
 """
 
 from __future__ import annotations
@@ -24,6 +26,19 @@ from tuned.trial.launch import Launch
 
 #: Of these messages.
 VERSION = 1
+
+#: The oldest that this daemon understands in a keeper.
+OLDEST = 1
+
+
+class UnknownVersion(Exception):
+    """The keeper speaks a version that this daemon does not know."""
+
+    def __init__(self, pid: int, version: int) -> None:
+        super().__init__(
+            f"the keeper of this host (pid {pid}) speaks version {version} of its protocol, and this daemon "
+            f"versions {OLDEST} to {VERSION}"
+        )
 
 
 class Hello(TypedDict):
@@ -256,9 +271,11 @@ def to_keeper(line: bytes) -> ToKeeper:
 
 
 def to_daemon(line: bytes) -> ToDaemon:
-    """A message of a keeper."""
+    """A message of a keeper. Raises UnknownVersion."""
     message: Any = json.loads(line)
     if message["kind"] == "ready":
+        if not OLDEST <= message["version"] <= VERSION:
+            raise UnknownVersion(message["pid"], message["version"])
         message["runs"] = [_kept_run(each) for each in message["runs"]]
     found: ToDaemon = _last(message)
     return found
