@@ -59,6 +59,7 @@ class Kind:
     name: str
     budget: Budget
     more: str
+    is_python: bool = False
 
 
 KINDS = (
@@ -75,6 +76,10 @@ KINDS = (
         name="both", budget=Budget(points=50, trials=60, evaluations=30),
         more='[budget]\ntrials = 60\nevaluations = 30\n'
         '[dedup]\non_complete = "resample"\non_running = "resample"\n',
+    ),
+    Kind(
+        name="python", budget=Budget(points=60, evaluations=40), is_python=True,
+        more='[sampler]\nname = "random"\n[budget]\nevaluations = 40\n[retry]\nattempts = 1\n',
     ),
 )  # fmt: skip
 
@@ -128,6 +133,8 @@ class Chaos:
                 patience = time.monotonic() + RECOVERY_SECONDS
             while self._due and self._due[0][0] <= time.monotonic():
                 heapq.heappop(self._due)[2]()
+            for host in self.hosts:
+                host.note_return()
             self._note_crashes()
             if self.server.is_running and not self.memory.is_kept and self._is_all_done():
                 self.drop_wave()
@@ -136,21 +143,25 @@ class Chaos:
         self._start_what_is_down()
 
     def drop_wave(self) -> None:
-        """One experiment of each kind, on every host."""
+        """One experiment of each kind, each on one host: the others take it over."""
         self._wave += 1
         for kind in KINDS:
             name = f"{kind.name}-{self._wave}"
             self.experiments[name] = kind
-            space = f'[space.x]\ntype = "int"\nlow = 0\nhigh = {kind.budget.points - 1}\n'
-            for host in self.hosts:
-                host.drop(name, self.ledger.objective(pause=PAUSE, value=FLAKY) + space + kind.more)
+            high = kind.budget.points - 1
+            space = f'[space.x]\ntype = "int"\nlow = 0\nhigh = {high}\n'
+            command = self.ledger.objective(pause=PAUSE, value=FLAKY)
+            objective = self.ledger.python(high) if kind.is_python else command
+            self._random.choice(self.hosts).drop(name, objective + space + kind.more)
 
     def run_out(self) -> None:
         def is_over() -> bool:
             self._start_what_is_down()
-            places = {host.place_of(name) for host in self.hosts for name in self.experiments}
-            assert "rejected" not in places, f"a file was rejected: {self.hosts[0].log_tail()}"
-            return places == {"done"}
+            # One that is over before a host comes never is there.
+            places = {name: {host.place_of(name) for host in self.hosts} - {""} for name in self.experiments}
+            rejected = [name for name, theirs in places.items() if "rejected" in theirs]
+            assert not rejected, f"files were rejected: {rejected}: {self.hosts[0].log_tail()}"
+            return all(theirs == {"done"} for theirs in places.values())
 
         until(is_over, what="all experiments to be done", seconds=RUN_OUT_SECONDS)
         before = len(self.ledger.evaluations(VICTIM))
@@ -162,6 +173,7 @@ class Chaos:
     def _strike(self) -> None:
         faults: Sequence[Callable[[], str | None]] = (
             self._kill, self._kill, self._freeze, self._freeze_whole, self._terminate, self._cut, self._cut,
+            self._kill_alone, self._kill_alone, self._kill_alone, self._kill_keeper, self._freeze_keeper,
             self._stop_database, self._refuse_writes, self._fall_silent, self._slow_down, self._poison,
             self._forget,
         )  # fmt: skip
@@ -184,6 +196,25 @@ class Chaos:
         host.kill()
         self._later(0, 9, lambda: self._launch(host))
         return "daemon killed"
+
+    def _kill_alone(self) -> str | None:
+        host = self._some_host()
+        if host is None:
+            return None
+        host.kill_alone()
+        self._later(0, 6, lambda: self._launch(host))
+        return "daemon killed, not its keeper"
+
+    def _kill_keeper(self) -> str | None:
+        host = self._random.choice(self.hosts)
+        return "keeper killed" if host.kill_keeper() else None
+
+    def _freeze_keeper(self) -> str | None:
+        host = self._some_host()
+        if host is None or host.is_frozen or not host.freeze_keeper():
+            return None
+        self._later(0.5, 11, host.thaw_keeper)
+        return "keeper frozen"
 
     def _terminate(self) -> str | None:
         host = self._some_host()
@@ -331,8 +362,10 @@ class Chaos:
         self._note_crashes()
         for host in self.hosts:
             self._thaw(host)
+            host.thaw_keeper()
             if not host.is_up:
                 self._start(host)
+            host.note_return()
 
     def _note_crashes(self) -> None:
         for host in self.hosts:
@@ -358,6 +391,15 @@ class Chaos:
 
     def _query(self, statement: str) -> list[tuple[Any, ...]]:
         return query(self.storage, statement)
+
+    def outlived(self) -> tuple[int, int]:
+        """How many evaluations ended by themselves after their daemon died, and how many were adopted."""
+        deaths = {host.name: [absence.began for absence in host.absences] for host in self.hosts}
+        evaluations = (e for name in (*self.experiments, VICTIM) for e in self.ledger.evaluations(name))
+        ended = [e for e in evaluations if e.ended is not None]
+        count = sum(any(e.started < at < (e.ended or 0) for at in deaths[e.host]) for e in ended)
+        [(adopted,)] = self._query("SELECT count(*) FROM t_trial WHERE adoptions > 0")
+        return count, int(adopted)
 
     def verdicts(self) -> Mapping[str, Verdict]:
         hosts = {host.name: host for host in self.hosts}
@@ -404,8 +446,9 @@ def run(home: Path, seconds: float, seed: int) -> bool:
             host.terminate()
         statuses = {host.name: host.wait(60) for host in made.hosts}
         left = {host.name: len(host.processes()) for host in made.hosts}
-        verdicts = made.verdicts()
+        verdicts, outlived = made.verdicts(), made.outlived()
         click.echo("faults: " + ", ".join(f"{count} x {what}" for what, count in sorted(made.faults.items())))
+    click.echo(f"{outlived[0]} evaluations outlived a daemon, {outlived[1]} trials were adopted")
     click.echo(f"{'daemons that crashed':<32}{len(made.crashes):>4}")
     for crash in made.crashes:
         click.echo(crash)

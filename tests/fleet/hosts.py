@@ -52,6 +52,9 @@ class FleetHost(Daemon):
     def __init__(self, home: Path, *, storage: str, slots: int = 4) -> None:
         self.stops: list[float] = []
         self.freezes: list[Freeze] = []
+        #: The times without a daemon while the keeper went on.
+        self.absences: list[Freeze] = []
+        self._joined_before = 0
         self.name = home.name
         #: Killed or told to stop, and not started since.
         self.is_stopped = True
@@ -82,6 +85,55 @@ class FleetHost(Daemon):
         self.note_stop()
         super().kill()
 
+    def kill_alone(self) -> None:
+        """The daemon: its keeper and its trials go on."""
+        self.is_stopped = True
+        began = now()
+        if self.is_frozen:
+            # It was silent before.
+            self.freezes[-1].ended, began = began, self.freezes[-1].began
+        if not self.is_absent:
+            self.absences.append(Freeze(began=began))
+        self._joined_before = self._joined()
+        self.crash()
+        self._go_on()
+
+    def kill_keeper(self) -> bool:
+        """Its trials die with it; False if there is none."""
+        keepers = self.keepers()
+        if keepers:
+            self.stops.append(now())
+        for pid in keepers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bool(keepers)
+
+    def freeze_keeper(self) -> bool:
+        """Until ``thaw_keeper``; False if there is none."""
+        return self._signal_keepers(signal.SIGSTOP)
+
+    def thaw_keeper(self) -> None:
+        self._signal_keepers(signal.SIGCONT)
+
+    def _signal_keepers(self, number: signal.Signals) -> bool:
+        keepers = self.keepers()
+        for pid in keepers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return bool(keepers)
+
+    @property
+    def is_absent(self) -> bool:
+        return bool(self.absences) and self.absences[-1].ended is None
+
+    def note_return(self) -> None:
+        """Looks whether the next daemon has joined the fleet."""
+        if self.is_absent and self.is_up and self._joined() > self._joined_before:
+            self.absences[-1].ended = now()
+
+    def _joined(self) -> int:
+        return self.log.read_bytes().count(b'"host joined"') if self.log.exists() else 0
+
     def terminate(self) -> None:
         """Asks it to stop, and does not wait."""
         self.note_stop()
@@ -95,10 +147,13 @@ class FleetHost(Daemon):
                 os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self._go_on()
+        self.freezes[-1].ended = now()
+
+    def _go_on(self) -> None:
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-        self.freezes[-1].ended = now()
 
     def was_stopped(self, since: float, until: float) -> bool:
         """Its daemon was killed or told to stop meanwhile."""
@@ -110,7 +165,7 @@ class FleetHost(Daemon):
             freeze.began <= until
             and (freeze.ended is None or since <= freeze.ended)
             and freeze.seconds_until(until) >= DEADLY_SECONDS
-            for freeze in self.freezes
+            for freeze in (*self.freezes, *self.absences)
         )
 
     def note_stop(self) -> None:

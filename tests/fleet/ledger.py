@@ -26,6 +26,31 @@ echo "end $mark $now $value" >> "$LEDGER"
 echo "$value"
 """
 
+#: A Python objective that writes the same lines.
+MODULE = """\
+import os, time
+
+
+def note(what, *more):
+    names = ("EXPERIMENT", "PARAM_X", "MARK", "ATTEMPT", "HOST")
+    words = [os.environ["TUNED_" + name].rpartition("/")[2] for name in names]
+    line = " ".join([what, *words, str(time.clock_gettime(time.CLOCK_BOOTTIME)), *map(str, more)])
+    ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND)
+    os.write(ledger, (line + "\\n").encode())
+    os.close(ledger)
+
+
+def objective(trial):
+    x, attempt = trial.suggest_int("x", 0, int(os.environ["HIGH"])), int(os.environ["TUNED_ATTEMPT"])
+    note("start")
+    time.sleep(6.5 if trial.number % 9 == 4 else 0.1 + (x + trial.number) * 11 % 90 / 100)
+    if (x + trial.number) % 8 + attempt == 1:
+        note("end", "-")
+        raise RuntimeError("flaky")
+    note("end", x * 3 + 1)
+    return x * 3 + 1
+"""
+
 #: Each point has one value, so that a value tells which point it is of.
 VALUE = "$((TUNED_PARAM_X * 3 + 1))"
 
@@ -63,6 +88,14 @@ class Ledger:
         script = SCRIPT.replace("{pause}", pause).replace("{value}", value)
         command = json.dumps(["sh", "-c", script])
         return f'[objective]\ncommand = {command}\nenv = {{ LEDGER = "{self.path}" }}\n'
+
+    def python(self, high: int) -> str:
+        """A Python objective of x up to ``high`` that keeps the ledger, and pauses and fails by itself."""
+        (self.path.parent / "ledger_objective.py").write_text(MODULE)
+        return (
+            f'[objective]\npython = "ledger_objective:objective"\npath = "{self.path.parent}"\n'
+            f'env = {{ LEDGER = "{self.path}", HIGH = "{high}" }}\n'
+        )
 
     def count(self) -> int:
         """How many evaluations have started."""

@@ -105,6 +105,25 @@ def test_a_budget_that_was_not_met_or_overrun_is_found(hosts: dict[str, FleetHos
     assert "off the budget" in broken(hosts, trials, evaluations, budget)
 
 
+def test_failures_before_the_first_value_may_cost_nothing(hosts: dict[str, FleetHost]) -> None:
+    failed: dict[str, Any] = {"FAILURE": {"cause": "exit"}}
+    trials = [trial(0, 0, 1, **failed), trial(1, 1, 2), trial(2, 2, 3, **failed)]
+    evaluations = [evaluation(number, number, number + 0.5) for number in range(3)]
+    for name in ("trials", "evaluations"):
+        for limit, is_kept in ((1, False), (2, True), (3, True), (4, False)):
+            found = broken(hosts, trials, evaluations, Budget(points=9, **{name: limit}))
+            assert ("off the budget" not in found) is is_kept
+
+
+def test_without_its_daemon_a_host_loses_only_what_had_not_begun(hosts: dict[str, FleetHost]) -> None:
+    lost, cause = [trial(0, 0, 4, **LOST)], "taken for dead without cause"
+    hosts["h0"].absences.append(Freeze(began=ORIGIN + 1, ended=ORIGIN + 2))
+    assert cause not in broken(hosts, lost, [])
+    assert cause in broken(hosts, lost, [evaluation(0, 0, None)])
+    hosts["h0"].absences[0].ended = ORIGIN + 1 + DEADLY_SECONDS
+    assert cause not in broken(hosts, [trial(0, 0, 10, **LOST)], [evaluation(0, 0, None)])
+
+
 def test_a_process_without_a_claim_is_found(hosts: dict[str, FleetHost]) -> None:
     assert "evaluated without a claim" in broken(hosts, [trial(0, 0, 2)], [evaluation(0, 0, 1, host="h1")])
 

@@ -170,22 +170,30 @@ class Study:
         return unread or host.was_stopped(evaluation.started, ended + READ_SECONDS)
 
     def _dead_without_cause(self) -> list[str]:
+        begun = {self._claims[claim] for claim in self._of_claim.keys() & self._claims.keys()}
         return [
             f"trial {trial.number} of {host_of(trial)}"
             for trial in self._trials
             if cause_of(trial) == "lost"
+            # A daemon that is killed between a claim and the run leaves nothing that could be adopted.
+            and not (trial.number not in begun and self._lost_its_daemon(trial))
             and not self._hosts[host_of(trial)].might_be_dead(
                 _by_ledger(_began(trial)), _by_ledger(_ended(trial))
             )
         ]
+
+    def _lost_its_daemon(self, trial: FrozenTrial) -> bool:
+        began, ended = _by_ledger(_began(trial)), _by_ledger(_ended(trial))
+        return any(began - 1 <= absence.began <= ended for absence in self._hosts[host_of(trial)].absences)
 
     def _off_budget(self, budget: Budget) -> list[str]:
         """A study goes beyond no limit, and ends when one is met or when all is visited."""
         counted = [trial for trial in self._trials if cause_of(trial) not in ("lost", "aborted")]
         # A late value, and a trial that the database forgot, are charged only if there is room left.
         again = {number for claim, number in self._claims.items() if self._was_forgotten(claim)}
-        spared = sum(is_late(trial) or trial.number in again for trial in counted)
-        trials = len(counted) - spared, len(counted)
+        spared = again | self._failed_first()
+        free = sum(is_late(trial) or trial.number in spared for trial in counted)
+        trials = len(counted) - free, len(counted)
         evaluations = self._charged(counted)
         limits = ((trials, budget.trials), (evaluations, budget.evaluations))
         beyond = any(limit is not None and least > limit for (least, _), limit in limits)
@@ -197,14 +205,24 @@ class Study:
             f"trials {trials[0]} to {trials[1]}, evaluations {evaluations[0]} to {evaluations[1]} of {budget}"
         ]
 
+    def _failed_first(self) -> set[int]:
+        """Those that failed before the first value, which may cost nothing."""
+        valued = [_ended(trial) for trial in self._trials if trial.state is TrialState.COMPLETE]
+        return {
+            trial.number
+            for trial in self._trials
+            if cause_of(trial) == "exit" and all(_ended(trial) <= ended for ended in valued)
+        }
+
     def _charged(self, counted: Sequence[FrozenTrial]) -> tuple[int, int]:
         """How many evaluations the budget has been charged with, by the ledger."""
         late = sum(is_late(trial) for trial in counted)
         numbers = {trial.number for trial in counted}
+        first = self._failed_first()
         least = 0
         most = late
         for claim, attempts in self._of_claim.items():
-            if self._was_forgotten(claim):
+            if self._was_forgotten(claim) or self._claims.get(claim) in first:
                 most += len(attempts)
                 continue
             if self._claims.get(claim) in numbers:
