@@ -11,7 +11,20 @@ from pathlib import Path
 
 import optuna
 
-from benchmarks import central, duplicates, fleet, growth, pruning, quality, slots, small, spawn, stop, warm
+from benchmarks import (
+    central,
+    duplicates,
+    fleet,
+    growth,
+    keeper,
+    pruning,
+    quality,
+    slots,
+    small,
+    spawn,
+    stop,
+    warm,
+)
 from benchmarks.ground import Ground, ground
 from benchmarks.report import Report
 
@@ -29,6 +42,7 @@ SUBJECTS: dict[str, Measure] = {
     "warm": warm.measure,
     "stop": stop.measure,
     "small": small.measure,
+    "keeper": keeper.measure,
     "duplicates": duplicates.measure,
     "fleet": fleet.measure,
 }
