@@ -179,6 +179,70 @@ def test_live_values_and_pruning_go_on(either: Daemon) -> None:
     assert (trial.state.name, trial.intermediate_values) == ("PRUNED", {1: 5.0, 2: 50.0})
 
 
+def test_a_trial_that_was_being_pruned_is_pruned(make: MakeDaemon, database_url: str) -> None:
+    daemon = make(storage=database_url)
+    daemon.configure(slots=1, grace="3s", expire="30s")
+    daemon.start()
+    home = daemon.home
+    script = f"trap 'touch {home}/told' TERM; echo $$ > {home}/pid; "
+    script += """printf '{{"step": 1, "value": 50}}\\n'; while :; do sleep 0.05; done"""
+    more = '[budget]\ntrials = 1\n[pruner]\nname = "threshold"\nupper = 10\n'
+    daemon.drop("exp", an_experiment(script, high=0, more=more))
+    pid = pid_in(home / "pid")
+    until((home / "told").exists, what="it to be told to end")
+    daemon.crash()
+    daemon.start().until_in("done", "exp")
+    assert not is_alive(pid)
+    [trial] = daemon.study("exp").trials
+    assert (trial.state.name, trial.user_attrs["PRUNED"]["rule"]) == ("PRUNED", "threshold")
+
+
+def test_a_python_objective_that_asks_while_no_daemon_is_there_is_answered_by_the_next_one(
+    either: Daemon,
+) -> None:
+    home = either.home
+    (home / "asking.py").write_text(ASKING.format(home=str(home)))
+    objective = f'[objective]\npython = "asking:objective"\npath = "{home}"\n'
+    space = '[space.x]\ntype = "int"\nlow = 0\nhigh = 0\n'
+    either.drop("exp", objective + space + "[budget]\nevaluations = 1\n")
+    pid = pid_in(home / "pid")
+    either.crash()
+    (home / "ask").touch()
+    until((home / "asks").exists, what="it to ask")
+    either.start().until_running(1)
+    (home / "go").touch()
+    either.until_in("done", "exp")
+    [trial] = either.study("exp").trials
+    assert (trial.value, trial.intermediate_values) == (0.0, {3: 0.5})
+    assert ((home / "begun").read_text(), is_alive(pid)) == ("begun\n", False)
+
+
+ASKING = """\
+import os, pathlib, time
+
+home = pathlib.Path({home!r})
+
+
+def wait(name):
+    while not (home / name).exists():
+        time.sleep(0.05)
+
+
+def objective(trial):
+    x = trial.suggest_int("x", 0, 0)
+    with (home / "begun").open("a") as begun:
+        begun.write("begun\\n")
+    trial.report(0.5, 3)
+    (home / "pid").write_text(str(os.getpid()))
+    wait("ask")
+    (home / "asks").touch()
+    assert trial.study.best_trials == []
+    assert not trial.should_prune()
+    wait("go")
+    return x
+"""
+
+
 def newest(daemon: Daemon) -> int | None:
     """The step of the newest report of the trial that runs."""
     running = of_the_one(daemon)

@@ -50,7 +50,8 @@ def recorded(version: int) -> list[tuple[str, dict[str, Any]]]:
 def a_run(home: Path, name: str, script: str) -> Run:
     launch = Launch(
         argv=("sh", "-c", script), environment={"PATH": "/usr/bin:/bin"}, workdir=home,
-        log=home / "output.log", timeout_seconds=60, objectives=1, pattern=None, mark=f"{'0' * 32}/{name * 32}", cgroups=None,
+        log=home / "output.log", timeout_seconds=60, objectives=1, pattern=None,
+        mark=f"{'0' * 32}/{name * 32}", cgroups=None,
     )  # fmt: skip
     return Run(key=f"{name * 32}-1-1", launch=launch, study="u", program=None, context={"trial": name})
 
