@@ -1,4 +1,4 @@
-"""Keeper: the process that owns the trials: what it takes beside the daemon, and how soon the next one has it.
+"""Keeper: what the process that owns the trials takes beside the daemon, and how soon the next one has it.
 
 Shared pages are counted in parts (PSS), because the keeper and the processes that wait for trials share most.
 """
