@@ -30,7 +30,14 @@ from tuned.protocol.fields import HostStateName, Params, StudyStateName, TrialSt
 from tuned.protocol.fleet import FindingView, FixedView, HostView
 from tuned.protocol.host import Status
 from tuned.protocol.tables import DistributionView, ExportedTrial, ExportView, ImportedView
-from tuned.protocol.trials import BestsView, BestView, RevisionView, StoryView, TrialView
+from tuned.protocol.trials import (
+    BestsView,
+    BestView,
+    ImprovementsView,
+    RevisionView,
+    StoryView,
+    TrialView,
+)
 
 
 def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:
@@ -271,6 +278,8 @@ class SmallHost:
         self.may_change = asyncio.Event()
         self.may_change.set()
         self.open_logs = 0
+        #: Of the last request for a log.
+        self.tail: int | None = None
         self.definition: dict[str, Any] = {"direction": "maximize"}
         self.output = [b"epoch 1\n", b"epoch 2\n"]
         self.replacement = b""
@@ -291,10 +300,13 @@ class SmallHost:
         if self.is_away:
             raise DatabaseAway("the database is being prepared")
 
-    async def status(self) -> Status:
+    async def status(self, *, has_output: bool = False) -> Status:
         if self.bug:
             raise self.bug
-        return a_status(state=self.host_state, experiments=[self.summary], spool=self.spool)
+        status = a_status(state=self.host_state, experiments=[self.summary], spool=self.spool)
+        if has_output and (run := status["slots"][0]["running"]):
+            run["last_line"] = "printed: sesame"
+        return status
 
     async def metrics(self) -> bytes:
         return metrics.render(await self.status(), a_local(), Endings())
@@ -346,8 +358,15 @@ class SmallHost:
         best, nearest = self.summary["best"], self.summary["nearest"]
         return {"best": [] if best is None else [best] * (limit or 1), "nearest": nearest}
 
-    async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    async def improvements(self, name: str) -> ImprovementsView:
         self._require(name)
+        return {"improvements": [{"number": 0, "value": 0.25}, {"number": 17, "value": 0.9731}]}
+
+    async def logs(
+        self, name: str, number: int | None, *, follow: bool, tail: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        self._require(name)
+        self.tail = tail
         if number is not None and number >= len(self.all_trials):
             raise NotFound(f"cannot show output of trial {number} of {name}: there is no such trial")
         return self._output(follow=follow)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tuned.protocol.fleet import FindingView, FixedView, HostView
     from tuned.protocol.host import Status
     from tuned.protocol.tables import ExportView, ImportedView
-    from tuned.protocol.trials import BestsView, StoryView, TrialView
+    from tuned.protocol.trials import BestsView, ImprovementsView, StoryView, TrialView
 
 
 class Host(Protocol):
@@ -37,8 +37,11 @@ class Host(Protocol):
     async def reach_database(self, seconds: float) -> None:
         """Waits until the database can be asked, for at most so long. Raises DatabaseAway."""
 
-    async def status(self) -> Status:
-        """Never raises DatabaseAway: answers with the last known figures."""
+    async def status(self, *, has_output: bool = False) -> Status:
+        """Never raises DatabaseAway: answers with the last known figures.
+
+        With output: also with the last line that each running trial has printed.
+        """
 
     async def metrics(self) -> bytes:
         """The status and more in Prometheus' text format. Never raises DatabaseAway."""
@@ -72,9 +75,15 @@ class Host(Protocol):
         With a limit: the best so many evaluated trials, the best first, or the front's first.
         """
 
-    async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    async def improvements(self, name: str) -> ImprovementsView:
+        """The feasible trials that were better than all before them. Raises NotFound."""
+
+    async def logs(
+        self, name: str, number: int | None, *, follow: bool, tail: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The output of a trial on this host (None: the newest one here); with ``follow``, until it ends.
 
+        With ``tail``, it begins so many bytes before its present end.
         Raises NotFound at once, before the first chunk; the message names the host that has it, if known.
         """
 

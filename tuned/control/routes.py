@@ -32,9 +32,9 @@ from tuned.protocol.experiments import (
 from tuned.protocol.fields import TRIAL_STATES
 from tuned.protocol.fleet import DoctorView, FixedView, HostsView
 from tuned.protocol.host import StateView, Status
-from tuned.protocol.limits import MOST_IMPORTED_BYTES, MOST_TRIALS_PER_PAGE, TRIALS_PER_PAGE
+from tuned.protocol.limits import MOST_IMPORTED_BYTES, MOST_TAIL_BYTES, MOST_TRIALS_PER_PAGE, TRIALS_PER_PAGE
 from tuned.protocol.tables import ExportView, ImportedView
-from tuned.protocol.trials import BestsView, StoryView, TrialsView
+from tuned.protocol.trials import BestsView, ImprovementsView, StoryView, TrialsView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -65,7 +65,7 @@ async def serve(
 
 
 async def _status(call: Call) -> Status:
-    return await call.host.status()
+    return await call.host.status(has_output=call.number("output", 0, 1) == 1)
 
 
 async def _experiments(call: Call) -> ExperimentsView:
@@ -106,9 +106,14 @@ async def _best(call: Call) -> BestsView:
     return await call.host.best(call.name, limit)
 
 
+async def _improvements(call: Call) -> ImprovementsView:
+    return await call.host.improvements(call.name)
+
+
 async def _logs(call: Call) -> Output:
+    number, tail = call.number("trial", 0, _HIGHEST_NUMBER), call.number("tail", 1, MOST_TAIL_BYTES)
     follow = call.number("follow", 0, 1) == 1
-    return Output(await call.host.logs(call.name, call.number("trial", 0, _HIGHEST_NUMBER), follow=follow))
+    return Output(await call.host.logs(call.name, number, follow=follow, tail=tail))
 
 
 async def _hosts(call: Call) -> HostsView:
@@ -202,7 +207,7 @@ async def _delete(call: Call) -> DeletedView:
 
 
 ROUTES = (
-    Route("GET", "/v1/status", Access.ANYONE, _status),
+    Route("GET", "/v1/status", Access.ANYONE, _status, frozenset({"output"})),
     Route("GET", "/v1/hosts", Access.ANYONE, _hosts),
     Route("GET", "/v1/events", Access.ANYONE, _events),
     Route("GET", "/v1/experiments", Access.ANYONE, _experiments),
@@ -216,6 +221,7 @@ ROUTES = (
     ),
     Route("GET", "/v1/experiments/{name}/trials/{number}", Access.ANYONE, _story),
     Route("GET", "/v1/experiments/{name}/best", Access.ANYONE, _best, frozenset({"limit"})),
+    Route("GET", "/v1/experiments/{name}/improvements", Access.ANYONE, _improvements),
     Route(
         "GET",
         "/v1/experiments/{name}/export",
@@ -223,7 +229,9 @@ ROUTES = (
         _export,
         frozenset({"after", "limit", "reports"}),
     ),
-    Route("GET", "/v1/experiments/{name}/logs", Access.TRUSTED, _logs, frozenset({"trial", "follow"})),
+    Route(
+        "GET", "/v1/experiments/{name}/logs", Access.TRUSTED, _logs, frozenset({"trial", "follow", "tail"})
+    ),
     Route("GET", "/metrics", Access.ANYONE, _metrics),
     Route("GET", "/v1/doctor", Access.ANYONE, _doctor),
     Route("POST", "/v1/doctor/fix", Access.TRUSTED, _fix, asks_database=False),

@@ -19,6 +19,7 @@ from tuned.config.settings import Settings, redacted
 from tuned.control import metrics
 from tuned.control.exporter import Exporter
 from tuned.daemon import doctor, tables, views
+from tuned.daemon.trials import outputs
 from tuned.disk import checkup, trial_log
 from tuned.disk.arrivals import active_path, kept_path
 from tuned.disk.layout import study_folder
@@ -27,7 +28,7 @@ from tuned.domain.states import HostState, SearchState, StudyState
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.storage.changes import Author
 from tuned.storage.hosts import forget, held, hosts
-from tuned.storage.queries import experiments
+from tuned.storage.queries import experiments, improvements
 from tuned.storage.studies import study_statuses
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Site
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from tuned.protocol.fleet import FindingView, FixedView, HostView
     from tuned.protocol.host import DatabaseView, Status
     from tuned.protocol.tables import ExportView, ImportedView
-    from tuned.protocol.trials import BestsView, StoryView, TrialView
+    from tuned.protocol.trials import BestsView, ImprovementsView, StoryView, TrialView
     from tuned.storage.link import Link
 
 
@@ -92,7 +93,9 @@ class Api:
     async def reach_database(self, seconds: float) -> None:
         await self.link.ready(seconds)
 
-    async def status(self) -> Status:
+    async def status(self, *, has_output: bool = False) -> Status:
+        slots = list(self.scheduler.slots)
+        lines = await outputs.last_lines(slots) if has_output else {}
         return {
             "host": self.settings.host,
             "state": self.state().value,
@@ -105,7 +108,7 @@ class Api:
             "gpus": [{"id": card, "used": float(used)} for card, used in self.scheduler.gpus.used.items()],
             "spool": str(self.settings.spool),
             "database": self._database(),
-            "slots": [views.slot(number, running) for number, running in enumerate(self.scheduler.slots)],
+            "slots": [views.slot(number, each, lines.get(number)) for number, each in enumerate(slots)],
             "experiments": await self._active_summaries(),
             "warnings": [*self._warnings(), *await self.retention.warnings()],
         }
@@ -166,16 +169,22 @@ class Api:
     async def best(self, name: str, limit: int | None = None) -> BestsView:
         return await self.link.ask(experiments.best, await self._study_id(name), limit)
 
-    async def logs(self, name: str, number: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    async def improvements(self, name: str) -> ImprovementsView:
+        return await self.link.ask(improvements.improvements, await self._study_id(name))
+
+    async def logs(
+        self, name: str, number: int | None, *, follow: bool, tail: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         folder = await self._output_folder(name)
         if number is None:
             number = await self._newest(name, folder)
         files = self.site.state.trial(folder, number)
         if not await asyncio.to_thread(files.has_output):
-            raise await self._log_not_here(name, number)
+            study_id = await self._study_id(name)
+            raise await outputs.not_here(self.link, study_id, name, number, host=self.settings.host)
         running = self._running(name, number)
         task = running.task if running is not None and follow else None
-        return trial_log.read(files.log, task, self.scheduler.written)
+        return trial_log.read(files.log, task, self.scheduler.written, tail)
 
     async def hosts(self) -> Sequence[HostView]:
         rows = await self.link.ask(hosts)
@@ -382,15 +391,3 @@ class Api:
         if newest is None:
             raise NotFound(f"cannot show output of {name}: no trial of it has run on this host")
         return newest
-
-    async def _log_not_here(self, name: str, number: int) -> NotFound:
-        view = await self.link.ask(experiments.trial, await self._study_id(name), number)
-        if twin := view["duplicate_of"]:
-            return NotFound(
-                f"trial {number} of {name} was not evaluated: it is a duplicate of trial {twin['number']}"
-            )
-        where = view["host"]
-        if where and where != self.settings.host:
-            return NotFound(f"cannot show output of trial {number} of {name} here: it ran on host {where}")
-        why = view["failure"].get("message") if view["failure"] else None
-        return NotFound(f"trial {number} of {name} has no output on this host" + (f": {why}" if why else ""))

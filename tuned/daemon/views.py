@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tuned.experiment.resources import Resources
     from tuned.protocol.experiments import ExperimentSummary, ResourcesView
     from tuned.protocol.fields import HostStateName
-    from tuned.protocol.host import SlotView
+    from tuned.protocol.host import RunView, SlotView
     from tuned.search.search import Search
     from tuned.storage.hosts import HostRow
 
@@ -67,21 +67,22 @@ def resources(resources: Resources) -> ResourcesView:
     }
 
 
-def slot(number: int, running: Running | None) -> SlotView:
+def slot(number: int, running: Running | None, last_line: str | None) -> SlotView:
+    """The last line is None if nobody asked for it."""
     if running is None:
         return {"slot": number, "running": None}
     newest = running.evaluation.curve.newest
-    return {
-        "slot": number,
-        "running": {
-            "experiment": running.search.name,
-            "trial": running.claimed.number,
-            "replicate": running.evaluation.replicate,
-            "replicates": running.evaluation.experiment.replicates.count,
-            "attempt": running.evaluation.attempt,
-            "seconds": running.seconds,
-            "report": None if newest is None else {"step": newest[0], "value": newest[1]},
-            "gpus": list(running.evaluation.cards),
-            "is_adopted": running.is_adopted,
-        },
+    run: RunView = {
+        "experiment": running.search.name,
+        "trial": running.claimed.number,
+        "replicate": running.evaluation.replicate,
+        "replicates": running.evaluation.experiment.replicates.count,
+        "attempt": running.evaluation.attempt,
+        "seconds": running.seconds,
+        "report": None if newest is None else {"step": newest[0], "value": newest[1]},
+        "gpus": list(running.evaluation.cards),
+        "is_adopted": running.is_adopted,
     }
+    if last_line is not None:
+        run["last_line"] = last_line
+    return {"slot": number, "running": run}

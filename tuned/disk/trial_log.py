@@ -19,6 +19,7 @@ import structlog
 from asyncinotify import Inotify, Mask
 
 from tuned.disk.layout import older_part
+from tuned.disk.log_tail import skipped
 from tuned.disk.outage import OF_THE_DISK, DiskOutage
 
 if TYPE_CHECKING:
@@ -191,21 +192,27 @@ async def all_written() -> None:
 
 
 async def read(
-    log: Path, running: asyncio.Task[Any] | None, written: Callable[[], Awaitable[None]] = all_written
+    log: Path,
+    running: asyncio.Task[Any] | None,
+    written: Callable[[], Awaitable[None]] = all_written,
+    tail: int | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """The log from its beginning; with ``running``, also the output that is added until that task ends.
 
+    With ``tail``, it begins so many bytes before its present end.
     ``written`` waits until the output of trials that have ended is in their files. Raises FileNotFoundError
     at the first chunk if nothing was ever printed to it.
     """
     await written()
-    with contextlib.suppress(FileNotFoundError), await _in_thread(_open_to_read, older_part(log)) as old:
+    of_older, of_newer = (0, 0) if tail is None else await _in_thread(skipped, log, tail)
+    older = older_part(log)
+    with contextlib.suppress(FileNotFoundError), await _in_thread(_open_to_read, older, of_older) as old:
         while chunk := await _in_thread(old.read, CHUNK_BYTES):
             yield chunk
     with Inotify() as inotify:
         # Watched before the first read: a write after that read is not missed.
         inotify.add_watch(log.parent, _GROWS)
-        file = await _in_thread(_open_to_read, log)
+        file = await _in_thread(_open_to_read, log, of_newer)
         try:
             while True:
                 # Looked at before the read: output from before the trial's end is read after its end.
@@ -235,9 +242,12 @@ async def _in_thread(call: Callable[..., T], *arguments: object) -> T:
         raise
 
 
-def _open_to_read(path: Path) -> BinaryIO:
+def _open_to_read(path: Path, offset: int = 0) -> BinaryIO:
     # A FIFO that a trial put in its place has no content, and is not waited for.
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if offset and file.seekable():
+        file.seek(offset)
+    return file
 
 
 def _was_rotated(file: BinaryIO, log: Path) -> bool:

@@ -1,9 +1,9 @@
 """The shape of one host: its slots, cards, database and state."""
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from tuned.protocol.experiments import ExperimentSummary
-from tuned.protocol.fields import AbsolutePath, HostStateName
+from tuned.protocol.fields import AbsolutePath, HostStateName, TrustedOnly
 from tuned.protocol.trials import ReportView
 
 
@@ -21,6 +21,8 @@ class RunView(TypedDict):
     gpus: list[str]
     #: An earlier daemon began it.
     is_adopted: bool
+    #: The last line that it printed, empty before one; only if it is asked for.
+    last_line: NotRequired[TrustedOnly[str]]
 
 
 class SlotView(TypedDict):

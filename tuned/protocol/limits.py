@@ -7,6 +7,15 @@ TRIALS_PER_PAGE = 100
 
 MOST_TRIALS_PER_PAGE = 1000
 
+#: How many of the trials that improved the best value an answer has at most.
+MOST_IMPROVEMENTS = 100
+
+#: How many letters of a trial's last line go into a status at most.
+MOST_LINE_LETTERS = 200
+
+#: How much of the end of a trial's output can be asked for.
+MOST_TAIL_BYTES = 2**20
+
 #: An experiment file with more is refused.
 MOST_FILE_BYTES = 2**20
 

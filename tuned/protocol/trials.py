@@ -146,6 +146,21 @@ class TrialsView(TypedDict):
     before: int | None
 
 
+class ImprovementView(TypedDict):
+    """A trial that was better than all before it."""
+
+    number: int
+    #: The first one; always finite.
+    value: float
+
+
+class ImprovementsView(TypedDict):
+    """How the best value came about."""
+
+    #: In the order of their numbers; at most 100, evenly, the first and the last included.
+    improvements: list[ImprovementView]
+
+
 class BestsView(TypedDict):
     #: Only feasible ones.
     best: list[BestView]

@@ -22,7 +22,7 @@ def printed(host: SmallHost) -> None:
 async def answer_to(route: Route, server: SmallHost, path: Path) -> bytes:
     if route.path == "/v1/events":
         return await events(server, path)
-    target = route.path.format(name="minima", number=249)
+    target = route.path.format(name="minima", number=249) + ("?output=1" if "output" in route.options else "")
     return (await exchange(path, ask(route.method, target)))[2]
 
 
@@ -41,7 +41,8 @@ async def test_a_trusted_peer_sees_what_a_trial_printed(server: SmallHost, path:
     reading = [route for route in routes.ROUTES if route.method == "GET"]
     showing = {route.path for route in reading if b"sesame" in await answer_to(route, server, path)}
     one = "/v1/experiments/{name}"
-    assert showing == {"/v1/events", one, f"{one}/trials", f"{one}/trials/{{number}}", f"{one}/export"}
+    trials = {f"{one}/trials", f"{one}/trials/{{number}}", f"{one}/export"}
+    assert showing == {"/v1/status", "/v1/events", one, *trials}
 
 
 @pytest.mark.parametrize("route", routes.ROUTES, ids=lambda route: f"{route.method} {route.path}")

@@ -27,6 +27,7 @@ async def test_each_reading_route_answers_its_shape(address: Path) -> None:
         "/v1/experiments/minima/trials": "trials",
         "/v1/experiments/minima/trials/7": "point",
         "/v1/experiments/minima/best": "best",
+        "/v1/experiments/minima/improvements": "improvements",
     }
     for target, key in keys.items():
         status, view = await get(address, target)
@@ -161,3 +162,17 @@ async def test_metrics_are_prometheus_text(address: Path) -> None:
     assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     families = {each.name: each.samples[0].value for each in text_string_to_metric_families(body.decode())}
     assert (families["tuned_slots"], families["tuned_slots_busy"]) == (2, 1)
+
+
+async def test_a_status_has_the_last_lines_of_trials_only_if_asked(address: Path) -> None:
+    _, plain = await get(address, "/v1/status")
+    _, whole = await get(address, "/v1/status?output=1")
+    assert "last_line" not in plain["slots"][0]["running"]
+    assert whole["slots"][0]["running"]["last_line"] == "printed: sesame"
+
+
+async def test_a_log_can_begin_near_its_end(server: SmallHost, path: Path) -> None:
+    await exchange(path, ask("GET", "/v1/experiments/minima/logs?trial=3&tail=4096"))
+    assert server.tail == 4096
+    status, body = await get(path, "/v1/experiments/minima/logs?trial=3&tail=1048577")
+    assert (status, body["error"]["problems"][0]["expected"]) == (400, "a number from 1 to 1048576")

@@ -33,4 +33,4 @@ def test_limits_that_are_not_set_are_none() -> None:
 
 
 def test_a_slot_without_a_trial_is_idle() -> None:
-    assert views.slot(3, None) == {"slot": 3, "running": None}
+    assert views.slot(3, None, None) == {"slot": 3, "running": None}

@@ -178,7 +178,7 @@ async def test_a_reader_does_not_hold_up_the_loop(tmp_path: Path, monkeypatch: p
     goes_on = threading.Event()
     open_file = trial_log._open_to_read
 
-    def slow_open(path: Path) -> object:
+    def slow_open(path: Path, _offset: int = 0) -> object:
         assert goes_on.wait(PATIENCE_SECONDS), "the event loop stood still"
         return open_file(path)
 
@@ -186,3 +186,11 @@ async def test_a_reader_does_not_hold_up_the_loop(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(trial_log, "_open_to_read", slow_open)
     asyncio.get_running_loop().call_later(0.01, goes_on.set)
     assert [chunk async for chunk in trial_log.read(tmp_path / "output.log", None)] == [b"one\n"]
+
+
+@pytest.mark.parametrize(("tail", "expected"), [(3, b"678"), (6, b"345678"), (99, b"12345678")])
+async def test_a_reader_may_begin_near_the_end(tmp_path: Path, tail: int, expected: bytes) -> None:
+    log = tmp_path / "output.log"
+    older_part(log).write_bytes(b"1234")
+    log.write_bytes(b"5678")
+    assert b"".join([chunk async for chunk in trial_log.read(log, None, tail=tail)]) == expected
