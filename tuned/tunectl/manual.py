@@ -16,11 +16,11 @@ DOCUMENTATION = "https://github.com/OWNER/tuned/tree/main/docs"
 
 #: Titles with their commands. A command that is in none is listed last.
 GROUPS: Mapping[str, Sequence[str]] = {
-    "Reading": ("status", "list", "show", "trials", "best", "explain", "logs", "events"),
+    "Reading": ("status", "top", "list", "show", "trials", "best", "explain", "logs", "events"),
     "Experiment files": ("check", "try", "submit"),
     "Tables and plots of trials": ("export", "import", "plot"),
     "Changing experiments": ("pause", "resume", "retry", "cancel", "delete", "wait"),
-    "This host and the fleet": ("hosts", "doctor", "clean", "drain", "abort"),
+    "This host and the fleet": ("hosts", "doctor", "clean", "drain", "abort", "restart"),
 }
 
 _OTHERS = "Other"
@@ -40,6 +40,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "delete": ("tunectl delete minima", "tunectl delete --yes minima"),
     "doctor": ("tunectl doctor", "tunectl doctor --fix"),
     "drain": ("tunectl drain --wait && systemctl start tuned",),
+    "restart": ("tunectl restart",),
+    "top": ("tunectl top", "tunectl top --once"),
     "events": ("tunectl events", "tunectl events --json"),
     "explain": ("tunectl explain minima 17",),
     "export": ("tunectl export minima -o minima.csv", "tunectl export minima --format jsonl | jq .value"),

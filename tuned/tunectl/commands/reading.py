@@ -195,8 +195,30 @@ def logs(session: Session, name: str, trial: int | None, *, follow: bool, as_jso
         output.end()
 
 
+@click.command()
+@click.option("--once", "is_once", is_flag=True, help="Print one frame as plain text.")
+@click.pass_context
+def top(context: click.Context, *, is_once: bool) -> None:
+    """Watch experiments, slots and hosts.
+
+    Goes on until you press q; ? shows all keys. Keys open an experiment or a trial, and pause, resume, cancel
+    or drain. A restart of the daemon does not end it. With --once, each line is a sentence, for a screen
+    reader or a program.
+    """
+    from tuned.tunectl.top import opening
+
+    session = context.find_object(Session)
+    assert session is not None
+    if is_once:
+        opening.print_once(session)
+    elif opening.has_terminal():
+        opening.open_screens(session)
+    else:
+        raise click.UsageError("expected a terminal; one frame as text: tunectl top --once", context)
+
+
 def _stdout() -> int | None:
     return None if sys.stdout is None else sys.stdout.fileno()
 
 
-COMMANDS: tuple[click.Command, ...] = (status, list_experiments, show, trials, best, events, logs)
+COMMANDS: tuple[click.Command, ...] = (status, list_experiments, show, trials, best, events, logs, top)

@@ -97,11 +97,12 @@ def experiments(canvas: Canvas, views: Sequence[ExperimentSummary], now: datetim
     columns += [Column("RUN", is_right=True), Column("FAILED", is_right=True)]
     columns += [Column("BEST", is_right=True, least=6), Column("LEFT", is_right=True)]
     label = 20 if canvas.width < UNBOUNDED else UNBOUNDED
-    notes = [(f"  {cut(each['name'], label)}", note) for each in views for note in _notes(each)]
-    return [*canvas.table(columns, [_experiment_row(each, now) for each in views]), *canvas.facts(notes)]
+    beside = [(f"  {cut(each['name'], label)}", note) for each in views for note in notes(each)]
+    return [*canvas.table(columns, [_experiment_row(each, now) for each in views]), *canvas.facts(beside)]
 
 
-def _notes(view: ExperimentSummary) -> Iterator[Cell]:
+def notes(view: ExperimentSummary) -> Iterator[Cell]:
+    """Where it came from, why it does not run, and why it ends."""
     if view["origin"]:
         yield Cell(f"adopted from {printable(view['origin'])}")
     if view["note"]:
@@ -171,8 +172,8 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
     if summary["ended_by"]:
         facts.append(("  Ended by", printable(summary["ended_by"])))
     facts += [
-        ("  Progress", _progress_text(summary, now)),
-        ("  Trials", _counts_text(summary["counts"])),
+        ("  Progress", progress_text(summary, now)),
+        ("  Trials", counts_text(summary["counts"])),
         ("  Budget", budget_text(summary) + _running_text(summary["counts"]["running"])),
         ("  Direction", ", ".join(summary["directions"])),
         ("  Space", f"{size}, {summary['visited']} visited"),
@@ -186,7 +187,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
         *(("  Replaced", replacement_text(each)) for each in view["revisions"][:MOST_REVISIONS]),
     ]
     facts += [("  Environment", f"{key}={value}") for key, value in view.get("env", {}).items()]
-    return [*facts, *_best_facts(summary)]
+    return [*facts, *best_facts(summary)]
 
 
 def _pruner_facts(pruner: Mapping[str, Any] | None) -> list[tuple[str, str | Cell]]:
@@ -215,7 +216,7 @@ def _resources_facts(view: ResourcesView | None) -> list[tuple[str, str | Cell]]
     return [("  Each trial", each)] if each else []
 
 
-def _best_facts(summary: ExperimentSummary) -> list[tuple[str, str | Cell]]:
+def best_facts(summary: ExperimentSummary) -> list[tuple[str, str | Cell]]:
     best, nearest = summary["best"], summary["nearest"]
     if best is None and nearest is not None:
         near = f"nearest is {nearest['number']}: {constraints_text(nearest['constraints'])}"
@@ -231,7 +232,7 @@ def _best_facts(summary: ExperimentSummary) -> list[tuple[str, str | Cell]]:
     ]
 
 
-def _progress_text(summary: ExperimentSummary, now: datetime) -> str:
+def progress_text(summary: ExperimentSummary, now: datetime) -> str:
     done, total, unit = progress(summary)
     if not total:
         return counted(done, unit)
@@ -240,7 +241,7 @@ def _progress_text(summary: ExperimentSummary, now: datetime) -> str:
     return f"{bar(done, total, 20)} {percent(done, total)}  {done} of {counted(total, unit)}{rest}"
 
 
-def _counts_text(counts: Counts) -> str:
+def counts_text(counts: Counts) -> str:
     numbers = (
         f"{count} {state}" for state, count in _numbers(counts).items() if count or state == "complete"
     )

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from tuned.protocol.host import SlotView, Status
 
 
-_NOTHING_OPEN = "No open experiments. Submit one: tunectl submit FILE; see the ended ones: tunectl list"
+NOTHING_OPEN = "No open experiments. Submit one: tunectl submit FILE; see the ended ones: tunectl list"
 
 
 def status(canvas: Canvas, view: Status, now: datetime) -> list[str]:
-    lines = [_headline(canvas, view), *canvas.facts(_host_facts(view))]
-    found = experiments(canvas, view["experiments"], now) if view["experiments"] else [_NOTHING_OPEN]
+    lines = [headline(canvas, view), *canvas.facts(_host_facts(view))]
+    found = experiments(canvas, view["experiments"], now) if view["experiments"] else [NOTHING_OPEN]
     lines += ["", *found]
     return [*lines, "", *_slots(canvas, view)]
 
 
-def _headline(canvas: Canvas, view: Status) -> str:
+def headline(canvas: Canvas, view: Status) -> str:
     state = canvas.paint(f"● {view['state']}", STATE_COLOURS.get(view["state"], Colour.NONE))
     busy = sum(slot["running"] is not None for slot in view["slots"])
     rest = f"for {span(view['uptime_seconds'])}, {busy} of {counted(len(view['slots']), 'slot')} busy"
