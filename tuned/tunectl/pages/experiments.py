@@ -73,6 +73,11 @@ def progress(summary: ExperimentSummary) -> Progress:
     )
 
 
+def last_number(summary: ExperimentSummary) -> int:
+    """Of its trials, those of other programs too, which no budget counts; 0 without one."""
+    return max(0, sum(_numbers(summary["counts"]).values()) - 1)
+
+
 def state_word(summary: ExperimentSummary) -> str:
     """The state of the experiment as it concerns this host."""
     return "paused" if summary["is_paused_here"] and summary["state"] == "open" else summary["state"]

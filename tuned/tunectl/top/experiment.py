@@ -9,7 +9,14 @@ from tuned.protocol.experiments import ExperimentView
 from tuned.protocol.trials import ImprovementsView, TrialsView
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import trials
-from tuned.tunectl.pages.experiments import best_facts, counts_text, notes, progress_text, state_word
+from tuned.tunectl.pages.experiments import (
+    best_facts,
+    counts_text,
+    last_number,
+    notes,
+    progress_text,
+    state_word,
+)
 from tuned.tunectl.pages.words import STATE_COLOURS, budget_text, time_of_day, value_text
 from tuned.tunectl.text import Cell, Colour, Column, number, printable
 from tuned.tunectl.top.charts import chart
@@ -64,7 +71,7 @@ class ExperimentPicture:
         return text_section("", canvas.facts(facts), least=5)
 
     def _course(self, paper: Paper) -> Section:
-        width, last = paper.canvas.width, max(0, self.view["summary"]["trials"] - 1)
+        width, last = paper.canvas.width, last_number(self.view["summary"])
         height = 3 if paper.height < 40 else 8
         lines = chart(self.course, last, max(10, width - _LABEL_PLACES - 2), height, is_ascii=paper.is_ascii)
         values = [each["value"] for each in self.course]

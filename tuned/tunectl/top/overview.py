@@ -11,7 +11,7 @@ from tuned.protocol.host import Status
 from tuned.protocol.trials import ImprovementsView
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import fleet
-from tuned.tunectl.pages.experiments import notes, progress, seconds_left, state_word
+from tuned.tunectl.pages.experiments import last_number, notes, progress, seconds_left, state_word
 from tuned.tunectl.pages.host import NOTHING_OPEN, headline
 from tuned.tunectl.pages.words import STATE_COLOURS, report_text, short_count, values_text
 from tuned.tunectl.text import Cell, Colour, Column, bar, cut, printable, span
@@ -73,7 +73,7 @@ class Overview:
         width, left = paper.canvas.width, seconds_left(view, paper.now)
         done, total, _ = progress(view)
         places = 12 if width < _WIDE else 24 if width < _VERY_WIDE else 48
-        course, last = self.courses.get(view["name"], ()), max(0, view["trials"] - 1)
+        course, last = self.courses.get(view["name"], ()), last_number(view)
         word = state_word(view)
         row: list[str | Cell] = [view["name"], Cell(word, STATE_COLOURS.get(word, Colour.NONE))]
         row.append(f"{short_count(done)}/{short_count(total)}" if total else short_count(done))

@@ -138,3 +138,9 @@ def test_show_lists_the_latest_reports_of_running_trials() -> None:
     ]  # fmt: skip
     lines = experiments.experiment(PLAIN, view, NOW)
     assert lines[lines.index("Latest reports") :][:3] == ["Latest reports", "  47  step 3: 0.5 on alpha", ""]
+
+
+def test_the_last_number_counts_trials_that_no_budget_counts() -> None:
+    counted = a_summary(counts=a_count(complete=997, failed=2, running=1), trials=3)
+    assert experiments.last_number(counted) == 999
+    assert experiments.last_number(a_summary(counts=a_count())) == 0
