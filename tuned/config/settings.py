@@ -29,18 +29,16 @@ from tuned.config.settings_file import (
     Storage,
     found_files,
     given_keys,
-    quoted,
 )
 from tuned.config.spans import format_span
 from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.config.toml import Problems, load_toml, refuse_file
 from tuned.config.toml import describe as described
 from tuned.domain.names import NAME, NAME_EXPECTED
-from tuned.domain.resources import format_size
 from tuned.domain.retention import Keep
 from tuned.errors import InvalidInput, Problem
 
-__all__ = ["Settings", "describe", "describe_value", "load", "redacted", "setting_keys", "setting_types"]
+__all__ = ["Settings", "load", "redacted", "setting_keys", "setting_types"]
 
 COMMAND_LINE = "command line"
 
@@ -272,23 +270,6 @@ def setting_keys() -> Mapping[str, Key]:
     }
 
 
-def describe(settings: Settings) -> str:
-    """The settings as a TOML file that says the same, but without the password."""
-    read = ", ".join(map(str, settings.files)) or "no file: these are the defaults"
-    lines = [f"# read: {read}", *(f"# warning: {warning}" for warning in settings.warnings)]
-    section = ""
-    for name, key in setting_keys().items():
-        table, _, last = key.name.rpartition(".")
-        if table != section:
-            lines += ["", f"[{table}]"]
-            section = table
-        value = getattr(settings, name)
-        lines.append(
-            f"# {last}: {key.default}" if value is None else f"{last} = {describe_value(name, value)}"
-        )
-    return "\n".join(lines) + "\n"
-
-
 def _read(file: Path) -> dict[str, _Given]:
     try:
         content = file.read_bytes()
@@ -386,18 +367,3 @@ def _with_warnings(settings: Settings) -> Settings:
             "(watchdog and stop.grace), no other host takes a point whose process may still run here"
         )
     return replace(settings, warnings=tuple(warnings))
-
-
-def describe_value(name: str, value: object) -> str:
-    """A setting as TOML writes it, without its password."""
-    if name == "storage":
-        return quoted(redacted(str(value)))
-    if name == "control_mode":
-        return f'"{value:04o}"'
-    if name == "keep_size_bytes" and isinstance(value, int):
-        return quoted(format_size(value))
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(quoted, value))}]"
-    if isinstance(value, float):
-        return quoted(format_span(value))
-    return str(value).lower() if isinstance(value, int) else quoted(str(value))

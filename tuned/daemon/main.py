@@ -14,6 +14,7 @@ import click
 import structlog
 
 from tuned import __version__
+from tuned.config import described
 from tuned.config import settings as settings_module
 from tuned.config.settings_file import LogFormat
 from tuned.daemon.daemon import Daemon
@@ -59,7 +60,7 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
         settings = load()
         _require_database(settings)
         if check_config:
-            click.echo(settings_module.describe(settings), nl=False)
+            click.echo(described.describe(settings), nl=False)
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)
@@ -78,7 +79,7 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
 def _require_database(settings: Settings) -> None:
     """Raises InvalidInput if the URL of the database cannot be right."""
     if expected := expected_of(settings.storage, settings.state_dir):
-        found = settings_module.describe_value("storage", settings.storage)
+        found = described.describe_value("storage", settings.storage)
         raise InvalidInput(Problem(file="settings", key="storage", found=found, expected=expected))
 
 

@@ -16,8 +16,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from tuned.config.described import describe_value
 from tuned.config.schema import TomlSchema, words
-from tuned.config.settings import Settings, describe_value, setting_keys, setting_types
+from tuned.config.settings import Settings, setting_keys, setting_types
 from tuned.experiment import parameters
 from tuned.experiment.budget import Budget
 from tuned.experiment.file import Dedup, File, Objective, Retry

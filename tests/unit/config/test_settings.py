@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from tuned.config.settings import Settings, describe, load
+from tuned.config.described import describe
+from tuned.config.settings import Settings, load
 from tuned.domain.names import NAME_EXPECTED
 from tuned.domain.retention import Keep
 from tuned.errors import InvalidInput
@@ -222,22 +222,3 @@ def test_a_password_on_the_command_line_is_refused_with_advice(config: Path) -> 
     )
     assert "PGPASSFILE" in line
     assert "secret" not in line
-
-
-# --- --check-config --------------------------------------------------------------------------------
-
-
-def test_the_description_is_a_file_that_says_the_same(config: Path) -> None:
-    settings = _load(
-        config,
-        'host = "h"\ngpus = ["1", "MIG-8932f937/1/0"]\n'
-        'spool = "/ü \\u007f\\"x"\nstop.grace = 0.5\ncontrol.mode = "0600"',
-    )
-    again = _load(config, describe(settings))
-    assert again == settings
-
-
-def test_the_description_begins_with_what_was_read_and_warned(config: Path) -> None:
-    text = describe(_load(config, "heartbeat.expire = 20"))
-    assert text.startswith(f"# read: {config}\n# warning: heartbeat.expire is 20s")
-    assert tomllib.loads(text)["heartbeat"] == {"interval": "10s", "expire": "20s"}
