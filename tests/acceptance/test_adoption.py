@@ -288,6 +288,7 @@ def test_a_claim_that_the_database_forgot_meanwhile_is_claimed_again(make: MakeD
         file.unlink()
     shutil.copy(backup, database)
     daemon.start().until_running(1)
+    until(lambda: len(daemon.study("exp").trials) == 2, what="its claim to be made again")
     (daemon.home / "go-1").touch()
     daemon.until_in("done", "exp")
     assert [each.state.name for each in daemon.study("exp").trials] == ["COMPLETE", "COMPLETE"]
