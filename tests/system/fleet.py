@@ -30,6 +30,9 @@ STUBBORN = (
 #: Each point once, so that every trial is one evaluation.
 GRID = '[sampler]\nname = "grid"\n'
 
+#: Of an experiment that only the host is to run on which it is dropped.
+HERE = '[fleet]\nhosts = "here"\n'
+
 DROP_IN = "/run/systemd/system/tuned.service.d/test.conf"
 
 

@@ -136,7 +136,7 @@ def test_a_host_becomes_one_of_a_fleet_as_the_pages_say(administrator: Administr
 
 
 def test_an_experiment_is_submitted_as_the_page_says(administrator: Administrator) -> None:
-    [submitting] = section("fleet.md", "Experiments")
+    submitting = section("fleet.md", "Experiments")[0]
     administrator.write("/home/alice/minima.toml", an_experiment(high=3, more=GRID), "0644")
     administrator.follow(submitting)
     done = administrator.host.path("/var/spool/tuned/done/minima.toml")
