@@ -34,8 +34,6 @@ class ObjectiveReports(Notes):
         self._problem = ""
         #: The question to which the objective waits for an answer.
         self.question: str | None = None
-        #: The objective wants to know whether it is to end.
-        self.asks_for_pruning = False
 
     def feed(self, chunk: bytes) -> None:
         for line in self._lines.feed(chunk).lines:
@@ -67,7 +65,6 @@ class ObjectiveReports(Notes):
             return
         if found in (ASK, ASK_PRUNING):
             self.question = found["ask"]
-            self.asks_for_pruning = self.asks_for_pruning or found == ASK_PRUNING
         elif "step" in found:
             self._note_step(found["step"], found.get("values", [found.get("value")]))
         elif "user_attrs" in found:

@@ -28,7 +28,7 @@ from tuned.trial.pipes import LineReader, Pipe, Tail
 from tuned.trial.reports import Reports
 from tuned.trial.tree import Tree, completely
 
-#: How long an objective that asks whether it is to end has for that, at least.
+#: How long an objective has to ask and to end, at least.
 ASKING_GRACE_SECONDS = 5.0
 
 OnLine = Callable[[bytes], object]
@@ -118,9 +118,9 @@ class _Streams:
         return tuple(each.writer for each in self._pipes)
 
     @property
-    def asks_for_pruning(self) -> bool:
-        """Whether the objective looks by itself whether it is to end."""
-        return isinstance(self.reports, ObjectiveReports) and self.reports.asks_for_pruning
+    def may_ask(self) -> bool:
+        """Whether an objective runs, which can ask whether it is to end."""
+        return isinstance(self.reports, ObjectiveReports)
 
     def close_writers(self) -> None:
         for each in self._pipes:
@@ -187,8 +187,8 @@ async def _own_end(
         while not await _is_pruned(tree, ended, streams, verdict):
             if ended.done():
                 return ended.result()
-        if streams.asks_for_pruning:
-            # It is told when it asks next, and may clean up.
+        if streams.may_ask:
+            # It is told when it asks next, and may clean up. At its first report it may not have asked yet.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(grace_seconds, ASKING_GRACE_SECONDS)):
                     return await asyncio.shield(ended)

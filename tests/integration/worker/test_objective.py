@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.trial.starting import run
-from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.ending import Cause, Ending, Failure, Pruning
 from tuned.experiment.experiment import parse
 from tuned.trial import programs
+from tuned.trial.curve import Curve, Report
+from tuned.trial.keeping import Verdict
 from tuned.trial.launch import Launch
 
 pytestmark = pytest.mark.usefixtures("_subreaper")
@@ -33,7 +35,15 @@ class Objective:
     def __init__(self, directory: Path) -> None:
         self.directory, self.log = directory, directory / "output.log"
 
-    async def run(self, body: str, *, name: str = "train:objective", directions: int = 1) -> Ending:
+    async def run(
+        self,
+        body: str,
+        *,
+        name: str = "train:objective",
+        directions: int = 1,
+        curve: Curve | None = None,
+        verdict: Verdict | None = None,
+    ) -> Ending:
         source = f"import optuna\n{textwrap.dedent(body)}"
         (self.directory / "train.py").write_text(source)
         keys = f"directions = {['minimize'] * directions}\n"
@@ -56,7 +66,9 @@ class Objective:
                 is_objective=True,
                 mark="test/worker",
                 cgroups=None,
-            )
+            ),
+            curve,
+            verdict=verdict,
         )
 
     async def failure(self, body: str, **options: str) -> Failure:
@@ -138,6 +150,34 @@ async def test_an_exception_is_told_with_its_last_line(objective: Objective) -> 
     failure = await objective.failure("def objective(trial): raise ValueError('no such data')")
     assert (failure.cause, failure.message) == (Cause.EXIT, "exit status 1: ValueError: no such data")
     assert "in objective" in objective.log.read_text()
+
+
+async def test_an_objective_may_end_that_has_not_asked_yet_when_it_is_to_end(objective: Objective) -> None:
+    verdict = Verdict()
+
+    def judge(_: Report) -> None:
+        verdict.give(Pruning(rule="threshold", step=1, value=4.0, bound=3.0))
+        (objective.directory / "judged").touch()
+
+    ending = await objective.run(
+        """
+        import pathlib, time
+
+        def objective(trial):
+            here = pathlib.Path(__file__)
+            trial.report(4, 1)
+            while not here.with_name("judged").exists():
+                time.sleep(0.01)
+            # Long enough to be killed, if anybody does that.
+            time.sleep(0.2)
+            here.with_name("ended").touch()
+            raise optuna.TrialPruned
+        """,
+        curve=Curve(judge),
+        verdict=verdict,
+    )
+    assert ending.pruning is not None
+    assert (objective.directory / "ended").exists()
 
 
 async def test_an_objective_that_prunes_itself_is_pruned_with_its_last_report(objective: Objective) -> None:
