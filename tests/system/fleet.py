@@ -30,9 +30,6 @@ STUBBORN = (
 #: Each point once, so that every trial is one evaluation.
 GRID = '[sampler]\nname = "grid"\n'
 
-#: Of an experiment that only the host is to run on which it is dropped.
-HERE = '[fleet]\nhosts = "here"\n'
-
 DROP_IN = "/run/systemd/system/tuned.service.d/test.conf"
 
 
@@ -106,11 +103,11 @@ class Host(Machine):
     def tunectl(self, *arguments: str, user: str = "root") -> str:
         return self.run("tunectl", *arguments, user=user).stdout
 
-    def drop(self, name: str, text: str, user: str = "alice") -> None:
-        """As a member does it: to a name that is not looked at, then renamed."""
+    def drop(self, name: str, text: str, user: str = "alice", hosts: str = "here") -> None:
+        """As a member does it: to a name that is not looked at, then renamed. Other hosts leave it alone."""
         place = f"/var/spool/tuned/.{name}.tmp"
         script = f"cat > {place} && mv {place} /var/spool/tuned/{name}.toml"
-        self.run("sh", "-c", script, user=user, stdin=text)
+        self.run("sh", "-c", script, user=user, stdin=f'{text}\n[fleet]\nhosts = "{hosts}"\n')
 
     def until_running(self, trials: int) -> None:
         def running() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.acceptance.daemon import an_experiment
-from tests.system.fleet import GRID, HERE, PASSWORD, Fleet, Host, sleeping, stubborn
+from tests.system.fleet import GRID, PASSWORD, Fleet, Host, sleeping, stubborn
 from tests.waiting import until
 from tuned import __version__
 
@@ -37,7 +37,7 @@ def test_enable_now_returns_when_the_daemon_serves_and_it_is_in_a_group_of_its_o
 
 def test_a_dropped_experiment_is_done_by_both_hosts(fleet: Fleet, alpha: Host, beta: Host) -> None:
     for host in (alpha, beta):
-        host.drop("both", sleeping("/srv/go", high=9))
+        host.drop("both", sleeping("/srv/go", high=9), hosts="all")
     for host in (alpha, beta):
         host.until_running(2)
     for host in (alpha, beta):
@@ -92,13 +92,13 @@ def test_a_killed_daemon_that_is_not_restarted_is_settled_all_the_same(fleet: Fl
 
 
 def test_a_trial_that_kills_the_keeper_only_hurts_trials(fleet: Fleet, alpha: Host) -> None:
-    alpha.drop("killer", an_experiment("sleep 1; kill -KILL $PPID; sleep 1000", high=0, more=GRID + HERE))
+    alpha.drop("killer", an_experiment("sleep 1; kill -KILL $PPID; sleep 1000", high=0, more=GRID))
     alpha.until_running(1)
     until(lambda: "FAIL" in fleet.states("killer"), what="the loss", seconds=60)
     assert set(fleet.causes("killer")) == {"lost"}
     assert alpha.is_active() == "active"
     alpha.tunectl("cancel", "killer")
-    alpha.drop("after", an_experiment(high=0, more=GRID + HERE))
+    alpha.drop("after", an_experiment(high=0, more=GRID))
     alpha.until_in("done", "after")
     assert fleet.states("after") == ["COMPLETE"]
 
@@ -126,17 +126,21 @@ def test_a_frozen_daemon_is_restarted_by_the_watchdog(alpha: Host) -> None:
 
 
 def test_a_rebooted_host_goes_on_by_itself(fleet: Fleet, beta: Host) -> None:
-    # The other host is not to take what this one gives up.
-    beta.drop("reboot", stubborn() + HERE)
+    beta.run("systemctl", "enable", "tuned")
+    beta.drop("reboot", stubborn())
     beta.until_running(2)
     beta.reboot()
     until(lambda: beta.is_active() == "active", what="the daemon to be back", seconds=60)
     states = ["FAIL"] * 2 + ["RUNNING"] * 2
-    until(lambda: fleet.states("reboot") == states, what="two more trials", seconds=60)
+    until(
+        lambda: fleet.states("reboot") == states,
+        what=lambda: f"two more trials: {fleet.states('reboot')}\n{beta.log()}",
+        seconds=60,
+    )
 
 
 def test_the_journal_has_a_trials_fields_its_output_and_what_it_means(alpha: Host) -> None:
-    alpha.drop("fields", an_experiment("echo hello", high=0, more=HERE) + "\n[budget]\ntrials = 1\n")
+    alpha.drop("fields", an_experiment("echo hello", high=0) + "\n[budget]\ntrials = 1\n")
     alpha.until_in("done", "fields")
     found = alpha.entries("TUNED_EXPERIMENT=fields", "TUNED_TRIAL=0")
     messages = [entry["MESSAGE"] for entry in found]
