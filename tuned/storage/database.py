@@ -28,7 +28,7 @@ from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.storage.connection import faults
 from tuned.storage.connection.engine import LOCK_SECONDS, make_engine
 from tuned.storage.connection.sqlite_file import DatabaseFile
-from tuned.storage.tables import schema
+from tuned.storage.tables import schema, statements
 from tuned.storage.tables.migrations import MIGRATION_TIMEOUT, migrate
 
 #: Key of the advisory lock under which tables are made and migrated.
@@ -95,7 +95,7 @@ class Database:
     def _locking(self, table: Table, study_id: int) -> Iterator[tuple[Connection, Row[Any]]]:
         with self._access(), self.engine.begin() as connection:
             lock = _LOCKS[table.name, self.is_postgresql]
-            row = connection.execute(lock, {"study_id": study_id}).first()
+            row = statements.first(connection, lock, {"study_id": study_id})
             if row is None:
                 raise NotFound("the study is no longer in the database")
             yield connection, row

@@ -1,8 +1,8 @@
 """Statements that are built once and run many times, and several of them as one.
 
-Owns how statements are joined and how their values are bound. It knows no table and opens no transaction. It
-must never join statements if one needs the result of another, because on PostgreSQL all of them see the
-tables as they were before.
+Owns how statements are joined, how their text is kept, and how their values are bound. It knows no table and
+opens no transaction. It must never join statements if one needs the result of another, because on PostgreSQL
+all of them see the tables as they were before.
 """
 
 from __future__ import annotations
@@ -11,18 +11,33 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Dialect, Insert, Table, TextClause, Update, bindparam, insert, text
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Dialect,
+    Insert,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    insert,
+)
 from sqlalchemy.dialects.postgresql import psycopg2
+from sqlalchemy.dialects.sqlite import pysqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 T = TypeVar("T")
 
 #: How many ids one statement has, because databases limit the number of parameters.
 BATCH = 500
 
-_POSTGRESQL: Dialect = psycopg2.dialect()  # type: ignore[no-untyped-call]
+_DIALECTS: dict[str, Dialect] = {
+    "postgresql": psycopg2.dialect(),  # type: ignore[no-untyped-call]
+    "sqlite": pysqlite.dialect(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +48,76 @@ class Statement:
     values: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Text:
+    """A statement as the driver takes it. Most of the time of a short one goes into making it that."""
+
+    text: str
+    #: The names of its values in their order, if that is what tells them apart.
+    names: tuple[str, ...] | None
+    #: The values that nobody gives, by name.
+    constants: Mapping[str, Any]
+    #: By name: makes of a value the one that the driver takes.
+    conversions: tuple[tuple[str, Callable[[Any], Any]], ...]
+
+    def values(self, given: Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
+        values = {**self.constants, **given}
+        for name, convert in self.conversions:
+            values[name] = convert(values[name])
+        return values if self.names is None else tuple([values[name] for name in self.names])
+
+
 def run(connection: Connection, *statements: Statement | None) -> None:
     """Runs statements that do not depend on each other. On PostgreSQL all of them run as one."""
     wanted = [statement for statement in statements if statement is not None]
     if not wanted:
         return
-    values = {name: value for statement in wanted for name, value in statement.values.items()}
-    clauses = tuple(statement.clause for statement in wanted)
     if connection.dialect.name == "postgresql":
-        connection.execute(_as_one(clauses), values)
+        values = {name: value for statement in wanted for name, value in statement.values.items()}
+        _execute(connection, tuple(statement.clause for statement in wanted), values)
         return
     for statement in wanted:
-        connection.execute(statement.clause, statement.values)
+        _execute(connection, (statement.clause,), statement.values)
+
+
+def first(connection: Connection, clause: Select[Any] | Update, values: Mapping[str, Any]) -> Row[Any] | None:
+    """Runs a statement that is built once, and returns its first row as the driver gives it.
+
+    For columns whose values are the same in the driver's words and in SQLAlchemy's: numbers and texts.
+    """
+    text = _text(connection.dialect.name, (clause,))
+    return connection.exec_driver_sql(text.text, text.values(values)).first()
+
+
+def _execute(connection: Connection, clauses: tuple[Insert | Update, ...], values: Mapping[str, Any]) -> None:
+    text = _text(connection.dialect.name, clauses)
+    connection.exec_driver_sql(text.text, text.values(values))
 
 
 @functools.lru_cache(maxsize=256)
-def _as_one(clauses: tuple[Insert | Update, ...]) -> TextClause:
-    """As text, because SQLAlchemy would compile an INSERT of several rows anew each time."""
+def _text(dialect_name: str, clauses: tuple[Any, ...]) -> _Text:
+    """As text: SQLAlchemy looks for the one that it has by all parts of a statement.
+
+    An INSERT of several rows it even makes anew each time.
+    """
     *others, last = clauses
-    clause = last.add_cte(*(clause.cte(f"also_{number}") for number, clause in enumerate(others)))
-    compiled = clause.compile(dialect=_POSTGRESQL)
-    bound = {name: parameter for parameter, name in compiled.bind_names.items()}
-    # A colon that is already in the text, as in `::text`, begins no parameter.
-    template = compiled.string.replace(":", r"\:")
-    return text(template % {name: f":{name}" for name in bound}).bindparams(
-        *(bindparam(name, None if b.required else b.value, type_=b.type) for name, b in bound.items())
+    clause = last
+    if others:
+        clause = last.add_cte(*(each.cte(f"also_{number}") for number, each in enumerate(others)))
+    dialect = _DIALECTS[dialect_name]
+    compiled: Any = clause.compile(dialect=dialect)
+    binds = compiled.binds
+    converted = {name: _conversion(parameter, dialect) for name, parameter in binds.items()}
+    return _Text(
+        text=compiled.string,
+        names=tuple(compiled.positiontup) if compiled.positional else None,
+        constants={name: bind.effective_value for name, bind in binds.items() if not bind.required},
+        conversions=tuple((name, convert) for name, convert in converted.items() if convert is not None),
     )
+
+
+def _conversion(parameter: BindParameter[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    return parameter.type.dialect_impl(dialect).bind_processor(dialect)
 
 
 def insertion(table: Table, rows: Sequence[Mapping[str, Any]]) -> Statement | None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, not_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, not_, or_, select, update
 
 from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState, StudyState
 from tuned.errors import NotFound
+from tuned.storage.tables import statements
 from tuned.storage.tables.functions import affected, epoch, is_below
 from tuned.storage.tables.schema import t_host, t_point, t_study, t_trial, trials
 from tuned.storage.trials import trial_rows
@@ -73,7 +74,8 @@ _CHARGE_NEW = _CHARGE.where(t_study.c.state == StudyState.OPEN, WITHIN_BUDGET).w
 
 #: For an evaluation that has begun already: time and a pause do not stop it.
 _CHARGE_AGAIN = _CHARGE.where(
-    t_study.c.state.in_([StudyState.OPEN, StudyState.PAUSED]),
+    # Not IN, because SQLAlchemy expands it only when it runs the statement itself.
+    or_(t_study.c.state == StudyState.OPEN, t_study.c.state == StudyState.PAUSED),
     is_below(t_study.c.trials, t_study.c.trials_limit),
     is_below(t_study.c.evaluations + bindparam("its_evaluations") - 1, t_study.c.evaluations_limit),
 )
@@ -86,7 +88,8 @@ def charge(
 
     Returns None if the point is taken, the study is closed or full, or the host was declared dead.
     """
-    row = connection.execute(
+    row = statements.first(
+        connection,
         _CHARGE_NEW,
         {
             "study": study_id,
@@ -97,7 +100,7 @@ def charge(
             "is_skipped": int(kind is TrialKind.SKIPPED),
             "claimant": incarnation,
         },
-    ).first()
+    )
     return _allowance(row)
 
 
@@ -108,7 +111,8 @@ def charge_again(
 
     Returns None as ``charge`` does.
     """
-    row = connection.execute(
+    row = statements.first(
+        connection,
         _CHARGE_AGAIN,
         {
             "study": study_id,
@@ -119,12 +123,16 @@ def charge_again(
             "is_skipped": 0,
             "claimant": incarnation,
         },
-    ).first()
+    )
     return _allowance(row)
 
 
 def _allowance(row: Row[Any] | None) -> Allowance | None:
-    return None if row is None else Allowance(trial_id=row.trial_id, number=row.number, is_known=row.is_known)
+    return (
+        None
+        if row is None
+        else Allowance(trial_id=row.trial_id, number=row.number, is_known=bool(row.is_known))
+    )
 
 
 def charge_retry(database: Database, study_id: int, claim_id: str, charged: int) -> bool:

@@ -151,7 +151,7 @@ def _end(connection: Connection, study: Row[Any], result: Result, receipt: Recei
         "ended": TrialState[state],
         "now": trial_rows.utc_now(),
     }
-    finished = connection.execute(_FINISH, fence).first()
+    finished = statements.first(connection, _FINISH, fence)
     if finished is None:
         raise _Late
     _check_objectives(ending, finished.objectives)

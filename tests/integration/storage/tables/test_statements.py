@@ -38,6 +38,19 @@ def test_a_trial_is_two_transactions_and_six_statements(member: Member) -> None:
     assert (len(seen), len(commits)) == (6, 2)
 
 
+def test_the_text_of_a_trials_statements_is_made_once(member: Member) -> None:
+    member.tell(member.take(**point(0)), 0.5)
+    made: list[object] = []
+
+    def note(_connection: Any, clause: object, *_: object) -> None:
+        made.append(clause)
+
+    event.listen(member.database.engine, "before_execute", note)
+    with statements(member.database) as seen:
+        member.tell(member.take(**point(1)), 0.5)
+    assert (len(seen), made) == (6, [])
+
+
 def test_only_many_intermediate_values_are_one_statement_more(member: Member) -> None:
     few = {"intermediate": dict.fromkeys(range(FEW), math.inf)}
     for number, reports, cost in ((0, few, 3), (1, NINE_REPORTS, 4)):
