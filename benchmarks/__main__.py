@@ -17,6 +17,7 @@ from benchmarks import (
     fleet,
     growth,
     keeper,
+    many,
     pruning,
     quality,
     slots,
@@ -24,6 +25,7 @@ from benchmarks import (
     spawn,
     stop,
     warm,
+    wide,
 )
 from benchmarks.ground import Ground, ground
 from benchmarks.report import Report
@@ -36,6 +38,8 @@ SUBJECTS: dict[str, Measure] = {
     "central": central.measure,
     "growth": growth.measure,
     "slots": slots.measure,
+    "wide": wide.measure,
+    "many": many.measure,
     "quality": quality.measure,
     "pruning": pruning.measure,
     "spawn": spawn.measure,

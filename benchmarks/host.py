@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,12 @@ class Host(Daemon):
 
 
 @contextlib.contextmanager
-def running(home: Path, storage: str | None = None, *, slots: int) -> Iterator[Host]:
+def running(
+    home: Path, storage: str | None = None, *, slots: int, is_begun_anew: bool = False
+) -> Iterator[Host]:
+    """``is_begun_anew``: it shares no memory with the process from which other daemons are forked."""
     host = Host(home / "host", storage=storage, slots=slots)
+    host.is_begun_anew = is_begun_anew
     try:
         yield host.start()
     finally:
@@ -58,6 +62,32 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
 def household_seconds(daemon: Daemon) -> float:
     """CPU time of a daemon and its keeper, and of their children that have ended."""
     return sum(sum(cpu_seconds(pid)) for pid in (daemon.pid, *daemon.keepers()))
+
+
+def own_seconds(daemon: Daemon) -> float:
+    """CPU time of a daemon and its keeper alone."""
+    return sum(cpu_seconds(pid)[0] for pid in (daemon.pid, *daemon.keepers()))
+
+
+def mebibytes(pids: Iterable[int]) -> float:
+    """Memory of processes; a page that some share counts once, in parts."""
+    found = 0.0
+    for pid in pids:
+        # It may have ended since, or be just ending.
+        with contextlib.suppress(OSError):
+            lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
+            found += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return found / 1024
+
+
+def spans(daemon: Daemon, prefix: str) -> dict[int, tuple[float, float]]:
+    """By slot: when its first trial began and its last one ended, of experiments with such names."""
+    times: dict[int, list[float]] = {}
+    for record in daemon.logged():
+        is_end = record["event"] in ("trial started", "trial complete")
+        if is_end and str(record.get("experiment", "")).startswith(prefix):
+            times.setdefault(record["slot"], []).append(seconds(record))
+    return {slot: (min(found), max(found)) for slot, found in times.items()}
 
 
 def seconds(record: Mapping[str, Any]) -> float:

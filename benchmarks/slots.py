@@ -50,8 +50,8 @@ class Load:
 
 
 LOADS = (
-    Load(command_seconds=1, trials=32, sampler="tpe", history=5000, goal=99),
-    Load(command_seconds=0.1, trials=120, sampler="random", history=0, goal=92),
+    Load(command_seconds=1, trials=32, sampler="tpe", history=5000, goal=98),
+    Load(command_seconds=0.1, trials=120, sampler="random", history=0, goal=95),
     Load(command_seconds=0.1, trials=120, sampler="tpe", history=0, goal=None),
     Load(command_seconds=0.1, trials=60, sampler="tpe", history=5000, goal=None),
 )
@@ -102,11 +102,7 @@ def _tuned(daemon: host.Host, load: Load, number: int) -> float:
     name = f"{load.name}-{number}"
     text = _prefill(daemon.storage, load, name)
     daemon.run(name, text, seconds=300)
-    times: dict[int, list[float]] = {}
-    for record in daemon.logged():
-        if record.get("experiment") == name and record["event"] in ("trial started", "trial complete"):
-            times.setdefault(record["slot"], []).append(host.seconds(record))
-    return load.percent([(min(found), max(found)) for found in times.values()])
+    return load.percent([*host.spans(daemon, name).values()])
 
 
 def _optuna(ground: Ground, workers: Crew, load: Load, _: int) -> float:
