@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, Connection, Row, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, bindparam, or_, select
 
 from tuned.storage import frozen_trials
 from tuned.storage.connection.faults import reason_of
@@ -67,6 +67,29 @@ class _Ended:
 
     ending: Ending
     time: dt.datetime
+
+
+#: Trials of the bound study with the ids of their claims, in the order of their ids.
+_ALL = (
+    select(trials, t_trial.c.claim_id)
+    .join(t_trial, t_trial.c.trial_id == trials.c.trial_id, isouter=True)
+    .where(trials.c.study_id == bindparam("study"))
+    .order_by(trials.c.trial_id)
+)
+
+#: The newest one that is known, and those after it.
+_NEW = _ALL.where(trials.c.trial_id >= bindparam("newest"))
+
+#: Of those whose ids are bound: the trials that have ended, and the enqueued ones that run now.
+_CHANGED = _ALL.where(
+    trials.c.trial_id.in_(bindparam("unfinished", expanding=True)),
+    or_(
+        trials.c.state.not_in(_UNFINISHED),
+        and_(
+            trials.c.state == TrialState.RUNNING, trials.c.trial_id.in_(bindparam("waiting", expanding=True))
+        ),
+    ),
+)
 
 
 class History:
@@ -146,32 +169,24 @@ class History:
         newest = self._newest
         if newest is not None:
             # Trials get their ids under the study's lock, so no new id is below one already seen.
-            found = self._rows(connection, trials.c.trial_id >= newest.trial_id)
+            found = self._rows(connection, _NEW, newest=newest.trial_id)
             if found and _is_same(newest, found[0]):
                 return found[1:]
             for known in (self._trials, self._unfinished, self._begun, self._ended):
                 known.clear()
             self._newest = None
-        return self._rows(connection)
+        return self._rows(connection, _ALL)
 
     def _changed(self, connection: Connection) -> list[Row[Any]]:
         """The trials that have ended, and those that were enqueued and run now."""
         changed: list[Row[Any]] = []
         for ids in batches(sorted(self._unfinished)):
             waiting = [each for each in ids if self._unfinished[each].state is TrialState.WAITING]
-            runs_now = (trials.c.state == TrialState.RUNNING) & trials.c.trial_id.in_(waiting)
-            is_changed = trials.c.state.not_in(_UNFINISHED) | runs_now
-            changed += self._rows(connection, trials.c.trial_id.in_(ids), is_changed)
+            changed += self._rows(connection, _CHANGED, unfinished=ids, waiting=waiting)
         return changed
 
-    def _rows(self, connection: Connection, *which: ColumnElement[bool]) -> Sequence[Row[Any]]:
-        """The rows of trials with the ids of their claims, in the order of their ids."""
-        return connection.execute(
-            select(trials, t_trial.c.claim_id)
-            .join(t_trial, t_trial.c.trial_id == trials.c.trial_id, isouter=True)
-            .where(trials.c.study_id == self._study_id, *which)
-            .order_by(trials.c.trial_id)
-        ).all()
+    def _rows(self, connection: Connection, which: Select[Any], **values: Any) -> Sequence[Row[Any]]:
+        return connection.execute(which, {"study": self._study_id, **values}).all()
 
     def _read(self, connection: Connection, batch: Sequence[Row[Any]]) -> None:
         here = {row.trial_id: trial for row in batch if (trial := self._of_here(row)) is not None}
