@@ -102,10 +102,21 @@ class Scheduler:
 
     def wake(self) -> None:
         """Lets idle slots look again, and ends the fork servers that no slot needs."""
-        at_work = [search for search in self.searches.values() if search.is_at_work]
-        self._keeper.keep({each.status.uid if is_forked(each.experiment) else None for each in at_work})
+        self._keeper.keep(self._studies_at_work())
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _studies_at_work(self) -> set[str | None]:
+        """Those that need a fork server of their own, by uid, and None if others need that of commands.
+
+        A host may have hundreds of searches, and this is asked for several times a trial.
+        """
+        studies: set[str | None] = set()
+        for search in self.searches.values():
+            study = search.status.uid if is_forked(search.experiment) else None
+            if study not in studies and search.is_at_work:
+                studies.add(study)
+        return studies
 
     async def written(self) -> None:
         """Waits until the output of all trials that have ended is in their files, within bounds."""

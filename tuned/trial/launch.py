@@ -6,6 +6,7 @@ environment variables to a trial, and never start anything itself.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Awaitable, Callable
@@ -69,8 +70,9 @@ Outputs = tuple[int, ...]
 Start = Callable[[Launch, Outputs], Awaitable[Tree]]
 
 
-def own_environment() -> dict[str, str]:
-    """The environment of this process without the daemon's secrets."""
+@functools.cache
+def own_environment() -> Mapping[str, str]:
+    """The environment of this process without the daemon's secrets. All that changes in it is among these."""
     return {
         name: value
         for name, value in os.environ.items()
