@@ -20,7 +20,20 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import Connection, Row, Select, Table, bindparam, event, exists, func, select, true, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    event,
+    exists,
+    func,
+    inspect,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -144,12 +157,14 @@ class Database:
                 # meanwhile.
                 connection.execute(MIGRATION_TIMEOUT)
                 connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-                self._prepare_optuna()
+                self._prepare_optuna(is_new=_is_new(connection))
                 migrate(connection)
         if not self.is_postgresql:
             # SQLite has one writer, so Optuna's transactions cannot run inside of ours.
+            with self.reading() as connection:
+                is_new = _is_new(connection)
             with self._access():
-                self._prepare_optuna()
+                self._prepare_optuna(is_new=is_new)
             with self.transaction() as connection:
                 migrate(connection)
         self._has_tables = True
@@ -178,16 +193,22 @@ class Database:
         with self._remembering:
             self._connections.add(connection)
 
-    def _prepare_optuna(self) -> None:
+    def _prepare_optuna(self, *, is_new: bool) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                storage = RDBStorage(self.url)
+                # Each look at the version of its tables loads all of its migrations, and it just made these.
+                storage = RDBStorage(self.url, skip_compatibility_check=is_new)
             storage.engine.dispose()
         except RuntimeError as error:
             raise Conflict(
                 f"cannot use the database: its tables are not those of Optuna {optuna.__version__}: {error}"
             ) from None
+
+
+def _is_new(connection: Connection) -> bool:
+    """Whether Optuna has no tables there."""
+    return not inspect(connection).has_table(schema.studies.name)
 
 
 @contextlib.contextmanager

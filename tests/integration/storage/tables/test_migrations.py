@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 
 from tests.factories import at_once, join, make_experiment, opened
 from tests.fleet.hosts import Fleet, query
@@ -36,6 +40,28 @@ def test_tables_of_an_older_version_are_migrated_once_however_many_hosts_start(
         (str(schema.VERSION),)
     ]
     assert query(postgresql_url, "SELECT count(color), count(*) FROM t_host") == [(0, 1)]
+
+
+def test_tables_that_were_just_made_are_not_looked_at_for_their_version(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, load = [], ScriptDirectory.from_config
+
+    def note(config: Config) -> ScriptDirectory:
+        loads.append(config)
+        return load(config)
+
+    monkeypatch.setattr(ScriptDirectory, "from_config", note)
+    RDBStorage(database_url).engine.dispose()
+    by_optuna = len(loads)
+    database = Database(database_url)
+    with database.engine.begin() as connection:
+        models.BaseModel.metadata.drop_all(connection)
+        connection.execute(sqlalchemy.text("DROP TABLE alembic_version"))
+    database.prepare()
+    database.close()
+    assert len(loads) - by_optuna == by_optuna - 1
+    RDBStorage(database_url).engine.dispose()
 
 
 @pytest.mark.parametrize(
