@@ -9,6 +9,7 @@ import pytest
 from tests.fleet.hosts import Fleet, FleetHost
 from tests.fleet.ledger import Ledger
 from tests.waiting import until
+from tuned.protocol.experiments import ExperimentView
 
 #: Daemons start slowly on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -113,6 +114,41 @@ def test_changes_reach_the_hosts_that_took_a_file_over_and_equal_drops_at_once_a
     # Files that differ are told so, wherever they are dropped.
     second.drop("exp", text.replace("high = 9", "high = 8"))
     assert "it exists with another definition: space.x.high: 8 here, 9" in second.rejection("exp")
+
+
+def test_a_file_that_was_taken_over_is_paused_retried_replaced_and_restarted_as_any(
+    fleet: Fleet, ledger: Ledger, tmp_path: Path
+) -> None:
+    first, second = fleet.start(2, slots=1)
+    value = f"if [ $TUNED_PARAM_X != 3 ] || [ -e {tmp_path}/mended ]; then echo 1; else echo -; fi"
+    wait = f"until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo 0"
+    text = ledger.objective(pause=wait, value=f"$({value})") + SPACE.format(high=5)
+    first.drop("exp", text)
+    until_at_work(ledger, first, second)
+    # Asked on the host that took it over, for both.
+    assert "paused" in second.tunectl("pause", "exp").stdout
+    until(lambda: first.summary("exp")["state"] == "paused", what="h0 to pause", seconds=60)
+    second.abort()
+    second.start()
+    until(lambda: "adopted from h0" in second.tunectl("status").stdout, what="h1 to go on", seconds=60)
+    # Only local keys: those of all that follow the file.
+    asked = first.tunectl("submit", "--replace", "-", stdin=f'name = "exp"\nparallel = 1\n{text}')
+    assert "parallel: 1, was not set (on h0 and hosts that took the file over)" in asked.stdout
+    until(
+        lambda: second.client.get("/v1/experiments/exp", ExperimentView)["parallel"] == 1,
+        what="h1 to follow",
+        seconds=60,
+    )
+    assert "open" in second.tunectl("resume", "exp").stdout
+    until_at_work(ledger, first, second)
+    (tmp_path / "go").touch()
+    fleet.until_done("exp")
+    (tmp_path / "mended").touch()
+    freed = second.tunectl("retry", "--failed", "exp")
+    assert "1 failed point of exp" in freed.stdout, freed.stderr
+    fleet.until_done("exp")
+    complete = [t for t in fleet.study("exp").trials if t.state.name == "COMPLETE"]
+    assert sorted(t.params["x"] for t in complete) == list(range(6))
 
 
 def until_noted(host: FleetHost, note: str, name: str = "exp") -> None:

@@ -270,12 +270,11 @@ class Experiments:
         search = self.search_of(name)
         experiment = await asyncio.to_thread(parse, content, f"{search.name if search else name}.toml")
         study_id = await self._link.call(experiments.find, name)
-        local = [] if search is None else differences(experiment.local(), search.experiment.local())
-        words = [*dict.fromkeys(f"{each.as_change} (on {author.host})" for each in local)]
+        local = None if search is None else differences(experiment.local(), search.experiment.local())
         file = SharedFile(host=author.host, name=search.file if search else name, content=content)
         is_override = search is not None and not search.adoption.origin
         made = await self._link.call(
-            replace_definition, study_id, experiment, author, local=words, file=file, is_override=is_override
+            replace_definition, study_id, experiment, author, local=local, file=file, is_override=is_override
         )
         if search is not None:
             search.adoption.own(experiment, made.revision)

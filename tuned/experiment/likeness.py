@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tuned.errors import InvalidInput
-from tuned.experiment.differences import are_replaceable, differences, explained
+from tuned.experiment.differences import Difference, are_replaceable, differences, explained
 from tuned.experiment.experiment import Experiment, parse
 
 if TYPE_CHECKING:
@@ -32,6 +32,17 @@ def explain(active: Mapping[str, Experiment], name: str, content: bytes, is_over
         return f"cannot run study {mine.name}: it exists with another definition: {told}" if found else ""
     found += differences(mine.local(), there.local())
     return explained(found, mine.name) if found else ""
+
+
+def local_differences(experiment: Experiment, before: bytes | None, file: str) -> list[Difference]:
+    """The local keys that differ from an earlier file's; none if there is no such file."""
+    if before is None:
+        return []
+    try:
+        earlier = parse(before, file)
+    except InvalidInput:
+        return []
+    return differences(experiment.local(), earlier.local())
 
 
 def defines(content: bytes, file: str, definition: str) -> bool:

@@ -15,9 +15,9 @@ from tuned.domain.states import PointState, StudyState
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import Difference, are_replaceable, differences, explained, replaced
 from tuned.experiment.experiment import Experiment
-from tuned.experiment.likeness import name_in
+from tuned.experiment.likeness import local_differences, name_in
 from tuned.storage.database import Database
-from tuned.storage.shared_files import SharedFile, share_anew
+from tuned.storage.shared_files import Reach, SharedFile, share_anew
 from tuned.storage.tables.functions import affected, epoch, is_below
 from tuned.storage.tables.schema import studies, t_point, t_revision, t_study, t_trial
 from tuned.storage.tables.transitions import move_point, move_study
@@ -84,15 +84,16 @@ def replace_definition(
     experiment: Experiment,
     author: Author,
     *,
-    local: Sequence[str] = (),
+    local: Sequence[Difference] | None = None,
     file: SharedFile | None = None,
     is_override: bool = False,
 ) -> Replacement:
     """Gives a study the definition of a file.
 
-    ``local`` are changes of keys of which the author's host has its own. Other hosts go by the file from then
-    on, unless it overrides that of another one. Opens a done study again if a trial may start now. Raises
-    NotFound if the study is gone, Conflict with all differences if one of them makes another search.
+    ``local`` are changes of keys of which the author's host has its own; None if it does not work on the
+    study. Other hosts go by the file from then on, unless it overrides that of another one. Opens a done
+    study again if a trial may start now. Raises NotFound if the study is gone, Conflict with all differences
+    if one of them makes another search.
     """
     with database.locking(studies, study_id) as connection:
         _locked_state(connection, study_id)
@@ -102,7 +103,10 @@ def replace_definition(
         ).one()
         found = _replaceable(experiment, theirs.definition)
         budget, rules = experiment.budget, ends.rules(experiment)
-        changes = [*(each.as_change for each in found), *local]
+        changes = [each.as_change for each in found]
+        if file is not None:
+            reach = share_anew(connection, database, study_id, experiment, file, is_override=is_override)
+            changes += _local_changes(experiment, author, local, reach)
         revision = theirs.revision + 1 if changes else theirs.revision
         connection.execute(
             update(t_study)
@@ -116,8 +120,6 @@ def replace_definition(
                 **rules,
             )
         )
-        if file is not None:
-            share_anew(connection, database, study_id, experiment, file, is_override=is_override)
         if rules["ends"] != theirs.ends:
             ends.count_anew(connection, study_id)
             ends.judge_anew(connection, study_id)
@@ -136,6 +138,19 @@ def _replaceable(experiment: Experiment, definition: str) -> list[Difference]:
     if not are_replaceable(found):
         raise Conflict(f"cannot replace experiment {experiment.name}: " + explained(found, experiment.name))
     return found
+
+
+def _local_changes(
+    experiment: Experiment, author: Author, local: Sequence[Difference] | None, reach: Reach
+) -> list[str]:
+    """The changes of local keys in words, each with the hosts on which it is one."""
+    where = [author.host] if local is not None else []
+    if reach.is_followed:
+        where.append("hosts that took the file over")
+    if local is None:
+        # The author's host has none to compare with: those that follow the file do.
+        local = local_differences(experiment, reach.before, f"{experiment.name}.toml") if where else []
+    return [*dict.fromkeys(f"{each.as_change} (on {' and '.join(where)})" for each in local)]
 
 
 def _remember(

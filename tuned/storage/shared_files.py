@@ -42,6 +42,16 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """The effect of another file on the hosts on which nobody dropped one."""
+
+    #: Whether they go by it from now on.
+    is_followed: bool
+    #: The content by which they went before; None if there was none.
+    before: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class News:
     """All that a host asks for besides its own studies."""
 
@@ -66,18 +76,20 @@ def share_anew(
     file: SharedFile,
     *,
     is_override: bool = False,
-) -> None:
+) -> Reach:
     """Other hosts go by this file from now on; not if it overrides the shared one on its own host alone."""
     mine = t_file.c.study_id == study_id
     if not experiment.fleet.is_shared:
         connection.execute(delete(t_file).where(mine))
-        return
+        return Reach(is_followed=False)
+    row = connection.execute(select(t_file).where(mine)).first()
+    before = None if row is None else bytes(row.content)
+    if row is not None and is_override and row.host != file.host:
+        return Reach(is_followed=False, before=before)
     share(connection, database, study_id, experiment, file)
-    if is_override:
-        mine &= t_file.c.host == file.host
-    connection.execute(
-        update(t_file).where(mine).values(host=file.host, name=file.name, content=file.content)
-    )
+    values = {"host": file.host, "name": file.name, "content": file.content}
+    connection.execute(update(t_file).where(mine).values(values))
+    return Reach(is_followed=True, before=before)
 
 
 def shared_file(database: Database, offer: Offer) -> tuple[SharedFile, str] | None:

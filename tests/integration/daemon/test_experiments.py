@@ -91,8 +91,8 @@ async def test_a_replacement_changes_what_this_host_runs_from_then_on(
         changes = await local.replace("exp", text.encode(), ANN)
         assert changes == (
             'objective.command: ["new"], was ["old"]',
-            'objective.workdir: "/srv", was not set (on h1)',
-            "objective.env: other variables (on h1)",
+            'objective.workdir: "/srv", was not set (on h1 and hosts that took the file over)',
+            "objective.env: other variables (on h1 and hosts that took the file over)",
         )
         after = await search.claim_next(0)
         assert isinstance(before, Claimed)

@@ -15,11 +15,13 @@ from tuned.domain.ending import Cause, Ending, Failure
 from tuned.domain.result import TellOutcome
 from tuned.domain.states import HostState, StudyState
 from tuned.errors import Conflict, NotFound
+from tuned.experiment.differences import Difference
 from tuned.experiment.experiment import Experiment, parse
 from tuned.storage import hosts as hosts_module
 from tuned.storage.changes import Author, Replacement, free_failed, replace_definition
 from tuned.storage.database import Database
 from tuned.storage.queries import experiments
+from tuned.storage.shared_files import SharedFile
 from tuned.storage.studies import close_if_over, set_state
 from tuned.storage.trials.settling import settle_orphans
 from tuned.storage.trials.tells import tell
@@ -169,14 +171,53 @@ def test_a_larger_budget_opens_a_done_study_and_a_smaller_one_ends_it(database: 
 def test_a_replacement_is_a_revision_with_its_author_and_its_changes(database: Database) -> None:
     member = join(database, runs("old"))
     study_id = member.status.study_id
-    local = ["objective.workdir: /b, was /a (on h1)"]
-    made = replace_definition(database, study_id, runs("new"), ANN, local=local)
-    assert made == Replacement(revision=2, changes=('objective.command: ["new"], was ["old"]', *local))
+    local = [Difference(key="objective.workdir", mine="/b", theirs="/a")]
+    file = SharedFile(host="h1", name="exp", content=b"")
+    made = replace_definition(database, study_id, runs("new"), ANN, local=local, file=file)
+    assert made == Replacement(
+        revision=2,
+        changes=(
+            'objective.command: ["new"], was ["old"]',
+            "objective.workdir: /b, was /a (on h1 and hosts that took the file over)",
+        ),
+    )
     assert (member.now().revision, member.now().definition) == (2, runs("new").definition())
     [revision] = experiments.experiment(database, "exp")["revisions"]
     told = (revision["revision"], revision["user"], revision["host"], revision["changes"])
     assert told == (2, "ann", "h1", [*made.changes])
     assert replace_definition(database, study_id, runs("new"), ANN) == Replacement(revision=2, changes=())
+
+
+def test_the_words_of_local_keys_name_the_hosts_that_get_them(database: Database) -> None:
+    member = join(database, runs("old"))
+    study_id = member.status.study_id
+
+    def replaced_on(host: str, workdir: str, *, is_known: bool = True, is_override: bool = True) -> str:
+        text = f'[objective]\ncommand = ["old"]\nworkdir = "{workdir}"\n{line(9)}'
+        local = [Difference(key="objective.workdir", mine=workdir, theirs="/before")] if is_known else None
+        file = SharedFile(host=host, name="exp", content=text.encode())
+        made = replace_definition(
+            database,
+            study_id,
+            parse(text.encode(), "exp.toml"),
+            Author(user="ann", host=host),
+            local=local,
+            file=file,
+            is_override=is_override,
+        )
+        return "; ".join(made.changes)
+
+    followed = "hosts that took the file over"
+    words = "objective.workdir: {}, was {} (on {})"
+    assert replaced_on("h1", "/a") == words.format("/a", "/before", f"h1 and {followed}")
+    # A host with a file of its own changes its own keys, and one that took the file over those of all.
+    assert replaced_on("h2", "/b") == words.format("/b", "/before", "h2")
+    assert replaced_on("h3", "/c", is_override=False) == words.format("/c", "/before", f"h3 and {followed}")
+    # A host that does not work on it has nothing of its own to change.
+    assert replaced_on("h4", "/d", is_known=False, is_override=False) == words.format(
+        '"/d"', '"/c"', followed
+    )
+    assert member.now().revision == 5
 
 
 def test_only_the_newest_revisions_are_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

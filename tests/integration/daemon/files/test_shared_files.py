@@ -142,9 +142,7 @@ def replace_elsewhere(database: Database, text: str) -> None:
     experiment = parse(text.encode(), "exp.toml")
     file = SharedFile(host="h2", name="exp", content=text.encode())
     study_id = experiments.find(database, "exp")
-    replace_definition(
-        database, study_id, experiment, Author(user="ann", host="h2"), local=["parallel"], file=file
-    )
+    replace_definition(database, study_id, experiment, Author(user="ann", host="h2"), file=file)
 
 
 async def test_it_ends_comes_back_and_goes_with_its_study(sqlite_url: str, tmp_path: Path) -> None:
