@@ -100,9 +100,14 @@ def open_regular(path: Path, most_bytes: int) -> BinaryIO:
 
 def _require_regular(status: os.stat_result, most_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Unfit(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a regular file")
+        raise Unfit(f"it is {kind_of(status)}, not a regular file")
     if status.st_size > most_bytes:
         raise Unfit(f"it has {status.st_size} bytes, at most {most_bytes} are allowed")
+
+
+def kind_of(status: os.stat_result) -> str:
+    """The words for something that is no regular file."""
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
 
 
 def is_being_written(file: BinaryIO, *, quiet_seconds: float) -> bool:
