@@ -170,6 +170,7 @@ def a_story(trial: TrialView, **changes: object) -> StoryView:
         sampler="tpe",
         revision=1,
         revision_now=1,
+        code=None,
         replacement=None,
         retried=[{"cause": "signal", "message": "printed: sesame"}],
         replicates=None,
@@ -363,7 +364,7 @@ class SmallHost:
         return {"improvements": [{"number": 0, "value": 0.25}, {"number": 17, "value": 0.9731}]}
 
     async def logs(
-        self, name: str, number: int | None, *, follow: bool, tail: int | None = None
+        self, name: str, number: int | None, *, follow: bool, is_setup: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         self._require(name)
         self.tail = tail
@@ -418,7 +419,7 @@ class SmallHost:
         freed = 3 if cause is None else 1
         return {"freed": freed, "experiment": self.summary, "is_full": False, "runs_here": True}
 
-    async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
+    async def replace(self, name: str, content: bytes, user: str, *, code_of: int | None) -> ReplacedView:
         self._require(name)
         self.replacement, self.replaced_by = content, user
         changes = ["budget.trials: 100, was 50"]

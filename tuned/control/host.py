@@ -79,11 +79,11 @@ class Host(Protocol):
         """The feasible trials that were better than all before them. Raises NotFound."""
 
     async def logs(
-        self, name: str, number: int | None, *, follow: bool, tail: int | None = None
+        self, name: str, number: int | None, *, follow: bool, is_setup: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         """The output of a trial on this host (None: the newest one here); with ``follow``, until it ends.
 
-        With ``tail``, it begins so many bytes before its present end.
+        Or that of the set-up of its code. With ``tail``, it begins so many bytes before its present end.
         Raises NotFound at once, before the first chunk; the message names the host that has it, if known.
         """
 
@@ -114,8 +114,11 @@ class Host(Protocol):
     async def retry(self, name: str, cause: Cause | None) -> RetryView:
         """Frees failed points. Raises NotFound, Conflict if it is cancelled, DatabaseAway."""
 
-    async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
-        """Another definition, from a whole file. Raises InvalidInput, NotFound, Conflict, DatabaseAway."""
+    async def replace(self, name: str, content: bytes, user: str, *, code_of: int | None) -> ReplacedView:
+        """Another definition, from a whole file; with the snapshot that this uid gave, if any.
+
+        Raises InvalidInput, NotFound, Conflict, DatabaseAway.
+        """
 
     async def export(self, name: str, *, after: int, limit: int, has_reports: bool) -> ExportView:
         """The oldest ``limit`` trials whose number is above ``after``, of any study. Raises NotFound."""

@@ -68,11 +68,14 @@ class Call:
     @property
     def user(self) -> str:
         """The peer's name on this host, or its uid if it has none."""
-        uid = connection_of(self.request).peer.uid
         try:
-            return pwd.getpwuid(uid).pw_name
+            return pwd.getpwuid(self.uid).pw_name
         except KeyError:
-            return f"uid {uid}"
+            return f"uid {self.uid}"
+
+    @property
+    def uid(self) -> int:
+        return connection_of(self.request).peer.uid
 
     def option(self, key: str) -> str | None:
         return self.request.query.get(key)

@@ -113,7 +113,8 @@ async def _improvements(call: Call) -> ImprovementsView:
 async def _logs(call: Call) -> Output:
     number, tail = call.number("trial", 0, _HIGHEST_NUMBER), call.number("tail", 1, MOST_TAIL_BYTES)
     follow = call.number("follow", 0, 1) == 1
-    return Output(await call.host.logs(call.name, number, follow=follow, tail=tail))
+    is_setup = call.number("setup", 0, 1) == 1
+    return Output(await call.host.logs(call.name, number, follow=follow, is_setup=is_setup, tail=tail))
 
 
 async def _hosts(call: Call) -> HostsView:
@@ -182,7 +183,8 @@ async def _retry(call: Call) -> RetryView:
 
 
 async def _replace(call: Call) -> ReplacedView:
-    return await _done(call.host.replace(call.name, await call.request.read(), call.user))
+    code_of = call.uid if call.number("code", 0, 1) == 1 else None
+    return await _done(call.host.replace(call.name, await call.request.read(), call.user, code_of=code_of))
 
 
 async def _clean(call: Call) -> CleanView:
@@ -230,7 +232,11 @@ ROUTES = (
         frozenset({"after", "limit", "reports"}),
     ),
     Route(
-        "GET", "/v1/experiments/{name}/logs", Access.TRUSTED, _logs, frozenset({"trial", "follow", "tail"})
+        "GET",
+        "/v1/experiments/{name}/logs",
+        Access.TRUSTED,
+        _logs,
+        frozenset({"trial", "follow", "setup", "tail"}),
     ),
     Route("GET", "/metrics", Access.ANYONE, _metrics),
     Route("GET", "/v1/doctor", Access.ANYONE, _doctor),
@@ -243,7 +249,7 @@ ROUTES = (
     Route("POST", "/v1/experiments/{name}/pause", Access.TRUSTED, _pause),
     Route("POST", "/v1/experiments/{name}/resume", Access.TRUSTED, _resume),
     Route("POST", "/v1/experiments/{name}/retry", Access.TRUSTED, _retry, frozenset({"cause"})),
-    Route("POST", "/v1/experiments/{name}/replace", Access.TRUSTED, _replace),
+    Route("POST", "/v1/experiments/{name}/replace", Access.TRUSTED, _replace, frozenset({"code"})),
     Route("POST", "/v1/experiments/{name}/import", Access.TRUSTED, _import, body_bytes=MOST_IMPORTED_BYTES),
     Route("POST", "/v1/experiments/{name}/clean", Access.TRUSTED, _clean, frozenset({"dry_run"})),
     Route("POST", "/v1/clean", Access.TRUSTED, _clean, frozenset({"dry_run"})),

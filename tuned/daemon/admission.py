@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.daemon.code.dropped import CodeOfFiles
     from tuned.daemon.scheduler import Scheduler
     from tuned.disk.arrivals import Taken
     from tuned.disk.spool import Spool
@@ -68,12 +69,15 @@ class Admission:
         spool: Spool,
         events: Events,
         scheduler: Scheduler,
+        *,
+        code: CodeOfFiles,
         on_open: Callable[[Search], Awaitable[None]],
     ) -> None:
         self._link = link
         self._spool = spool
         self._events = events
         self._scheduler = scheduler
+        self._code = code
         self._on_open = on_open
         #: The incarnation that claims, once this host has joined the fleet.
         self.claimant: Claimant | None = None
@@ -184,7 +188,10 @@ class Admission:
         if experiment.name in self._scheduler.searches:
             other = self._scheduler.searches[experiment.name].file
             raise Conflict(f"{taken.file}: name: study {experiment.name} is already run by {other}.toml")
+        if not taken.origin:
+            experiment = await self._code.given(experiment, taken.name)
         status = await self._open_study(experiment, taken, claimant.host, is_new=unopened.is_new)
+        await asyncio.to_thread(self._code.drop, taken.name)
         unopened.study_id = status.study_id
         experiment = _adopted(experiment, status)
         try:
@@ -247,6 +254,7 @@ class Admission:
             _log.warning("experiment still cannot be opened", file=file, reason=fault.reason)
 
     async def _reject(self, taken: Taken, problems: str) -> None:
+        await asyncio.to_thread(self._code.drop, taken.name)
         try:
             await asyncio.to_thread(self._spool.reject, taken.name, problems)
         except NotFound:

@@ -173,8 +173,12 @@ class Api:
         return await self.link.ask(improvements.improvements, await self._study_id(name))
 
     async def logs(
-        self, name: str, number: int | None, *, follow: bool, tail: int | None = None
+        self, name: str, number: int | None, *, follow: bool, is_setup: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
+        if is_setup:
+            view = await self.link.ask(experiments.experiment, self._study_name(name))
+            log, setup = await self.scheduler.code.setup_log(name, view["definition"])
+            return trial_log.read(log, setup if follow else None, self.scheduler.written)
         folder = await self._output_folder(name)
         if number is None:
             number = await self._newest(name, folder)
@@ -190,21 +194,7 @@ class Api:
         rows = await self.link.ask(hosts)
         running = await self.link.ask(held)
         ages = {sighting.row.incarnation: sighting.age_seconds() for sighting in self.fleet.sightings}
-        return [
-            {
-                "name": row.name,
-                "state": views.host_state(row),
-                "slots": row.info.slots,
-                "gpus": row.info.gpus,
-                "labels": list(row.info.labels),
-                "running": running.get(row.incarnation, 0),
-                "beat_age_seconds": ages.get(row.incarnation),
-                "version": row.info.version,
-                "optuna_version": row.info.optuna_version,
-                "unreadable": row.unreadable,
-            }
-            for row in rows
-        ]
+        return [views.host(row, running.get(row.incarnation, 0), ages.get(row.incarnation)) for row in rows]
 
     async def forget(self, name: str) -> Sequence[HostView]:
         await self.link.call(forget, name)
@@ -233,9 +223,9 @@ class Api:
         freed = await self.local_experiments.retry(name, cause)
         return {"freed": freed, **await self._amended(name)}
 
-    async def replace(self, name: str, content: bytes, user: str) -> ReplacedView:
-        name = self._study_name(name)
-        change = self.local_experiments.replace(name, content, Author(user=user, host=self.settings.host))
+    async def replace(self, name: str, content: bytes, user: str, *, code_of: int | None) -> ReplacedView:
+        name, author = self._study_name(name), Author(user=user, host=self.settings.host)
+        change = self.local_experiments.replace(name, content, author, code_of)
         return {"changes": [*await change], **await self._amended(name)}
 
     async def delete(self, name: str, *, is_forced: bool) -> DeletedView:

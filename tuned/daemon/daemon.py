@@ -28,6 +28,7 @@ from tuned.daemon.reloads import Reloads
 from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
+from tuned.daemon.upkeep.code import tidied
 from tuned.daemon.upkeep.restart import Restart
 from tuned.daemon.upkeep.retention import Retention
 from tuned.disk.outbox import Outbox
@@ -206,6 +207,7 @@ class Daemon:
         self._background.append(group.create_task(self._reconciliation.run(self._settings.interval_seconds)))
         self._background.append(group.create_task(self._live_values.run()))
         self._background.append(group.create_task(self._retention.run()))
+        self._background.append(group.create_task(tidied(self._link, self._scheduler)))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from typing import TYPE_CHECKING
 
 import structlog
 
 from tuned.daemon.admission import Admission, Unopened
+from tuned.daemon.code.dropped import CodeOfFiles, Reception
 from tuned.daemon.deletions import Deletions
 from tuned.daemon.files.ended import Ended
 from tuned.daemon.files.shared_files import SharedFiles
 from tuned.daemon.looks import Looks
-from tuned.disk.arrivals import SUFFIX, Change, Folder, Taken
+from tuned.disk.arrivals import SUFFIX, Change, Folder, Taken, gone_of
 from tuned.disk.spool import Spool
 from tuned.domain.ending import Cause
 from tuned.domain.result import Result, TellOutcome
@@ -26,7 +26,6 @@ from tuned.domain.study_status import StudyStatus
 from tuned.errors import DatabaseAway, NotFound
 from tuned.experiment.differences import differences
 from tuned.experiment.experiment import parse
-from tuned.experiment.likeness import explain
 from tuned.search.fault import Fault
 from tuned.search.search import Search
 from tuned.storage.changes import Author, free_failed, replace_definition
@@ -36,7 +35,7 @@ from tuned.storage.shared_files import SharedFile
 from tuned.storage.studies import set_state, study_statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -59,7 +58,8 @@ class Experiments:
         self._ended = Ended(spool)
         self._looks = Looks(link)
         self._deletions = Deletions(link, spool, scheduler.layout)
-        self._admission = Admission(link, spool, events, scheduler, self._begin)
+        self._code = CodeOfFiles(link, spool.path)
+        self._admission = Admission(link, spool, events, scheduler, code=self._code, on_open=self._begin)
         self._shared = SharedFiles(link, spool, scheduler, self._admission)
         #: Why nothing new can be taken; empty while it can.
         self.spool_problem = ""
@@ -126,8 +126,8 @@ class Experiments:
 
     async def take(self) -> None:
         """Takes the new files of the spool. They wait if the database is away."""
-        explaining = functools.partial(explain, {s.file: s.experiment for s in self.searches.values()})
-        while taken := await asyncio.to_thread(self._spool.take, explain=explaining):
+        intake = Reception(self._code, {s.file: s.experiment for s in self.searches.values()})
+        while taken := await asyncio.to_thread(self._spool.take, intake=intake):
             for one in taken:
                 await self._take(one)
         for file, problems in await asyncio.to_thread(self._spool.refusals):
@@ -262,14 +262,19 @@ class Experiments:
         await self._go_on(name, study_id)
         return freed
 
-    async def replace(self, name: str, content: bytes, author: Author) -> Sequence[str]:
+    async def replace(
+        self, name: str, content: bytes, author: Author, code_of: int | None = None
+    ) -> Sequence[str]:
         """Gives an experiment the definition of a file, for the whole fleet, and this host its local keys.
 
-        Returns the changes. Raises InvalidInput, NotFound, DatabaseAway, Conflict if it is another search.
+        With ``code_of``, also the snapshot of this user. Returns the changes. Raises InvalidInput, NotFound,
+        DatabaseAway, Conflict if it is another search.
         """
         search = self.search_of(name)
         experiment = await asyncio.to_thread(parse, content, f"{search.name if search else name}.toml")
         study_id = await self._link.call(experiments.find, name)
+        if code_of is not None:
+            experiment = await self._code.replacing(experiment, content, code_of)
         local = None if search is None else differences(experiment.local(), search.experiment.local())
         file = SharedFile(host=author.host, name=search.file if search else name, content=content)
         is_override = search is not None and not search.adoption.origin
@@ -381,7 +386,7 @@ class Experiments:
 
     async def _notice_withdrawn(self) -> None:
         searches = list(self.searches.values())
-        gone = await asyncio.to_thread(_gone, self._spool, [search.file for search in searches])
+        gone = await asyncio.to_thread(gone_of, self._spool.path, [search.file for search in searches])
         for search in searches:
             # The end of an experiment takes its file out of ``active/`` too.
             if search.file in gone and search.state is not SearchState.ENDING:
@@ -392,8 +397,3 @@ class Experiments:
         for search in list(self.searches.values()):
             if search.state is SearchState.WITHDRAWN and not search.busy:
                 del self.searches[search.name]
-
-
-def _gone(spool: Spool, files: Iterable[str]) -> set[str]:
-    """Those of the files that are no longer in ``active/``."""
-    return {file for file in files if not spool.is_active(file)}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tuned.control.metrics import Endings
+from tuned.daemon.code.trees import CodeTrees
 from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.daemon.retrying import insisted
 from tuned.daemon.trials.adoptions import Adoptions
@@ -70,8 +71,9 @@ class Scheduler:
         self._judge = Judge(link, keeper.note)
         self._questions = Questions(link, self._judge)
         self._keeper = keeper
-        self._premises = Premises(site, self._carry_out)
-        self._evaluations = Evaluations(site, keeper, self._premises)
+        self.code = CodeTrees(link, site, self._carry_out, self._reassess)
+        self._premises = Premises(site, self._carry_out, self.code.doubt)
+        self._evaluations = Evaluations(site, keeper, self._premises, self.code.placed)
         self.adoptions = Adoptions(keeper, self, self._evaluations, teller, site.host)
         self.searches: dict[str, Search] = {}
         #: Held while a search is admitted, and while files of studies go that no search here is of.
@@ -134,6 +136,7 @@ class Scheduler:
                 self.resize(self._wanted)
         finally:
             await self._judge.end()
+            await self.code.end()
             await self._keeper.close()
 
     def resize(self, slots: int) -> None:
@@ -184,6 +187,9 @@ class Scheduler:
         """Replaces the GPUs, and what this host says of itself; a trial on a removed card goes on."""
         self.gpus.equip(cards)
         self.membership = membership or self.membership
+        self._reassess()
+
+    def _reassess(self) -> None:
         for search in self.searches.values():
             self.assess(search)
         self.wake()
@@ -192,7 +198,7 @@ class Scheduler:
         """Finds out why this host does not work on it, and which limits of its trials are not kept."""
         wanted = search.experiment.resources
         refusal = self.membership.refusal(search.experiment.fleet, origin=search.adoption.origin)
-        missing = refusal or self.gpus.missing(wanted.cards)
+        missing = refusal or self.gpus.missing(wanted.cards) or self.code.pending(search.experiment)
         unenforced = cgroup.unenforced(wanted, self._site.cgroups)
         search.assess(Shortfall(missing=missing, unenforced=unenforced))
 
@@ -296,7 +302,10 @@ class Scheduler:
         return None
 
     async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
-        await self._premises.verify(search.experiment)
+        if not await self.code.is_ready(search.experiment):
+            self.assess(search)
+            return
+        await self._premises.verify(self.code.placed(search.experiment))
         outcome = await search.claim_next(slot)
         if isinstance(outcome, Duplicate):
             search.announce.duplicate(outcome)

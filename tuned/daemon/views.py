@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tuned.experiment.resources import Resources
     from tuned.protocol.experiments import ExperimentSummary, ResourcesView
     from tuned.protocol.fields import HostStateName
+    from tuned.protocol.fleet import HostView
     from tuned.protocol.host import RunView, SlotView
     from tuned.search.search import Search
     from tuned.storage.hosts import HostRow
@@ -86,3 +87,19 @@ def slot(number: int, running: Running | None, last_line: str | None) -> SlotVie
     if last_line is not None:
         run["last_line"] = last_line
     return {"slot": number, "running": run}
+
+
+def host(row: HostRow, running: int, beat_age_seconds: float | None) -> HostView:
+    """A host of the fleet, with the number of its trials and the age of its last beat."""
+    return {
+        "name": row.name,
+        "state": host_state(row),
+        "slots": row.info.slots,
+        "gpus": row.info.gpus,
+        "labels": list(row.info.labels),
+        "running": running,
+        "beat_age_seconds": beat_age_seconds,
+        "version": row.info.version,
+        "optuna_version": row.info.optuna_version,
+        "unreadable": row.unreadable,
+    }

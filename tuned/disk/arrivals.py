@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from tuned.disk import files
 from tuned.disk.origin import LONGEST_MARK, marked, unmarked
@@ -20,6 +20,7 @@ from tuned.errors import InvalidInput, Problem
 from tuned.protocol.limits import MOST_FILE_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -68,9 +69,27 @@ class Refused(Exception):
     """The file goes to ``rejected/``; the text says why."""
 
 
+class Intake(Protocol):
+    """The one that knows what an experiment file says."""
+
+    def bring(self, name: str, content: bytes, uid: int) -> None:
+        """Puts all else that belongs to an arriving file of this user into ``active/``. Raises Refused."""
+
+    def explain(self, name: str, content: bytes, is_override: bool) -> str:
+        """The differences of a file from the one that is active under its name; empty without any.
+
+        If that one is from another host, other local keys are none of it.
+        """
+
+
 def active_path(spool: Path, name: str) -> Path:
     """The place of an experiment's file as long as this host works on it."""
     return spool / Folder.ACTIVE / (name + SUFFIX)
+
+
+def gone_of(spool: Path, names: Iterable[str]) -> set[str]:
+    """Those of the experiments' files that are no longer in ``active/``."""
+    return {name for name in names if not os.path.lexists(active_path(spool, name))}
 
 
 def kept_path(spool: Path, name: str) -> Path | None:

@@ -74,6 +74,11 @@ class Layout:
         return self.path / "points"
 
     @property
+    def code(self) -> Path:
+        """Unpacked snapshots of code, which trials read."""
+        return self.path / "code"
+
+    @property
     def aside(self) -> tuple[Path, Path]:
         """Where directories of trials and points lie that are being removed: a rename puts them there."""
         return self.trials / _ASIDE, self.points / _ASIDE

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from asyncinotify import Event
     from structlog.typing import FilteringBoundLogger
 
-    Explain = Callable[[str, bytes, bool], str]
+    from tuned.disk.arrivals import Intake
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -102,11 +102,9 @@ class Spool:
     def close(self) -> None:
         os.close(self._lock)
 
-    def take(self, limit: int = 100, *, explain: Explain | None = None) -> list[Taken]:
+    def take(self, limit: int = 100, *, intake: Intake | None = None) -> list[Taken]:
         """Takes what has arrived, at most ``limit`` files; an empty list when there is nothing more for now.
 
-        ``explain`` says of a file whose name is active, by that name, what else its content would have; and
-        whether the active one is from another host, so that other local keys would be none of that.
         A file that cannot be taken now (it is being written, may not be read, the disk is full) stays, and is
         looked at again by a later call. Raises NotFound if the spool itself is gone.
         """
@@ -117,7 +115,7 @@ class Spool:
             for file in arrivals:
                 if len(taken) == limit:
                     break
-                if one := self._look_at(file, explain):
+                if one := self._look_at(file, intake):
                     taken.append(one)
             self._left = {file: why for file, why in self._left.items() if file in arrivals}
         return taken
@@ -241,11 +239,11 @@ class Spool:
                     pause = SETTLE_SECONDS + 0.1
                     yield change
 
-    def _look_at(self, file: str, explain: Explain | None) -> Taken | None:
+    def _look_at(self, file: str, intake: Intake | None) -> Taken | None:
         try:
             if file in self._left and self._left[file] == self._permissions(file):
                 return None
-            return self._take(file, explain)
+            return self._take(file, intake)
         except Refused as refusal:
             self._refuse(file, str(refusal))
             return None
@@ -255,7 +253,7 @@ class Spool:
             self._leave(file, error)
             return None
 
-    def _take(self, file: str, explain: Explain | None) -> Taken | None:
+    def _take(self, file: str, intake: Intake | None) -> Taken | None:
         source, held = self.path / file, self.path / Folder.ACTIVE / file
         name = name_of(file)
         with open_arrived(source) as opened:
@@ -265,14 +263,16 @@ class Spool:
             content = opened.read()
             if identity(os.fstat(opened.fileno())) != identity(seen):
                 return None
+        if intake is not None:
+            intake.bring(name, content, seen.st_uid)
         if not os.path.lexists(held):
             self._copy(content, source, held, seen)
             _log.info("experiment file taken", experiment=name, user=user_name(seen.st_uid), uid=seen.st_uid)
             return Taken(name=name, content=content)
         before = held.read_bytes()
         kept, origin = unmarked(before)
-        differs = explain(name, content, bool(origin)) if explain and kept != content else ""
-        if origin and differs:
+        differs = "" if intake is None else intake.explain(name, content, bool(origin))
+        if differs and (origin or kept == content):
             raise Refused(differs)
         if not origin and kept != content:
             raise Refused(f"{_IS_ACTIVE}: {differs}" if differs else _IS_ACTIVE)

@@ -60,6 +60,8 @@ class StateDirectory(Layout):
                 )
                 for part in (directory.outbox, directory.trials, directory.points, directory.keeper):
                     files.make_directory(part, 0o700)
+                # All that lies in it may be read by those who may enter it, such as another user's trials.
+                files.make_directory(directory.code, 0o750)
             except OSError as error:
                 raise _unusable(path, error) from error
             yield directory

@@ -20,6 +20,7 @@ from tuned.experiment import samplers
 from tuned.experiment.file import File, Objective
 from tuned.experiment.pruners import Pruner
 from tuned.experiment.structure import structured
+from tuned.experiment.tables.code import PLACE
 from tuned.experiment.values import is_value, values_of
 
 #: Longer patterns are programs; RE2 compiles them too slowly.
@@ -36,6 +37,8 @@ class Draft:
     #: Of the fields, only those in ``right`` have values from the document.
     file: File
     right: frozenset[str]
+    #: A person wrote it: a definition has no local keys.
+    is_file: bool = True
 
     @property
     def parameter_names(self) -> list[str]:
@@ -67,6 +70,10 @@ class Draft:
         return (name, raw) if name is not None and name in samplers.SAMPLERS else None
 
     @property
+    def has_code(self) -> bool:
+        return self.document.get("code") is not None
+
+    @property
     def seed(self) -> object:
         raw = self.document.get("sampler")
         return raw.get("seed") if isinstance(raw, dict) else None
@@ -88,8 +95,10 @@ def check(draft: Draft, problems: Problems) -> Space | None:
         problems.add("directions", "direction beside it", "one of direction and directions")
     if "objective" in draft.right:
         _check_objective(draft.file.objective, draft, problems)
+    names = [*draft.parameter_names, *([PLACE[1:-1]] if draft.has_code else [])]
     for index, argument in draft.arguments:
-        _check_argument(dotted("objective", "command", index), argument, draft.parameter_names, problems)
+        _check_argument(dotted("objective", "command", index), argument, names, problems)
+    _check_code(draft, problems)
     if "budget" in draft.right:
         for key, found, expected in draft.file.budget.conflicting(draft.objectives):
             problems.add(dotted("budget", key), found, expected)
@@ -315,3 +324,22 @@ def _fits(values: Mapping[str, Any], key: str, space: Space, problems: Problems)
     if not unsure and (combination := space.forbidden_by(right)) is not None:
         problems.add(key, f"the forbidden {conditions.text(combination)}", "a point that is not forbidden")
     return len(problems.found) == before
+
+
+def _check_code(draft: Draft, problems: Problems) -> None:
+    """The keys of ``[code]``, and those that are only right beside it."""
+    code = draft.file.code if "code" in draft.right else None
+    if code is not None and code.dir is None and draft.is_file:
+        problems.add("code.dir", "nothing", 'an absolute path, such as "/srv/minima"')
+    if code is not None:
+        for index, argument in enumerate(code.setup or ()):
+            _check_argument(dotted("code", "setup", index), argument, [PLACE[1:-1]], problems)
+    if draft.has_code and PLACE[1:-1] in draft.parameter_names:
+        expected = f"another name, because {PLACE} is the directory of the code"
+        problems.add(f"space.{PLACE[1:-1]}", "[code] beside it", expected)
+    if not draft.has_code and "objective" in draft.right:
+        objective = draft.file.objective
+        for key in ("path", "interpreter", "workdir"):
+            value = getattr(objective, key)
+            if value is not None and not value.startswith("/"):
+                problems.add(f"objective.{key}", describe(value), "an absolute path, or a table [code]")

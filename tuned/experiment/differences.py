@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuned.config.toml import alternatives, shorten
+from tuned.domain.snapshot import shown
 from tuned.errors import printable
 from tuned.experiment.file import File, Objective
 from tuned.experiment.scope import Scope
+from tuned.experiment.tables.code import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ENVIRONMENT = "objective.env."
+
+#: The key of a definition that names the snapshot of the code; no file has it.
+SNAPSHOT = "code.snapshot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,8 @@ class Difference:
     def __str__(self) -> str:
         if self.key.startswith(_ENVIRONMENT):
             return "objective.env: other variables here"
+        if self.key == SNAPSHOT:
+            return "code: other files here than in the database"
         there = "in the file that is active" if self.scope is Scope.HOST else "in the database"
         return f"{self.key}: {shorten(self.mine)} here, {shorten(self.theirs)} {there}"
 
@@ -44,7 +51,13 @@ class Difference:
         """The words for it once ours is in force."""
         if self.key.startswith(_ENVIRONMENT):
             return "objective.env: other variables"
+        if self.key == SNAPSHOT:
+            return f"code: snapshot {_digest(self.mine)}, was {_digest(self.theirs)}"
         return f"{self.key}: {shorten(self.mine)}, was {shorten(self.theirs)}"
+
+    def with_files(self, files: str, text: str) -> str:
+        """The words, with the files that differ if it is the code and they are known."""
+        return f"{text} ({files})" if files and self.key == SNAPSHOT else text
 
 
 def scope_of(key: str) -> Scope:
@@ -54,7 +67,11 @@ def scope_of(key: str) -> Scope:
     """
     table, _, rest = key.partition(".")
     name = rest.partition(".")[0]
-    field = Objective.model_fields.get(name) if table == "objective" else File.model_fields.get(table)
+    field = File.model_fields.get(table)
+    if table == "objective":
+        field = Objective.model_fields.get(name)
+    elif table == "code":
+        field = Code.model_fields.get(name, field)
     if field is None or (table, name) == ("pruner", "objective"):
         # The curves of earlier trials are of another objective.
         return Scope.SEARCH
@@ -71,11 +88,12 @@ def are_replaceable(found: Sequence[Difference]) -> bool:
     return all(each.scope is not Scope.SEARCH for each in found)
 
 
-def explained(found: Sequence[Difference], name: str) -> str:
-    """Differences of an experiment, and how a person can settle them."""
-    text = "; ".join(dict.fromkeys(map(str, found)))
+def explained(found: Sequence[Difference], name: str, files: str = "") -> str:
+    """Differences of an experiment, and how a person can settle them; ``files`` are those of its code."""
+    text = "; ".join(dict.fromkeys(each.with_files(files, str(each)) for each in found))
     if are_replaceable(found):
-        return f"{text}; for the trials that start from now on: tunectl submit --replace FILE"
+        option = " --code" if any(each.key == SNAPSHOT for each in found) else ""
+        return f"{text}; for the trials that start from now on: tunectl submit --replace{option} FILE"
     tables = {each.key.partition(".")[0]: None for each in found if each.scope is Scope.SEARCH}
     return f"{text}; with {alternatives(tables, 'or')} changed it is another search: {ways_out(name)}"
 
@@ -109,6 +127,11 @@ def _differences(key: str, mine: object, theirs: object) -> Iterator[Difference]
         if key == "pruner":
             # Without a rule, trials have kept the values of the first objective.
             yield from _differences("pruner.objective", _watched(mine), _watched(theirs))
+
+
+def _digest(text: str) -> str:
+    digest = json.loads(text) if text.startswith('"') else ""
+    return shown(digest) if digest else "none"
 
 
 def _watched(pruner: object) -> object:

@@ -26,6 +26,7 @@ from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import Sampler
 from tuned.experiment.scope import Scope
+from tuned.experiment.tables.code import PLACE, Code, placed
 from tuned.experiment.tables.fleet import Participation
 
 __all__ = ["Budget", "Dedup", "Experiment", "Objective", "Retry", "Sampler", "defined", "parse", "text"]
@@ -48,9 +49,14 @@ class Experiment:
     retry: Retry
     replicates: Replicates
     resources: Resources
+    code: Code | None
     fleet: Participation
     #: Evaluated first.
     points: tuple[Point, ...]
+    #: The digest of the snapshot of its code; empty if it has none, or nobody has taken it yet.
+    snapshot: str = ""
+    #: The directory of the unpacked snapshot on this host; empty if no trial is to run.
+    tree: str = ""
 
     def definition(self) -> str:
         """JSON of the keys that the whole fleet shares: the file's own, without the local ones.
@@ -84,25 +90,51 @@ class Experiment:
         """JSON of the keys of which each host has its own. The values of ``env`` may be secrets."""
         objective = self.objective.model_dump(include=_local_keys(Objective), exclude_none=True)
         resources = self.resources.model_dump(exclude_none=True)
-        return json.dumps({"parallel": self.parallel, "objective": objective, "resources": resources})
+        code = self.code and self.code.model_dump(include=_local_keys(Code), exclude_none=True)
+        keys = {"parallel": self.parallel, "objective": objective, "resources": resources, "code": code}
+        return json.dumps(keys)
 
     def localized(self, other: Experiment) -> Experiment:
         """This definition, with the local keys of another file."""
         theirs = {key: getattr(other.objective, key) for key in _local_keys(Objective)}
         objective = self.objective.model_copy(update=theirs)
-        return replace(self, parallel=other.parallel, resources=other.resources, objective=objective)
+        code = self.code and self.code.localized(other.code)
+        return replace(
+            self, parallel=other.parallel, resources=other.resources, objective=objective, code=code
+        )
+
+    def with_snapshot(self, digest: str) -> Experiment:
+        """With this snapshot of its code, if it has any."""
+        return self if self.code is None else replace(self, snapshot=digest)
+
+    def placed(self, tree: str) -> Experiment:
+        """As its trials run on this host, with the code in this directory."""
+        objective = self.objective
+        places = {
+            key: placed(value, tree)
+            for key in ("path", "interpreter", "workdir")
+            if (value := getattr(objective, key)) is not None
+        }
+        env = {name: placed(value, tree) for name, value in objective.env.items()}
+        objective = objective.model_copy(update={"workdir": tree, **places, "env": env})
+        return replace(self, objective=objective, tree=tree)
 
     def argv(self, point: Point) -> tuple[str, ...]:
         """The command for a point: ``{name}`` replaced, ``{{`` and ``}}`` as braces.
 
         An argument that names a parameter that the point does not have is left out.
         """
-        texts = {name: text(value) for name, value in point.values.items()}
+        texts = {name: text(value) for name, value in point.values.items()} | self.places
         return tuple(
             substitute(argument, texts)
             for argument in self.objective.command or ()
             if all(name in texts for _, name in placeholders(argument) if name is not None)
         )
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The names in braces that stand for a directory and not for a parameter."""
+        return {PLACE[1:-1]: self.tree} if self.tree else {}
 
     @property
     def worker_arguments(self) -> tuple[str, ...]:
@@ -131,7 +163,10 @@ def defined(definition: str, name: str) -> Experiment:
         refuse_file(file, "text that is not JSON", "what tuned wrote")
     if not isinstance(document, dict):
         refuse_file(file, describe(document), "what tuned wrote")
-    return _build(document, file)
+    code = document.get("code")
+    # No file says it, so it is no key of the table.
+    snapshot = code.pop("snapshot", "") if isinstance(code, dict) else ""
+    return _build(document, file, snapshot=snapshot)
 
 
 def text(value: Value) -> str:
@@ -139,12 +174,15 @@ def text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _build(document: dict[str, Any], file: str) -> Experiment:
+def _build(document: dict[str, Any], file: str, *, snapshot: str | None = None) -> Experiment:
+    """``snapshot`` is that of a definition; None for a file, which must say where its code is."""
     problems = Problems(file)
     right: dict[str, Any] = {}
     problems.table(File, document, context=right)
     tables = File.model_construct(**right)
-    space = check(Draft(document=document, file=tables, right=frozenset(right)), problems)
+    is_file = snapshot is None
+    draft = Draft(document=document, file=tables, right=frozenset(right), is_file=is_file)
+    space = check(draft, problems)
     name = tables.name if tables.name or "name" not in right else _name_of(file, problems)
     problems.raise_if_any()
     # A name or space that is None has added its problem.
@@ -163,7 +201,9 @@ def _build(document: dict[str, Any], file: str) -> Experiment:
         retry=tables.retry,
         replicates=tables.replicates,
         resources=tables.resources,
+        code=tables.code,
         fleet=tables.fleet,
+        snapshot=snapshot or "",
         points=tuple(map(space.point, tables.points)),
     )
 
@@ -193,10 +233,18 @@ def _document(experiment: Experiment) -> dict[str, Any]:
         "dedup": experiment.dedup.model_dump(),
         "retry": experiment.retry.model_dump(),
         "replicates": experiment.replicates.model_dump(),
+        "code": _code(experiment),
         "fleet": experiment.fleet.model_dump(),
         "points": [dict(point.values) for point in experiment.points],
         "forbid": [conditions.document(each) for each in experiment.space.forbidden],
     }
+
+
+def _code(experiment: Experiment) -> dict[str, Any] | None:
+    if experiment.code is None:
+        return None
+    shared = experiment.code.model_dump(exclude=_local_keys(Code), exclude_none=True)
+    return {**shared, "snapshot": experiment.snapshot} if experiment.snapshot else shared
 
 
 def _space(space: Space) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from pydantic import (
 
 from tuned.config.fields import (
     LARGEST_STORED,
-    AbsolutePath,
     Count,
     Name,
     Span,
@@ -37,6 +36,7 @@ from tuned.experiment.parameters import AnyParameter, ParameterName
 from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.scope import Scope
+from tuned.experiment.tables.code import PLACE, Code
 from tuned.experiment.tables.fleet import Participation
 
 T = TypeVar("T")
@@ -59,6 +59,16 @@ def _program(command: tuple[str, ...]) -> tuple[str, ...]:
             'a program and its arguments, such as ["./train.sh"]', "an array" if command else "an empty array"
         )
     return command
+
+
+def _in_code(value: str) -> str:
+    if value.startswith(("/", f"{PLACE}/")) or value == PLACE:
+        return value
+    return refuse('an absolute path, such as "/srv/minima", or one that begins with {code}')
+
+
+#: An absolute path, or one below the code of the experiment.
+_Place = Annotated[str, AfterValidator(_in_code), Field(title="an absolute path")]
 
 
 def _variable(name: str) -> str:
@@ -107,10 +117,11 @@ class Objective(Table):
     python: Annotated[Annotated[str, AfterValidator(_importable)] | None, Scope.FLEET] = Field(
         default=None, description='Instead of `command`: an Optuna objective, as "module:function".'
     )
-    path: Annotated[AbsolutePath | None, Scope.HOST] = Field(
-        default=None, description="The directory from which the module of `python` is imported."
+    path: Annotated[_Place | None, Scope.HOST] = Field(
+        default=None,
+        description="The directory from which the module of `python` is imported. Default: `workdir`.",
     )
-    interpreter: Annotated[AbsolutePath | None, Scope.HOST] = Field(
+    interpreter: Annotated[_Place | None, Scope.HOST] = Field(
         default=None,
         description="The Python in which `python` runs, 3.9 or newer, such as that of a virtual environment. "
         "Nothing of tuned needs to be installed there. Default: the daemon's own.",
@@ -120,9 +131,10 @@ class Objective(Table):
         description="Whether the module of `python` is imported once on a host, and each trial forked from "
         "the process that did; otherwise each trial imports it anew.",
     )
-    workdir: Annotated[AbsolutePath | None, Scope.HOST] = Field(
+    workdir: Annotated[_Place | None, Scope.HOST] = Field(
         default=None,
-        description="The directory in which the program runs. Default: a private directory per trial.",
+        description="The directory in which the program runs. Default: `{code}`, or without `[code]` a "
+        "private directory per trial.",
     )
     timeout: Annotated[Span | None, Scope.FLEET] = Field(
         default=None,
@@ -195,6 +207,7 @@ class File(Table):
     retry: Annotated[Retry, Scope.FLEET] = Field(default_factory=Retry)
     replicates: Annotated[Replicates, Scope.SEARCH] = Field(default_factory=Replicates)
     resources: Annotated[Resources, Scope.HOST] = Field(default_factory=Resources)
+    code: Annotated[Code | None, Scope.FLEET] = None
     fleet: Annotated[Participation, Scope.FLEET] = Field(default_factory=Participation)
     points: Annotated[
         tuple[Mapping[str, Any], ...],

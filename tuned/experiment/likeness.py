@@ -26,6 +26,8 @@ def explain(active: Mapping[str, Experiment], name: str, content: bytes, is_over
     except InvalidInput as error:
         return str(error)
     there = active.get(name, mine)
+    # Nobody has looked at its code yet.
+    mine = mine.with_snapshot(there.snapshot)
     found = differences(mine.definition(), there.definition())
     if is_override:
         told = explained(found, mine.name)
@@ -61,3 +63,9 @@ def name_in(definition: str) -> str | None:
     except (ValueError, TypeError, LookupError, RecursionError):
         return None
     return name
+
+
+def snapshot_in(definition: str) -> str:
+    """The digest of the snapshot in a definition; empty if it has none."""
+    code = json.loads(definition).get("code") or {}
+    return str(code.get("snapshot", ""))

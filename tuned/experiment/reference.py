@@ -28,6 +28,7 @@ from tuned.experiment.replicates import Replicates
 from tuned.experiment.resources import Resources
 from tuned.experiment.samplers import SAMPLERS, Sampler
 from tuned.experiment.scope import Scope
+from tuned.experiment.tables.code import Code
 from tuned.experiment.tables.fleet import Participation
 
 #: Each page, and how it marks a generated block.
@@ -76,6 +77,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "retry": Retry,
     "replicates": Replicates,
     "resources": Resources,
+    "code": Code,
     "fleet": Participation,
 }
 

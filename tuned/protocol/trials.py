@@ -120,6 +120,8 @@ class StoryView(TypedDict):
     revision: int | None
     #: Of the definition now.
     revision_now: int
+    #: The digest of the snapshot of its code; None if it had none.
+    code: str | None
     #: How that revision came about; None for the first.
     replacement: RevisionView | None
     #: Why earlier attempts crashed, oldest first.

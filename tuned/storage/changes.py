@@ -15,7 +15,8 @@ from tuned.domain.states import PointState, StudyState
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import Difference, are_replaceable, differences, explained, replaced
 from tuned.experiment.experiment import Experiment
-from tuned.experiment.likeness import local_differences, name_in
+from tuned.experiment.likeness import local_differences, name_in, snapshot_in
+from tuned.storage import snapshots
 from tuned.storage.database import Database
 from tuned.storage.shared_files import Reach, SharedFile, share_anew
 from tuned.storage.tables.functions import affected, epoch, is_below
@@ -101,32 +102,54 @@ def replace_definition(
         theirs = connection.execute(
             select(t_study.c.definition, t_study.c.revision, t_study.c.ends).where(mine)
         ).one()
+        before = snapshot_in(theirs.definition)
+        experiment = experiment if experiment.snapshot else _with_code_of(experiment, before)
         found = _replaceable(experiment, theirs.definition)
-        budget, rules = experiment.budget, ends.rules(experiment)
-        changes = [each.as_change for each in found]
+        files = snapshots.difference(connection, experiment.snapshot, before)
+        changes = [each.with_files(files, each.as_change) for each in found]
         if file is not None:
             reach = share_anew(connection, database, study_id, experiment, file, is_override=is_override)
             changes += _local_changes(experiment, author, local, reach)
         revision = theirs.revision + 1 if changes else theirs.revision
-        connection.execute(
-            update(t_study)
-            .where(mine)
-            .values(
-                definition=replaced(theirs.definition, experiment.definition()),
-                revision=revision,
-                trials_limit=budget.trials,
-                evaluations_limit=budget.evaluations,
-                seconds_limit=budget.time,
-                **rules,
-            )
-        )
-        if rules["ends"] != theirs.ends:
+        _rewrite(connection, study_id, experiment, theirs.definition, revision)
+        if ends.rules(experiment)["ends"] != theirs.ends:
             ends.count_anew(connection, study_id)
             ends.judge_anew(connection, study_id)
+        if experiment.snapshot != before:
+            snapshots.assign(connection, study_id, revision, experiment.snapshot)
         if changes:
             _remember(connection, study_id, revision, author, changes)
         _open_again(connection, study_id)
         return Replacement(revision=revision, changes=tuple(changes))
+
+
+def _rewrite(
+    connection: Connection, study_id: int, experiment: Experiment, before: str, revision: int
+) -> None:
+    """Writes another definition and its limits."""
+    budget = experiment.budget
+    connection.execute(
+        update(t_study)
+        .where(t_study.c.study_id == study_id)
+        .values(
+            definition=replaced(before, experiment.definition()),
+            revision=revision,
+            trials_limit=budget.trials,
+            evaluations_limit=budget.evaluations,
+            seconds_limit=budget.time,
+            **ends.rules(experiment),
+        )
+    )
+
+
+def _with_code_of(experiment: Experiment, snapshot: str) -> Experiment:
+    """The file with the snapshot that is there, because nobody gave another one."""
+    if experiment.code is not None and not snapshot:
+        raise Conflict(
+            f"cannot replace experiment {experiment.name}: [code] is new, and a snapshot of it is needed: "
+            "tunectl submit --replace --code FILE"
+        )
+    return experiment.with_snapshot(snapshot)
 
 
 def _replaceable(experiment: Experiment, definition: str) -> list[Difference]:

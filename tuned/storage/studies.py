@@ -22,6 +22,8 @@ from tuned.domain.study_status import StudyStatus
 from tuned.errors import Conflict, NotFound
 from tuned.experiment.differences import differences, explained
 from tuned.experiment.experiment import Experiment
+from tuned.experiment.likeness import snapshot_in
+from tuned.storage import snapshots
 from tuned.storage.changes import free_points
 from tuned.storage.database import Database
 from tuned.storage.joining import (
@@ -41,6 +43,7 @@ from tuned.storage.tables.schema import (
     t_file,
     t_point,
     t_study,
+    t_study_code,
     trials,
 )
 from tuned.storage.tables.transitions import move_study
@@ -93,17 +96,20 @@ def open_study(
         ours = connection.execute(select(t_study).where(t_study.c.study_id == study_id)).first()
         if ours is not None and ours.uid != uid_of(connection, study_id):
             # A deleted study left it, because the database enforced no foreign keys.
-            for table in (t_file, t_study):
+            for table in (t_file, t_study_code, t_study):
                 connection.execute(delete(table).where(table.c.study_id == study_id))
             ours = None
         if ours is None:
             check_compatible(connection, study_id, experiment, encoding)
             join(connection, study_id, experiment, encoding)
+            _begin_code(connection, study_id, experiment)
         elif is_new:
             if found := differences(experiment.definition(), ours.definition):
+                there = snapshot_in(ours.definition)
+                files = snapshots.difference(connection, experiment.snapshot, there)
                 raise Conflict(
                     f"cannot run study {experiment.name}: it exists with another definition: "
-                    + explained(found, experiment.name)
+                    + explained(found, experiment.name, files)
                 )
             if ours.state in (StudyState.CANCELLED, StudyState.DONE):
                 _set_state(connection, study_id, StudyState.OPEN)
@@ -113,6 +119,16 @@ def open_study(
         if file is not None:
             share(connection, database, study_id, experiment, file)
         return _statuses(connection, [study_id], next(_looks))[study_id]
+
+
+def _begin_code(connection: Connection, study_id: int, experiment: Experiment) -> None:
+    if experiment.snapshot:
+        snapshots.assign(connection, study_id, 1, experiment.snapshot)
+    elif experiment.code is not None:
+        raise Conflict(
+            f"cannot begin study {experiment.name}: nobody has a snapshot of its code any more; "
+            "submit its file again"
+        )
 
 
 def study_statuses(database: Database, study_ids: Collection[int]) -> dict[int, StudyStatus]:

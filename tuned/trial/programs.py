@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tuned.domain.space import Point
+    from tuned.trial.cgroup import Root
 
 #: One that takes longer hangs.
 ANSWER_SECONDS = 60.0
@@ -75,6 +76,8 @@ def common_environment(experiment: Experiment, host: str) -> dict[str, str]:
     # Otherwise the output of a Python program is seen only when its buffer is full.
     unbuffered = {"PYTHONUNBUFFERED": "1"}
     names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
+    if experiment.tree:
+        names["TUNED_CODE"] = experiment.tree
     return {**unbuffered, **own_environment(), **experiment.objective.env, **names}
 
 
@@ -111,6 +114,28 @@ def look_launch(experiment: Experiment, *, host: str, log: Path, installation: s
         pattern=None,
         mark=f"{installation}/{uuid4().hex}",
         cgroups=None,
+    )
+
+
+def setup_launch(
+    experiment: Experiment, *, host: str, log: Path, installation: str, cgroups: Root | None
+) -> Launch | None:
+    """Prepares unpacked code, in the environment of the experiment's trials; None if nothing does."""
+    code = experiment.code
+    if code is None or code.setup is None:
+        return None
+    setup = [substitute(argument, experiment.places) for argument in code.setup]
+    return Launch(
+        # Its own files belong to the user of trials, and no trial is to write there.
+        argv=("/bin/sh", "-c", '"$@" || exit; chmod -R a-w . 2>/dev/null; exit 0', "setup", *setup),
+        environment=common_environment(experiment, host),
+        workdir=Path(experiment.tree),
+        log=log,
+        timeout_seconds=code.setup_timeout,
+        objectives=1,
+        pattern=None,
+        mark=f"{installation}/{uuid4().hex}",
+        cgroups=cgroups,
     )
 
 
@@ -157,6 +182,7 @@ def why_not_here(experiment: Experiment, environment: Mapping[str, str]) -> str:
 def _program(experiment: Experiment) -> str | None:
     """The first word of the command; None if it depends on the point, or there is none."""
     command = experiment.objective.command
-    if command is None or any(name is not None for _, name in placeholders(command[0])):
+    places = experiment.places
+    if command is None or any(name not in {None, *places} for _, name in placeholders(command[0])):
         return None
-    return substitute(command[0], {})
+    return substitute(command[0], places)

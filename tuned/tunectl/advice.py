@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tuned.config.toml import alternatives, shorten
 from tuned.domain.counts import counted
 from tuned.experiment.checks import placeholders
+from tuned.experiment.tables.code import PLACE
 from tuned.trial.launch import interpreter_problem
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ def _missing(parsed: Experiment) -> Iterator[str]:
     objective = parsed.objective
     for key in ("workdir", "path"):
         place = getattr(objective, key)
-        if place is not None and not Path(place).is_dir():
+        if place is not None and not place.startswith(PLACE) and not Path(place).is_dir():
             yield f"objective.{key}: there is no directory {place} on this host"
     words = [word for word in objective.command or () if not any(placeholders(word))]
     if not words or len(words[0].split()) > 1 or words[0] != (objective.command or ("",))[0]:
         return
     for word in words[: 2 if _INTERPRETERS.fullmatch(Path(words[0]).name) else 1]:
-        file = _file(word, objective.workdir)
+        file = _file(word, objective.workdir or (None if parsed.code is None else parsed.code.dir))
         if file is not None and not file.exists():
             yield f"objective.command: there is no {file} on this host"
         elif file is not None and word == words[0] and (problem := interpreter_problem(file)):
@@ -107,7 +108,7 @@ _SHELL = re.compile(r"""[<>|&;"'`*?$]""")
 def _literal(parsed: Experiment) -> Iterator[str]:
     """Words that look as if they would be replaced, where nothing replaces them."""
     for name, value in parsed.objective.env.items():
-        if found := _REPLACED.search(value):
+        if found := _REPLACED.search(value if parsed.code is None else value.replace(PLACE, "")):
             yield (
                 f"objective.env.{name}: {shorten(found[0])} stays as it is, values of env are taken literally"
                 + _instead(found[0], parsed)

@@ -12,6 +12,7 @@ import random
 import signal
 import tempfile
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from tuned.trial import process, process_table, programs
 from tuned.trial.curve import Curve
 from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.trial.launch import Launch
-from tuned.tunectl import interpreter
+from tuned.tunectl import interpreter, snapshot
 from tuned.tunectl.advice import advice
 from tuned.tunectl.hints import hints, surroundings
 from tuned.tunectl.output import TrialOutput
@@ -51,6 +52,7 @@ def run(session: Session, file: str, *, is_random: bool) -> int:
     if (count := parsed.replicates.count) > 1:
         click.echo(f"replicate 1 of {count}: a trial evaluates its point so many times", err=True)
     with tempfile.TemporaryDirectory(prefix="tunectl-try-") as scratch:
+        parsed = snapshot.unpacked(parsed, file, Path(scratch, "code"))
         try:
             ending = _ending(parsed, point, Path(scratch))
         except asyncio.CancelledError:
@@ -69,6 +71,9 @@ def run(session: Session, file: str, *, is_random: bool) -> int:
 
 
 def _ending(parsed: Experiment, point: Point, scratch: Path) -> Ending:
+    ending = asyncio.run(_set_up(parsed, scratch))
+    if ending is not None:
+        return ending
     if problem := interpreter.problem(parsed):
         # The daemon would not begin a trial.
         TrialFiles(scratch).log.touch()
@@ -76,10 +81,26 @@ def _ending(parsed: Experiment, point: Point, scratch: Path) -> Ending:
     return asyncio.run(_evaluate(parsed, point, scratch))
 
 
+async def _set_up(parsed: Experiment, scratch: Path) -> Ending | None:
+    """Prepares the code; returns its ending if it failed."""
+    log = TrialFiles(scratch).log
+    launch = programs.setup_launch(parsed, host=platform.node(), log=log, installation="try", cgroups=None)
+    if launch is None:
+        return None
+    ending = await _carried_out(launch)
+    log.unlink()
+    if ending.failure is None or ending.failure.cause is Cause.NO_VALUE:
+        return None
+    return Ending(failure=replace(ending.failure, message=f"code.setup failed: {ending.failure.message}"))
+
+
 async def _evaluate(parsed: Experiment, point: Point, scratch: Path) -> Ending:
+    return await _carried_out(_launch(parsed, point, scratch))
+
+
+async def _carried_out(launch: Launch) -> Ending:
     # A process that leaves its parents becomes ours, and is found when the tree must go.
     process_table.become_subreaper()
-    launch = _launch(parsed, point, scratch)
     launch.log.touch()
     server = ForkServer(ServerProgram.of_commands())
     output = TrialOutput()

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuned.experiment.tables.code import PLACE
 from tuned.trial import process, process_table
 from tuned.trial.fork_servers import ForkServer, ServerProgram
 from tuned.trial.programs import look_launch, why_unusable
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def problem(parsed: Experiment) -> str:
-    """Why the objective cannot run in its interpreter; empty if it can, or if it names none."""
-    if parsed.objective.interpreter is None:
+    """Why the objective cannot run in its interpreter; empty if it can, or if only a host will have it."""
+    if parsed.objective.interpreter is None or parsed.objective.interpreter.startswith(PLACE):
         return ""
     with tempfile.TemporaryDirectory(prefix="tunectl-interpreter-") as scratch:
         launch = look_launch(

@@ -33,7 +33,7 @@ from tuned.experiment.differences import differences
 from tuned.protocol.experiments import ExperimentView, ReplacedView
 from tuned.protocol.host import Status
 from tuned.protocol.limits import MOST_FILE_BYTES
-from tuned.tunectl import deletion, interpreter
+from tuned.tunectl import deletion, interpreter, snapshot
 from tuned.tunectl.advice import advice
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.output import complain
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tuned.protocol.events import Event
     from tuned.protocol.experiments import ExperimentSummary
     from tuned.tunectl.client import Client
+    from tuned.tunectl.snapshot import Snapshot
     from tuned.tunectl.text import Canvas
 
 
@@ -76,6 +77,8 @@ def check(canvas: Canvas, files: Sequence[str]) -> int:
         has_direction = "direction" in document or "directions" in document
         for line in summary.summary(parsed, has_direction=has_direction):
             click.echo(f"  {cut(printable(line), canvas.width - 2)}")
+        for line in snapshot.described(parsed, file):
+            click.echo(f"  {cut(printable(line), canvas.width - 2)}")
         if problem := interpreter.problem(parsed):
             click.echo(f"  {canvas.paint('warning:', Colour.YELLOW)} {printable(problem)}")
         for is_warning, text in advice(parsed, document):
@@ -89,19 +92,26 @@ def check(canvas: Canvas, files: Sequence[str]) -> int:
 def submit(client: Client, files: Sequence[str]) -> int:
     """Files that are wrong are told and left; the others go into the spool."""
     spool = _spool(client)
-    return _each(files, lambda file: _put_and_tell(client, spool, *load(file)))
+    return _each(files, lambda file: _put_and_tell(client, spool, file, *load(file)))
 
 
-def replace(client: Client, files: Sequence[str]) -> int:
-    """Makes experiments what these files say; submits a file if this host has no part in it yet."""
+def replace(client: Client, files: Sequence[str], *, with_code: bool) -> int:
+    """Makes experiments what these files say; submits a file if this host has no part in it yet.
+
+    With their code, if that is asked for.
+    """
     spool = _spool(client)
 
     def change_and_tell(file: str) -> None:
         parsed, content = load(file)
-        view = client.post(experiment_path(parsed.name, "replace"), ReplacedView, body=content)
+        path = experiment_path(parsed.name, "replace")
+        with snapshot.taken(parsed, file) if with_code else contextlib.nullcontext() as code:
+            if code is not None:
+                _put_code(spool, parsed.name, code)
+            view = client.post(path, ReplacedView, body=content, code=1 if with_code else None)
         click.echo("\n".join(fleet.replaced(view)))
         if not view["runs_here"] and view["experiment"]["state"] != "done":
-            _put_and_tell(client, spool, parsed, content)
+            _put_and_tell(client, spool, file, parsed, content)
 
     return _each(files, change_and_tell)
 
@@ -117,19 +127,22 @@ def fresh(client: Client, files: Sequence[str], *, is_sure: bool, is_forced: boo
             if not deletion.delete(client, parsed.name, is_sure=is_sure, is_forced=is_forced):
                 kept.append(file)
                 return
-        _put_and_tell(client, spool, parsed, content)
+        _put_and_tell(client, spool, file, parsed, content)
 
     return _each(files, delete_and_put) or int(bool(kept))
 
 
-def _put_and_tell(client: Client, spool: Path, parsed: Experiment, content: bytes) -> None:
-    before = _known(client, parsed)
-    if before is not None and before["state"] == "done":
-        click.echo(fleet.over(before))
-        return
-    # Begun before the file is there: the daemon's word on it cannot be missed.
-    following = _events(client)
-    _put(spool, f"{parsed.name}.toml", content)
+def _put_and_tell(client: Client, spool: Path, file: str, parsed: Experiment, content: bytes) -> None:
+    with snapshot.taken(parsed, file) as code:
+        if code is not None:
+            parsed = parsed.with_snapshot(code.manifest.digest)
+        before = _known(client, parsed)
+        if before is not None and before["state"] == "done":
+            click.echo(fleet.over(before))
+            return
+        # Begun before the file is there: the daemon's word on it cannot be missed.
+        following = _events(client)
+        _put(spool, parsed.name, content, code)
     click.echo(_verdict(client, parsed.name, following, before))
 
 
@@ -183,12 +196,22 @@ def _events(client: Client) -> Generator[Event, None, None] | None:
     return following
 
 
-def _put(spool: Path, file: str, content: bytes) -> None:
-    """Whole or not at all, and never over a file that waits there."""
+def _put_code(spool: Path, name: str, code: Snapshot) -> None:
+    try:
+        code.put(spool, name)
+    except OSError as error:
+        raise _not_written(spool, name, error) from None
+
+
+def _put(spool: Path, name: str, content: bytes, code: Snapshot | None) -> None:
+    """Whole or not at all, after its code, and never over a file that waits there."""
+    file = f"{name}.toml"
     target, scratch = spool / file, spool / f".{file}.{os.getpid()}.{time.monotonic_ns()}.tmp"
     try:
         if os.path.lexists(target):
             raise Conflict(f"cannot submit {file}: one of this name waits in {spool}")
+        if code is not None:
+            code.put(spool, name)
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             with os.fdopen(descriptor, "wb") as opened:

@@ -19,6 +19,7 @@ from tests.factories import join, linked, make_claimant
 from tests.integration.daemon.wiring import Rooms, wired
 from tests.postgres import PostgresServer
 from tuned.daemon.admission import Admission
+from tuned.daemon.code.dropped import CodeOfFiles
 from tuned.domain.claim import Claimed
 from tuned.domain.study_status import StudyStatus
 from tuned.experiment.experiment import parse
@@ -36,7 +37,8 @@ def admitting(link: Link, home: Path) -> Iterator[tuple[Admission, Rooms]]:
     """With one file in the spool."""
     with wired(link, home) as rooms:
         rooms.drop("exp", an_experiment())
-        yield Admission(link, rooms.spool, rooms.events, rooms.scheduler, nothing), rooms
+        code = CodeOfFiles(link, rooms.spool.path)
+        yield Admission(link, rooms.spool, rooms.events, rooms.scheduler, code=code, on_open=nothing), rooms
 
 
 def take(admission: Admission, rooms: Rooms) -> None:

@@ -60,9 +60,9 @@ async def test_an_experiment_of_other_hosts_alone_has_no_file_and_no_environment
 async def test_output_that_lies_on_another_host_names_that_host(api: Api, member: Member) -> None:
     number = member.take(3).number
     with pytest.raises(NotFound, match="it ran on host h2"):
-        await api.logs("exp", number, follow=False)
+        await api.logs("exp", number, follow=False, is_setup=False)
     with pytest.raises(NotFound, match="no trial of it has run on this host"):
-        await api.logs("exp", None, follow=False)
+        await api.logs("exp", None, follow=False, is_setup=False)
 
 
 async def test_a_change_is_made_in_the_whole_fleet_and_answered_with_the_new_state(api: Api) -> None:

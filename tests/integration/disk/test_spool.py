@@ -528,7 +528,7 @@ def test_a_file_of_another_host_is_active_with_its_origin_after_a_restart_too(di
 def test_a_persons_file_takes_the_place_of_another_hosts(spool: Spool) -> None:
     spool.adopt(lent())
     (spool.path / "exp.toml").write_bytes(b"x = 2\n")
-    assert spool.take(explain=lambda *_: "") == [Taken(name="exp", content=b"x = 2\n")]
+    assert spool.take(intake=Agreeing()) == [Taken(name="exp", content=b"x = 2\n")]
     assert spool.active() == [Taken(name="exp", content=b"x = 2\n")]
     assert tree(spool.path) == {"active/exp.toml"}
 
@@ -544,7 +544,7 @@ def test_the_same_file_makes_another_hosts_this_hosts_own(spool: Spool) -> None:
 def test_a_file_that_may_not_take_its_place_is_rejected_and_the_other_stays(spool: Spool) -> None:
     spool.adopt(lent())
     (spool.path / "exp.toml").write_bytes(b"x = 2\n")
-    assert spool.take(explain=lambda _name, _content, is_override: f"override: {is_override}") == []
+    assert spool.take(intake=Objecting()) == []
     assert spool.active() == [lent()]
     [(_, why)] = spool.refusals()
     assert why == "override: True"
@@ -554,6 +554,21 @@ def test_a_file_that_cannot_take_its_place_now_leaves_the_other(spool: Spool) ->
     spool.adopt(lent())
     (spool.path / "exp.toml").write_bytes(b"x" * 5000)
     with disk_full(after_bytes=1000):
-        assert spool.take(explain=lambda *_: "") == []
+        assert spool.take(intake=Agreeing()) == []
     assert spool.active() == [lent()]
-    assert [taken.name for taken in spool.take(explain=lambda *_: "")] == ["exp"]
+    assert [taken.name for taken in spool.take(intake=Agreeing())] == ["exp"]
+
+
+class Agreeing:
+    """Each file is the one that is active."""
+
+    def bring(self, name: str, content: bytes, uid: int) -> None:
+        pass
+
+    def explain(self, name: str, content: bytes, is_override: bool) -> str:
+        return ""
+
+
+class Objecting(Agreeing):
+    def explain(self, name: str, content: bytes, is_override: bool) -> str:
+        return f"override: {is_override}"

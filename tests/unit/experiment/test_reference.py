@@ -17,7 +17,7 @@ _EXPERIMENT = [_ROOT / page for page in PAGES if "experiment" in page]
 _SETTINGS = [_ROOT / page for page in PAGES if "experiment" not in page]
 _HEADINGS = {
     "objective", "space", "sampler", "pruner", "budget", "dedup", "retry", "replicates", "resources",
-    "fleet",
+    "code", "fleet",
     "points", "forbid", "metric",
 }  # fmt: skip
 
@@ -47,6 +47,7 @@ def test_the_reference_names_every_setting(page: Path) -> None:
 def test_what_is_local_is_marked() -> None:
     local = {entry.key for name in ("top", "objective") for entry in table_entries(name) if entry.is_local}
     assert local == {"parallel", "path", "interpreter", "fork", "workdir", "env"}
+    assert {entry.key for entry in table_entries("code") if entry.is_local} == {"dir", "limit"}
     assert all(entry.is_local for entry in table_entries("resources"))
 
 

@@ -12,7 +12,7 @@ from tuned.experiment.experiment import defined
 from tuned.trial.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tuned.daemon.trials.premises import Premises
     from tuned.domain.claim import Claimed
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 class Evaluations:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, site: Site, keeper: Keeper, premises: Premises) -> None:
+    def __init__(
+        self, site: Site, keeper: Keeper, premises: Premises, placed: Callable[[Experiment], Experiment]
+    ) -> None:
+        """``placed`` makes of an experiment the one that its trials run by here: its code has a path."""
         self._site = site
         self._keeper = keeper
         self._premises = premises
+        self._placed = placed
 
     def of(self, search: Search, slot: int, claimed: Claimed, cards: tuple[str, ...]) -> Evaluation:
         """Before its first attempt, by the definition with which the point was claimed."""
@@ -58,6 +62,7 @@ class Evaluations:
         claimed: Claimed,
         cards: tuple[str, ...],
     ) -> Evaluation:
+        experiment = self._placed(experiment)
         return Evaluation(
             experiment=experiment,
             definition=definition,

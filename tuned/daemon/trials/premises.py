@@ -16,6 +16,8 @@ from tuned.errors import TunedError
 from tuned.trial.programs import common_environment, why_not_here
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tuned.experiment.experiment import Experiment
     from tuned.trial.evaluation import Site
 
@@ -27,8 +29,10 @@ class PremiseMissing(TunedError):
 class Premises:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, site: Site, carry_out: CarryOut) -> None:
+    def __init__(self, site: Site, carry_out: CarryOut, doubt: Callable[[Experiment], object]) -> None:
         self._host = site.host
+        #: Is told after a crash, which may have a cause of which this room knows nothing.
+        self._doubt = doubt
         self._interpreters = Interpreters(site, carry_out)
         #: When the newest look that missed nothing began, by the monotonic clock; without interpreters.
         self._looks: dict[tuple[str | None, ...], float] = {}
@@ -38,6 +42,8 @@ class Premises:
 
         Raises PremiseMissing, InterpreterUnusable, and OSError if nothing can be begun here.
         """
+        if since > -math.inf:
+            self._doubt(experiment)
         objective = experiment.objective
         environment = common_environment(experiment, self._host)
         program = None if objective.command is None else objective.command[0]

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, case, func, select
 from tuned.domain.claim import TrialKind
 from tuned.domain.states import PointState
 from tuned.experiment.experiment import defined
+from tuned.storage import snapshots
 from tuned.storage.encoding import Encoding
 from tuned.storage.queries import revisions
 from tuned.storage.queries import trials as trials_module
@@ -45,6 +46,7 @@ def story(connection: Connection, study_id: int, name: str, number: int) -> Stor
         "sampler": str(json.loads(definition)["sampler"]["name"]),
         "revision": revision,
         "revision_now": int(revision_now),
+        "code": snapshots.of_revision(connection, study_id, revision),
         "replacement": revisions.revision(connection, study_id, revision),
         "retried": _failures(trial_rows.read_user_attribute(connection, trial_id, "RETRIED")),
         "replicates": _replicates(connection, trial_id, json.loads(definition)["replicates"]),

@@ -167,6 +167,38 @@ t_file = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
+#: Snapshots of code, by digest.
+t_code = Table(
+    "t_code",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    # Its files, as domain/snapshot encodes them.
+    Column("files", LargeBinary, nullable=False),
+    # Seconds since 1970, by the database's own clock: when somebody last gave it.
+    Column("given", Float(53), nullable=False),
+)
+
+#: The archive of a snapshot in pieces, because neither PostgreSQL nor a connection likes a large value.
+t_code_part = Table(
+    "t_code_part",
+    metadata,
+    Column("digest", String(64), ForeignKey(t_code.c.digest, ondelete="CASCADE"), nullable=False),
+    # From 0, without gaps.
+    Column("part", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("digest", "part"),
+)
+
+#: The snapshot of a study from a revision of its definition on.
+t_study_code = Table(
+    "t_study_code",
+    metadata,
+    Column("study_id", Integer, ForeignKey(t_study.c.study_id, ondelete="CASCADE"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    PrimaryKeyConstraint("study_id", "revision"),
+)
+
 #: A host removes the outputs of these studies, and of no others, whenever it comes to know of it.
 t_deleted = Table(
     "t_deleted",

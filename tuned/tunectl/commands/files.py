@@ -14,6 +14,7 @@ from tuned.tunectl.session import Session
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--replace", "is_replacing", is_flag=True, help="Change what is there, for new trials.")
+@click.option("--code", "with_code", is_flag=True, help="With --replace: the code too.")
 @click.option("--fresh", "is_fresh", is_flag=True, help="Delete what is there first.")
 @click.option("--yes", "is_sure", is_flag=True, help="With --fresh: do not ask.")
 @click.option("--force", "is_forced", is_flag=True, help="With --fresh: also if other programs use it.")
@@ -23,6 +24,7 @@ def submit(
     files: tuple[str, ...],
     *,
     is_replacing: bool,
+    with_code: bool,
     is_fresh: bool,
     is_sure: bool,
     is_forced: bool,
@@ -32,7 +34,7 @@ def submit(
     With --replace, an experiment that is there becomes what the file says, for the trials that start
     from then on: all but its space, directions, sampler, [dedup], [[points]] and [[forbid]]. In the whole
     fleet, but a host that was given a file of its own keeps its workdir, path, interpreter, fork, env,
-    parallel and [resources].
+    parallel and [resources]. Its code stays as it was, unless --code is given too.
     With --fresh, it is deleted first, as by tunectl delete.
     FILE may be -: standard input, which must have a name in it.
     Exits 1 if a file was wrong or rejected; the others are submitted all the same.
@@ -43,8 +45,11 @@ def submit(
         raise click.UsageError("--replace keeps what is there, and --fresh deletes it: expected one of them")
     if is_fresh:
         return submit.fresh(session.client, files, is_sure=is_sure, is_forced=is_forced)
-    act = submit.replace if is_replacing else submit.submit
-    return act(session.client, files)
+    if is_replacing:
+        return submit.replace(session.client, files, with_code=with_code)
+    if with_code:
+        raise click.UsageError("--code goes with --replace: a file that is submitted brings its code anyway")
+    return submit.submit(session.client, files)
 
 
 @click.command()

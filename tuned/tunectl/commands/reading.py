@@ -173,16 +173,20 @@ def events(session: Session, *, as_json: bool) -> None:
 @name_argument
 @trial_argument(required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the trial ends.")
+@click.option("--setup", "is_setup", is_flag=True, help="What the set-up of its code printed instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print each piece of output as a JSON object.")
 @click.pass_obj
-def logs(session: Session, name: str, trial: int | None, *, follow: bool, as_json: bool) -> None:
+def logs(
+    session: Session, name: str, trial: int | None, *, follow: bool, is_setup: bool, as_json: bool
+) -> None:
     """Print what a trial printed on this host.
 
     Without TRIAL, the newest one. Into a pipe or a file goes each byte as the trial wrote it; a terminal
     gets colours, and sees all other control characters as text.
     """
     path = experiment_path(name, "logs")
-    pieces = session.client.text(path, reader=_stdout(), trial=trial, follow=int(follow))
+    setup = 1 if is_setup else None
+    pieces = session.client.text(path, reader=_stdout(), trial=trial, follow=int(follow), setup=setup)
     if as_json:
         for text in texts(pieces):
             click.echo(json_text({"text": text}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuned.domain.counts import counted
+from tuned.domain.snapshot import shown
 from tuned.tunectl.pages.words import (
     STATE_COLOURS,
     constraints_text,
@@ -44,6 +45,7 @@ def story(canvas: Canvas, name: str, view: StoryView) -> list[str]:
         daemons = counted(view["adoptions"], "later daemon")
         facts.append(("  Adopted", f"by {daemons}: it outlived those before"))
     facts += _definition(view)
+    facts += _code(view)
     for attempt, failure in enumerate(view["retried"], 1):
         facts.append((f"  Attempt {attempt}", f"{failure_text(failure)}; tried again"))
     facts += _reports(view)
@@ -81,6 +83,10 @@ def _definition(view: StoryView) -> list[tuple[str, str]]:
         return []
     how = "" if replacement is None else f", replaced {replacement_text(replacement)}"
     return [("  Definition", f"revision {number} of {view['revision_now']}{how}")]
+
+
+def _code(view: StoryView) -> list[tuple[str, str]]:
+    return [("  Code", f"snapshot {shown(view['code'])}")] if view["code"] else []
 
 
 def _reports(view: StoryView) -> list[tuple[str, str]]:

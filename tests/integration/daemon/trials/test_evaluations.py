@@ -42,7 +42,7 @@ async def test_a_trial_is_gone_on_with_by_the_definition_of_its_claim(tmp_path: 
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
         runs = Runs(1)
-        evaluations = Evaluations(site, runs, cast("Premises", None))
+        evaluations = Evaluations(site, runs, cast("Premises", None), lambda experiment: experiment)
         first = evaluations.of(search, 0, claimed, ())
         first.carry_out = carry_out
         await evaluate(first, AsyncMock())

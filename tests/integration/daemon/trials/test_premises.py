@@ -12,6 +12,7 @@ from tuned.daemon.trials.interpreters import InterpreterUnusable
 from tuned.daemon.trials.premises import PremiseMissing, Premises
 from tuned.disk.state import StateDirectory
 from tuned.domain.ending import Cause, Ending, Failure
+from tuned.experiment.experiment import Experiment
 from tuned.trial.evaluation import Site
 from tuned.trial.launch import Launch
 
@@ -24,7 +25,9 @@ async def test_a_directory_is_looked_for_until_it_is_there_and_again_after_a_cra
     work = tmp_path / "work"
     experiment = with_objective(f'command = ["sh"]\nworkdir = "{work}"')
     with StateDirectory.open(tmp_path / "state") as state:
-        premises = Premises(Site(host="h", state=state, cgroups=None, grace_seconds=0), unusable)
+        doubted: list[Experiment] = []
+        site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
+        premises = Premises(site, unusable, doubted.append)
         for _ in range(2):
             with pytest.raises(PremiseMissing, match="there is no such directory"):
                 await premises.verify(experiment)
@@ -32,13 +35,16 @@ async def test_a_directory_is_looked_for_until_it_is_there_and_again_after_a_cra
         await premises.verify(experiment)
         work.rmdir()
         await premises.verify(experiment)
+        assert doubted == []
         with pytest.raises(PremiseMissing):
             await premises.verify(experiment, since=time.monotonic())
+        assert doubted == [experiment]
 
 
 async def test_the_interpreter_is_one_of_them(tmp_path: Path) -> None:
     experiment = with_objective('python = "m:f"\ninterpreter = "/no/python"')
     with StateDirectory.open(tmp_path / "state") as state:
-        premises = Premises(Site(host="h", state=state, cgroups=None, grace_seconds=0), unusable)
+        site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
+        premises = Premises(site, unusable, lambda _: None)
         with pytest.raises(InterpreterUnusable, match="cannot run it"):
             await premises.verify(experiment)

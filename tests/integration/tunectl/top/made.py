@@ -110,7 +110,7 @@ class MadeHost(SmallHost):
         return self.host_list
 
     async def logs(
-        self, name: str, number: int | None, *, follow: bool, tail: int | None = None
+        self, name: str, number: int | None, *, follow: bool, is_setup: bool = False, tail: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         self.tail = tail
         return self._output(follow=follow)
