@@ -81,6 +81,10 @@ def test_code_goes_with_its_file_and_edited_code_is_replaced_by_a_person(
     digests = [json.loads(database.tunectl("explain", "exp", n, "--json").stdout)["code"] for n in "012"]
     assert (digests[0], len({*digests})) == (digests[1], 2)
     assert f"snapshot {digests[2][:12]}" in database.tunectl("explain", "exp", "2").stdout
+    assert f"Code       snapshot {digests[2][:12]}" in database.tunectl("show", "exp").stdout
+    tried = database.tunectl("try", str(tmp_path / "exp.toml"))
+    assert '{"value": 2}' in tried.stdout
+    assert "there is no" not in tried.stderr
 
 
 def test_a_set_up_runs_once_before_the_first_trial_and_rests_while_it_fails(

@@ -67,6 +67,8 @@ def _missing(parsed: Experiment) -> Iterator[str]:
         place = getattr(objective, key)
         if place is not None and not place.startswith(PLACE) and not Path(place).is_dir():
             yield f"objective.{key}: there is no directory {place} on this host"
+    if parsed.code is not None and not Path(parsed.code.dir or "").exists():
+        yield f"code.dir: there is no directory {parsed.code.dir} on this host"
     words = [word for word in objective.command or () if not any(placeholders(word))]
     if not words or len(words[0].split()) > 1 or words[0] != (objective.command or ("",))[0]:
         return

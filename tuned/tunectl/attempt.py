@@ -52,9 +52,9 @@ def run(session: Session, file: str, *, is_random: bool) -> int:
     if (count := parsed.replicates.count) > 1:
         click.echo(f"replicate 1 of {count}: a trial evaluates its point so many times", err=True)
     with tempfile.TemporaryDirectory(prefix="tunectl-try-") as scratch:
-        parsed = snapshot.unpacked(parsed, file, Path(scratch, "code"))
+        placed = snapshot.unpacked(parsed, file, Path(scratch, "code"))
         try:
-            ending = _ending(parsed, point, Path(scratch))
+            ending = _ending(placed, point, Path(scratch))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         last_line = _last_line(TrialFiles(Path(scratch)).log)
@@ -62,7 +62,7 @@ def run(session: Session, file: str, *, is_random: bool) -> int:
     click.echo(_outcome(canvas, ending), err=True)
     document = tomllib.loads(content.decode())
     found = [
-        *hints(parsed, point, ending, daemon=surroundings(session.client), last_line=last_line),
+        *hints(placed, point, ending, daemon=surroundings(session.client), last_line=last_line),
         *(text for _, text in advice(parsed, document, last_line)),
     ]
     for hint in dict.fromkeys(found):

@@ -99,6 +99,9 @@ def hints(
         Path(each) for each in (*argv, objective.workdir, objective.path) if each and each.startswith("/")
     ]
     for place in dict.fromkeys(places):
+        # The daemon has its code elsewhere.
+        if parsed.tree and place.is_relative_to(parsed.tree):
+            continue
         yield from _out_of_reach(place, daemon)
     if each := str(parsed.resources):
         yield f"this ran without [resources] ({each}): no limits, and the GPUs that you see"

@@ -80,10 +80,11 @@ def unpacked(parsed: Experiment, file: str, into: Path) -> Experiment:
 
 
 def described(parsed: Experiment, file: str) -> Iterator[str]:
-    """The code in lines for people."""
+    """The code in lines for people; none if it is on another host. Raises InvalidInput."""
+    if parsed.code is None or not Path(parsed.code.dir or "").exists():
+        return
     with taken(parsed, file) as snapshot:
-        if snapshot is None or parsed.code is None:
-            return
+        assert snapshot is not None
         manifest = snapshot.manifest
         size, files = manifest.size_bytes, counted(len(manifest.entries), "file")
         room = counted(size, "byte") if size < _KIBIBYTE else rounded_size(size)

@@ -39,6 +39,14 @@ def test_it_is_described_and_unpacked_for_a_try(tmp_path: Path) -> None:
     assert (placed.tree, (tmp_path / "tree/sub/run").read_text()) == (str(tmp_path / "tree"), "1\n")
 
 
+def test_code_that_is_on_another_host_is_not_described(tmp_path: Path) -> None:
+    experiment = an_experiment(tmp_path / "code")
+    (tmp_path / "code").rename(tmp_path / "elsewhere")
+    assert list(snapshot.described(experiment, "exp.toml")) == []
+    with pytest.raises(InvalidInput, match="no such directory"), snapshot.taken(experiment, "exp.toml"):
+        pass
+
+
 def test_a_wrong_directory_is_told_of_the_file(tmp_path: Path) -> None:
     experiment = an_experiment(tmp_path / "code")
     (tmp_path / "code" / "out").symlink_to("/")

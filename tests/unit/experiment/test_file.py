@@ -59,7 +59,7 @@ def test_an_integer_does_for_a_float() -> None:
 
 _TOP_KEYS = (
     "name, direction, directions, parallel, objective, space, sampler, pruner, budget, dedup, retry, "
-    "replicates, resources, fleet, points or forbid"
+    "replicates, resources, code, fleet, points or forbid"
 )
 
 _SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'
@@ -107,7 +107,10 @@ _REFUSED = {
     ),
     "workdir": (
         command('["a"]', 'workdir = "srv"'),
-        'objective.workdir: found "srv", expected an absolute path, such as "/srv/minima"',
+        (
+            'objective.workdir: found "srv", expected an absolute path, such as "/srv/minima", or one that '
+            "begins with {code}"
+        ),
     ),
     "timeout": (command('["a"]', 'timeout = "soon"'), f'objective.timeout: found "soon", expected {_SPAN}'),
     "no time": (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tuned.domain.counts import counted
 from tuned.domain.resources import described
+from tuned.domain.snapshot import shown
 from tuned.tunectl.pages.words import (
     STATE_COLOURS,
     budget_text,
@@ -184,6 +185,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
         ("  Space", f"{size}, {summary['visited']} visited"),
         ("  Sampler", f"{sampler['name']}{seed}"),
         *_pruner_facts(view["definition"].get("pruner")),
+        *_code_facts(view["definition"].get("code")),
         ("  Slots", f"{summary['running']} busy here, at most {view['parallel'] or 'all'}"),
         *_resources_facts(view["resources"]),
         ("  Started", time_of_day(summary["started"]) if summary["started"] else "not yet"),
@@ -202,6 +204,13 @@ def _pruner_facts(pruner: Mapping[str, Any] | None) -> list[tuple[str, str | Cel
         f"{key} {value}" for key, value in pruner.items() if key not in {"name", "objective"}
     )
     return [("  Pruner", printable(f"{pruner['name']}{keywords and f': {keywords}'}"))]
+
+
+def _code_facts(code: Mapping[str, Any] | None) -> list[tuple[str, str | Cell]]:
+    if code is None:
+        return []
+    setup = f", set up by {' '.join(code['setup'])}" if code.get("setup") else ""
+    return [("  Code", printable(f"snapshot {shown(code['snapshot'])}{setup}"))]
 
 
 def _running_text(running: int) -> str:
