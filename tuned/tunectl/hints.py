@@ -95,13 +95,7 @@ def hints(
         yield from _shell_syntax(argv)
     if objective.python is not None and objective.workdir is None and objective.path is None:
         yield from _module(objective.python.partition(":")[0])
-    places = [
-        Path(each) for each in (*argv, objective.workdir, objective.path) if each and each.startswith("/")
-    ]
-    for place in dict.fromkeys(places):
-        # The daemon has its code elsewhere.
-        if parsed.tree and place.is_relative_to(parsed.tree):
-            continue
+    for place in _places(parsed, argv):
         yield from _out_of_reach(place, daemon)
     if each := str(parsed.resources):
         yield f"this ran without [resources] ({each}): no limits, and the GPUs that you see"
@@ -113,6 +107,13 @@ def hints(
             yield "the first line of a script says what runs it, such as #!/bin/sh"
     elif objective.timeout is None:
         yield f'without [objective] timeout = "{span(3600)}" or so, a trial that hangs keeps its slot'
+
+
+def _places(parsed: Experiment, argv: Sequence[str]) -> list[Path]:
+    """The paths that a trial needs, without those of its code, which the daemon has elsewhere."""
+    named = (*argv, parsed.objective.workdir, parsed.objective.path)
+    places = dict.fromkeys(Path(each) for each in named if each and each.startswith("/"))
+    return [place for place in places if not parsed.tree or not place.is_relative_to(parsed.tree)]
 
 
 def _relative_files(arguments: Sequence[str]) -> Iterator[str]:
