@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.factories import Member, join, make_experiment, opened
 from tests.poison import Poison, poisoned, poisons
+from tuned.disk.code import archive
 from tuned.errors import Conflict, TunedError
+from tuned.storage import snapshots
 from tuned.storage.changes import Author, replace_definition
 from tuned.storage.database import Database
 from tuned.storage.deletions import delete_study
@@ -20,10 +24,24 @@ from tuned.storage.studies import study_statuses
 from tuned.storage.tables.schema import t_study
 
 
+def kept_code(database: Database) -> str:
+    """The digest of a snapshot that the database has."""
+    with tempfile.TemporaryDirectory() as home:
+        code, packed = Path(home, "code"), Path(home, "archive")
+        code.mkdir()
+        (code / "run").write_text("1\n")
+        with packed.open("wb") as into:
+            manifest = archive.take(code, into, file="victim.toml", limit=100)
+        snapshots.keep(database, packed, manifest)
+    return manifest.digest
+
+
 def two_experiments(database: Database) -> tuple[Member, Member]:
     """The first is to be poisoned, and was replaced. The other one is innocent. A third one was deleted."""
-    victim = join(database, make_experiment(name="victim"))
-    longer = make_experiment("[budget]\ntrials = 5", name="victim")
+    digest = kept_code(database)
+    code = '[code]\ndir = "/srv/code"\n'
+    victim = join(database, make_experiment(code, name="victim").with_snapshot(digest))
+    longer = make_experiment(f"{code}[budget]\ntrials = 5", name="victim")
     file = SharedFile(host="h1", name="victim", content=b"x = 1")
     replace_definition(database, victim.status.study_id, longer, Author(user="ann", host="h1"), file=file)
     gone = join(database, make_experiment(name="gone"), claimant=victim.claimant)
