@@ -40,6 +40,11 @@ class Pair:
     def text(self, name: str) -> str:
         count = self.daemon.count_file(name)
         more = '[sampler]\nname = "random"\n'
+        if name == "victim":
+            code = self.daemon.home / "code"
+            code.mkdir(exist_ok=True)
+            (code / "run").write_text("1\n")
+            more += f'[code]\ndir = "{code}"\n'
         return "parallel = 1\n" + an_experiment(self.script, high=BIG, more=more, count=count)
 
     def submit(self, name: str) -> None:
