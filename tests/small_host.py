@@ -207,6 +207,7 @@ def a_status(**changes: object) -> Status:
         uptime_seconds=7384.0,
         isolation="cgroup",
         limits=["memory", "cpus", "pids"],
+        trials_user="tuned-trials",
         gpus=[],
         spool="/var/spool/tuned",
         database={

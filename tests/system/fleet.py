@@ -30,7 +30,7 @@ STUBBORN = (
 #: Each point once, so that every trial is one evaluation.
 GRID = '[sampler]\nname = "grid"\n'
 
-DROP_IN = "/run/systemd/system/tuned.service.d/test.conf"
+DROP_IN = "/run/systemd/system/{}.service.d/test.conf"
 
 
 class Host(Machine):
@@ -72,9 +72,9 @@ class Host(Machine):
     def write(self, path: str, text: str) -> None:
         self.run("sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path}", stdin=text)
 
-    def override(self, *settings: str) -> None:
+    def override(self, *settings: str, unit: str = "tuned") -> None:
         """Settings of the unit, until ``restore``."""
-        self.write(DROP_IN, "[Service]\n" + "".join(f"{setting}\n" for setting in settings))
+        self.write(DROP_IN.format(unit), "[Service]\n" + "".join(f"{setting}\n" for setting in settings))
         self.run("systemctl", "daemon-reload")
 
     def ready(self) -> Self:
@@ -82,7 +82,7 @@ class Host(Machine):
         return self
 
     def restore(self) -> None:
-        self.run("rm", "-f", DROP_IN)
+        self.run("rm", "-f", DROP_IN.format("tuned"), DROP_IN.format("tuned-trials"))
         self.run("systemctl", "daemon-reload")
         self.run("systemctl", "stop", "tuned")
         self.run("sh", "-c", "rm -f /var/spool/tuned/active/*.toml")
@@ -94,11 +94,32 @@ class Host(Machine):
     def property(self, name: str) -> str:
         return self.run("systemctl", "show", "--value", f"--property={name}", "tuned").stdout.strip()
 
-    def is_active(self) -> str:
-        return self.run("systemctl", "is-active", "tuned", is_checked=False).stdout.strip()
+    def is_active(self, unit: str = "tuned") -> str:
+        return self.run("systemctl", "is-active", unit, is_checked=False).stdout.strip()
 
-    def main_pid(self) -> int:
-        return int(self.property("MainPID"))
+    def is_paused(self) -> bool:
+        """Whether it waits before it is started again."""
+        return self.property("SubState") == "start-pre"
+
+    def main_pid(self, unit: str = "tuned") -> int:
+        return int(self.run("systemctl", "show", "--value", "--property=MainPID", unit).stdout)
+
+    def until_another_than(self, pid: int, unit: str = "tuned") -> None:
+        """Waits until another process is the unit's, and ready."""
+        until(lambda: self.main_pid(unit) not in {0, pid}, what=f"another {unit}\n{self.log()}", seconds=60)
+        until(lambda: self.is_active(unit) == "active", what=f"{unit}\n{self.log()}", seconds=60)
+
+    def children_of_keeper(self) -> set[int]:
+        """The trials among them, in the host's eyes."""
+        keeper = self.main_pid("tuned-trials")
+        children = self.path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        return {int(pid) for pid in children if "sleep" in self._command(int(pid))}
+
+    def _command(self, pid: int) -> str:
+        try:
+            return self.path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:
+            return ""
 
     def tunectl(self, *arguments: str, user: str = "root") -> str:
         return self.run("tunectl", *arguments, user=user).stdout
@@ -121,7 +142,8 @@ class Host(Machine):
         until(self.path(file).exists, what=f"{file} on {self.name}\n{self.log()}", seconds=60)
 
     def log(self) -> str:
-        return self.run("journalctl", "--unit=tuned", "--lines=40", "--output=cat").stdout
+        units = ("--unit=tuned", "--unit=tuned-trials", "--unit=tuned-settle")
+        return self.run("journalctl", *units, "--lines=60", "--output=cat").stdout
 
     def entries(self, *matches: str) -> list[dict[str, Any]]:
         found = self.run("journalctl", "--output=json", "--all", *matches).stdout
@@ -143,6 +165,13 @@ class Fleet:
 
     def states(self, name: str) -> list[str]:
         return [trial.state.name for trial in self.study(name).get_trials(deepcopy=False)]
+
+    def states_or_none(self, name: str) -> list[str]:
+        """No state while the study is not there yet."""
+        try:
+            return self.states(name)
+        except KeyError:
+            return []
 
     def causes(self, name: str) -> list[str]:
         trials = self.study(name).get_trials(deepcopy=False)

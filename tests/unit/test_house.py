@@ -31,6 +31,7 @@ QUESTION = re.compile(r"(?:^|[.!?]\s+)((?:What|Who|Whoever)\b.*)", re.MULTILINE)
 #: Rooms, or wings of them, without a test of their name, and the reason.
 UNTESTED = {
     "domain/result": "shapes alone: the tests of the outbox and of tells hold what becomes of them",
+    "daemon/daemon": "it joins the other rooms: tests/acceptance holds what they do together",
     "control/host": "an interface: mypy holds the daemon and tests/small_host.py to it",
     "experiment/keys": "types alone: the tests of the tables hold what they refuse",
     "protocol": "shapes alone: mypy holds both sides to them, and tests/acceptance the socket",

@@ -27,6 +27,7 @@ from tuned.config.settings_file import (
     LogFormat,
     Mode,
     Storage,
+    UserName,
     found_files,
     given_keys,
 )
@@ -34,6 +35,7 @@ from tuned.config.spans import format_span
 from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.config.toml import Problems, load_toml, refuse_file
 from tuned.config.toml import describe as described
+from tuned.config.trials_service import TRIALS_USER, TrialsService, default_user
 from tuned.domain.names import NAME, NAME_EXPECTED
 from tuned.domain.retention import Keep
 from tuned.errors import InvalidInput, Problem
@@ -139,6 +141,15 @@ class Settings:
             description="How long trials run on without a daemon. Then their keeper kills them, and ends.",
         ),
     ] = 600.0
+    trials_user: Annotated[
+        UserName,
+        Key(
+            name="trials.user",
+            description="The user as whom trials run, by the service of that name. Empty: the daemon's own "
+            "user, and the daemon begins their keeper itself.",
+            default=f"`{TRIALS_USER}` as a service, if there is such a user; otherwise empty",
+        ),
+    ] = ""
     keep_output_seconds: Annotated[
         Span | None,
         Key(
@@ -204,10 +215,16 @@ class Settings:
     log_format: Annotated[
         LogFormat, Key(name="log.format", description="The form of log records.", is_reloaded=True)
     ] = "auto"
+    #: Nobody says which GPUs there are, so that they are looked for.
+    looks_for_gpus: bool = False
     #: Of values that are accepted, but not wise.
     warnings: tuple[str, ...] = ()
     #: The files that were read, the last one wins.
     files: tuple[Path, ...] = ()
+
+    @property
+    def trials_service(self) -> TrialsService | None:
+        return TrialsService.of(self.trials_user)
 
     @property
     def keep(self) -> Keep:
@@ -321,8 +338,10 @@ def _settings(
         spool=values.pop("spool", paths.spool),
         socket=values.pop("socket", paths.socket),
         slots=values.pop("slots", len(os.sched_getaffinity(0))),
+        looks_for_gpus=values.get("gpus", "auto") == "auto" and VARIABLE not in environ,
         gpus=find_gpus(values.pop("gpus", "auto"), environ),
         host=values.pop("host", os.uname().nodename),
+        trials_user=values.pop("trials_user", default_user(environ)),
         files=files,
         **values,
     )

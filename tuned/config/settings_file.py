@@ -33,6 +33,8 @@ LogFormat = Literal["auto", "journal", "console", "json"]
 #: An address in brackets, or a name or address without a colon; then the port.
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*)):([0-9]{1,5})")
 
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+
 _ADDRESS_EXPECTED = 'an address and a port, such as "127.0.0.1:9464" or "[::1]:9464"'
 
 _PERMISSIONS = 'permissions that let the owner in, such as "0660"'
@@ -151,6 +153,12 @@ def _labels(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _user_name(value: object) -> str:
+    if not isinstance(value, str) or (value and not _USER.fullmatch(value)):
+        refuse('a name of a user, or ""')
+    return value
+
+
 def _directory(value: object) -> Path:
     if not isinstance(value, str | Path):
         refuse("a string")
@@ -161,6 +169,9 @@ def _directory(value: object) -> Path:
 Storage = Annotated[str, AfterValidator(_storage)]
 
 Directory = Annotated[Path, BeforeValidator(_directory), WithJsonSchema({"title": "an absolute path"})]
+
+#: Of a user, or empty.
+UserName = Annotated[str, PlainValidator(_user_name), WithJsonSchema({"type": "string"})]
 
 #: Of a listener; empty for none.
 Address = Annotated[str, AfterValidator(_address_or_none), WithJsonSchema({"title": _ADDRESS_EXPECTED})]

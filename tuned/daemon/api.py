@@ -105,6 +105,7 @@ class Api:
             "uptime_seconds": time.monotonic() - self._began,
             "isolation": self._isolation(),
             "limits": cgroup.kept(self.site.cgroups),
+            "trials_user": None if self.site.service is None else self.site.service.user,
             "gpus": [{"id": card, "used": float(used)} for card, used in self.scheduler.gpus.used.items()],
             "spool": str(self.settings.spool),
             "database": self._database(),
@@ -134,7 +135,7 @@ class Api:
     async def experiment(self, name: str) -> ExperimentView:
         view = await self.link.ask(experiments.experiment, self._study_name(name))
         view["summary"] = self._localized(view["summary"])
-        outputs = self.site.state.trials / await self._output_folder(name)
+        outputs = self.site.layout.trials / await self._output_folder(name)
         if search := self.local_experiments.search_of(view["summary"]["name"]):
             view["parallel"] = search.experiment.parallel
             view["resources"] = views.resources(search.experiment.resources)
@@ -162,7 +163,7 @@ class Api:
 
     async def story(self, name: str, number: int) -> StoryView:
         view = await self.link.ask(experiments.story, self._study_name(name), number)
-        files = self.site.state.trial(await self._output_folder(name), number)
+        files = self.site.layout.trial(await self._output_folder(name), number)
         view["output"] = str(files.log) if await asyncio.to_thread(files.has_output) else None
         return view
 
@@ -182,7 +183,7 @@ class Api:
         folder = await self._output_folder(name)
         if number is None:
             number = await self._newest(name, folder)
-        files = self.site.state.trial(folder, number)
+        files = self.site.layout.trial(folder, number)
         if not await asyncio.to_thread(files.has_output):
             study_id = await self._study_id(name)
             raise await outputs.not_here(self.link, study_id, name, number, host=self.settings.host)
@@ -377,7 +378,7 @@ class Api:
         return next((each for each in running if each.claimed.number == number), None)
 
     async def _newest(self, name: str, folder: str) -> int:
-        newest = await asyncio.to_thread(self.site.state.newest_trial, folder)
+        newest = await asyncio.to_thread(self.site.layout.newest_trial, folder)
         if newest is None:
             raise NotFound(f"cannot show output of {name}: no trial of it has run on this host")
         return newest

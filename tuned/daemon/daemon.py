@@ -7,7 +7,6 @@ It wires the rooms together and holds the one state of the host. Handlers of sig
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import signal
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ import optuna
 import structlog
 
 from tuned import __version__
-from tuned.config.settings import Settings, setting_keys
 from tuned.control import routes
 from tuned.daemon.api import Api
 from tuned.daemon.experiments import Experiments
@@ -24,13 +22,14 @@ from tuned.daemon.files.shared_files import membership_of
 from tuned.daemon.fleet import Fleet
 from tuned.daemon.live_values import LiveValues
 from tuned.daemon.reconciliation import Reconciliation
-from tuned.daemon.reloads import Reloads
+from tuned.daemon.reloads import Reloads, needs_restart
 from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.daemon.upkeep.code import tidied
 from tuned.daemon.upkeep.restart import Restart
 from tuned.daemon.upkeep.retention import Retention
+from tuned.daemon.upkeep.signals import handled
 from tuned.disk.outbox import Outbox
 from tuned.domain.counts import counted
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
@@ -45,10 +44,11 @@ from tuned.systemd.notify import Notifier, watchdog_interval_seconds
 from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.config.settings import Settings
     from tuned.disk.spool import Spool
     from tuned.disk.state import StateDirectory
 
@@ -87,21 +87,24 @@ class Daemon:
         self._link = Link(
             Database(settings.storage), self._events, last_retry_seconds=settings.interval_seconds
         )
-        self._site = Site.here(host=settings.host, state=state, grace_seconds=settings.grace_seconds)
+        self._site = Site.here(
+            host=settings.host,
+            state=state,
+            grace_seconds=settings.grace_seconds,
+            service=settings.trials_service,
+        )
         self._teller = Teller(self._link, Outbox(state.outbox))
-        self._keeper = KeeperProcess(
+        self._keeper = keeper = KeeperProcess(
             self._site, settings.slots, settings.log_format, settings.patience_seconds
         )
-        self._scheduler = Scheduler(self._link, self._teller, self._site, self._keeper, settings.slots)
+        doer = keeper if self._site.service else None
+        self._scheduler = Scheduler(self._link, self._teller, self._site, keeper, settings.slots, doer=doer)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
         self._fleet = Fleet(
-            self._link,
-            host=settings.host,
-            installation_id=state.installation_id,
-            interval_seconds=settings.interval_seconds,
-            expire_seconds=settings.expire_seconds,
+            self._link, host=settings.host, installation_id=state.installation_id,
+            interval_seconds=settings.interval_seconds, expire_seconds=settings.expire_seconds,
             describe=self._describe,
-        )
+        )  # fmt: skip
         self._reconciliation = Reconciliation(
             self._link, self._teller, self._scheduler, claimant=lambda: self._fleet.claimant
         )
@@ -117,9 +120,17 @@ class Daemon:
 
     async def serve(self) -> None:
         """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
-        self._scheduler.equip(self._settings.gpus, membership_of(self._settings))
+        if self._site.service is not None:
+            # Experiments are looked at with what it says of this host.
+            await self._keeper.begin()
+        self._equip(self._settings)
         control_mode = self._settings.control_mode
-        with self._handlers():
+        signals = {
+            signal.SIGTERM: self.request_abort,
+            signal.SIGINT: self._interrupt,
+            signal.SIGHUP: self._reloads.request,
+        }
+        with handled(signals):
             async with (
                 routes.serve(self._api, self._settings.socket, mode=control_mode),
                 asyncio.TaskGroup() as group,
@@ -132,7 +143,7 @@ class Daemon:
                 for service in services:
                     service.cancel()
         self._link.close()
-        if self._site.cgroups is not None:
+        if self._site.cgroups is not None and self._site.service is None:
             self._site.cgroups.remove()
         self._enter(HostState.STOPPED)
 
@@ -170,7 +181,7 @@ class Daemon:
             await self._wanted.wait()
             self._wanted.clear()
             if self._restart.is_wanted:
-                await self._restart.carry_out(self._teller.written)
+                await self._restart.carry_out(self._teller.written, self._keeper.leave)
         watching.cancel()
         if self._state is HostState.DRAINING:
             await self._drain(joining)
@@ -356,24 +367,6 @@ class Daemon:
         self._events.publish("host-state", state=state.value)
         self._notifier.status(self._status_line())
 
-    @contextlib.contextmanager
-    def _handlers(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        handlers: dict[signal.Signals, Callable[[], object]] = {
-            signal.SIGTERM: self.request_abort,
-            signal.SIGINT: self._interrupt,
-            signal.SIGHUP: self._reloads.request,
-        }
-        before = {number: signal.getsignal(number) for number in handlers}
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-        try:
-            yield
-        finally:
-            for number in handlers:
-                loop.remove_signal_handler(number)
-                signal.signal(number, before[number])
-
     def _interrupt(self) -> None:
         """Drains at the first Ctrl-C, and aborts at the second."""
         if self._state is HostState.DRAINING:
@@ -381,20 +374,18 @@ class Daemon:
         else:
             self.request_drain()
 
+    def _equip(self, settings: Settings) -> None:
+        sees_none = self._site.service is not None and settings.looks_for_gpus
+        self._scheduler.equip(self._site.gpus if sees_none else settings.gpus, membership_of(settings))
+
     def _apply(self, settings: Settings) -> None:
         """Takes over the settings that a running daemon can change."""
         log.configure(settings.log_format, host=settings.host)
         self._keeper.log_as(settings.log_format)
         self._scheduler.resize(settings.slots)
-        self._scheduler.equip(settings.gpus, membership_of(settings))
+        self._equip(settings)
         self._retention.limit(settings.keep)
         changed = sorted(needs_restart(self._settings, settings))
         if changed:
             _log.warning("settings changed that need a restart", settings=changed)
         _log.info("configuration reloaded", slots=settings.slots, gpus=settings.gpus)
-
-
-def needs_restart(now: Settings, then: Settings) -> set[str]:
-    """The settings that differ and that a running daemon cannot take over."""
-    fixed = (name for name, key in setting_keys().items() if not key.is_reloaded)
-    return {name for name in fixed if getattr(now, name) != getattr(then, name)}

@@ -16,6 +16,7 @@ from tuned.disk.arrivals import SUFFIX, Folder
 from tuned.errors import InvalidInput
 from tuned.experiment.experiment import parse
 from tuned.experiment.likeness import defines
+from tuned.keeper.chores import announcing, removing
 from tuned.storage.deletions import NO_TOMBSTONES
 from tuned.storage.shared_files import news
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.daemon.trials.chores import Doer
     from tuned.disk.layout import Layout
     from tuned.disk.spool import Spool
     from tuned.storage.deletions import Tombstone
@@ -36,10 +38,11 @@ _log: FilteringBoundLogger = structlog.get_logger()
 class Deletions:
     """The deleted experiments, as one host sees them. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, spool: Spool, layout: Layout) -> None:
+    def __init__(self, link: Link, spool: Spool, layout: Layout, doer: Doer) -> None:
         self._link = link
         self._spool = spool
         self._layout = layout
+        self._doer = doer
         self._known = NO_TOMBSTONES
         #: Uids whose outputs could not be removed, so that each is told once.
         self._left: set[str] = set()
@@ -62,7 +65,7 @@ class Deletions:
     async def announce(self, uid: str) -> None:
         """Notes on the disk that this host takes part in a study."""
         try:
-            await asyncio.to_thread(leftovers.announce, self._layout, uid)
+            await self._doer.step(announcing(uid))
         except OSError as error:
             _log.warning("no directory for outputs", error=str(error))
 
@@ -83,7 +86,7 @@ class Deletions:
                     await asyncio.to_thread(self._spool.discard_all, [Folder.ACTIVE], _runs(tombstone))
                 ended = (Folder.DONE, Folder.CANCELLED)
                 await asyncio.to_thread(self._spool.discard_all, ended, _ran(tombstone))
-                await asyncio.to_thread(leftovers.remove, self._layout, tombstone.name, uid)
+                await self._doer.step(removing(tombstone.name, uid))
             except OSError as error:
                 if uid not in self._left:
                     self._left.add(uid)

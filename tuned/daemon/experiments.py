@@ -57,7 +57,7 @@ class Experiments:
         self._events = events
         self._ended = Ended(spool)
         self._looks = Looks(link)
-        self._deletions = Deletions(link, spool, scheduler.layout)
+        self._deletions = Deletions(link, spool, scheduler.layout, scheduler.doer)
         self._code = CodeOfFiles(link, spool.path)
         self._admission = Admission(link, spool, events, scheduler, code=self._code, on_open=self._begin)
         self._shared = SharedFiles(link, spool, scheduler, self._admission)

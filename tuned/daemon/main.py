@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, get_args
 
@@ -84,13 +84,17 @@ def _require_database(settings: Settings) -> None:
 
 
 async def _settle(settings: Settings) -> None:
-    with StateDirectory.open(settings.state_dir) as state:
+    with _state(settings) as state:
         await settle(settings, state)
 
 
 async def _run(settings: Settings, reload: Callable[[], Settings]) -> None:
-    with StateDirectory.open(settings.state_dir) as state, Spool(settings.spool) as spool:
+    with _state(settings) as state, Spool(settings.spool) as spool:
         await Daemon(settings, state, spool, reload, os.environ).serve()
+
+
+def _state(settings: Settings) -> AbstractContextManager[StateDirectory]:
+    return StateDirectory.open(settings.state_dir, has_trials=settings.trials_service is None)
 
 
 def _leave(*_: object) -> NoReturn:

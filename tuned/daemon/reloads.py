@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from tuned.config.settings import setting_keys
 from tuned.domain.states import HostState
 from tuned.errors import InvalidInput
 
@@ -79,3 +80,9 @@ class Reloads:
             return True
         _log.warning("configuration not reloaded", problems=f"the host is {state}")
         return False
+
+
+def needs_restart(now: Settings, then: Settings) -> set[str]:
+    """The settings that differ and that a running daemon cannot take over."""
+    fixed = (name for name, key in setting_keys().items() if not key.is_reloaded)
+    return {name for name in fixed if getattr(now, name) != getattr(then, name)}

@@ -24,6 +24,7 @@ from tuned.daemon.code.trees import CodeTrees
 from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.daemon.retrying import insisted
 from tuned.daemon.trials.adoptions import Adoptions
+from tuned.daemon.trials.chores import Doer, Here
 from tuned.daemon.trials.evaluations import Evaluations
 from tuned.daemon.trials.judge import Judge
 from tuned.daemon.trials.premises import Premises
@@ -64,15 +65,19 @@ _log: FilteringBoundLogger = structlog.get_logger()
 class Scheduler:
     """The slots of one host and the searches that they serve. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, teller: Teller, site: Site, keeper: Keeper, slots: int) -> None:
+    def __init__(
+        self, link: Link, teller: Teller, site: Site, keeper: Keeper, slots: int, *, doer: Doer | None = None
+    ) -> None:
+        """``doer`` works on the files of trials, if this process may not."""
         self._link = link
         self._teller = teller
         self._site = site
         self._judge = Judge(link, keeper.note)
         self._questions = Questions(link, self._judge)
         self._keeper = keeper
+        self.doer = doer or Here(site.layout)
         self.code = CodeTrees(link, site, self._carry_out, self._reassess)
-        self._premises = Premises(site, self._carry_out, self.code.doubt)
+        self._premises = Premises(site, self._carry_out, self.code.doubt, self.doer)
         self._evaluations = Evaluations(site, keeper, self._premises, self.code.placed)
         self.adoptions = Adoptions(keeper, self, self._evaluations, teller, site.host)
         self.searches: dict[str, Search] = {}
@@ -100,7 +105,7 @@ class Scheduler:
     @property
     def layout(self) -> Layout:
         """The directories in which trials leave something."""
-        return self._site.state
+        return self._site.layout
 
     def wake(self) -> None:
         """Lets idle slots look again, and ends the fork servers that no slot needs."""

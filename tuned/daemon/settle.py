@@ -41,7 +41,13 @@ WITHIN_SECONDS = 10.0
 
 async def settle(settings: Settings, state: StateDirectory) -> None:
     """Tells the results in the outbox, ends this host's trials and leaves the fleet."""
-    site = Site(host=settings.host, state=state, cgroups=None, grace_seconds=settings.grace_seconds)
+    site = Site(
+        host=settings.host,
+        state=state,
+        service=settings.trials_service,
+        cgroups=None,
+        grace_seconds=settings.grace_seconds,
+    )
     await KeeperProcess(site, settings.slots, settings.log_format, settings.patience_seconds).end_living()
     await process_table.kill_installation(state.installation_id)
     events = Events(settings.host)

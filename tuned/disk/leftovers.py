@@ -25,7 +25,7 @@ def studies(layout: Layout) -> set[str]:
 
 def announce(layout: Layout, uid: str) -> None:
     """Makes the directory of a study's checkpoints, by which this host knows later that it took part."""
-    files.make_directory(layout.points / uid, 0o700)
+    files.make_directory(layout.points / uid, 0o750)
 
 
 def remove(layout: Layout, name: str, uid: str) -> None:

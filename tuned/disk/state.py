@@ -46,8 +46,13 @@ class StateDirectory(Layout):
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: Path, *, machine_id: Path = MACHINE_ID) -> Iterator[StateDirectory]:
-        """Creates what is missing, holds the lock. Raises Conflict if another daemon has it, InvalidInput."""
+    def open(
+        cls, path: Path, *, machine_id: Path = MACHINE_ID, has_trials: bool = True
+    ) -> Iterator[StateDirectory]:
+        """Creates what is missing, holds the lock. Raises Conflict if another daemon has it, InvalidInput.
+
+        Files of trials may lie elsewhere.
+        """
         with contextlib.ExitStack() as held:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +63,8 @@ class StateDirectory(Layout):
                     path=path.resolve(),
                     installation_id=_installation_id(path / "installation.json", machine_id),
                 )
-                for part in (directory.outbox, directory.trials, directory.points, directory.keeper):
+                of_trials = (directory.trials, directory.points, directory.keeper) if has_trials else ()
+                for part in (directory.outbox, *of_trials):
                     files.make_directory(part, 0o700)
                 # All that lies in it may be read by those who may enter it, such as another user's trials.
                 files.make_directory(directory.code, 0o750)

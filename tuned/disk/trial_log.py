@@ -160,7 +160,7 @@ class _File:
     def _open(self) -> None:
         # A trial may have put a link or a FIFO in its place.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        self._descriptor = os.open(self._path, flags, 0o600)
+        self._descriptor = os.open(self._path, flags, 0o640)
         self._size = os.fstat(self._descriptor).st_size
 
     def _close(self) -> None:

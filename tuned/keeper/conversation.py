@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
@@ -23,16 +23,15 @@ from tuned.trial.tree import completely, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any
 
     from structlog.typing import FilteringBoundLogger
 
     from tuned.domain.ending import Ending
+    from tuned.keeper.chores import Chore
     from tuned.keeper.wire import Wire
     from tuned.trial.keeping import Run, Watcher
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
 
 #: How often the keeper is asked whether it is there.
 PING_SECONDS = 10.0
@@ -90,6 +89,8 @@ class Conversation:
 
     def __init__(self, wire: Wire, ready: protocol.Ready, on_over: Callable[[], object]) -> None:
         self.pid = ready["pid"]
+        self.release = ready["release"]
+        self.surroundings = ready["surroundings"]
         self._on_over = on_over
         self._wire = wire
         #: It says when the process is gone. The process lives: it has just answered.
@@ -99,6 +100,8 @@ class Conversation:
         self._kept: dict[str, _Kept] = {}
         #: Those who wait for output to be in the files, in the order of their questions.
         self._flushes: list[asyncio.Future[None]] = []
+        #: Those who wait for a step of a chore, by its number.
+        self._steps: dict[int, asyncio.Future[protocol.ChoreStep]] = {}
         #: It said something since it was asked.
         self._heard = asyncio.Event()
         self._is_ending = False
@@ -128,6 +131,10 @@ class Conversation:
     @property
     def is_over(self) -> bool:
         return self._listening.done()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._watched
 
     @property
     def kept(self) -> list[Kept]:
@@ -193,6 +200,15 @@ class Conversation:
         self.send({"kind": "flush"})
         await asyncio.wait([flushed], timeout=WRITTEN_SECONDS)
 
+    async def step(self, chore: Chore[Any]) -> protocol.ChoreStep:
+        """Has it go on with a chore for a moment. Raises KeeperLost."""
+        if self.is_over:
+            raise KeeperLost(self._loss)
+        step: asyncio.Future[protocol.ChoreStep] = asyncio.get_running_loop().create_future()
+        self._steps[chore.number] = step
+        self.send({"kind": "chore", "number": chore.number, "work": chore.work, "of": chore.of})
+        return await step
+
     async def end(self) -> None:
         """Has it kill all that is left, and waits until it is gone."""
         self._is_ending = True
@@ -245,6 +261,8 @@ class Conversation:
                     continue
                 if message["kind"] == "flushed":
                     self._take_flush()
+                elif message["kind"] == "step":
+                    self._take_step(message)
                 elif watched := self._watched.get(message["key"]):
                     self._hear(watched, message)
         finally:
@@ -267,6 +285,8 @@ class Conversation:
             self._finish(watched, KeeperLost(self._loss))
         while self._flushes:
             self._take_flush()
+        for step in [each for each in self._steps.values() if not each.done()]:
+            step.set_exception(KeeperLost(self._loss))
         self._on_over()
 
     async def _watch(self) -> None:
@@ -280,7 +300,8 @@ class Conversation:
 
     def _kill(self) -> None:
         if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
+            # A service is killed by its own watchdog.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def _is_heard(self) -> bool:
@@ -334,6 +355,11 @@ class Conversation:
         flushed = self._flushes.pop(0)
         if not flushed.done():
             flushed.set_result(None)
+
+    def _take_step(self, message: protocol.ChoreStep) -> None:
+        step = self._steps.pop(message["number"], None)
+        if step is not None and not step.done():
+            step.set_result(message)
 
     async def _prune(self, watched: _Watched) -> None:
         assert watched.watcher is not None

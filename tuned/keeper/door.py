@@ -34,10 +34,15 @@ def listen(directory: Path) -> socket.socket:
 
 def knock(directory: Path) -> socket.socket | None:
     """A way to the keeper of the directory; None if there is none."""
+    with _address(directory) as address:
+        return call(address)
+
+
+def call(address: str) -> socket.socket | None:
+    """A way to somebody who listens there; None if there is nobody. Raises OSError."""
     calling = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with _address(directory) as address:
-            calling.connect(address)
+        calling.connect(address)
     except (FileNotFoundError, ConnectionError):
         calling.close()
         return None

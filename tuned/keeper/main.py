@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from tuned.disk import files
+from tuned.disk.layout import Layout
 from tuned.keeper import door, protocol
+from tuned.keeper.chores import Chores
 from tuned.keeper.records import Records
 from tuned.keeper.runs import Runs
 from tuned.keeper.service import Service
@@ -49,7 +51,7 @@ async def _main(connected: socket.socket) -> NoReturn:
 
 
 async def _serve(connected: socket.socket) -> None:
-    _outlive_signals()
+    outlive_signals()
     wire = await Wire.on(connected)
     line = await wire.receive()
     hello = None if line is None else protocol.to_keeper(line)
@@ -57,14 +59,16 @@ async def _serve(connected: socket.socket) -> None:
         return
     log.configure(hello["log_format"], host=hello["host"])
     directory = Path(hello["directory"])
-    async with _alone(directory / "lock"):
-        await _clear_leftovers(hello)
-        service = Service(Runs(hello["slots"]), Records(directory / "runs"))
+    async with alone(directory / "lock"):
+        cgroups = hello["cgroups"]
+        await clear_leftovers(hello["installation"], None if cgroups is None else Root(Path(cgroups)))
+        chores = Chores(Layout(path=directory.parent))
+        service = Service(Runs(hello["slots"]), Records(directory / "runs"), chores)
         with door.listen(directory) as entrance:
             await service.serve(wire, hello, entrance)
 
 
-def _outlive_signals() -> None:
+def outlive_signals() -> None:
     """Only a daemon ends it: a service manager and a terminal may signal both."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A handler, and not SIG_IGN, which programs would inherit.
@@ -76,7 +80,7 @@ def _go_on() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _alone(lock: Path) -> AsyncIterator[None]:
+async def alone(lock: Path) -> AsyncIterator[None]:
     """While no other keeper of this directory lives. One that lives, and let no daemon in, is about to end.
 
     One that takes too long hangs, and is killed.
@@ -103,12 +107,12 @@ def _kill_holder(file: TextIO) -> None:
             os.kill(int(pid), signal.SIGKILL)
 
 
-async def _clear_leftovers(hello: protocol.Hello) -> None:
+async def clear_leftovers(installation: str, cgroups: Root | None) -> None:
     """Kills processes that an earlier keeper left, and adopts those that trials will leave."""
     process_table.become_subreaper()
-    await process_table.kill_installation(hello["installation"])
-    if hello["cgroups"] is not None:
-        await Root(Path(hello["cgroups"])).kill_leftovers(hello["installation"])
+    await process_table.kill_installation(installation)
+    if cgroups is not None:
+        await cgroups.kill_leftovers(installation)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from tuned import __version__
 from tuned.errors import Unstartable
 from tuned.keeper import conversation, door, protocol
 from tuned.keeper.conversation import Conversation, KeeperLost
@@ -24,16 +25,25 @@ from tuned.trial import process_table
 from tuned.trial.launch import own_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Coroutine, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.config.trials_service import TrialsService
     from tuned.domain.ending import Ending
+    from tuned.keeper.chores import Chore
     from tuned.systemd.log import Format
     from tuned.trial.evaluation import Site
     from tuned.trial.keeping import Kept, Run, Watcher
 
+T = TypeVar("T")
+
 _log: FilteringBoundLogger = structlog.get_logger()
+
+#: How long a service may take to begin.
+SERVICE_SECONDS = 30.0
+
+PAUSE_SECONDS = 0.1
 
 
 class KeeperProcess:
@@ -75,6 +85,8 @@ class KeeperProcess:
         except KeeperLost:
             # It may have ended before its keeper did.
             return await self.resume(run, watcher)
+        finally:
+            self._note_end()
 
     def kept(self) -> Sequence[Kept]:
         return () if self._conversation is None else self._conversation.kept
@@ -92,6 +104,8 @@ class KeeperProcess:
             return await (await self._ready()).resume(run.key, watcher)
         except OSError as error:
             raise KeeperLost(str(error)) from error
+        finally:
+            self._note_end()
 
     async def end(self, key: str) -> None:
         if self._conversation is not None:
@@ -123,6 +137,16 @@ class KeeperProcess:
         if self._conversation is not None:
             await self._conversation.flushed()
 
+    async def step(self, chore: Chore[T]) -> tuple[list[T], bool]:
+        """As ``daemon.trials.chores.Doer``."""
+        try:
+            step = await (await self._ready()).step(chore)
+        except KeeperLost as error:
+            raise OSError(str(error)) from error
+        if step["error"] is not None:
+            raise OSError(*step["error"])
+        return [chore.understood(each) for each in step["found"]], step["is_done"]
+
     async def close(self) -> None:
         """Kills all that is left, and waits until the process is gone."""
         self._is_closed = True
@@ -153,9 +177,12 @@ class KeeperProcess:
         """Begins another one: it kills at once what a dead one has left."""
         self._children = [child for child in self._children if child.poll() is None]
         if not self._is_closed:
-            task = asyncio.create_task(self._renewed())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._do(self._renewed())
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _renewed(self) -> None:
         try:
@@ -179,13 +206,43 @@ class KeeperProcess:
             if self._is_closed:
                 raise KeeperLost("the keeper was ended")
             if self._conversation is None or self._conversation.is_over:
-                self._conversation = await self._found() or await self._begun()
+                self._conversation = await self._newest()
+                if (around := self._conversation.surroundings) is not None:
+                    self._site.learn(
+                        around["cgroups"], around["reason"], around["environment"], around["gpus"]
+                    )
                 self._tell_studies()
             return self._conversation
 
+    async def _newest(self) -> Conversation:
+        """Of our own release, unless an older one has trials."""
+        found = await self._found()
+        if found is not None and found.is_idle and self._is_outdated(found):
+            await found.end()
+            found = None
+        return found or await self._begun()
+
+    @staticmethod
+    def _is_outdated(conversation: Conversation) -> bool:
+        return conversation.release != __version__
+
+    def _note_end(self) -> None:
+        """A keeper of another release is replaced when it has no trial."""
+        found = self._conversation
+        if found is not None and found.is_idle and self._is_outdated(found) and not self._is_closed:
+            self._do(self._replaced(found))
+
+    async def _replaced(self, outdated: Conversation) -> None:
+        async with self._beginning:
+            if outdated.is_idle and not outdated.is_over and not self._is_closed:
+                _log.info("keeper of another release replaced", release=outdated.release)
+                # Its end begins another one.
+                await outdated.end()
+
     async def _found(self) -> Conversation | None:
         """The talk with a living keeper; None if there is none, or it hangs."""
-        connected = door.knock(self._site.state.keeper)
+        service, state = self._site.service, self._site.state
+        connected = door.knock(state.keeper) if service is None else door.call(str(service.socket))
         if connected is None:
             return None
         wire = await Wire.on(connected)
@@ -200,7 +257,18 @@ class KeeperProcess:
         _log.error("keeper hangs: another one takes its place")
         return None
 
+    async def _served(self, service: TrialsService) -> Conversation:
+        """The service manager begins one when it is called; the one before may just be ending."""
+        deadline = asyncio.get_running_loop().time() + SERVICE_SECONDS
+        while (found := await self._found()) is None:
+            if asyncio.get_running_loop().time() > deadline:
+                raise OSError(f"{service.user}.service does not answer on {service.socket}")
+            await asyncio.sleep(PAUSE_SECONDS)
+        return found
+
     async def _begun(self) -> Conversation:
+        if self._site.service is not None:
+            return await self._served(self._site.service)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -220,7 +288,7 @@ class KeeperProcess:
             "kind": "hello",
             "version": protocol.VERSION,
             "installation": self._site.state.installation_id,
-            "directory": str(self._site.state.keeper),
+            "directory": str(self._site.layout.keeper),
             "cgroups": None if cgroups is None else str(cgroups.path),
             "slots": self._slots,
             "host": self._site.host,

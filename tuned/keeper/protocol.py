@@ -17,6 +17,7 @@ from typing import Any, Literal, TypedDict
 
 from tuned.domain.ending import Cause, Ending, Failure, Pruning
 from tuned.domain.resources import Limits
+from tuned.keeper.chores import Work
 from tuned.systemd.log import Format
 from tuned.trial.cgroup import Root
 from tuned.trial.curve import CurveState
@@ -135,6 +136,15 @@ class Flush(TypedDict):
     kind: Literal["flush"]
 
 
+class DoChore(TypedDict):
+    """Go on for a moment with work on the files of trials, or begin it."""
+
+    kind: Literal["chore"]
+    number: int
+    work: Work
+    of: Mapping[str, Any]
+
+
 class Ping(TypedDict):
     """Say that you are there."""
 
@@ -153,8 +163,25 @@ class Ready(TypedDict):
     kind: Literal["ready"]
     version: int
     pid: int
+    #: Of the whole package.
+    release: str
+    #: Of a service, which is not the daemon's child.
+    surroundings: Surroundings | None
     #: Those that it has from earlier daemons.
     runs: list[KeptRun]
+
+
+class Surroundings(TypedDict):
+    """Facts that only a service knows of itself."""
+
+    #: The group in which those of runs are made, and the controllers that these have; None without groups.
+    cgroups: Root | None
+    #: Why it has no control groups.
+    reason: str
+    #: A run's begins with it.
+    environment: Mapping[str, str]
+    #: The ids of those that are there.
+    gpus: list[str]
 
 
 class Reports(TypedDict):
@@ -219,6 +246,17 @@ class Flushed(TypedDict):
     kind: Literal["flushed"]
 
 
+class ChoreStep(TypedDict):
+    """So far came the newest step of a chore."""
+
+    kind: Literal["step"]
+    number: int
+    found: list[Any]
+    is_done: bool
+    #: The parts of an OSError, and then it is over.
+    error: list[Any] | None
+
+
 class Pong(TypedDict):
     """The keeper is there."""
 
@@ -244,13 +282,15 @@ class KeptRun(TypedDict):
     last: Ended | Unbegun | Failed | None
 
 
-ToKeeper = Hello | Begin | Forget | End | Prune | Note | Reply | Keep | Resize | Log | Flush | Ping | Stop
+ToKeeper = (
+    Hello | Begin | Forget | End | Prune | Note | Reply | Keep | Resize | Log | Flush | DoChore | Ping | Stop
+)
 
 Last = Ended | Unbegun | Failed
 
 OfRun = Reports | Question | Unforked | Withdrawn | Last
 
-ToDaemon = Ready | Flushed | Pong | OfRun
+ToDaemon = Ready | Flushed | ChoreStep | Pong | OfRun
 
 
 def encoded(message: ToKeeper | ToDaemon) -> bytes:
@@ -277,6 +317,8 @@ def to_daemon(line: bytes) -> ToDaemon:
         if not OLDEST <= message["version"] <= VERSION:
             raise UnknownVersion(message["pid"], message["version"])
         message["runs"] = [_kept_run(each) for each in message["runs"]]
+        if around := message["surroundings"]:
+            around["cgroups"] = _root(around["cgroups"])
     found: ToDaemon = _last(message)
     return found
 
@@ -325,19 +367,22 @@ def _run(found: Any) -> Run:
 
 
 def _launch(found: Any) -> Launch:
-    cgroups = found["cgroups"]
     return Launch(
         **{
             **found,
             "argv": tuple(found["argv"]),
             "workdir": Path(found["workdir"]),
             "log": Path(found["log"]),
-            "cgroups": cgroups and Root(Path(cgroups["path"]), frozenset(cgroups["controllers"])),
+            "cgroups": _root(found["cgroups"]),
             "limits": Limits(**found["limits"]),
             "directories": tuple(map(Path, found["directories"])),
             "removed_if_empty": tuple(map(Path, found["removed_if_empty"])),
         }
     )
+
+
+def _root(found: Any) -> Root | None:
+    return found and Root(Path(found["path"]), frozenset(found["controllers"]))
 
 
 def _ending(found: Any) -> Ending:

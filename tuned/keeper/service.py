@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from tuned import __version__
 from tuned.disk import trial_log
 from tuned.disk.outage import DiskOutage
 from tuned.disk.trial_log import WRITTEN_SECONDS
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tuned.domain.ending import Ending
+    from tuned.keeper.chores import Chores
     from tuned.keeper.records import Records
     from tuned.keeper.runs import Runs
 
@@ -54,10 +56,18 @@ RETRY_SECONDS = 10.0
 class Service:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, runs: Runs, records: Records) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        records: Records,
+        chores: Chores,
+        surroundings: protocol.Surroundings | None = None,
+    ) -> None:
         self._runs = runs
         self._records = records
         self._disk = DiskOutage("ending not on disk, kept in memory")
+        self._chores = chores
+        self._surroundings = surroundings
         self._host = ""
         #: How long it goes on without a daemon.
         self._patience_seconds = 0.0
@@ -81,7 +91,7 @@ class Service:
             server = await asyncio.start_unix_server(self._receive, sock=entrance, limit=LINE_BYTES)
             await self._converse(first, hello)
             while not self._is_stopping and (wire := await self._next()) is not None:
-                if (greeting := await _hello(wire)) is not None:
+                if (greeting := await hello_of(wire)) is not None:
                     await self._converse(wire, greeting)
                 wire.close()
         finally:
@@ -124,7 +134,16 @@ class Service:
             await self._changed.wait()
         self._wire = wire
         kept = [each.kept() for each in self._attended.values()]
-        self.send({"kind": "ready", "version": protocol.VERSION, "pid": os.getpid(), "runs": kept})
+        self.send(
+            {
+                "kind": "ready",
+                "version": protocol.VERSION,
+                "pid": os.getpid(),
+                "release": __version__,
+                "surroundings": self._surroundings,
+                "runs": kept,
+            }
+        )
         try:
             while (line := await wire.receive()) is not None:
                 message = protocol.to_keeper(line)
@@ -163,6 +182,8 @@ class Service:
                     self._heed_run(attended, message)
             case "flush":
                 self._do(self._flush())
+            case "chore":
+                self._do(self._take_step(message))
             case "ping":
                 self.send({"kind": "pong"})
             case "keep" | "resize" | "log":
@@ -267,6 +288,18 @@ class Service:
         await trial_log.all_written()
         self.send({"kind": "flushed"})
 
+    async def _take_step(self, chore: protocol.DoChore) -> None:
+        step: protocol.ChoreStep = {
+            "kind": "step", "number": chore["number"], "found": [], "is_done": True, "error": None,
+        }  # fmt: skip
+        try:
+            step["found"], step["is_done"] = await asyncio.to_thread(
+                self._chores.step, chore["number"], chore["work"], chore["of"]
+            )
+        except OSError as error:
+            step["error"] = [*error.args]
+        self.send(step)
+
     def _note_change(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -289,7 +322,7 @@ class Service:
         await trial_log.all_written()
 
 
-async def _hello(wire: Wire) -> protocol.Hello | None:
+async def hello_of(wire: Wire) -> protocol.Hello | None:
     """None if nobody is there who speaks as a daemon does."""
     try:
         async with asyncio.timeout(HELLO_SECONDS):

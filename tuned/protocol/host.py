@@ -64,6 +64,8 @@ class Status(TypedDict):
     isolation: Literal["cgroup", "best-effort"]
     #: The limits that this host can keep: of memory, cpus and pids.
     limits: list[str]
+    #: The user as whom trials run; None: the daemon's own, so that they may do all that it may.
+    trials_user: str | None
     gpus: list[GpuView]
     #: ``tunectl submit`` puts files there.
     spool: AbsolutePath

@@ -1,6 +1,6 @@
 """Control groups (version 2): one for each trial, so that a whole tree can be found and killed.
 
-The daemon uses them if it can write to its own group: under systemd with Delegate=, and as root. A process
+The keeper uses them if it can write to its own group: under systemd with Delegate=, and as root. A process
 joins before its program begins, so nothing that it starts can be outside. The limits of a trial on memory,
 CPU time and processes are written to its group, if the host has their controllers.
 

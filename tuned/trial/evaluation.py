@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from tuned.disk.layout import study_folder
+from tuned.disk.layout import Layout, study_folder
 from tuned.domain.ending import CRASHES, Ending, EndState, Failure
 from tuned.trial import cgroup, programs
 from tuned.trial.channel import Answer, nothing_known
 from tuned.trial.curve import Curve, OnReport, ignored
 from tuned.trial.keeping import Run, Verdict, Watcher, nobody_told
-from tuned.trial.launch import Launch
+from tuned.trial.launch import Launch, own_environment
 from tuned.trial.progress import Progress, encode
 from tuned.trial.replicates import replicated
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.config.trials_service import TrialsService
     from tuned.disk.layout import TrialFiles
     from tuned.disk.state import StateDirectory
     from tuned.domain.claim import Claimed
@@ -39,27 +40,53 @@ if TYPE_CHECKING:
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Site:
     """The part of a host that is the same for all of its trials."""
 
     host: str
     state: StateDirectory
+    #: It runs the trials as a user of their own; None if the daemon's user runs them.
+    service: TrialsService | None = None
     #: None if they cannot be used; trees are then found by walking over processes.
     cgroups: cgroup.Root | None
     #: Between SIGTERM and SIGKILL.
     grace_seconds: float
     #: Why ``cgroups`` is None, for people; empty if it is not.
     no_cgroups: str = ""
+    #: A trial begins with it: the daemon's or the service's own, without secrets.
+    environment: Mapping[str, str] = field(default_factory=own_environment)
+    #: The GPUs that the service sees: this process sees none then.
+    gpus: tuple[str, ...] = ()
 
     @classmethod
-    def here(cls, *, host: str, state: StateDirectory, grace_seconds: float) -> Self:
-        """With control groups if this host has them; logs why if it has not."""
+    def here(
+        cls, *, host: str, state: StateDirectory, grace_seconds: float, service: TrialsService | None = None
+    ) -> Self:
+        """With control groups if this host has them; logs why if it has not. A service tells it later."""
+        if service is not None:
+            waiting = f"{service.user}.service has not answered yet"
+            return cls(
+                host=host, state=state, service=service, cgroups=None, grace_seconds=grace_seconds,
+                no_cgroups=waiting,
+            )  # fmt: skip
         found = cgroup.find()
         if isinstance(found, cgroup.Root):
             return cls(host=host, state=state, cgroups=found, grace_seconds=grace_seconds)
         _log.warning("no control groups", isolation="best-effort", reason=found.reason)
         return cls(host=host, state=state, cgroups=None, grace_seconds=grace_seconds, no_cgroups=found.reason)
+
+    @property
+    def layout(self) -> Layout:
+        """The directories in which trials leave something."""
+        return self.state if self.service is None else Layout(path=self.service.home)
+
+    def learn(
+        self, cgroups: cgroup.Root | None, reason: str, environment: Mapping[str, str], gpus: Sequence[str]
+    ) -> None:
+        """Takes over what the service has found out of itself; ``reason`` is why it has no control groups."""
+        self.cgroups, self.no_cgroups = cgroups, reason
+        self.environment, self.gpus = environment, tuple(gpus)
 
     def findings(self) -> list[FindingView]:
         """Faults of the isolation here, for a doctor."""
@@ -132,11 +159,11 @@ class Evaluation:
     @property
     def files(self) -> TrialFiles:
         folder = study_folder(self.experiment.name, self.study_uid)
-        return self.site.state.trial(folder, self.claimed.number)
+        return self.site.layout.trial(folder, self.claimed.number)
 
     @property
     def point_directory(self) -> Path:
-        return self.site.state.point(self.study_uid, self.claimed.point.key)
+        return self.site.layout.point(self.study_uid, self.claimed.point.key)
 
     def go_on(self, progress: Progress, resume: CarryOut, notes: Mapping[str, object]) -> None:
         """From the attempt that an earlier daemon began, and of which it noted these system attributes."""
@@ -240,7 +267,9 @@ def _run(evaluation: Evaluation) -> Run:
         key=f"{claim}-{evaluation.replicate}-{evaluation.attempt}",
         launch=_launch(evaluation),
         study=evaluation.study_uid,
-        program=programs.server_program(evaluation.experiment, site.host, site.state.trials),
+        program=programs.server_program(
+            evaluation.experiment, site.host, site.layout.trials, site.environment
+        ),
         fields=structlog.contextvars.get_contextvars(),
         context=encode(_progress(evaluation)),
         after=evaluation.key or None,
@@ -316,6 +345,7 @@ def _environment(evaluation: Evaluation) -> dict[str, str]:
         evaluation.claimed.point,
         trial=evaluation.claimed.number,
         host=evaluation.site.host,
+        base=evaluation.site.environment,
         slot=evaluation.slot,
         attempt=evaluation.attempt,
         replicate=evaluation.replicate,

@@ -51,7 +51,7 @@ class Launch:
     #: The place in which its group is made, and the limits of that.
     cgroups: Root | None
     limits: Limits = UNLIMITED
-    #: Made in this order before the program begins, for our user alone.
+    #: Made in this order before the program begins. Those above them say who of our group may look in.
     directories: tuple[Path, ...] = ()
     #: Those of them that are removed at the end if the program left nothing there.
     removed_if_empty: tuple[Path, ...] = ()
@@ -80,23 +80,47 @@ def own_environment() -> Mapping[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Premise:
+    """The parts of a host that the trials of an experiment need; None for one that is not looked for."""
+
+    #: From which an objective is imported.
+    path: str | None
+    #: It comes with a working directory.
+    program: str | None
+    workdir: str | None
+    #: The PATH.
+    search: str
+
+
+def missing(premise: Premise) -> str:
+    """Why no trial can run on this host, for people; empty if it seems that they can."""
+    if premise.path is not None and not Path(premise.path).is_dir():
+        return f"cannot import from {premise.path}: there is no such directory"
+    if premise.program is None or premise.workdir is None:
+        return ""
+    return _problem(premise.program, Path(premise.workdir), premise.search) or ""
+
+
 def launch_problem(launch: Launch) -> str | None:
     """Why the program cannot be started, in words that help; None if it seems that it can."""
-    if not launch.workdir.is_dir():
-        return f"cannot run in {launch.workdir}: there is no such directory"
-    if not os.access(launch.workdir, os.X_OK):
-        return f"cannot run in {launch.workdir}: permission denied"
-    program = launch.argv[0]
+    return _problem(launch.argv[0], launch.workdir, launch.environment.get("PATH", os.defpath))
+
+
+def _problem(program: str, workdir: Path, search: str) -> str | None:
+    if not workdir.is_dir():
+        return f"cannot run in {workdir}: there is no such directory"
+    if not os.access(workdir, os.X_OK):
+        return f"cannot run in {workdir}: permission denied"
     if "/" in program:
-        path = launch.workdir / program
+        path = workdir / program
         if absence := _absence(path):
-            return f"cannot run {program!r}: {absence} (working directory {launch.workdir})"
+            return f"cannot run {program!r}: {absence} (working directory {workdir})"
         if not os.access(path, os.X_OK) or path.is_dir():
             return f"cannot run {program!r}: it is not executable"
         return (
             None if (problem := interpreter_problem(path)) is None else f"cannot run {program!r}: {problem}"
         )
-    search = launch.environment.get("PATH", os.defpath)
     return (
         None
         if shutil.which(program, path=search)

@@ -139,7 +139,7 @@ def _on_disk(work: Callable[[Launch], R], launch: Launch) -> asyncio.Future[R]:
 def _prepare(launch: Launch) -> str | None:
     """Makes the directories. Returns why the program cannot be started, if so."""
     for directory in launch.directories:
-        make_directory(directory, 0o700)
+        make_directory(directory, 0o750)
     return launch_problem(launch)
 
 

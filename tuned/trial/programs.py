@@ -6,6 +6,7 @@ It turns an experiment into values that know none, and must never start anything
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from tuned.domain.ending import Cause, Ending
 from tuned.experiment.checks import placeholders, substitute
 from tuned.experiment.experiment import Experiment, text
 from tuned.trial.fork_servers import ServerProgram
-from tuned.trial.launch import Launch, launch_problem, own_environment
+from tuned.trial.launch import Launch, Premise, own_environment
 from tuned.worker import bootstrap
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def environment(
     point_directory: Path,
     replicate: int = 1,
     cards: Sequence[str] = (),
+    base: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """A trial's whole environment: the daemon's without its secrets, the experiment's, and the parameters.
 
@@ -59,7 +61,7 @@ def environment(
     """
     parameters = {f"TUNED_PARAM_{name.upper()}": text(value) for name, value in point.values.items()}
     return {
-        **common_environment(experiment, host),
+        **common_environment(experiment, host, base),
         **parameters,
         **({gpus.VARIABLE: ",".join(cards)} if cards else {}),
         "TUNED_PARAMS": json.dumps(dict(point.values)),
@@ -71,14 +73,20 @@ def environment(
     }
 
 
-def common_environment(experiment: Experiment, host: str) -> dict[str, str]:
-    """The part of the environment that all trials of an experiment on a host have."""
+def common_environment(
+    experiment: Experiment, host: str, base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The part of the environment that all trials of an experiment on a host have.
+
+    They begin with ``base``; without one, with our own.
+    """
+    base = own_environment() if base is None else base
     # Otherwise the output of a Python program is seen only when its buffer is full.
     unbuffered = {"PYTHONUNBUFFERED": "1"}
     names = {"TUNED_EXPERIMENT": experiment.name, "TUNED_HOST": host}
     if experiment.tree:
         names["TUNED_CODE"] = experiment.tree
-    return {**unbuffered, **own_environment(), **experiment.objective.env, **names}
+    return {**unbuffered, **base, **experiment.objective.env, **names}
 
 
 def is_forked(experiment: Experiment) -> bool:
@@ -86,7 +94,9 @@ def is_forked(experiment: Experiment) -> bool:
     return experiment.objective.python is not None and experiment.objective.fork
 
 
-def server_program(experiment: Experiment, host: str, workdir: Path) -> ServerProgram | None:
+def server_program(
+    experiment: Experiment, host: str, workdir: Path, base: Mapping[str, str] | None = None
+) -> ServerProgram | None:
     """The process from which trials of an experiment are forked; None for that of commands.
 
     ``workdir`` is for an import that has no directory of its own.
@@ -96,17 +106,24 @@ def server_program(experiment: Experiment, host: str, workdir: Path) -> ServerPr
     objective = experiment.objective
     return ServerProgram(
         argv=(*python(experiment), "warm_objective", *experiment.worker_arguments),
-        environment=common_environment(experiment, host),
+        environment=common_environment(experiment, host, base),
         workdir=objective.workdir or str(workdir),
         imports=objective.python,
     )
 
 
-def look_launch(experiment: Experiment, *, host: str, log: Path, installation: str) -> Launch:
+def look_launch(
+    experiment: Experiment,
+    *,
+    host: str,
+    log: Path,
+    installation: str,
+    base: Mapping[str, str] | None = None,
+) -> Launch:
     """Runs the interpreter once, in the environment of the experiment's trials."""
     return Launch(
         argv=python(experiment),
-        environment=common_environment(experiment, host),
+        environment=common_environment(experiment, host, base),
         workdir=Path("/"),
         log=log,
         timeout_seconds=ANSWER_SECONDS,
@@ -154,29 +171,19 @@ def why_unusable(experiment: Experiment, ending: Ending) -> str:
     return f"objective.interpreter: cannot use {experiment.objective.interpreter!r}: {said}"
 
 
-def why_not_here(experiment: Experiment, environment: Mapping[str, str]) -> str:
-    """Why no trial of an experiment can run on this host, for people; empty if it seems that they can."""
+def premise(experiment: Experiment, environment: Mapping[str, str]) -> Premise:
+    """The parts that must be on a host before a trial of an experiment begins there."""
     objective = experiment.objective
-    if objective.path is not None and not Path(objective.path).is_dir():
-        return f"cannot import from {objective.path}: there is no such directory"
     program = _program(experiment)
+    search = environment.get("PATH", os.defpath)
     if objective.workdir is None and (
         program is None or (not Path(program).is_absolute() and "/" in program)
     ):
-        return ""
-    launch = Launch(
-        # Any program that is surely there, if that of the experiment is not known.
-        argv=(program or "/bin/sh",),
-        environment=environment,
-        workdir=Path(objective.workdir or "/"),
-        log=Path("/dev/null"),
-        timeout_seconds=None,
-        objectives=1,
-        pattern=None,
-        mark="",
-        cgroups=None,
+        return Premise(path=objective.path, program=None, workdir=None, search=search)
+    # Any program that is surely there, if that of the experiment is not known.
+    return Premise(
+        path=objective.path, program=program or "/bin/sh", workdir=objective.workdir or "/", search=search
     )
-    return launch_problem(launch) or ""
 
 
 def _program(experiment: Experiment) -> str | None:

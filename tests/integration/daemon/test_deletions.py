@@ -103,7 +103,7 @@ async def test_what_still_runs_is_not_removed_under_it(sqlite_url: str, tmp_path
     async with at_work(sqlite_url, tmp_path) as (link, rooms, local):
         [uid] = here(rooms)
         await link.call(delete_study, local.searches["exp"].status.study_id, "exp", is_forced=False)
-        deletions = Deletions(link, rooms.spool, rooms.scheduler.layout)
+        deletions = Deletions(link, rooms.spool, rooms.scheduler.layout, rooms.scheduler.doer)
         await deletions.look()
         await deletions.clear(but_not={uid})
         assert (deletions.has(uid), here(rooms)) == (True, {uid})

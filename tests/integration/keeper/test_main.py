@@ -45,7 +45,7 @@ async def test_another_one_that_hangs_is_killed(tmp_path: Path, monkeypatch: pyt
     other = await asyncio.create_subprocess_exec(sys.executable, "-c", hold, lock, stdout=subprocess.PIPE)
     assert other.stdout is not None
     await other.stdout.readline()
-    async with asyncio.timeout(60), main._alone(lock):
+    async with asyncio.timeout(60), main.alone(lock):
         assert await other.wait() == -signal.SIGKILL
 
 

@@ -121,9 +121,10 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
     [
         ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, gpus, "
             "host, labels, heartbeat, "
-            "stop, keeper, keep, fleet, control, metrics or log (did you mean slots?)")),
+            "stop, keeper, trials, keep, fleet, control, metrics or log (did you mean slots?)")),
         ("labels = 1", "labels: found 1, expected an array of labels"),
         ('labels = ["a b"]', f'labels: found "a b", expected labels of {NAME_EXPECTED}'),
+        ('trials.user = "a b"', 'trials.user: found "a b", expected a name of a user, or ""'),
         ("fleet.accept = 1", "fleet.accept: found 1, expected true or false"),
         ("keep.output = 0", "keep.output: found 0, expected a time span of more than 0"),
         ('keep.points = "soon"', f'keep.points: found "soon", expected {_SPAN}'),

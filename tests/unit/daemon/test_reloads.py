@@ -6,14 +6,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from tests.waiting import until_async
 from tuned.config.settings import Settings
-from tuned.daemon.reloads import Reloads
+from tuned.daemon.reloads import Reloads, needs_restart
 from tuned.domain.states import HostState
 from tuned.errors import InvalidInput, Problem
 from tuned.systemd.notify import Notifier
@@ -99,3 +99,18 @@ async def test_only_a_running_host_reads(state: HostState) -> None:
         reloads.request()
         await until_async(lambda: host.applied, what="the reading of a running host")
     assert host.readings == 1
+
+
+def test_settings_that_a_running_daemon_takes_over_need_no_restart() -> None:
+    then = replace(SETTINGS, slots=2, gpus=("0",), log_format="json")
+    assert needs_restart(SETTINGS, then) == set()
+
+
+def test_all_other_settings_that_changed_need_one() -> None:
+    then = replace(SETTINGS, slots=2, host="h2", socket=Path("other"))
+    assert needs_restart(SETTINGS, then) == {"host", "socket"}
+
+
+def test_the_files_and_warnings_of_a_configuration_are_no_settings() -> None:
+    then = replace(SETTINGS, files=(Path("more.toml"),), warnings=("heartbeat.expire is 1s",))
+    assert needs_restart(SETTINGS, then) == set()

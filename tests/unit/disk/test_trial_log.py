@@ -63,7 +63,7 @@ def mode(file: Path) -> int:
 async def test_a_log_keeps_all_that_is_written(log: Path) -> None:
     await write(log, b"one\n", b"two\n")
     assert kept(log) == b"one\ntwo\n"
-    assert mode(log) == 0o600
+    assert mode(log) == 0o640
 
 
 async def test_a_further_attempt_goes_on_in_the_same_log(log: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tuned.experiment.experiment import Experiment, parse
-from tuned.trial.programs import why_not_here
+from tuned.trial.launch import missing
+from tuned.trial.programs import premise
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
@@ -37,7 +38,7 @@ def with_objective(keys: str) -> Experiment:
 )
 def test_the_missing_part_is_named(tmp_path: Path, keys: str, problem: str) -> None:
     keys = keys.replace("{here}", str(tmp_path)).replace("{{", "{").replace("}}", "}")
-    found = why_not_here(with_objective(keys), ENVIRONMENT)
+    found = missing(premise(with_objective(keys), ENVIRONMENT))
     assert found.startswith(problem.replace("{here}", str(tmp_path)))
 
 
@@ -53,4 +54,5 @@ def test_the_missing_part_is_named(tmp_path: Path, keys: str, problem: str) -> N
     ],
 )
 def test_nothing_is_missing_of_what_can_be_looked_for(tmp_path: Path, keys: str) -> None:
-    assert why_not_here(with_objective(keys.replace("{here}", str(tmp_path))), ENVIRONMENT) == ""
+    found = premise(with_objective(keys.replace("{here}", str(tmp_path))), ENVIRONMENT)
+    assert missing(found) == ""

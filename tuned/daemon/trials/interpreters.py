@@ -79,7 +79,11 @@ class Interpreters:
             raise InterpreterUnusable(look.problem)
 
     def _launch(self, experiment: Experiment) -> Launch:
-        state = self._site.state
+        site = self._site
         return look_launch(
-            experiment, host=self._site.host, log=state.interpreters_log, installation=state.installation_id
+            experiment,
+            host=site.host,
+            log=site.layout.interpreters_log,
+            installation=site.state.installation_id,
+            base=site.environment,
         )

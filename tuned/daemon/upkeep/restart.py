@@ -1,4 +1,6 @@
-"""A daemon that makes room for its successor: the same process executes the command by which it began anew.
+"""A daemon that makes room for its successor: the process executes anew the command by which it began.
+
+A service ends instead, and the service manager begins another one, with the unit and rights as they are now.
 
 Nothing is ended before: what a daemon leaves when it is killed is all that the next one needs. This room must
 never kill anything.
@@ -7,13 +9,14 @@ never kill anything.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
 
 import structlog
 
-from tuned.config.paths import is_service
+from tuned.config.paths import default_paths, is_service
 from tuned.domain.states import HostState
 from tuned.errors import Conflict
 
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 _log: FilteringBoundLogger = structlog.get_logger()
+
+#: RestartForceExitStatus= of the unit.
+RESTART_STATUS = 75
+
+#: In the state directory: the unit makes no pause before it starts a daemon that has left this.
+RESTARTING = "restarting"
 
 #: For the answer to the one who asked, which is still under way.
 ANSWER_SECONDS = 0.2
@@ -41,22 +50,17 @@ class Restart:
 
     def request(self) -> HostState:
         """Returns the state to which the host comes back. Raises Conflict if it cannot be."""
-        if is_service(self._environ):
-            # The rights that systemd gave to this process do not go over.
-            raise Conflict(
-                "cannot restart a daemon that systemd runs: trials of a service end with it; "
-                "wait until they have (tunectl drain --wait), then systemctl start tuned"
-            )
         if self._state() is not HostState.RUNNING:
             raise Conflict(f"cannot restart: this host is {self._state()}")
         self.is_wanted = True
         self._on_request()
         return self._state()
 
-    async def carry_out(self, written: Callable[[], Awaitable[None]]) -> None:
+    async def carry_out(self, written: Callable[[], Awaitable[None]], leave: Callable[[], object]) -> None:
         """With the code and the settings as they are now. Returns only if a stop came, or there is no Python.
 
-        ``written`` waits until results are on the disk; open files and connections close by themselves.
+        ``written`` waits until results are on the disk, and ``leave`` leaves trials to the successor; open
+        files and connections close by themselves.
         """
         self.is_wanted = False
         await written()
@@ -64,7 +68,15 @@ class Restart:
         if self._state() is not HostState.RUNNING:
             return
         _log.info("host restarts")
+        if is_service(self._environ):
+            leave()
+            self._announce()
+            os._exit(RESTART_STATUS)
         try:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (the command by which it began)
         except OSError as error:
             _log.error("cannot restart", error=str(error))
+
+    def _announce(self) -> None:
+        with contextlib.suppress(OSError):
+            (default_paths(self._environ).state_dir / RESTARTING).touch()

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from tuned.disk import checkup, holdings, leftovers, removal
+from tuned.disk import checkup, holdings, leftovers
 from tuned.disk.layout import study_folder
 from tuned.domain.resources import rounded_size
 from tuned.domain.retention import Holding, Keep, Part, Rule, chosen
 from tuned.errors import Conflict, DatabaseAway
+from tuned.keeper.chores import emptying, measuring, setting_aside
 from tuned.protocol.disk import CleanView, KeepView, RemovedView
 from tuned.storage.ended import Standing, standings
 from tuned.storage.queries import experiments
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from tuned.daemon.scheduler import Scheduler
     from tuned.events import Events
+    from tuned.keeper.chores import Chore
     from tuned.storage.link import Link
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -66,6 +68,7 @@ class Retention:
         self._events = events
         self._scheduler = scheduler
         self._layout = scheduler.layout
+        self._doer = scheduler.doer
         self._keep = keep
         self._changed = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
@@ -154,7 +157,7 @@ class Retention:
             # Nobody knows the name of a study that the database does not have.
             if uid := lost.get(folder[folder.rfind("-") :]):
                 folders[uid] = folder
-        there = await self._done(holdings.measured(self._layout, folders))
+        there = await self._done(measuring(folders))
         return _Survey(holdings=there, standings=found)
 
     def _ended(self, found: Mapping[str, Standing]) -> dict[str, float]:
@@ -204,7 +207,7 @@ class Retention:
     ) -> list[Holding]:
         """Takes directories away from a study as long as it stays ended; returns those that were there."""
         folder = study_folder(standing.called, uid)
-        work = removal.set_aside(self._layout, part, uid, folder, [each.name for each in group])
+        chore = setting_aside(part, uid, folder, [each.name for each in group])
         taken: set[str] = set()
         is_done = False
         while not is_done:
@@ -212,34 +215,34 @@ class Retention:
             async with self._scheduler.admitting:
                 if uid not in self._ended(await self._link.call(standings, {uid})):
                     break
-                names, is_done = await self._step(work)
+                names, is_done = await self._step(chore)
                 taken.update(names)
         return [each for each in group if each.name in taken]
 
     async def _emptied(self) -> tuple[int, list[str]]:
         """Removes all that was set aside. Returns the bytes that this freed, and what cannot be removed."""
         freed, problems = 0, []
-        is_done, work = False, removal.emptied(self._layout)
+        is_done, chore = False, emptying()
         while not is_done:
-            gone, is_done = await self._step(work)
+            gone, is_done = await self._step(chore)
             freed += sum(each.freed_bytes for each in gone)
             problems += [f"cannot remove {each.problem}" for each in gone if each.problem]
         for each in problems[:_MOST_PROBLEMS]:
             _log.warning("directory not removed", reason=each)
         return freed, problems[:_MOST_PROBLEMS]
 
-    async def _done(self, work: Iterator[T | None]) -> list[T]:
+    async def _done(self, chore: Chore[T]) -> list[T]:
         found: list[T] = []
         is_done = False
         while not is_done:
-            some, is_done = await self._step(work)
+            some, is_done = await self._step(chore)
             found += some
         return found
 
-    async def _step(self, work: Iterator[T | None]) -> tuple[list[T], bool]:
+    async def _step(self, chore: Chore[T]) -> tuple[list[T], bool]:
         began = time.monotonic()
         try:
-            return await asyncio.to_thread(holdings.step, work)
+            return await self._doer.step(chore)
         finally:
             self._worked_seconds += time.monotonic() - began
 

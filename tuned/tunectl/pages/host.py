@@ -38,13 +38,15 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
         ("  Daemon", Cell(f"tuned {view['version']}, pid {view['pid']}, isolation {view['isolation']}"))
     )
     if view["version"] != __version__:
-        due = (
-            f"{__version__} is installed and runs from the next start: tunectl drain --wait, then start tuned"
-        )
+        due = f"{__version__} is installed; to run it, while trials go on: tunectl restart"
         facts.append(("", Cell(due, Colour.YELLOW)))
     # If there are none, each experiment that asks for some says so itself.
     if limits := view["limits"]:
         facts.append(("  Limits", Cell(", ".join(limits))))
+    user = view["trials_user"]
+    facts.append(
+        ("  Trials", Cell(f"run as {user}" if user else "run as the daemon's user, and may do what it may"))
+    )
     running = [slot["running"] for slot in view["slots"] if slot["running"] is not None]
     if adopted := sum(each["is_adopted"] for each in running):
         facts.append(("  Adopted", Cell(f"{counted(adopted, 'trial')} that an earlier daemon began")))

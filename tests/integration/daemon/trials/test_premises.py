@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.trial.test_premises import with_objective
+from tuned.daemon.trials.chores import Here
 from tuned.daemon.trials.interpreters import InterpreterUnusable
 from tuned.daemon.trials.premises import PremiseMissing, Premises
 from tuned.disk.state import StateDirectory
@@ -27,7 +28,7 @@ async def test_a_directory_is_looked_for_until_it_is_there_and_again_after_a_cra
     with StateDirectory.open(tmp_path / "state") as state:
         doubted: list[Experiment] = []
         site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
-        premises = Premises(site, unusable, doubted.append)
+        premises = Premises(site, unusable, doubted.append, Here(state))
         for _ in range(2):
             with pytest.raises(PremiseMissing, match="there is no such directory"):
                 await premises.verify(experiment)
@@ -45,6 +46,6 @@ async def test_the_interpreter_is_one_of_them(tmp_path: Path) -> None:
     experiment = with_objective('python = "m:f"\ninterpreter = "/no/python"')
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
-        premises = Premises(site, unusable, lambda _: None)
+        premises = Premises(site, unusable, lambda _: None, Here(state))
         with pytest.raises(InterpreterUnusable, match="cannot run it"):
             await premises.verify(experiment)

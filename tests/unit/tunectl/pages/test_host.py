@@ -25,6 +25,7 @@ def test_status_as_a_person_sees_it() -> None:
 ● running  alpha for 2h 3min, 1 of 2 slots busy
   Daemon    tuned 0.1.0, pid 4711, isolation cgroup
   Limits    memory, cpus, pids
+  Trials    run as tuned-trials
   Spool     /var/spool/tuned
   Database  sqlite:////var/lib/tuned/tuned.db
 
@@ -45,10 +46,15 @@ def test_status_speaks_of_limits_that_cannot_be_kept_only_to_experiments_that_as
     assert "  minima  trials run without the limit pids 64" in said
 
 
+def test_status_says_that_trials_run_as_the_daemons_user() -> None:
+    said = text(host_module.status(PLAIN, a_status(trials_user=None), NOW))
+    assert "  Trials    run as the daemon's user, and may do what it may" in said
+
+
 def test_status_says_that_another_version_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_module, "__version__", "0.2.0")
     said = text(host_module.status(PLAIN, a_status(), NOW))
-    assert "0.2.0 is installed and runs from the next start" in said
+    assert "0.2.0 is installed; to run it, while trials go on: tunectl restart" in said
 
 
 def test_status_says_what_is_wrong() -> None:
