@@ -42,7 +42,6 @@ def test_enable_now_returns_when_the_daemon_serves_and_trials_have_a_unit_of_the
         status = json.loads(host.tunectl("status", "--json", user="bob"))
         assert (status["host"], status["state"], status["isolation"]) == (host.name, "running", "cgroup")
         assert status["trials_user"] == "tuned-trials"
-        assert set(status["limits"]) >= {"memory", "pids"}
         groups = [host.path(f"/proc/{host.main_pid(unit)}/cgroup").read_text() for unit in _UNITS]
         assert groups[0].strip().endswith("/tuned.service")
         assert groups[1].strip().endswith("/tuned-trials.service/supervisor")
@@ -273,6 +272,18 @@ def test_a_trial_is_a_stranger_to_the_daemon(alpha: Host) -> None:
     assert ("tuned-trials" in printed, "done" in printed) == (True, True)
     assert alpha.run("tunectl", "logs", "stranger", user="bob", is_checked=False).returncode == 1
     assert alpha.is_active() == "active"
+
+
+def test_the_daemon_gives_out_the_gpus_that_trials_see_and_sees_none_itself(alpha: Host) -> None:
+    # A name is all that is looked at.
+    alpha.run("touch", "/dev/nvidia0")
+    alpha.run("systemctl", "restart", "tuned")
+    assert [each["id"] for each in json.loads(alpha.tunectl("status", "--json"))["gpus"]] == ["0"]
+    alpha.run("systemctl", "reload", "tuned")
+    alpha.drop("card", an_experiment("echo card $CUDA_VISIBLE_DEVICES", high=0) + "[resources]\ngpus = 1\n")
+    alpha.until_in("done", "card")
+    assert "card 0" in alpha.tunectl("logs", "card")
+    alpha.run("rm", "/dev/nvidia0")
 
 
 def test_files_of_trials_that_only_they_may_enter_are_removed_all_the_same(alpha: Host) -> None:
