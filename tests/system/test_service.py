@@ -128,8 +128,8 @@ def test_a_killed_daemon_that_is_not_restarted_is_settled_all_the_same(fleet: Fl
     alpha.until_running(2)
     alpha.run("kill", "-KILL", str(alpha.main_pid()))
     until(lambda: alpha.is_active() == "failed", what="the unit to have failed", seconds=60)
-    assert alpha.trial_processes() == []
     until(lambda: fleet.states("settle") == ["FAIL"] * 2, what=f"the settlement\n{alpha.log()}", seconds=60)
+    assert alpha.trial_processes() == []
 
 
 def test_a_daemon_that_fails_again_and_again_comes_back_and_a_stop_meanwhile_ends_its_trials(
