@@ -195,7 +195,7 @@ def test_a_rebooted_host_goes_on_by_itself(fleet: Fleet, beta: Host) -> None:
     beta.reboot()
     until(lambda: beta.is_active() == "active", what="the daemon to be back", seconds=60)
     states = ["FAIL"] * 2 + ["RUNNING"] * 2
-    until(lambda: fleet.states("reboot") == states, what="two more trials", seconds=60)
+    until(lambda: fleet.states("reboot") == states, what=f"two more trials\n{beta.log()}", seconds=60)
 
 
 def test_the_journal_has_a_trials_fields_its_output_and_what_it_means(alpha: Host) -> None:
