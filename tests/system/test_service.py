@@ -190,12 +190,13 @@ def test_a_keeper_that_hangs_is_ended_by_its_watchdog_and_another_one_begins(
 
 
 def test_a_rebooted_host_goes_on_by_itself(fleet: Fleet, beta: Host) -> None:
+    beta.run("systemctl", "enable", "tuned")
     beta.drop("reboot", stubborn())
     beta.until_running(2)
     beta.reboot()
     until(lambda: beta.is_active() == "active", what="the daemon to be back", seconds=60)
     states = ["FAIL"] * 2 + ["RUNNING"] * 2
-    until(lambda: fleet.states("reboot") == states, what=f"two more trials\n{beta.log()}", seconds=60)
+    until(lambda: fleet.states("reboot") == states, what=lambda: f"two more trials\n{beta.log()}", seconds=60)
 
 
 def test_the_journal_has_a_trials_fields_its_output_and_what_it_means(alpha: Host) -> None:
