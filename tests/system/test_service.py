@@ -300,6 +300,47 @@ def test_files_of_trials_that_only_they_may_enter_are_removed_all_the_same(alpha
     until(lambda: not alpha.run(*found).stdout, what=f"the end of all of it\n{alpha.log()}", seconds=60)
 
 
+_TRIES = """id -un; pwd
+touch evil && echo could make
+echo >> run.sh && echo could change
+rm -f made && echo could remove
+mkdir -m 500 $TUNED_POINT_DIR/closed
+echo 0.5
+"""
+
+_CODE = """[objective]
+command = ["sh", "run.sh"]
+[code]
+dir = "/srv/code"
+setup = ["sh", "-c", "id -un; echo $HOME; mkdir -m 500 sub; echo > made"]
+[fleet]
+hosts = "here"
+[space.x]
+type = "int"
+low = 0
+high = 0
+"""
+
+
+def test_code_is_the_trials_users_who_cannot_write_to_it_and_the_daemon_has_none(alpha: Host) -> None:
+    alpha.write("/srv/code/run.sh", _TRIES)
+    alpha.write("/srv/code.toml", _CODE + GRID)
+    alpha.tunectl("submit", "/srv/code.toml", user="alice")
+    alpha.until_in("done", "code")
+    printed = alpha.tunectl("logs", "code", user="alice")
+    assert ("could" in printed, "tuned-trials\n/var/lib/tuned-trials/code/" in printed) == (False, True)
+    assert "tuned-trials\n" in alpha.tunectl("logs", "code", "--setup", user="alice")
+    of_others = ("find", "/var/lib/tuned-trials/code", "!", "-user", "tuned-trials")
+    writable = ("find", "/var/lib/tuned-trials/code", "-mindepth", "2", "-perm", "/222")
+    found = ("find", "/var/lib/tuned", "-name", "code*", "-o", "-name", "run.sh")
+    assert [alpha.run(*each).stdout for each in (of_others, writable, found)] == ["", "", ""]
+    assert alpha.run("find", "/var/lib/tuned-trials/code", "-name", "made").stdout.count("made") == 1
+    # A directory that even its owner may not write to goes too.
+    alpha.tunectl("delete", "--yes", "code")
+    closed = ("find", "/var/lib/tuned-trials/points", "-name", "closed")
+    until(lambda: not alpha.run(*closed).stdout, what=f"the end of its files\n{alpha.log()}", seconds=60)
+
+
 def test_the_dashboard_is_off_until_it_is_wanted_and_shows_the_daemons_studies(alpha: Host) -> None:
     alpha.drop("shown", an_experiment(high=0, more=GRID))
     alpha.until_in("done", "shown")

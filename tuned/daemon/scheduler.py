@@ -76,7 +76,7 @@ class Scheduler:
         self._questions = Questions(link, self._judge)
         self._keeper = keeper
         self.doer = doer or Here(site.layout)
-        self.code = CodeTrees(link, site, self._carry_out, self._reassess)
+        self.code = CodeTrees(link, site, self._carry_out, self._reassess, self.doer)
         self._premises = Premises(site, self._carry_out, self.code.doubt, self.doer)
         self._evaluations = Evaluations(site, keeper, self._premises, self.code.placed)
         self.adoptions = Adoptions(keeper, self, self._evaluations, teller, site.host)

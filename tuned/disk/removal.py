@@ -146,7 +146,8 @@ def _let_in(parent: int, name: str, status: os.stat_result) -> None:
     descriptor = os.open(name, os.O_PATH | OPEN, dir_fd=parent)
     try:
         # By its descriptor, because chmod by name would follow a link that comes in between.
-        Path(f"/proc/self/fd/{descriptor}").chmod(status.st_mode | stat.S_IRWXU)
+        # Without its set-group-ID bit, which a service may not be allowed to set.
+        Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IRWXU)
     finally:
         os.close(descriptor)
 

@@ -63,11 +63,9 @@ class StateDirectory(Layout):
                     path=path.resolve(),
                     installation_id=_installation_id(path / "installation.json", machine_id),
                 )
-                of_trials = (directory.trials, directory.points, directory.keeper) if has_trials else ()
-                for part in (directory.outbox, *of_trials):
+                of_trials = directory.trials, directory.points, directory.code, directory.keeper
+                for part in (directory.outbox, *(of_trials if has_trials else ())):
                     files.make_directory(part, 0o700)
-                # All that lies in it may be read by those who may enter it, such as another user's trials.
-                files.make_directory(directory.code, 0o750)
             except OSError as error:
                 raise _unusable(path, error) from error
             yield directory

@@ -68,8 +68,9 @@ async def _main(home: Path, entrance: socket.socket) -> NoReturn:
 async def serve(home: Path, entrance: socket.socket) -> None:
     """Serves the daemons that come, until nothing needs it. Cancelled: kills all that runs first."""
     layout = Layout(path=home)
-    for directory, mode in ((layout.trials, 0o750), (layout.points, 0o750), (layout.keeper, 0o700)):
-        files.make_directory(directory, mode)
+    for directory in (layout.trials, layout.points, layout.code):
+        files.make_directory(directory, 0o750)
+    files.make_directory(layout.keeper, 0o700)
     surroundings = _surroundings()
     async with process.alone(layout.keeper / "lock"):
         wire, hello = await _first_daemon(entrance)

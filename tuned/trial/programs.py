@@ -135,17 +135,21 @@ def look_launch(
 
 
 def setup_launch(
-    experiment: Experiment, *, host: str, log: Path, installation: str, cgroups: Root | None
+    experiment: Experiment,
+    *,
+    host: str,
+    log: Path,
+    installation: str,
+    cgroups: Root | None,
+    base: Mapping[str, str] | None = None,
 ) -> Launch | None:
     """Prepares unpacked code, in the environment of the experiment's trials; None if nothing does."""
     code = experiment.code
     if code is None or code.setup is None:
         return None
-    setup = [substitute(argument, experiment.places) for argument in code.setup]
     return Launch(
-        # Its own files belong to the user of trials, and no trial is to write there.
-        argv=("/bin/sh", "-c", '"$@" || exit; chmod -R a-w . 2>/dev/null; exit 0', "setup", *setup),
-        environment=common_environment(experiment, host),
+        argv=tuple(substitute(argument, experiment.places) for argument in code.setup),
+        environment=common_environment(experiment, host, base),
         workdir=Path(experiment.tree),
         log=log,
         timeout_seconds=code.setup_timeout,

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from tuned.disk.code import archive, trees
+from tuned.disk.code import archive
 from tuned.domain.counts import counted
 from tuned.domain.resources import rounded_size
 from tuned.domain.snapshot import Manifest
@@ -73,10 +73,10 @@ def unpacked(parsed: Experiment, file: str, into: Path) -> Experiment:
     with taken(parsed, file) as snapshot:
         if snapshot is None:
             return parsed
-        tree = trees.Tree(path=into)
-        digest = snapshot.manifest.digest
-        trees.unpack(tree, snapshot.archive, digest, limit=snapshot.manifest.size_bytes)
-        return parsed.with_snapshot(digest).placed(str(into))
+        into.mkdir()
+        with snapshot.archive.open("rb") as opened:
+            archive.unpack(opened, into, limit=snapshot.manifest.size_bytes)
+        return parsed.with_snapshot(snapshot.manifest.digest).placed(str(into))
 
 
 def described(parsed: Experiment, file: str) -> Iterator[str]:

@@ -89,8 +89,9 @@ def a_daemon(site: Site, patience_seconds: float = 60) -> KeeperProcess:
 async def test_a_daemon_that_speaks_gets_one_and_learns_of_its_host(site: Site, manager: Manager) -> None:
     daemon = a_daemon(site)
     await daemon.begin()
-    assert (manager.service.home / "trials").is_dir()
-    assert not (site.state.path / "trials").exists()
+    for name in ("trials", "points", "code"):
+        assert (manager.service.home / name).is_dir()
+        assert not (site.state.path / name).exists()
     assert site.environment["TRIALS_OWN"] == "yes"
     assert "WATCHDOG_USEC" not in site.environment
     assert "has not answered" not in site.no_cgroups

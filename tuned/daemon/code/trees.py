@@ -1,20 +1,17 @@
 """The code of experiments on this host: fetched, unpacked and prepared once, before the first trial with it.
 
 No slot waits for that, and no point is held. A tree is looked at again after a crash of a trial. This room
-must never run anything but the set-up, which runs as a trial does.
+must never run anything but the set-up, which runs as a trial does, or write a file: the user of trials does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from tuned.disk import files
-from tuned.disk.code import trees
 from tuned.disk.code.archive import Damaged
 from tuned.disk.code.trees import Tree, tree_of
 from tuned.domain.ending import Cause
@@ -22,6 +19,15 @@ from tuned.domain.snapshot import shown
 from tuned.errors import NotFound, TunedError
 from tuned.experiment.experiment import defined
 from tuned.experiment.tables.code import LARGEST_LIMIT
+from tuned.keeper.chores import (
+    clearing_code,
+    finishing_code,
+    receiving_code,
+    tidying_code,
+    unpacking_code,
+    verifying_code,
+)
+from tuned.keeper.conversation import KeeperLost
 from tuned.storage import snapshots
 from tuned.trial.programs import setup_launch
 
@@ -31,11 +37,14 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from tuned.daemon.trials.chores import Doer
     from tuned.daemon.trials.interpreters import CarryOut
-    from tuned.domain.snapshot import Manifest
     from tuned.experiment.experiment import Experiment
+    from tuned.keeper.chores import Chore
     from tuned.storage.link import Link
     from tuned.trial.evaluation import Site
+
+T = TypeVar("T")
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -54,19 +63,25 @@ class CodeMissing(TunedError):
 class CodeTrees:
     """The unpacked code of a host's experiments. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, site: Site, carry_out: CarryOut, on_change: Callable[[], object]) -> None:
+    def __init__(
+        self, link: Link, site: Site, carry_out: CarryOut, on_change: Callable[[], object], doer: Doer
+    ) -> None:
         self._link = link
         self._site = site
         self._carry_out = carry_out
+        self._doer = doer
         self._on_change = on_change
         self._tasks: dict[Tree, asyncio.Task[None]] = {}
         self._ready: set[Tree] = set()
+        #: Held while what an earlier daemon left is removed.
+        self._clearing = asyncio.Lock()
+        self._is_clear = False
 
     def tree(self, experiment: Experiment) -> Tree | None:
         """The place of its code; None if it has none."""
         if experiment.code is None or not experiment.snapshot:
             return None
-        return tree_of(self._site.state.code, experiment.snapshot, experiment.code.setup)
+        return tree_of(self._site.layout.code, experiment.snapshot, experiment.code.setup)
 
     def placed(self, experiment: Experiment) -> Experiment:
         """As its trials run here."""
@@ -122,11 +137,23 @@ class CodeTrees:
         if tree is not None:
             self._ready.discard(tree)
 
+    async def clear(self) -> None:
+        """Removes what an earlier daemon was about to unpack, before this one unpacks anything.
+
+        Raises OSError.
+        """
+        async with self._clearing:
+            if not self._is_clear:
+                await self._done(clearing_code())
+                self._is_clear = True
+
     async def tidy(self, used: Collection[Experiment]) -> None:
-        """Removes the trees that no experiment has used for long. These use theirs now."""
+        """Removes the trees that no experiment has used for long. These use theirs now. Raises OSError."""
         kept = {tree for each in used if (tree := self.tree(each)) is not None} | self._tasks.keys()
-        await asyncio.to_thread(_tidy, self._site.state.code, kept)
         self._ready &= kept
+        for names in await self._done(tidying_code(kept, snapshots.UNUSED_SECONDS)):
+            for name in names:
+                _log.info("code removed", tree=name)
 
     async def end(self) -> None:
         """Ends what is being prepared; it begins anew with the next start."""
@@ -137,34 +164,33 @@ class CodeTrees:
 
     async def _prepare(self, experiment: Experiment, tree: Tree) -> None:
         digest = experiment.snapshot
-        if await asyncio.to_thread(trees.is_whole, tree, digest):
-            await asyncio.to_thread(trees.touch, tree)
+        await self.clear()
+        [is_whole] = await self._done(verifying_code(tree, digest))
+        if is_whole:
             return
-        manifest = await self._unpacked(tree, digest)
+        await self._unpack(tree, digest)
         _log.info("code unpacked", experiment=experiment.name, digest=digest, path=str(tree.path))
         await self._set_up(experiment.placed(str(tree.path)), tree)
-        await asyncio.to_thread(trees.finish, tree, manifest)
+        await self._done(finishing_code(tree))
 
-    async def _unpacked(self, tree: Tree, digest: str) -> Manifest:
-        packed = files.temporary(tree.path.with_name(uuid.uuid4().hex))
+    async def _unpack(self, tree: Tree, digest: str) -> None:
         try:
-            await self._fetch(digest, packed)
-            return await asyncio.to_thread(trees.unpack, tree, packed, digest, limit=LARGEST_LIMIT)
+            await self._fetch(tree, digest)
+            for damage in await self._done(unpacking_code(tree, digest, LARGEST_LIMIT)):
+                raise damage
         except NotFound as error:
             raise CodeMissing(f"{error}; {_WAY_OUT}") from None
         except Damaged as error:
             raise CodeMissing(
                 f"snapshot {shown(digest)} of its code is damaged in the database: {error}; {_WAY_OUT}"
             ) from None
-        finally:
-            await asyncio.to_thread(packed.unlink, missing_ok=True)
 
-    async def _fetch(self, digest: str, into: Path) -> None:
+    async def _fetch(self, tree: Tree, digest: str) -> None:
+        """Hands the packed snapshot on, part by part."""
         number = 0
-        with await asyncio.to_thread(into.open, "wb") as opened:
-            while (content := await self._link.share(snapshots.part, digest, number)) is not None:
-                await asyncio.to_thread(opened.write, content)
-                number += 1
+        while (content := await self._link.share(snapshots.part, digest, number)) is not None:
+            await self._done(receiving_code(tree, number, content))
+            number += 1
 
     async def _set_up(self, experiment: Experiment, tree: Tree) -> None:
         """Runs the set-up of unpacked code. Raises CodeMissing if it fails."""
@@ -174,19 +200,21 @@ class CodeTrees:
             log=tree.log,
             installation=self._site.state.installation_id,
             cgroups=self._site.cgroups,
+            base=self._site.environment,
         )
         if launch is None:
             return
         _log.info("code set up", experiment=experiment.name, path=str(tree.path))
-        failure = (await self._carry_out(launch)).failure
+        try:
+            failure = (await self._carry_out(launch)).failure
+        except KeeperLost as error:
+            raise OSError(str(error)) from error
         if failure is not None and failure.cause is not Cause.NO_VALUE:
             raise CodeMissing(
                 f"code.setup failed: {failure.message}; its output: tunectl logs {experiment.name} --setup"
             )
 
-
-def _tidy(directory: Path, used: Collection[Tree]) -> None:
-    for tree in used:
-        trees.touch(tree)
-    for name in trees.remove_unused(directory, used, snapshots.UNUSED_SECONDS):
-        _log.info("code removed", tree=name)
+    async def _done(self, chore: Chore[T]) -> list[T]:
+        """Returns what was found. All work on code is done in one step. Raises OSError."""
+        found, _ = await self._doer.step(chore)
+        return found

@@ -6,11 +6,11 @@ It must never remove the code of an experiment that is here, or of a study that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
 
-from tuned.disk.code import trees
 from tuned.errors import DatabaseAway
 from tuned.storage import snapshots
 
@@ -27,8 +27,10 @@ PAUSE_SECONDS = 3600.0
 
 
 async def tidied(link: Link, scheduler: Scheduler) -> None:
-    """Loop: removes what nobody has used for long."""
-    await asyncio.to_thread(trees.remove_unfinished, scheduler.layout.code)
+    """Loop: removes what an earlier daemon did not finish, and then what nobody has used for long."""
+    with contextlib.suppress(OSError):
+        # Before code is unpacked, this is tried again.
+        await scheduler.code.clear()
     while True:
         await asyncio.sleep(PAUSE_SECONDS)
         try:
@@ -40,7 +42,7 @@ async def tidied(link: Link, scheduler: Scheduler) -> None:
 
 
 async def tidy(link: Link, scheduler: Scheduler) -> None:
-    """Removes what is not used now. Raises DatabaseAway."""
+    """Removes what is not used now. Raises DatabaseAway, OSError."""
     running = [each.evaluation.experiment for each in scheduler.slots if each is not None]
     await scheduler.code.tidy([*running, *(each.experiment for each in scheduler.searches.values())])
     if gone := await link.share(snapshots.forget_unused):

@@ -1,18 +1,19 @@
 """The unpacked snapshots of a host: each in a directory of its own, whole and as its digest says, or unused.
 
-A tree is used once its record is there, which is written after all else. It must never unpack into a
-directory that a trial may use. Trials read a tree; nobody writes to it any more.
+A tree is used once its record is there, which comes after all else. It must never unpack into a directory
+that a trial may use. Trials read a tree; nobody writes to it any more. The user who runs the trials owns all
+of it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import stat
 import time
-import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,15 @@ _RECORD = ".files"
 
 _LOG = ".log"
 
+_FRESH = ".unpacked"
+
+_PACKED = ".packed"
+
+#: No name of a tree begins with it.
 _NEW = ".new-"
 
-#: Bits by which somebody may write.
-_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+#: All else goes, set-group-ID too, which a service may not be allowed to set.
+_READ = 0o555
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,26 @@ class Tree:
     def record(self) -> Path:
         """Its files as they were unpacked. It is there once trials may use the tree."""
         return self.path.with_name(self.path.name + _RECORD)
+
+    @property
+    def fresh(self) -> Path:
+        """The record until the tree is prepared."""
+        return self.path.with_name(_NEW + self.path.name + _FRESH)
+
+    @property
+    def new(self) -> Path:
+        """The tree until all of it is unpacked."""
+        return self.path.with_name(_NEW + self.path.name)
+
+    @property
+    def packed(self) -> Path:
+        """The archive until it is unpacked."""
+        return self.path.with_name(_NEW + self.path.name + _PACKED)
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """All of it that may be there. The record is the first: without it, nothing else is used."""
+        return self.record, self.path, self.log, self.fresh, self.new, self.packed
 
 
 def tree_of(directory: Path, digest: str, setup: Sequence[str] | None) -> Tree:
@@ -71,41 +97,45 @@ def is_whole(tree: Tree, digest: str) -> bool:
         return False
 
 
-def unpack(tree: Tree, packed: Path, digest: str, *, limit: int) -> Manifest:
-    """Puts a snapshot in its place, to be prepared.
+def receive(tree: Tree, part: int, content: bytes) -> None:
+    """Puts a part of the archive behind those before it. The first one begins it anew."""
+    with tree.packed.open("r+b" if part else "wb") as opened:
+        opened.seek(0, os.SEEK_END)
+        opened.write(content)
+
+
+def unpack(tree: Tree, digest: str, *, limit: int) -> None:
+    """Puts the received snapshot in its place, to be prepared.
 
     Raises archive.Damaged, also for another digest, and OSError.
     """
     tree.record.unlink(missing_ok=True)
-    new = tree.path.with_name(f"{_NEW}{uuid.uuid4().hex}")
-    new.mkdir(mode=0o755)
+    _remove(tree.new)
     try:
-        manifest = _unpacked(new, packed, digest, limit)
-        _allow_group(new)
+        tree.new.mkdir(mode=0o755)
+        manifest = _unpacked(tree, digest, limit)
         _remove(tree.path)
-        new.rename(tree.path)
-    except BaseException:
-        _remove(new)
-        raise
-    return manifest
+        tree.new.rename(tree.path)
+    finally:
+        _remove(tree.new)
+        tree.packed.unlink(missing_ok=True)
+    files.write(tree.fresh, manifest.encode(), mode=0o640)
 
 
-def _unpacked(new: Path, packed: Path, digest: str, limit: int) -> Manifest:
-    with packed.open("rb") as opened:
-        manifest = archive.unpack(opened, new, limit=limit)
+def _unpacked(tree: Tree, digest: str, limit: int) -> Manifest:
+    with tree.packed.open("rb") as opened:
+        manifest = archive.unpack(opened, tree.new, limit=limit)
     if manifest.digest != digest:
         raise archive.Damaged(f"its digest is {manifest}, and not {shown(digest)}")
     return manifest
 
 
-def finish(tree: Tree, manifest: Manifest) -> None:
+def finish(tree: Tree) -> None:
     """It is prepared: nobody writes to it any more, and trials may use it."""
     for path, status in _all(tree.path):
         if not stat.S_ISLNK(status.st_mode):
-            # Files of another user are read-only already, or their own.
-            with contextlib.suppress(PermissionError):
-                path.chmod(stat.S_IMODE(status.st_mode) & ~_WRITE)
-    files.write(tree.record, manifest.encode(), mode=0o640)
+            path.chmod(status.st_mode & _READ)
+    files.move(tree.fresh, tree.record)
 
 
 def touch(tree: Tree) -> None:
@@ -114,33 +144,34 @@ def touch(tree: Tree) -> None:
         os.utime(tree.record)
 
 
-def remove_unused(directory: Path, used: Collection[Tree], seconds: float) -> list[str]:
+def remove_unused(directory: Path, used: Collection[str], seconds: float) -> list[str]:
     """Removes trees that nobody uses and used for so long, and what a crash left. Returns their names."""
-    kept = {tree.path.name for tree in used}
-    found = {name.removesuffix(_RECORD).removesuffix(_LOG) for name in names(directory)}
     gone = []
-    for name in found - kept:
+    for name in {_tree_name(name) for name in names(directory)} - {*used}:
         tree = Tree(path=directory / name)
         with contextlib.suppress(OSError):
             if time.time() - _last_used(tree) < seconds:
                 continue
-            # First: a tree without its record is never used, however much is left of it.
-            tree.record.unlink(missing_ok=True)
-            tree.log.unlink(missing_ok=True)
-            _remove(tree.path)
+            for part in tree.parts:
+                _remove(part)
             gone.append(name)
     return gone
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Removes what an earlier daemon was about to unpack."""
+    """Removes what was about to be unpacked, while nobody unpacks anything."""
     for name in names(directory):
         if name.startswith(_NEW):
             _remove(directory / name)
 
 
+def _tree_name(part: str) -> str:
+    suffixes = (_RECORD, _LOG, _FRESH, _PACKED)
+    return functools.reduce(str.removesuffix, suffixes, part.removeprefix(_NEW))
+
+
 def _last_used(tree: Tree) -> float:
-    for path in (tree.record, tree.path, tree.log):
+    for path in tree.parts:
         with contextlib.suppress(FileNotFoundError):
             return path.lstat().st_mtime
     return 0.0
@@ -148,16 +179,11 @@ def _last_used(tree: Tree) -> float:
 
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
-        path.chmod(0o700)
-        removal.remove(path)
-
-
-def _allow_group(top: Path) -> None:
-    """The one that prepares it may be another user of our group."""
-    for path, status in _all(top):
-        if not stat.S_ISLNK(status.st_mode):
-            extra = stat.S_IWGRP | (stat.S_IRWXG | stat.S_IXOTH | stat.S_IROTH) * stat.S_ISDIR(status.st_mode)
-            path.chmod(stat.S_IMODE(status.st_mode) | extra)
+        if stat.S_ISDIR(path.lstat().st_mode):
+            path.chmod(0o700)
+            removal.remove(path)
+        else:
+            path.unlink()
 
 
 def _all(top: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -13,13 +13,16 @@ import pytest
 
 from tests.factories import linked
 from tests.waiting import until_async
+from tuned.config.trials_service import TrialsService
 from tuned.daemon.code import trees
 from tuned.daemon.code.trees import CodeMissing, CodeTrees
+from tuned.daemon.trials.chores import Here
 from tuned.disk.code import archive
 from tuned.disk.state import StateDirectory
 from tuned.domain.ending import Cause, Ending, Failure
 from tuned.errors import NotFound
 from tuned.experiment.experiment import Experiment, parse
+from tuned.keeper.conversation import KeeperLost
 from tuned.storage import snapshots
 from tuned.trial.evaluation import Site
 from tuned.trial.launch import Launch
@@ -32,12 +35,15 @@ class Runner:
     """Carries set-ups out."""
 
     failure: Failure = NO_VALUE
+    is_lost: bool = False
     launches: list[Launch] = field(default_factory=list)
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, launch: Launch) -> Ending:
         self.launches.append(launch)
         await self.may_end.wait()
+        if self.is_lost:
+            raise KeeperLost("the process that runs the trials ended")
         return Ending(failure=self.failure)
 
 
@@ -47,10 +53,14 @@ class Home:
     runner: Runner
     experiment: Experiment
     changes: list[int]
+    site: Site
 
 
 @asynccontextmanager
-async def at_home(url: str, home: Path, keys: str = "") -> AsyncIterator[Home]:
+async def at_home(
+    url: str, home: Path, keys: str = "", service: TrialsService | None = None
+) -> AsyncIterator[Home]:
+    """With another home of trials, if there is a service; its user is our own."""
     (home / "code").mkdir()
     (home / "code" / "run").write_text("1\n")
     text = f'[objective]\ncommand = ["./run"]\n[code]\ndir = "/x"\n{keys}\n'
@@ -58,14 +68,14 @@ async def at_home(url: str, home: Path, keys: str = "") -> AsyncIterator[Home]:
     with (home / "archive").open("wb") as into:
         manifest = archive.take(home / "code", into, file="exp.toml", limit=2**20)
     async with linked(url) as link:
-        with StateDirectory.open(home / "state") as state:
+        with StateDirectory.open(home / "state", has_trials=service is None) as state:
             await link.call(snapshots.keep, home / "archive", manifest)
             runner, changes = Runner(), list[int]()
             runner.may_end.set()
-            site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
-            code = CodeTrees(link, site, runner, lambda: changes.append(1))
+            site = Site(host="h", state=state, cgroups=None, grace_seconds=0, service=service)
+            code = CodeTrees(link, site, runner, lambda: changes.append(1), Here(site.layout))
             experiment = parse(text.encode(), "exp.toml").with_snapshot(manifest.digest)
-            yield Home(code, runner, experiment, changes)
+            yield Home(code, runner, experiment, changes, site)
             await code.end()
 
 
@@ -76,6 +86,13 @@ def looked_at(placed: Experiment) -> tuple[int, str]:
 
 def is_there(placed: Experiment) -> bool:
     return Path(placed.tree).exists()
+
+
+def left_unfinished(site: Site) -> Path:
+    """A part of a tree that is not there."""
+    left = site.layout.code / ".new-x.packed"
+    left.touch()
+    return left
 
 
 def spoil(placed: Experiment) -> None:
@@ -128,10 +145,40 @@ async def test_a_failed_set_up_says_why_and_is_tried_again(sqlite_url: str, tmp_
             with pytest.raises(CodeMissing, match=r"code.setup failed: exit status 2: no rule; .* --setup"):
                 await home.code.is_ready(home.experiment)
         assert len(home.runner.launches) == 2
-        home.runner.failure = NO_VALUE
+        home.runner.is_lost = True
+        with pytest.raises(OSError, match="the process that runs the trials ended"):
+            await home.code.is_ready(home.experiment)
+        home.runner.is_lost, home.runner.failure = False, NO_VALUE
         assert await home.code.is_ready(home.experiment)
         with pytest.raises(NotFound, match="no set-up of exp has run on this host"):
             await home.code.setup_log("exp", json.loads(home.experiment.definition()))
+
+
+async def test_trees_lie_in_the_home_of_trials_and_the_set_up_has_their_environment(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    service = TrialsService(user="trials", socket=tmp_path / "s", home=tmp_path / "home")
+    (service.home / "code").mkdir(parents=True)
+    async with at_home(sqlite_url, tmp_path, 'setup = ["make"]', service) as home:
+        home.site.learn(None, "", {"OWN": "yes"}, [])
+        assert await home.code.is_ready(home.experiment)
+        tree = Path(home.code.placed(home.experiment).tree)
+        assert (tree.parent, (tree / "run").read_text()) == (service.home / "code", "1\n")
+        assert not home.site.state.code.exists()
+        [launch] = home.runner.launches
+        assert (launch.environment["OWN"], "PATH" in launch.environment) == ("yes", False)
+
+
+async def test_what_an_earlier_daemon_left_unfinished_is_removed_once(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with at_home(sqlite_url, tmp_path) as home:
+        left = left_unfinished(home.site)
+        assert await home.code.is_ready(home.experiment)
+        assert not left.exists()
+        left = left_unfinished(home.site)
+        await home.code.clear()
+        assert left.exists()
 
 
 async def test_code_that_the_database_does_not_have_is_told(sqlite_url: str, tmp_path: Path) -> None:

@@ -27,27 +27,34 @@ def packed(tmp_path: Path) -> tuple[Path, Manifest]:
         return tmp_path / "archive", archive.take(code, into, file="exp.toml", limit=LIMIT)
 
 
-def ready(home: Path, packed: tuple[Path, Manifest]) -> Tree:
+def unpacked(home: Path, packed: tuple[Path, Manifest], digest: str = "") -> Tree:
+    """Received in two parts."""
     path, manifest = packed
     (home / "trees").mkdir(exist_ok=True)
-    tree = tree_of(home / "trees", manifest.digest, None)
-    trees.finish(tree, trees.unpack(tree, path, manifest.digest, limit=LIMIT))
+    tree = tree_of(home / "trees", digest or manifest.digest, None)
+    content = path.read_bytes()
+    trees.receive(tree, 0, content[:10])
+    trees.receive(tree, 1, content[10:])
+    trees.unpack(tree, digest or manifest.digest, limit=LIMIT)
+    return tree
+
+
+def ready(home: Path, packed: tuple[Path, Manifest]) -> Tree:
+    tree = unpacked(home, packed)
+    trees.finish(tree)
     return tree
 
 
 def test_a_tree_may_be_used_once_it_is_finished_and_as_long_as_it_is_whole(
     tmp_path: Path, packed: tuple[Path, Manifest]
 ) -> None:
-    path, manifest = packed
-    (tmp_path / "trees").mkdir()
-    tree = tree_of(tmp_path / "trees", manifest.digest, None)
+    _, manifest = packed
+    assert not trees.is_whole(tree_of(tmp_path / "trees", manifest.digest, None), manifest.digest)
+    tree = unpacked(tmp_path, packed)
     assert not trees.is_whole(tree, manifest.digest)
-    unpacked = trees.unpack(tree, path, manifest.digest, limit=LIMIT)
-    # Another user of the group may prepare it.
-    assert stat.S_IMODE((tree.path / "sub").stat().st_mode) == 0o775
-    assert not trees.is_whole(tree, manifest.digest)
-    trees.finish(tree, unpacked)
+    trees.finish(tree)
     assert trees.is_whole(tree, manifest.digest)
+    assert {path.name for path in tree.path.parent.iterdir()} == {tree.path.name, tree.record.name}
     modes = [stat.S_IMODE((tree.path / name).stat().st_mode) for name in ("", "sub", "sub/run")]
     assert modes == [0o555, 0o555, 0o555]
     assert not trees.is_whole(tree, "0" * 64)
@@ -62,11 +69,23 @@ def test_a_tree_may_be_used_once_it_is_finished_and_as_long_as_it_is_whole(
 
 
 def test_a_snapshot_with_another_digest_leaves_nothing(tmp_path: Path, packed: tuple[Path, Manifest]) -> None:
-    tree = tree_of(tmp_path / "trees", "0" * 64, None)
-    (tmp_path / "trees").mkdir()
     with pytest.raises(Damaged, match=r"its digest is [0-9a-f]{12}, and not 000000000000"):
-        trees.unpack(tree, packed[0], "0" * 64, limit=LIMIT)
+        unpacked(tmp_path, packed, "0" * 64)
     assert list((tmp_path / "trees").iterdir()) == []
+
+
+def test_a_first_part_begins_anew_and_another_one_needs_it(
+    tmp_path: Path, packed: tuple[Path, Manifest]
+) -> None:
+    tree = ready(tmp_path, packed)
+    with pytest.raises(FileNotFoundError):
+        trees.receive(tree, 1, b"y")
+    trees.receive(tree, 0, b"x")
+    # A keeper that was killed left them.
+    tree.new.mkdir()
+    (tree.new / "half").touch()
+    assert trees.is_whole(ready(tmp_path, packed), packed[1].digest)
+    assert not (tree.path / "half").exists()
 
 
 def test_another_set_up_makes_another_tree(tmp_path: Path) -> None:
@@ -80,15 +99,18 @@ def test_unused_trees_and_leftovers_of_a_crash_are_removed(
     tree = ready(tmp_path, packed)
     tree.log.write_text("made\n")
     directory = tmp_path / "trees"
-    (directory / ".new-1" / "sub").mkdir(parents=True)
-    (directory / ".new-1" / "sub").chmod(0o555)
+    (tree.new / "sub").mkdir(parents=True)
+    (tree.new / "sub").chmod(0o555)
+    tree.packed.touch()
     trees.remove_unfinished(directory)
-    assert not (directory / ".new-1").exists()
+    assert (tree.new.exists(), tree.packed.exists()) == (False, False)
     assert trees.remove_unused(directory, (), 3600.0) == []
     os.utime(tree.record, (0, 0))
-    assert trees.remove_unused(directory, [tree], 3600.0) == []
+    assert trees.remove_unused(directory, [tree.path.name], 3600.0) == []
     trees.touch(tree)
     assert trees.remove_unused(directory, (), 3600.0) == []
     os.utime(tree.record, (0, 0))
+    for part in (tree.fresh, tree.packed):
+        part.touch()
     assert trees.remove_unused(directory, (), 3600.0) == [tree.path.name]
     assert list(directory.iterdir()) == []
