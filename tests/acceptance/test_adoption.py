@@ -295,14 +295,33 @@ def test_a_claim_that_the_database_forgot_meanwhile_is_claimed_again(make: MakeD
     assert (daemon.summary("exp")["evaluations"], daemon.evaluations("exp")) == (2, {"0": 1, "1": 1})
 
 
-def test_a_restart_takes_new_settings_and_no_trial_notices(make: MakeDaemon) -> None:
+def test_no_trial_is_lost_on_its_way_to_the_keeper_by_a_restart(make: MakeDaemon, database_url: str) -> None:
+    daemon = make(storage=database_url, slots=4)
+    daemon.is_begun_anew = True
+    daemon.start().until_joined()
+    text = an_experiment(high=10**6, more='[sampler]\nname = "grid"\n', count=daemon.count_file("exp"))
+    daemon.drop("exp", text)
+    until(lambda: daemon.evaluations("exp"), what="trials", seconds=60)
+    assert daemon.tunectl("restart").returncode == 0
+    daemon.until_joined()
+    assert daemon.tunectl("drain", "--wait").returncode == 0
+    assert {trial.state.name for trial in daemon.study("exp").trials} == {"COMPLETE"}
+
+
+def test_a_restart_takes_new_settings_if_they_are_right_and_no_trial_notices(make: MakeDaemon) -> None:
     daemon = make(slots=1)
     daemon.is_begun_anew = True
     daemon.start().until_joined()
     daemon.drop("exp", waiting(daemon.home))
     pid_in(daemon.home / "pid")
-    daemon.configure(slots=3, host="alpha")
     before = daemon.status()["pid"]
+    broken = daemon.config.read_text().replace("slots = 1", "slots = 0")
+    daemon.config.write_text(f"no_such_key = 1\n{broken}")
+    refused = daemon.tunectl("restart")
+    assert (refused.returncode, "cannot restart: " in refused.stderr) == (1, True)
+    assert all(key in refused.stderr for key in (str(daemon.config), "no_such_key", "slots: found 0"))
+    daemon.until_running(1)
+    daemon.configure(slots=3, host="alpha")
     restarted = daemon.tunectl("restart")
     assert (restarted.stdout, restarted.returncode) == ("restarted\n", 0), restarted.stderr
     daemon.until_running(1)

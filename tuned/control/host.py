@@ -100,7 +100,7 @@ class Host(Protocol):
         """As drain()."""
 
     async def restart(self) -> HostStateName:
-        """As drain(); the state is that to which it comes back. Raises Conflict if it cannot be."""
+        """As drain(); the state is that to which it comes back. Raises Conflict if it would not."""
 
     async def cancel(self, name: str, user: str) -> ExperimentSummary:
         """Raises NotFound, Conflict if it has ended, DatabaseAway. Returns its state after the change."""

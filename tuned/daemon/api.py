@@ -34,7 +34,7 @@ from tuned.trial import cgroup
 from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 
     from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
@@ -80,7 +80,7 @@ class Api:
     state: Callable[[], HostState]
     request_drain: Callable[[], HostState]
     request_abort: Callable[[], HostState]
-    request_restart: Callable[[], HostState]
+    request_restart: Callable[[], Awaitable[HostState]]
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
@@ -208,7 +208,7 @@ class Api:
         return self.request_abort().value
 
     async def restart(self) -> HostStateName:
-        return self.request_restart().value
+        return (await self.request_restart()).value
 
     async def cancel(self, name: str, user: str) -> ExperimentSummary:
         return await self._set_state(name, StudyState.CANCELLED, user)

@@ -27,7 +27,7 @@ from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.daemon.upkeep.code import tidied
-from tuned.daemon.upkeep.restart import Restart
+from tuned.daemon.upkeep.restart import Restart, own_command
 from tuned.daemon.upkeep.retention import Retention
 from tuned.daemon.upkeep.signals import handled
 from tuned.disk.outbox import Outbox
@@ -78,7 +78,7 @@ class Daemon:
         self._settings = settings
         self._state = HostState.STARTING
         self._wanted = asyncio.Event()
-        self._restart = Restart(environ, lambda: self._state, self._wanted.set)
+        self._restart = Restart(environ, lambda: self._state, self._wanted.set, own_command())
         self._notifier = Notifier()
         self._reloads = Reloads(reload, self._apply, state=lambda: self._state, notifier=self._notifier)
         self._watchdog_seconds = watchdog_interval_seconds(environ)
@@ -181,7 +181,8 @@ class Daemon:
             await self._wanted.wait()
             self._wanted.clear()
             if self._restart.is_wanted:
-                await self._restart.carry_out(self._teller.written, self._keeper.leave)
+                await self._restart.carry_out(self._handed_over, self._keeper.leave)
+                self._scheduler.go_on()
         watching.cancel()
         if self._state is HostState.DRAINING:
             await self._drain(joining)
@@ -193,6 +194,12 @@ class Daemon:
         for task in (*self._background, self._taking_up):
             if task is not None:
                 task.cancel()
+
+    async def _handed_over(self) -> None:
+        """Waits until the keeper has all that is claimed, and the disk what ended; within bounds."""
+        await self._scheduler.beginnings.hold()
+        await self._scheduler.written()
+        await self._teller.written()
 
     async def _join(self, group: asyncio.TaskGroup) -> None:
         """Joins the fleet as soon as the database is there, and starts the slots."""

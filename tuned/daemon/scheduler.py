@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import functools
 import itertools
-import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -24,14 +23,16 @@ from tuned.daemon.code.trees import CodeTrees
 from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.daemon.retrying import insisted
 from tuned.daemon.trials.adoptions import Adoptions
+from tuned.daemon.trials.beginnings import Beginnings
 from tuned.daemon.trials.chores import Doer, Here
 from tuned.daemon.trials.evaluations import Evaluations
+from tuned.daemon.trials.interpreters import carry_out
 from tuned.daemon.trials.judge import Judge
 from tuned.daemon.trials.premises import Premises
 from tuned.daemon.trials.questions import Questions
 from tuned.daemon.trials.running import Running, log_ending, outcome
 from tuned.domain.claim import Claimed, Duplicate
-from tuned.domain.ending import Cause, Ending, Failure
+from tuned.domain.ending import Cause, Failure
 from tuned.domain.resources import Shortfall
 from tuned.domain.states import SearchState
 from tuned.errors import DatabaseAway
@@ -42,7 +43,6 @@ from tuned.storage.trials.settling import give_back, settle_own
 from tuned.systemd import log
 from tuned.trial import cgroup
 from tuned.trial.evaluation import evaluate
-from tuned.trial.keeping import Run, Watcher
 from tuned.trial.programs import is_forked
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
     from tuned.trial.evaluation import Evaluation, Site
     from tuned.trial.keeping import Keeper, Kept
-    from tuned.trial.launch import Launch
     from tuned.trial.progress import Progress
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -76,8 +75,9 @@ class Scheduler:
         self._questions = Questions(link, self._judge)
         self._keeper = keeper
         self.doer = doer or Here(site.layout)
-        self.code = CodeTrees(link, site, self._carry_out, self._reassess, self.doer)
-        self._premises = Premises(site, self._carry_out, self.code.doubt, self.doer)
+        run = functools.partial(carry_out, keeper)
+        self.code = CodeTrees(link, site, run, self._reassess, self.doer)
+        self._premises = Premises(site, run, self.code.doubt, self.doer)
         self._evaluations = Evaluations(site, keeper, self._premises, self.code.placed)
         self.adoptions = Adoptions(keeper, self, self._evaluations, teller, site.host)
         self.searches: dict[str, Search] = {}
@@ -85,6 +85,7 @@ class Scheduler:
         self.admitting = asyncio.Lock()
         #: By slot; None while it is idle.
         self.slots: list[Running | None] = [None] * slots
+        self.beginnings = Beginnings(self.slots)
         self.endings = Endings()
         #: By study and claim: of trials that were killed, how many evaluations had ended by themselves.
         self._killed: defaultdict[int, dict[str, int]] = defaultdict(dict)
@@ -132,6 +133,11 @@ class Scheduler:
     def drain(self) -> None:
         """Lets the running trials finish; nothing more is claimed."""
         self.is_draining = True
+        self.wake()
+
+    def go_on(self) -> None:
+        """The daemon is not replaced: points are claimed again."""
+        self.beginnings.is_held = False
         self.wake()
 
     async def run(self) -> None:
@@ -292,7 +298,8 @@ class Scheduler:
 
     def _choose(self) -> tuple[Search, Grant] | None:
         """The search whose turn it is, and the GPUs for its next trial."""
-        ready = [search for search in self.searches.values() if search.may_start(len(self.slots))]
+        searches = () if self.beginnings.is_held else self.searches.values()
+        ready = [search for search in searches if search.may_start(len(self.slots))]
         is_queued = False
         for search in sorted(ready, key=lambda each: (each.busy, self._last_turn.get(each.name, 0))):
             wanted = search.experiment.resources.cards
@@ -311,7 +318,8 @@ class Scheduler:
             self.assess(search)
             return
         await self._premises.verify(self.code.placed(search.experiment))
-        outcome = await search.claim_next(slot)
+        with self.beginnings.claiming() as may_claim:
+            outcome = await search.claim_next(slot) if may_claim else None
         if isinstance(outcome, Duplicate):
             search.announce.duplicate(outcome)
         elif isinstance(outcome, Claimed):
@@ -380,14 +388,6 @@ class Scheduler:
             self._teller.put(result, functools.partial(self._keeper.forget, evaluation.key))
             log_ending(ending, evaluation.attempt)
             search.count_ending(ending)
-
-    async def _carry_out(self, launch: Launch) -> Ending:
-        """Runs a command that belongs to no trial."""
-        run = Run(key=uuid.uuid4().hex, launch=launch, study="", program=None)
-        try:
-            return await self._keeper.run(run, Watcher())
-        finally:
-            self._keeper.forget(run.key)
 
     async def give_back(self, claimed: Claimed, reason: str, cause: Cause = Cause.ABORTED) -> None:
         """Ends a trial that has no ending of its own, and frees its point."""

@@ -9,24 +9,36 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tuned.domain.ending import Ending
 from tuned.errors import TunedError
+from tuned.trial.keeping import Run, Watcher
 from tuned.trial.launch import Launch
 from tuned.trial.programs import look_launch, why_unusable
 
 if TYPE_CHECKING:
     from tuned.experiment.experiment import Experiment
     from tuned.trial.evaluation import Site
+    from tuned.trial.keeping import Keeper
 
 #: Slots that come so soon after a failure are told of that one.
 REMEMBERED_SECONDS = 0.5
 
 #: Runs a launch to its ending.
 CarryOut = Callable[[Launch], Awaitable[Ending]]
+
+
+async def carry_out(keeper: Keeper, launch: Launch) -> Ending:
+    """Runs a command that belongs to no trial."""
+    run = Run(key=uuid.uuid4().hex, launch=launch, study="", program=None)
+    try:
+        return await keeper.run(run, Watcher())
+    finally:
+        keeper.forget(run.key)
 
 
 class InterpreterUnusable(TunedError):

@@ -43,6 +43,11 @@ class Running:
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the keeper has been asked for it."""
+        return bool(self.evaluation.key)
+
 
 async def outcome(task: asyncio.Task[Ending]) -> Ending | None:
     """Waits for an evaluation; None if only that was cancelled. If the caller is, it is cancelled first."""

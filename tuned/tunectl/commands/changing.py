@@ -113,21 +113,23 @@ def abort(session: Session) -> None:
 def restart(session: Session) -> None:
     """Execute the daemon anew, with new code and settings.
 
-    Trials run on, and the new daemon adopts them. Returns when that answers.
+    Trials run on, and the new daemon adopts them. Returns when that answers. If the settings are wrong, it
+    says so, and the daemon goes on.
     """
     began = time.monotonic()
     session.client.post("/v1/restart", StateView)
-    while not _is_younger(session.client, began):
+    deadline = time.monotonic() + RESTART_SECONDS
+    while not _is_younger(session.client, began, deadline):
         time.sleep(LOOK_SECONDS)
     click.echo("restarted")
 
 
-def _is_younger(client: Client, began: float) -> bool:
-    """Whether the daemon that answers began after that. Raises Unreachable if none answers for long."""
+def _is_younger(client: Client, began: float, deadline: float) -> bool:
+    """Whether the daemon that answers began after that. Raises Unreachable if none does at the deadline."""
     try:
         return client.get("/v1/status", Status)["uptime_seconds"] < time.monotonic() - began
     except Unreachable:
-        if time.monotonic() - began > RESTART_SECONDS:
+        if time.monotonic() > deadline:
             raise
         return False
 
