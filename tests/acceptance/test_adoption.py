@@ -295,6 +295,10 @@ def test_a_claim_that_the_database_forgot_meanwhile_is_claimed_again(make: MakeD
     assert (daemon.summary("exp")["evaluations"], daemon.evaluations("exp")) == (2, {"0": 1, "1": 1})
 
 
+def joined(daemon: Daemon) -> int:
+    return sum(record["event"] == "host joined" for record in daemon.logged())
+
+
 def test_no_trial_is_lost_on_its_way_to_the_keeper_by_a_restart(make: MakeDaemon, database_url: str) -> None:
     daemon = make(storage=database_url, slots=4)
     daemon.is_begun_anew = True
@@ -303,7 +307,12 @@ def test_no_trial_is_lost_on_its_way_to_the_keeper_by_a_restart(make: MakeDaemon
     daemon.drop("exp", text)
     until(lambda: daemon.evaluations("exp"), what="trials", seconds=60)
     assert daemon.tunectl("restart").returncode == 0
-    daemon.until_joined()
+    # Its successor is still joining the fleet, and has results that nobody tells yet.
+    assert daemon.tunectl("drain", "--wait").returncode == 0
+    assert daemon.wait() == 0
+    before = joined(daemon)
+    daemon.start()
+    until(lambda: joined(daemon) > before, what="the daemon to join", seconds=60)
     assert daemon.tunectl("drain", "--wait").returncode == 0
     assert {trial.state.name for trial in daemon.study("exp").trials} == {"COMPLETE"}
 

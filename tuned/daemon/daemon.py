@@ -275,8 +275,9 @@ class Daemon:
         await asyncio.wait([joining])
         await self._slots_ended()
         # If the database is away, the results are safe in the outbox: the next start tells them.
-        told = asyncio.ensure_future(self._teller.emptied())
         lost = asyncio.ensure_future(self._link.lost())
+        # Nobody tells them if the drain came while this host was joining.
+        told = asyncio.ensure_future(self._teller.emptied() if self._background else asyncio.sleep(0))
         try:
             await asyncio.wait([told, lost], return_when=asyncio.FIRST_COMPLETED)
         finally:
