@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import errno
 import os
 import threading
 from collections import deque
@@ -244,7 +245,14 @@ async def _in_thread(call: Callable[..., T], *arguments: object) -> T:
 
 def _open_to_read(path: Path, offset: int = 0) -> BinaryIO:
     # A FIFO that a trial put in its place has no content, and is not waited for.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        file = os.fdopen(os.open(path, flags), "rb")
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        # A link that a trial put there could lead to what only our own user may read.
+        raise FileNotFoundError(errno.ENOENT, "a link, and not the output of a trial", str(path)) from None
     if offset and file.seekable():
         file.seek(offset)
     return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -110,6 +111,20 @@ async def test_a_trial_that_replaces_its_log_gets_none(tmp_path: Path, make: obj
         await write(log, b"one\n")
     assert [each["event"] for each in logs] == ["output not kept"]
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("name", ["output.log", "output.log.1"])
+async def test_a_link_that_a_trial_made_of_its_log_shows_nothing(tmp_path: Path, name: str) -> None:
+    log = tmp_path / "output.log"
+    (tmp_path / "secret").write_bytes(b"secret\n")
+    log.write_bytes(b"one\n")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).symlink_to("secret")
+    shown = b""
+    with contextlib.suppress(FileNotFoundError):
+        async for chunk in trial_log.read(log, None):
+            shown += chunk
+    assert shown == (b"" if name == "output.log" else b"one\n")
 
 
 # Slow disks
