@@ -125,6 +125,24 @@ def test_a_set_up_runs_once_before_the_first_trial_and_rests_while_it_fails(
     assert len(runs.read_text().split()) == tried + 1
 
 
+def test_a_daemon_that_is_killed_while_it_unpacks_leaves_no_half_tree(
+    database: Daemon, tmp_path: Path
+) -> None:
+    code = written(tmp_path / "code")
+    for number in range(2000):
+        (code / f"file-{number}").write_text(f"{number}\n")
+    trees = database.state / "code"
+    submitted(database, tmp_path, "exp", an_experiment(code))
+    until(lambda: any(trees.iterdir()), what="the first of its files", seconds=60)
+    database.crash()
+    database.start()
+    database.until_in("done", "exp")
+    assert [trial["values"] for trial in database.trials("exp")] == [[1.0]]
+    [tree] = [path for path in trees.iterdir() if path.is_dir()]
+    assert {path.name for path in trees.iterdir()} == {tree.name, f"{tree.name}.files"}
+    assert len(list(tree.glob("file-*"))) == 2000
+
+
 def test_code_that_cannot_be_taken_is_refused_and_leaves_nothing(database: Daemon, tmp_path: Path) -> None:
     code = written(tmp_path / "code")
     text = an_experiment(code)
