@@ -181,14 +181,15 @@ class Experiments:
         found = await self._looks.at(ids)
         for search in list(self.searches.values()):
             await self._heed(search, found.get(search.status.study_id))
-        for study_id, ended in ended_before.items():
-            status = found.get(study_id)
-            if isinstance(status, Fault):
-                continue
-            if status is None or status.uid != ended.uid:
-                self._ended.forget(study_id)
-            elif study_id in self._ended.studies:
-                await self._bring_back(ended.file, status)
+        async with self._ended.changing:
+            for study_id, ended in ended_before.items():
+                status = found.get(study_id)
+                if isinstance(status, Fault):
+                    continue
+                if status is None or status.uid != ended.uid:
+                    self._ended.forget(study_id)
+                elif study_id in self._ended.studies:
+                    await self._bring_back(ended.file, status)
         offers = await self._deletions.look()
         await self._deletions.clear(but_not={search.status.uid for search in self.searches.values()})
         await self._shared.heed(offers)
@@ -270,24 +271,31 @@ class Experiments:
         With ``code_of``, also the snapshot of this user. Returns the changes. Raises InvalidInput, NotFound,
         DatabaseAway, Conflict if it is another search.
         """
-        search = self.search_of(name)
-        experiment = await asyncio.to_thread(parse, content, f"{search.name if search else name}.toml")
-        study_id = await self._link.call(experiments.find, name)
-        if code_of is not None:
-            experiment = await self._code.replacing(experiment, content, code_of)
-        local = None if search is None else differences(experiment.local(), search.experiment.local())
-        file = SharedFile(host=author.host, name=search.file if search else name, content=content)
-        is_override = search is not None and not search.adoption.origin
-        made = await self._link.call(
-            replace_definition, study_id, experiment, author, local=local, file=file, is_override=is_override
-        )
-        if search is not None:
-            search.adoption.own(experiment, made.revision)
-            await asyncio.to_thread(self._rewrite, Taken(name=search.file, content=content))
-        await self._go_on(name, study_id, content)
-        if search is not None:
-            self._scheduler.assess(search)
-        return made.changes
+        async with self._ended.changing:
+            search = self.search_of(name)
+            experiment = await asyncio.to_thread(parse, content, f"{search.name if search else name}.toml")
+            study_id = await self._link.call(experiments.find, name)
+            if code_of is not None:
+                experiment = await self._code.replacing(experiment, content, code_of)
+            local = None if search is None else differences(experiment.local(), search.experiment.local())
+            file = SharedFile(host=author.host, name=search.file if search else name, content=content)
+            is_override = search is not None and not search.adoption.origin
+            made = await self._link.call(
+                replace_definition,
+                study_id,
+                experiment,
+                author,
+                local=local,
+                file=file,
+                is_override=is_override,
+            )
+            if search is not None:
+                search.adoption.own(experiment, made.revision)
+                await self._ended.rewrite(Taken(name=search.file, content=content))
+            await self._go_on(name, study_id, content)
+            if search is not None:
+                self._scheduler.assess(search)
+            return made.changes
 
     async def delete(self, name: str, *, is_forced: bool) -> int:
         """Deletes an experiment, here at once, and returns how many trials it had.
@@ -323,16 +331,9 @@ class Experiments:
         if taken is not None:
             if content is not None:
                 taken = Taken(name=taken.name, content=content)
-                await asyncio.to_thread(self._rewrite, taken)
+                await self._ended.rewrite(taken)
             self._admission.add(taken)
             await self._admission.open()
-
-    def _rewrite(self, taken: Taken) -> None:
-        try:
-            self._spool.replace(taken)
-        except (NotFound, OSError) as error:
-            # The next start would go on with the old local keys.
-            _log.error("experiment file not replaced", file=taken.file, error=str(error))
 
     async def _begin(self, search: Search) -> None:
         await self._deletions.announce(search.status.uid)

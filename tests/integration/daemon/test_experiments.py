@@ -178,3 +178,25 @@ async def test_a_done_experiment_goes_on_with_the_file_that_replaced_its_own(
         await local.replace("exp", text.encode(), ANN)
         assert local.searches["exp"].experiment.objective.workdir == "/b"
         assert (rooms.spool.path / "active" / "exp.toml").read_text() == text
+
+
+async def test_a_beat_that_comes_between_does_not_bring_the_old_file_back(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_work(sqlite_url, tmp_path, commanded("old")) as (local, rooms):
+        search = local.searches["exp"]
+        await local._link.call(set_state, search.status.study_id, StudyState.DONE)
+        await local.check(search)
+        go_on, beats = local._go_on, []
+
+        async def after_a_beat(name: str, study_id: int, content: bytes) -> None:
+            beats.append(asyncio.create_task(local._look_around()))
+            await asyncio.wait(beats, timeout=1)
+            await go_on(name, study_id, content)
+
+        monkeypatch.setattr(local, "_go_on", after_a_beat)
+        text = commanded("new", 'workdir = "/b"').replace("trials = 3", "trials = 5")
+        await local.replace("exp", text.encode(), ANN)
+        await beats[0]
+        assert local.searches["exp"].experiment.objective.workdir == "/b"
+        assert (rooms.spool.path / "active" / "exp.toml").read_text() == text

@@ -1,6 +1,7 @@
 """Experiments that were done on this host since the daemon started, in case they are opened again.
 
-It owns which ones, and takes their files out of ``done/`` again. It must never open one.
+It owns which ones, takes their files out of ``done/`` again, and rewrites files in ``active/``. It must never
+open one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tuned.domain.states import StudyState
+from tuned.errors import NotFound
 from tuned.experiment.likeness import defines
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Ended:
         self._spool = spool
         #: The newest last, by the study's id.
         self._ended: dict[int, EndedHere] = {}
+        #: Held while one is opened again: a beat would go on by the old file with a definition that is new.
+        self.changing = asyncio.Lock()
 
     @property
     def studies(self) -> Mapping[int, EndedHere]:
@@ -75,3 +79,11 @@ class Ended:
             return None
         self.forget(status.study_id)
         return taken
+
+    async def rewrite(self, taken: Taken) -> None:
+        """Gives the file of an active experiment another content."""
+        try:
+            await asyncio.to_thread(self._spool.replace, taken)
+        except (NotFound, OSError) as error:
+            # The next start would go on with the old local keys.
+            _log.error("experiment file not replaced", file=taken.file, error=str(error))
