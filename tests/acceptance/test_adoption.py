@@ -266,7 +266,11 @@ def test_of_an_experiment_that_was_withdrawn_meanwhile_what_ended_is_told_and_th
     def states() -> list[str]:
         return [each.state.name for each in daemon.study("exp").trials]
 
-    until(lambda: states() == ["COMPLETE", "FAIL"], what="one to be told and the other to be settled")
+    until(
+        lambda: states() == ["COMPLETE", "FAIL"],
+        what=lambda: f"one to be told and the other to be settled, not {states()}; log:\n{daemon.log_tail()}",
+        seconds=60,
+    )
     assert (daemon.running(), daemon.trial_processes()) == (0, set())
     assert daemon.study("exp").trials[1].user_attrs["FAILURE"]["cause"] == "aborted"
 

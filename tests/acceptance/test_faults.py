@@ -57,7 +57,8 @@ class Pair:
         file.write_text(self.text("victim"))
         assert self.daemon.tunectl("submit", "--replace", str(file)).returncode == 0
         self.submit("gone")
-        self.daemon.until_in("active", "gone")
+        # It has a study then.
+        self.until_more("gone")
         assert self.daemon.tunectl("delete", "--yes", "gone").returncode == 0
 
     def until_more(self, name: str) -> None:

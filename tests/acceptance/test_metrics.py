@@ -41,7 +41,11 @@ def test_trials_are_counted_as_they_ended_and_a_fleet_is_told_by_each_host(
         ("tuned_trials_ended_total", "exit", "failed"): 1,
         ("tuned_trial_seconds_count", "complete"): 8,
     }
-    until(lambda: ended.items() <= scraped(ports[0]).items(), what="8 values and a failure")
+    until(
+        lambda: ended.items() <= scraped(ports[0]).items(),
+        what=lambda: f"{ended} in {scraped(ports[0])}; log:\n{alpha.log_tail()}",
+        seconds=60,
+    )
     found = scraped(ports[0])
     assert ("tuned_experiment_state", "few", "working") in found or (
         "tuned_experiment_state", "few", "idle",
