@@ -86,7 +86,12 @@ class Daemon:
         """Until it has found the database, made its tables, and is a host of the fleet."""
 
         def has_joined() -> bool:
-            return any(record["event"] == "host joined" for record in self.logged())
+            joined = False
+            for record in self.logged():
+                # Each start says that it runs before it has joined.
+                is_start = record["event"] == "host state" and record["state"] == "running"
+                joined = not is_start and (joined or record["event"] == "host joined")
+            return joined
 
         until(has_joined, what="the daemon to join the fleet", seconds=60)
 

@@ -190,7 +190,11 @@ def test_a_damaged_snapshot_is_found_by_its_digest_and_costs_no_point(
     def note() -> str:
         return "; ".join(each["note"] for each in database.status()["experiments"])
 
-    until(lambda: "of its code is damaged in the database" in note(), what="the reason")
+    until(
+        lambda: "of its code is damaged in the database" in note(),
+        what=lambda: f"the reason, not {note()!r}; log:\n{database.log_tail()}",
+        seconds=60,
+    )
     assert len(database.trials("exp")) == 1
     # Given again, it is written anew.
     told = submitted(

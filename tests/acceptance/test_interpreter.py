@@ -91,7 +91,8 @@ def test_without_its_python_an_experiment_rests_and_costs_no_point(
     daemon.drop("rests", experiment(tmp_path / "m", BREAKS, python, xs=9, more=f'env.VENV = "{venv}"'))
     missing = f"objective.interpreter: cannot run '{python}': there is no such file"
     until_note(daemon, "rests", missing)
-    assert missing in daemon.tunectl("status").stdout
+    # While it is tried again there is no reason to show.
+    until(lambda: missing in daemon.tunectl("status").stdout, what="the reason in the status", seconds=60)
     assert states(daemon, "rests") == []
     pythons.environment(venv)
     until((tmp_path / "venv.away").exists, what="the interpreter to be gone", seconds=60)

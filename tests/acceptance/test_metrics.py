@@ -33,7 +33,7 @@ def test_trials_are_counted_as_they_ended_and_a_fleet_is_told_by_each_host(
         hosts.append(host.start())
     alpha, beta = hosts
     script = "[ $TUNED_PARAM_X = 0 ] && exit 7; [ $TUNED_PARAM_X = 9 ] && sleep 1000"
-    alpha.drop("few", an_experiment(script, high=9, more=GRID))
+    alpha.drop("few", an_experiment(script, high=9, more=f'{GRID}[fleet]\nhosts = "here"\n'))
     # The one that fails may be the last one.
     ended = {
         ("tuned_fleet_trials", "few", "complete"): 8,
