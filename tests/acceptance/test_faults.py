@@ -185,7 +185,11 @@ def test_a_study_that_another_program_renames_goes_on_and_is_told(on_postgresql:
     until(lambda: renamed in pair.note("theirs"), what="the new name to be told", seconds=60)
     pair.until_more("victim")
     assert pair.daemon.summary("victim")["name"] == "theirs"
-    # The output of a trial that runs is followed to its end.
-    assert "its last words" in pair.daemon.tunectl("logs", "--follow", "theirs").stdout
+    # The output of a trial that runs is followed to its end. One that has just been claimed has none yet.
+    until(
+        lambda: "its last words" in pair.daemon.tunectl("logs", "--follow", "theirs").stdout,
+        what="the output of a trial",
+        seconds=60,
+    )
     assert pair.daemon.tunectl("cancel", "victim").returncode == 0
     pair.daemon.until_in("cancelled", "victim")
