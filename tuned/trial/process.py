@@ -117,11 +117,6 @@ class _Streams:
         """The ends that the program is given copies of."""
         return tuple(each.writer for each in self._pipes)
 
-    @property
-    def may_ask(self) -> bool:
-        """Whether an objective runs, which can ask whether it is to end."""
-        return isinstance(self.reports, ObjectiveReports)
-
     def close_writers(self) -> None:
         for each in self._pipes:
             each.close_writer()
@@ -157,7 +152,7 @@ async def _watch(launch: Launch, start: Start, streams: _Streams, verdict: Verdi
             async with asyncio.timeout(launch.timeout_seconds):
                 tree = await start(launch, streams.outputs)
                 streams.close_writers()
-                status = await _own_end(tree, streams, verdict, launch.grace_seconds)
+                status = await _own_end(tree, streams, verdict, launch)
         except TimeoutError:
             # It has no status: the ending below says so.
             pass
@@ -176,9 +171,7 @@ async def _watch(launch: Launch, start: Start, streams: _Streams, verdict: Verdi
     return _ending(tree, status, streams, pruning)
 
 
-async def _own_end(
-    tree: Tree, streams: _Streams, verdict: Verdict | None, grace_seconds: float
-) -> int | None:
+async def _own_end(tree: Tree, streams: _Streams, verdict: Verdict | None, launch: Launch) -> int | None:
     """Waits for the main process and returns its status; None if it is to be ended before."""
     if verdict is None:
         return await tree.ended()
@@ -187,10 +180,10 @@ async def _own_end(
         while not await _is_pruned(tree, ended, streams, verdict):
             if ended.done():
                 return ended.result()
-        if streams.may_ask:
+        if launch.is_objective:
             # It is told when it asks next, and may clean up. At its first report it may not have asked yet.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(grace_seconds, ASKING_GRACE_SECONDS)):
+                async with asyncio.timeout(max(launch.grace_seconds, ASKING_GRACE_SECONDS)):
                     return await asyncio.shield(ended)
         return None
     finally:
