@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from tuned.daemon.trials.chores import done
 from tuned.disk import leftovers
 from tuned.disk.arrivals import SUFFIX, Folder
 from tuned.errors import InvalidInput
@@ -65,7 +66,7 @@ class Deletions:
     async def announce(self, uid: str) -> None:
         """Notes on the disk that this host takes part in a study."""
         try:
-            await self._doer.step(announcing(uid))
+            await done(self._doer.step, announcing(uid))
         except OSError as error:
             _log.warning("no directory for outputs", error=str(error))
 
@@ -86,7 +87,7 @@ class Deletions:
                     await asyncio.to_thread(self._spool.discard_all, [Folder.ACTIVE], _runs(tombstone))
                 ended = (Folder.DONE, Folder.CANCELLED)
                 await asyncio.to_thread(self._spool.discard_all, ended, _ran(tombstone))
-                await self._doer.step(removing(tombstone.name, uid))
+                await done(self._doer.step, removing(tombstone.name, uid))
             except OSError as error:
                 if uid not in self._left:
                     self._left.add(uid)

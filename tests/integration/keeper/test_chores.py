@@ -6,11 +6,11 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from tests.integration.keeper.running import pid_of_keeper
+from tuned.daemon.trials.chores import done
 from tuned.disk import holdings
 from tuned.disk.code import archive, trees
 from tuned.disk.code.archive import Damaged
@@ -19,7 +19,6 @@ from tuned.disk.layout import Layout, study_folder
 from tuned.domain.retention import Part
 from tuned.domain.snapshot import Manifest
 from tuned.keeper.chores import (
-    Chore,
     Chores,
     announcing,
     clearing_code,
@@ -40,17 +39,6 @@ from tuned.trial.launch import Premise
 
 UID = "0" * 32
 
-T = TypeVar("T")
-
-
-async def done(keeper: KeeperProcess, chore: Chore[T]) -> list[T]:
-    found: list[T] = []
-    is_done = False
-    while not is_done:
-        some, is_done = await keeper.step(chore)
-        found += some
-    return found
-
 
 def fill(layout: Layout) -> str:
     """Leaves two trials and a point of one study; returns its folder."""
@@ -65,18 +53,18 @@ def fill(layout: Layout) -> str:
 
 async def test_all_of_it_is_done_as_the_daemon_would_do_it(site: Site, keeper: KeeperProcess) -> None:
     layout = site.layout
-    assert await done(keeper, announcing(UID)) == []
+    assert await done(keeper.step, announcing(UID)) == []
     folder = fill(layout)
-    holding = [each for each in await done(keeper, measuring({UID: folder})) if each.part is Part.OUTPUT]
+    holding = [each for each in await done(keeper.step, measuring({UID: folder})) if each.part is Part.OUTPUT]
     assert {each.name for each in holding} == {"0", "1"}
     assert all(each.size_bytes >= 4096 for each in holding)
-    assert await done(keeper, setting_aside(Part.OUTPUT, UID, folder, ["0", "7"])) == ["0"]
-    assert sum(each.freed_bytes for each in await done(keeper, emptying())) >= 4096
+    assert await done(keeper.step, setting_aside(Part.OUTPUT, UID, folder, ["0", "7"])) == ["0"]
+    assert sum(each.freed_bytes for each in await done(keeper.step, emptying())) >= 4096
     assert [each.name for each in (layout.trials / folder).iterdir()] == ["1"]
-    assert await done(keeper, removing("exp", UID)) == []
+    assert await done(keeper.step, removing("exp", UID)) == []
     assert not (layout.points / UID).exists()
     premise = Premise(path=None, program="./none.sh", workdir="/", search="/bin")
-    assert await done(keeper, looking(premise)) == [
+    assert await done(keeper.step, looking(premise)) == [
         "cannot run './none.sh': there is no such file (working directory /)"
     ]
 
@@ -107,8 +95,8 @@ def is_untouched(directory: Path) -> bool:
 
 async def prepare(keeper: KeeperProcess, tree: Tree, digest: str, parts: list[bytes]) -> list[Damaged]:
     for number, part in enumerate(parts):
-        await done(keeper, receiving_code(tree, number, part))
-    return await done(keeper, unpacking_code(tree, digest, 2**20))
+        await done(keeper.step, receiving_code(tree, number, part))
+    return await done(keeper.step, unpacking_code(tree, digest, 2**20))
 
 
 async def test_code_is_received_in_parts_prepared_and_removed(
@@ -116,16 +104,16 @@ async def test_code_is_received_in_parts_prepared_and_removed(
 ) -> None:
     manifest, parts = a_snapshot(tmp_path)
     tree = tree_of(site.layout.code, manifest.digest, None)
-    assert await done(keeper, verifying_code(tree, manifest.digest)) == [False]
+    assert await done(keeper.step, verifying_code(tree, manifest.digest)) == [False]
     assert await prepare(keeper, tree, manifest.digest, parts) == []
-    assert await done(keeper, verifying_code(tree, manifest.digest)) == [False]
-    await done(keeper, finishing_code(tree))
-    assert await done(keeper, verifying_code(tree, manifest.digest)) == [True]
-    assert await done(keeper, tidying_code([tree], -1.0)) == [[]]
-    assert await done(keeper, tidying_code([], 3600.0)) == [[]]
-    assert await done(keeper, tidying_code([], -1.0)) == [[tree.path.name]]
-    await done(keeper, receiving_code(tree, 0, parts[0]))
-    await done(keeper, clearing_code())
+    assert await done(keeper.step, verifying_code(tree, manifest.digest)) == [False]
+    await done(keeper.step, finishing_code(tree))
+    assert await done(keeper.step, verifying_code(tree, manifest.digest)) == [True]
+    assert await done(keeper.step, tidying_code([tree], -1.0)) == [[]]
+    assert await done(keeper.step, tidying_code([], 3600.0)) == [[]]
+    assert await done(keeper.step, tidying_code([], -1.0)) == [[tree.path.name]]
+    await done(keeper.step, receiving_code(tree, 0, parts[0]))
+    await done(keeper.step, clearing_code())
     assert is_untouched(site.layout.code)
 
 
@@ -150,17 +138,17 @@ async def test_code_whose_keeper_is_killed_between_two_parts_begins_anew(
 ) -> None:
     manifest, parts = a_snapshot(tmp_path)
     tree = tree_of(site.layout.code, manifest.digest, None)
-    await done(keeper, receiving_code(tree, 0, parts[0]))
+    await done(keeper.step, receiving_code(tree, 0, parts[0]))
     pid = pid_of_keeper()
     # It takes the next part no more, and the daemon is waiting for that.
     os.kill(pid, signal.SIGSTOP)
-    waiting = asyncio.create_task(done(keeper, receiving_code(tree, 1, parts[1])))
+    waiting = asyncio.create_task(done(keeper.step, receiving_code(tree, 1, parts[1])))
     await asyncio.sleep(0)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(OSError, match=rf"\(pid {pid}\) ended"):
         await waiting
     assert await prepare(keeper, tree, manifest.digest, parts) == []
-    await done(keeper, finishing_code(tree))
+    await done(keeper.step, finishing_code(tree))
     assert trees.is_whole(tree, manifest.digest)
     assert pid_of_keeper() != pid
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
+from tuned.daemon.trials.chores import done
 from tuned.disk.code.archive import Damaged
 from tuned.disk.code.trees import Tree, tree_of
 from tuned.domain.ending import Cause
@@ -40,11 +41,8 @@ if TYPE_CHECKING:
     from tuned.daemon.trials.chores import Doer
     from tuned.daemon.trials.interpreters import CarryOut
     from tuned.experiment.experiment import Experiment
-    from tuned.keeper.chores import Chore
     from tuned.storage.link import Link
     from tuned.trial.evaluation import Site
-
-T = TypeVar("T")
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -144,14 +142,14 @@ class CodeTrees:
         """
         async with self._clearing:
             if not self._is_clear:
-                await self._done(clearing_code())
+                await done(self._doer.step, clearing_code())
                 self._is_clear = True
 
     async def tidy(self, used: Collection[Experiment]) -> None:
         """Removes the trees that no experiment has used for long. These use theirs now. Raises OSError."""
         kept = {tree for each in used if (tree := self.tree(each)) is not None} | self._tasks.keys()
         self._ready &= kept
-        for names in await self._done(tidying_code(kept, snapshots.UNUSED_SECONDS)):
+        for names in await done(self._doer.step, tidying_code(kept, snapshots.UNUSED_SECONDS)):
             for name in names:
                 _log.info("code removed", tree=name)
 
@@ -165,18 +163,18 @@ class CodeTrees:
     async def _prepare(self, experiment: Experiment, tree: Tree) -> None:
         digest = experiment.snapshot
         await self.clear()
-        [is_whole] = await self._done(verifying_code(tree, digest))
+        [is_whole] = await done(self._doer.step, verifying_code(tree, digest))
         if is_whole:
             return
         await self._unpack(tree, digest)
         _log.info("code unpacked", experiment=experiment.name, digest=digest, path=str(tree.path))
         await self._set_up(experiment.placed(str(tree.path)), tree)
-        await self._done(finishing_code(tree))
+        await done(self._doer.step, finishing_code(tree))
 
     async def _unpack(self, tree: Tree, digest: str) -> None:
         try:
             await self._fetch(tree, digest)
-            for damage in await self._done(unpacking_code(tree, digest, LARGEST_LIMIT)):
+            for damage in await done(self._doer.step, unpacking_code(tree, digest, LARGEST_LIMIT)):
                 raise damage
         except NotFound as error:
             raise CodeMissing(f"{error}; {_WAY_OUT}") from None
@@ -189,7 +187,7 @@ class CodeTrees:
         """Hands the packed snapshot on, part by part."""
         number = 0
         while (content := await self._link.share(snapshots.part, digest, number)) is not None:
-            await self._done(receiving_code(tree, number, content))
+            await done(self._doer.step, receiving_code(tree, number, content))
             number += 1
 
     async def _set_up(self, experiment: Experiment, tree: Tree) -> None:
@@ -213,8 +211,3 @@ class CodeTrees:
             raise CodeMissing(
                 f"code.setup failed: {failure.message}; its output: tunectl logs {experiment.name} --setup"
             )
-
-    async def _done(self, chore: Chore[T]) -> list[T]:
-        """Returns what was found. All work on code is done in one step. Raises OSError."""
-        found, _ = await self._doer.step(chore)
-        return found

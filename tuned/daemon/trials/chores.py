@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from tuned.keeper.chores import Chores
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tuned.disk.layout import Layout
     from tuned.keeper.chores import Chore
 
@@ -22,6 +24,16 @@ class Doer(Protocol):
 
         Raises OSError, and then it is over.
         """
+
+
+async def done(step: Callable[[Chore[T]], Awaitable[tuple[list[T], bool]]], chore: Chore[T]) -> list[T]:
+    """Has a chore done to its end, step by step. Returns all that was found. Raises what a step raises."""
+    found: list[T] = []
+    is_done = False
+    while not is_done:
+        some, is_done = await step(chore)
+        found += some
+    return found
 
 
 class Here:

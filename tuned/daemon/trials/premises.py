@@ -10,6 +10,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from tuned.daemon.trials.chores import done
 from tuned.daemon.trials.interpreters import CarryOut, Interpreters
 from tuned.errors import TunedError
 from tuned.keeper.chores import looking
@@ -55,7 +56,7 @@ class Premises:
         if self._looks.get(key, -math.inf) <= since:
             began = time.monotonic()
             # By the user who runs the trials: another one may see less, or more.
-            problems, _ = await self._doer.step(looking(premise(experiment, environment)))
+            problems = await done(self._doer.step, looking(premise(experiment, environment)))
             if problems:
                 self._looks.pop(key, None)
                 raise PremiseMissing(problems[0])

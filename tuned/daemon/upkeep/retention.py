@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from tuned.daemon.trials.chores import done
 from tuned.disk import checkup, holdings, leftovers
 from tuned.disk.layout import study_folder
 from tuned.domain.resources import rounded_size
@@ -157,7 +158,7 @@ class Retention:
             # Nobody knows the name of a study that the database does not have.
             if uid := lost.get(folder[folder.rfind("-") :]):
                 folders[uid] = folder
-        there = await self._done(measuring(folders))
+        there = await done(self._step, measuring(folders))
         return _Survey(holdings=there, standings=found)
 
     def _ended(self, found: Mapping[str, Standing]) -> dict[str, float]:
@@ -221,23 +222,11 @@ class Retention:
 
     async def _emptied(self) -> tuple[int, list[str]]:
         """Removes all that was set aside. Returns the bytes that this freed, and what cannot be removed."""
-        freed, problems = 0, []
-        is_done, chore = False, emptying()
-        while not is_done:
-            gone, is_done = await self._step(chore)
-            freed += sum(each.freed_bytes for each in gone)
-            problems += [f"cannot remove {each.problem}" for each in gone if each.problem]
+        gone = await done(self._step, emptying())
+        problems = [f"cannot remove {each.problem}" for each in gone if each.problem]
         for each in problems[:_MOST_PROBLEMS]:
             _log.warning("directory not removed", reason=each)
-        return freed, problems[:_MOST_PROBLEMS]
-
-    async def _done(self, chore: Chore[T]) -> list[T]:
-        found: list[T] = []
-        is_done = False
-        while not is_done:
-            some, is_done = await self._step(chore)
-            found += some
-        return found
+        return sum(each.freed_bytes for each in gone), problems[:_MOST_PROBLEMS]
 
     async def _step(self, chore: Chore[T]) -> tuple[list[T], bool]:
         began = time.monotonic()
