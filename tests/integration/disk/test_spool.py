@@ -22,7 +22,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuned.disk.arrivals import Change, Folder, Taken
+from tuned.disk.arrivals import Folder, Taken
 from tuned.disk.spool import Spool
 from tuned.errors import Conflict, InvalidInput, NotFound
 from tuned.protocol.limits import MOST_FILE_BYTES
@@ -31,19 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need root")
-
-EVERYTHING = Change.ARRIVALS | Change.ACTIVE
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def spool(directory: Path) -> Iterator[Spool]:
-    with Spool(directory) as spool:
-        yield spool
 
 
 def names(spool: Spool) -> list[str]:

@@ -19,22 +19,11 @@ from tuned.disk.spool import Spool
 from tuned.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a user namespace of its own needs root")
 
 EVERYTHING = Change.ARRIVALS | Change.ACTIVE
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def spool(directory: Path) -> Iterator[Spool]:
-    with Spool(directory) as spool:
-        yield spool
 
 
 @contextlib.asynccontextmanager
