@@ -2,7 +2,7 @@
 
 ``PointSource.draw`` lets Optuna's ``study.ask`` run whole against a storage that keeps the new trial in
 memory and reads the rest from the history. It writes only the attributes that samplers keep with the study.
-This module and ``suggestions`` are the only ones that know samplers.
+This module, ``suggestions`` and ``tpe`` are the only ones that know samplers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tuned.domain.study_status import StudyStatus
 from tuned.search.draft_storage import DraftStorage
 from tuned.search.pruning import brackets
 from tuned.search.suggestions import Apart, suggest
+from tuned.search.tpe import Tpe
 from tuned.storage.history import History
 from tuned.storage.trials.enqueued import FIXED_PARAMS, Misfit
 
@@ -195,7 +196,10 @@ def _sampler(experiment: Experiment, seed: int, stream: int) -> BaseSampler | No
             # Quasi-random points only spread evenly if all hosts take them from one sequence. Points beside
             # the sequence, such as the first, must differ between hosts.
             options |= {"seed": seed, "independent_sampler": optuna.samplers.RandomSampler(stream)}
-        sampler: BaseSampler = getattr(optuna.samplers, given.class_name)(**options)
+        sampler_class = (
+            Tpe if given.class_name == "TPESampler" else getattr(optuna.samplers, given.class_name)
+        )
+        sampler: BaseSampler = sampler_class(**options)
     conditions = experiment.space.conditions
     if conditions and given.for_conditions is None:
         common = {parameter.name for parameter in experiment.space.parameters} - conditions.keys()

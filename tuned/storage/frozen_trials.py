@@ -55,7 +55,30 @@ class Details:
     system: list[Row[Any]] = field(default_factory=list)
 
 
-def restored(row: Row[Any], details: Details) -> FrozenTrial:
+class KnownTrial(FrozenTrial):
+    """A trial at which samplers look again with each draw: what they work out of it is worked out once.
+
+    It is equal to the same trial of Optuna's own, because what is added is in slots.
+    """
+
+    __slots__ = ("_constraints", "internal")
+
+    def __init__(self, *, internal: Mapping[str, float], **parts: Any) -> None:
+        """``internal``: the values of its parameters as Optuna's ``to_internal_repr`` has them, by name."""
+        super().__init__(**parts)
+        self.internal = internal
+        self.note_constraints()
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        return self._constraints
+
+    def note_constraints(self) -> None:
+        """Its attributes have changed."""
+        self._constraints = super().constraints
+
+
+def restored(row: Row[Any], details: Details) -> KnownTrial:
     """The trial that these rows say. Raises whatever Optuna raises for a row that a person changed."""
     values = sorted(details.values, key=lambda each: each.objective)
     return _frozen(
@@ -68,7 +91,7 @@ def restored(row: Row[Any], details: Details) -> FrozenTrial:
     )
 
 
-def begun(row: Row[Any], beginning: Beginning, host: str) -> FrozenTrial:
+def begun(row: Row[Any], beginning: Beginning, host: str) -> KnownTrial:
     """The trial of a claim of this host as the claim wrote it; only its row in ``trials`` was read."""
     return _frozen(
         row,
@@ -80,7 +103,7 @@ def begun(row: Row[Any], beginning: Beginning, host: str) -> FrozenTrial:
     )
 
 
-def ended(running: FrozenTrial, ending: Ending, time: dt.datetime, objectives: int) -> FrozenTrial:
+def ended(running: KnownTrial, ending: Ending, time: dt.datetime, objectives: int) -> KnownTrial:
     """A RUNNING trial of this host as a tell ends it, at this time in UTC."""
     trial = copy.copy(running)
     attributes = {key: stored_attribute(value) for key, value in ending.attributes.items()}
@@ -90,6 +113,7 @@ def ended(running: FrozenTrial, ending: Ending, time: dt.datetime, objectives: i
     trial.intermediate_values = ending.kept_reports(objectives)
     trial.user_attrs = {**running.user_attrs, **restored_attributes({**attributes, **ending.user_attrs})}
     trial.system_attrs = _ordered({**running.system_attrs, **ending.system_attributes})
+    trial.note_constraints()
     return trial
 
 
@@ -98,9 +122,10 @@ def _ordered(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return dict(sorted(attributes.items()))
 
 
-def _frozen(row: Row[Any], params: Iterable[_Param], **details: Any) -> FrozenTrial:
+def _frozen(row: Row[Any], params: Iterable[_Param], **details: Any) -> KnownTrial:
     distributions = {each.param_name: _distribution(each.distribution_json) for each in params}
-    return FrozenTrial(
+    return KnownTrial(
+        internal={each.param_name: each.param_value for each in params},
         number=row.number,
         trial_id=row.trial_id,
         state=row.state,

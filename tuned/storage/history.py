@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, bind
 
 from tuned.storage import frozen_trials
 from tuned.storage.connection.faults import reason_of
-from tuned.storage.frozen_trials import Details
+from tuned.storage.frozen_trials import Details, KnownTrial
 from tuned.storage.tables.schema import (
     t_trial,
     trial_intermediate_values,
@@ -109,7 +109,7 @@ class History:
         self._begun: dict[str, _Begun] = {}
         self._ended: dict[str, _Ended] = {}
         #: As the database says, by number.
-        self._trials: dict[int, FrozenTrial] = {}
+        self._trials: dict[int, KnownTrial] = {}
         #: The latest rows of unfinished trials, by id.
         self._unfinished: dict[int, Row[Any]] = {}
         #: The row of the newest trial.
@@ -204,7 +204,7 @@ class History:
             else:
                 self._keep(row, trial)
 
-    def _of_here(self, row: Row[Any]) -> FrozenTrial | None:
+    def _of_here(self, row: Row[Any]) -> KnownTrial | None:
         """The trial of a row, if this host knows all of it already."""
         begun, end = self._begun.get(row.claim_id), self._ended.get(row.claim_id)
         if row.trial_id in self._unfinished and self._unfinished[row.trial_id].state is TrialState.RUNNING:
@@ -219,7 +219,7 @@ class History:
             return frozen_trials.ended(running, end.ending, row.datetime_complete, self._objectives)
         return None
 
-    def _keep(self, row: Row[Any], trial: FrozenTrial) -> None:
+    def _keep(self, row: Row[Any], trial: KnownTrial) -> None:
         if self._is_whole(trial):
             self._trials[row.number] = trial
         else:
@@ -229,7 +229,7 @@ class History:
         else:
             self._unfinished.pop(row.trial_id, None)
 
-    def _ended_here(self) -> dict[int, FrozenTrial]:
+    def _ended_here(self) -> dict[int, KnownTrial]:
         """The trials that have ended here and that the database calls RUNNING, by number."""
         found = {}
         for row in self._unfinished.values():
