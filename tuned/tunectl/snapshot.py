@@ -8,19 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import click
-
 from tuned.disk.code import archive
 from tuned.domain.counts import counted
 from tuned.domain.resources import rounded_size
 from tuned.domain.snapshot import Manifest
+from tuned.tunectl.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 
 #: Beside the experiment's file, until the daemon takes both.
 SUFFIX = ".code"
-
-#: A directory that takes longer shows how far it is, at most so often.
-_TELL_SECONDS = 0.5
 
 _KIBIBYTE = 1024
 
@@ -96,29 +91,9 @@ def described(parsed: Experiment, file: str) -> Iterator[str]:
 def _take(parsed: Experiment, file: str, into: IO[bytes]) -> Manifest:
     assert parsed.code is not None
     assert parsed.code.dir is not None
-    progress = _Progress(parsed.name)
-    try:
-        return archive.take(
-            Path(parsed.code.dir), into, file=file, limit=parsed.code.limit, progress=progress
-        )
-    finally:
-        progress.end()
+    with Progress(parsed.name) as progress:
 
+        def tell(read: int, whole: int) -> None:
+            progress.tell(f"{rounded_size(read)} of {rounded_size(whole)} of code read")
 
-class _Progress:
-    """One line on a terminal that says how much of a large directory is read."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._told = time.monotonic()
-        self._is_shown = False
-
-    def __call__(self, read: int, whole: int) -> None:
-        if sys.stderr.isatty() and time.monotonic() - self._told >= _TELL_SECONDS:
-            self._told, self._is_shown = time.monotonic(), True
-            text = f"\r{self._name}: {rounded_size(read)} of {rounded_size(whole)} of code read   "
-            click.echo(text, err=True, nl=False)
-
-    def end(self) -> None:
-        if self._is_shown:
-            click.echo(err=True)
+        return archive.take(Path(parsed.code.dir), into, file=file, limit=parsed.code.limit, progress=tell)

@@ -10,6 +10,7 @@ import click
 from tuned.protocol.disk import CleanView
 from tuned.tunectl.client import experiment_path
 from tuned.tunectl.pages import disk
+from tuned.tunectl.progress import waiting
 from tuned.tunectl.session import (
     DONE,
     FAILED,
@@ -37,7 +38,9 @@ def clean(session: Session, name: str | None, *, is_dry: bool, as_json: bool) ->
     """
     path = "/v1/clean" if name is None else experiment_path(name, "clean")
     client = session.client.patient(_LONGEST_SECONDS)
-    view = client.post(path, CleanView, dry_run=int(is_dry))
+    doing = "looks for output and checkpoints" if is_dry else "removes output and checkpoints"
+    with waiting(name or "all experiments", f"the daemon {doing}"):
+        view = client.post(path, CleanView, dry_run=int(is_dry))
     print_view(as_json, view, lambda: disk.cleaned(session.canvas, view, name, is_dry=is_dry))
     return FAILED if view["problems"] else DONE
 

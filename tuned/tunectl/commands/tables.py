@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuned.protocol.plots import PlotKind
-    from tuned.tunectl.tables import Format
+    from tuned.tunectl.tables.files import Format
 
 _FORMATS = ("csv", "jsonl", "parquet")
 
@@ -34,7 +34,7 @@ def export(session: Session, name: str, *, output: Path | None, kind: Format | N
 
     The columns are those of Optuna's trials_dataframe. Parquet needs the package pyarrow.
     """
-    from tuned.tunectl import transfer
+    from tuned.tunectl.tables import transfer
 
     transfer.export(session.client, name, output, kind)
 
@@ -54,7 +54,7 @@ def import_trials(
     not evaluated again, the sampler learns from them, and no budget is charged. Exits 1 if some do not fit;
     the others are imported.
     """
-    from tuned.tunectl import transfer
+    from tuned.tunectl.tables import transfer
 
     if (file is None) == (study is None):
         raise click.UsageError("expected a FILE or --study")
@@ -85,7 +85,7 @@ def plot(
     All that fit are written into one HTML file, which needs no network. A PNG needs Chromium or kaleido. The
     terminal shows the history, or the --kind slice, front or intermediate.
     """
-    from tuned.tunectl.plot import to_file, to_terminal
+    from tuned.tunectl.tables.plot import to_file, to_terminal
 
     if not in_terminal:
         to_file(session, name, kinds, output or Path(f"{name}.html"))

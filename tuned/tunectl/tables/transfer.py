@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuned.domain.counts import counted
 from tuned.errors import Unreachable
 from tuned.protocol.tables import ExportView, ImportedView
-from tuned.tunectl import tables
 from tuned.tunectl.client import experiment_path
-from tuned.tunectl.programs import answer_of
+from tuned.tunectl.progress import Progress, waiting
+from tuned.tunectl.tables import files
+from tuned.tunectl.tables.programs import answer_of
 from tuned.tunectl.text import printable
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuned.tunectl.client import Client
-    from tuned.tunectl.tables import Format, Labelled, Row
+    from tuned.tunectl.tables.files import Format, Labelled, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +36,8 @@ class Source:
 
 def export(client: Client, name: str, output: Path | None, kind: Format | None) -> None:
     """Writes the experiment's trials into a file, or to standard output."""
-    content = tables.written(
-        _rows(client, name), kind or ("csv" if output is None else tables.format_of(output))
+    content = files.written(
+        _rows(client, name), kind or ("csv" if output is None else files.format_of(output))
     )
     if output is not None:
         output.write_bytes(content)
@@ -48,7 +50,7 @@ def export(client: Client, name: str, output: Path | None, kind: Format | None) 
 
 def _rows(client: Client, name: str) -> list[Row]:
     return [
-        tables.row_of(trial, has_one_objective=len(page["directions"]) == 1)
+        files.row_of(trial, has_one_objective=len(page["directions"]) == 1)
         for page in pages(client, name)
         for trial in page["trials"]
     ]
@@ -58,20 +60,23 @@ def pages(
     client: Client, name: str, after: int | None = None, *, has_reports: bool = False
 ) -> Iterator[ExportView]:
     """All trials above this number, oldest first; with intermediate values if ``has_reports``."""
-    reports = 1 if has_reports else None
-    while True:
-        page = client.get(experiment_path(name, "export"), ExportView, after=after, reports=reports)
-        yield page
-        following = page["after"]
-        if following is None:
-            return
-        if after is not None and following <= after:
-            raise Unreachable(f"cannot export trials: the daemon gave page {following} twice")
-        after = following
+    reports, read = 1 if has_reports else None, 0
+    with Progress(name) as progress:
+        while True:
+            page = client.get(experiment_path(name, "export"), ExportView, after=after, reports=reports)
+            read += len(page["trials"])
+            progress.tell(f"{counted(read, 'trial')} read")
+            yield page
+            following = page["after"]
+            if following is None:
+                return
+            if after is not None and following <= after:
+                raise Unreachable(f"cannot export trials: the daemon gave page {following} twice")
+            after = following
 
 
 def rows_of_file(path: Path) -> Source:
-    return Source(name=str(path), rows=tables.read(path))
+    return Source(name=str(path), rows=files.read(path))
 
 
 def rows_of_study(client: Client, study: str, storage: str | None) -> Source:
@@ -79,13 +84,14 @@ def rows_of_study(client: Client, study: str, storage: str | None) -> Source:
     if storage is not None:
         found = _foreign(study, storage)
     else:
-        found = [tables.as_json(row) for row in _rows(client, study)]
-    return Source(name=study, rows=[tables.Labelled(f"trial {row['number']}", row) for row in found])
+        found = [files.as_json(row) for row in _rows(client, study)]
+    return Source(name=study, rows=[files.Labelled(f"trial {row['number']}", row) for row in found])
 
 
 def _foreign(study: str, storage: str) -> list[Row]:
     request = {"study": study, "storage": storage}
-    answer = answer_of("tuned.foreign_study", request, f"cannot read study {study}")
+    with waiting(study, "its trials are read"):
+        answer = answer_of("tuned.foreign_study", request, f"cannot read study {study}")
     return [json.loads(line) for line in answer.decode().splitlines()]
 
 
@@ -93,7 +99,8 @@ def import_rows(client: Client, name: str, source: Source) -> int:
     """Sends the COMPLETE rows, says what became of them, and returns how many do not fit."""
     complete = [each for each in source.rows if each.row.get("state") in {None, "", "COMPLETE"}]
     body = b"".join(json.dumps(each.row).encode() + b"\n" for each in complete)
-    answer = client.post(experiment_path(name, "import"), ImportedView, body=body)
+    with waiting(name, f"the daemon takes in {counted(len(complete), 'row')} of {source.name}"):
+        answer = client.post(experiment_path(name, "import"), ImportedView, body=body)
     for each in answer["unfit"]:
         place = complete[each["row"]].place if each["row"] < len(complete) else f"row {each['row']}"
         click.echo(

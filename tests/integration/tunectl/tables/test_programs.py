@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuned.errors import TunedError
-from tuned.tunectl.programs import answer_of
+from tuned.tunectl.tables.programs import answer_of
 
 
 def test_a_program_that_fails_is_told_by_its_last_line() -> None:

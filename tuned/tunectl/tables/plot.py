@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from tuned.protocol.plots import PlotRequest
-from tuned.tunectl.programs import answer_of
+from tuned.tunectl.progress import waiting
+from tuned.tunectl.tables.programs import answer_of
+from tuned.tunectl.tables.transfer import pages
 from tuned.tunectl.text import UNBOUNDED
-from tuned.tunectl.transfer import pages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,8 @@ def _drawn(session: Session, name: str, kinds: Sequence[PlotKind], form: PlotFor
         columns=_PIPE_COLUMNS if width == UNBOUNDED else width,
         is_ascii=not encoding.startswith("utf"),
     )
-    return answer_of("tuned.plots.program", request, f"cannot plot {name}")
+    with waiting(name, "its plots are drawn"):
+        return answer_of("tuned.plots.program", request, f"cannot plot {name}")
 
 
 def _study(client: Client, name: str, *, has_curves: bool) -> ExportView:
