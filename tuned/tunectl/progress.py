@@ -6,7 +6,7 @@ It writes to standard error, and never to anything but a terminal. It must never
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import sys
 import threading
 import time
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A command that takes longer says how far it is, at most so often.
 TELL_SECONDS = 0.5
+
+_USUAL_COLUMNS = 80
 
 
 class Progress:
@@ -50,12 +52,17 @@ class Progress:
         """How far it is now; most of it is not shown."""
         if time.monotonic() - self._told >= TELL_SECONDS and sys.stderr.isatty():
             self._told = time.monotonic()
-            self._draw(cut(f"{self._name}: {text}", shutil.get_terminal_size().columns - 1))
+            self._draw(cut(f"{self._name}: {text}", _columns() - 1))
 
     def _draw(self, line: str) -> None:
         width = wcwidth.width(line)
         click.echo(f"\r{line}{' ' * (self._width - width)}", err=True, nl=False)
         self._width = width
+
+
+def _columns() -> int:
+    # One that does not know how wide it is says 0.
+    return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_COLUMNS
 
 
 @contextlib.contextmanager
