@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tuned.errors import DatabaseAway, NotFound
+from tuned.protocol.experiments import ExperimentSummary, ExperimentView
 from tuned.protocol.fleet import HostsView, HostView
 from tuned.protocol.host import Status
 from tuned.protocol.trials import ImprovementsView
@@ -22,7 +23,6 @@ from tuned.tunectl.top.paper import Paper, Row, Section, Target, table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tuned.protocol.experiments import ExperimentSummary
     from tuned.protocol.host import SlotView
     from tuned.protocol.trials import ImprovementView
     from tuned.tunectl.client import Client
@@ -32,6 +32,8 @@ _WIDE = 100
 
 _VERY_WIDE = 160
 
+_ENDED = {"done", "cancelled"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
@@ -40,6 +42,8 @@ class Overview:
     hosts: Sequence[HostView] | None
     #: How the best value of each experiment came about, by name.
     courses: Mapping[str, Sequence[ImprovementView]]
+    #: Those that were open when the screen was opened, or since, and have ended.
+    ended: Sequence[ExperimentSummary] = ()
 
     def headline(self, paper: Paper) -> str:
         return headline(paper.canvas, self.status)
@@ -54,7 +58,7 @@ class Overview:
         return [*([] if database["reachable"] else [away]), *self.status["warnings"]]
 
     def _experiments(self, paper: Paper) -> Section:
-        canvas, views = paper.canvas, self.status["experiments"]
+        canvas, views = paper.canvas, [*self.status["experiments"], *self.ended]
         if not views:
             return Section(head=canvas.paint("EXPERIMENT", Colour.BOLD), rows=[_row(NOTHING_OPEN)])
         columns = [Column("EXPERIMENT", least=8), Column("STATE"), Column("DONE", is_right=True)]
@@ -134,19 +138,32 @@ def _slot_row(slot: SlotView) -> list[str | Cell]:
 
 @dataclass(slots=True)
 class OverviewPage:
-    """It asks for a course anew only if the best value of its experiment has changed."""
+    """It asks for a course anew only if the best value of its experiment has changed.
+
+    The daemon tells of open experiments alone: the end of one is what a person waited for, so it stays.
+    """
 
     target: Target | None = None
     _hosts: Sequence[HostView] | None = None
     _courses: dict[str, Sequence[ImprovementView]] = field(default_factory=dict)
     #: The best trial for which each course was asked.
     _known: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    #: The experiments that were open, by name, until it is known how they ended.
+    _open: set[str] = field(default_factory=set)
+    _ended: dict[str, ExperimentSummary] = field(default_factory=dict)
 
     def pictures(self, client: Client) -> Iterator[Overview]:
         status = client.get("/v1/status", Status, output=1)
+        names = {each["name"] for each in status["experiments"]}
+        self._open |= names
+        for name in names & self._ended.keys():
+            # A person opened it again.
+            del self._ended[name]
         yield self._picture(status)
         try:
             self._hosts = client.get("/v1/hosts", HostsView)["hosts"]
+            for name in self._open - names:
+                self._ask_end(client, name)
             for summary in status["experiments"]:
                 self._ask_course(client, summary)
         except DatabaseAway:
@@ -154,7 +171,21 @@ class OverviewPage:
         yield self._picture(status)
 
     def _picture(self, status: Status) -> Overview:
-        return Overview(status=status, hosts=self._hosts, courses=dict(self._courses))
+        ended = [*self._ended.values()]
+        return Overview(status=status, hosts=self._hosts, courses=dict(self._courses), ended=ended)
+
+    def _ask_end(self, client: Client, name: str) -> None:
+        try:
+            summary = client.get(experiment_path(name), ExperimentView)["summary"]
+        except NotFound:
+            # It was deleted.
+            self._open.discard(name)
+            return
+        # A daemon that has just begun tells of none yet.
+        if summary["state"] in _ENDED:
+            self._open.discard(name)
+            self._ended[name] = summary
+            self._ask_course(client, summary)
 
     def _ask_course(self, client: Client, summary: ExperimentSummary) -> None:
         name, best = summary["name"], summary["best"]

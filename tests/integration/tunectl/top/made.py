@@ -14,7 +14,7 @@ import pytest
 from tests.small_host import SmallHost, a_count, a_host, a_status, a_story, a_summary, a_trial
 from tests.waiting import until_async
 from tuned.errors import NotFound
-from tuned.protocol.experiments import ExperimentView
+from tuned.protocol.experiments import ExperimentSummary, ExperimentView
 from tuned.protocol.fleet import HostView
 from tuned.protocol.host import RunView, Status
 from tuned.protocol.trials import BestView, ImprovementsView, StoryView
@@ -53,6 +53,8 @@ class MadeHost(SmallHost):
             a_summary("blocked", note="cannot run '/srv/\x1b[31mtrain[/]': there is no such file", **empty),
             a_summary("later", state="paused", note="paused: the first 10 trials have all failed", **empty),
         ]
+        #: Of which its status does not tell.
+        self.ended_here: list[ExperimentSummary] = []
         self.all_trials = [a_trial(number, values=[1 / (1 + number)]) for number in range(44)]
         failure = {"cause": "exit", "message": f"exit status 1: {HOSTILE}"}
         self.all_trials[40] = a_trial(40, state="FAIL", values=None, failure=failure)
@@ -80,7 +82,8 @@ class MadeHost(SmallHost):
 
     async def experiment(self, name: str) -> ExperimentView:
         view = await super().experiment(name)
-        view["summary"] = next(each for each in self.experiments_here if each["name"] == name)
+        known = [*self.experiments_here, *self.ended_here]
+        view["summary"] = next(each for each in known if each["name"] == name)
         space = {
             "lr": {"type": "float", "low": 0.0001, "high": 1.0, "log": True},
             "minima_size": {"type": "int", "low": 1, "high": 64},
@@ -90,7 +93,7 @@ class MadeHost(SmallHost):
         return view
 
     def _require(self, name: str) -> None:
-        if name not in {each["name"] for each in self.experiments_here}:
+        if name not in {each["name"] for each in (*self.experiments_here, *self.ended_here)}:
             raise NotFound(f"cannot find experiment {name}: there is none of this name")
 
     async def improvements(self, name: str) -> ImprovementsView:

@@ -75,3 +75,27 @@ async def test_warnings_stand_below_the_headline_and_are_few(host: MadeHost, pat
         # They are no rows.
         await screen.press("enter")
         await screen.until("PARAMETER")
+
+
+async def test_an_experiment_that_ends_stays_and_says_why(host: MadeHost, path: Path) -> None:
+    async with opened(path) as screen:
+        await screen.until("beta")
+        minima = host.experiments_here.pop(0)
+        host.ended_here = [{**minima, "state": "done", "ended_by": "target 0.99 reached by trial 41 on h3"}]
+        host.events.publish("experiment-state", experiment="minima", state="done")
+        await screen.until("target 0.99 reached by trial 41 on h3")
+        host.experiments_here.append(minima)
+        host.ended_here = []
+        host.events.publish("experiment-state", experiment="minima", state="running")
+        await screen.until_not("target 0.99")
+        assert "minima" in screen.text
+
+
+async def test_an_experiment_that_is_deleted_goes(host: MadeHost, path: Path) -> None:
+    page = OverviewPage()
+    client = Client([path])
+    *_, before = await asyncio.to_thread(lambda: [*page.pictures(client)])
+    host.experiments_here = [each for each in host.experiments_here if each["name"] != "resnet"]
+    *_, after = await asyncio.to_thread(lambda: [*page.pictures(client)])
+    assert "resnet" in {each["name"] for each in before.status["experiments"]}
+    assert after.ended == []
