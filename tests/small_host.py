@@ -48,6 +48,7 @@ def a_summary(name: str = "minima", **changes: object) -> ExperimentSummary:
         ended_by=None,
         origin="",
         is_paused_here=False,
+        priority=0,
         directions=["maximize"],
         running=1,
         counts=a_count(complete=40, reused=2, failed=3, skipped=1, running=2),

@@ -1,10 +1,7 @@
-"""Slots: which experiment is next, and the way of one evaluation through claim, run and tell.
+"""Slots: the way of one evaluation through claim, run and tell.
 
-Each slot is one task. A free slot takes the experiment that has the fewest slots of this host, so
-experiments share them fairly; a slot that finds nothing waits until something changes.
-
-GPUs are granted before a point is claimed: no point is held while its trial waits for a card. Nobody
-overtakes in the queue for cards, because an experiment that needs many would never find them free at once.
+Each slot is one task. A free slot takes the experiment whose turn it is (``trials/turns``); a slot that finds
+nothing waits until something changes.
 """
 
 from __future__ import annotations
@@ -31,6 +28,7 @@ from tuned.daemon.trials.judge import Judge
 from tuned.daemon.trials.premises import Premises
 from tuned.daemon.trials.questions import Questions
 from tuned.daemon.trials.running import Running, log_ending, outcome
+from tuned.daemon.trials.turns import Turns
 from tuned.domain.claim import Claimed, Duplicate
 from tuned.domain.ending import Cause, Failure
 from tuned.domain.resources import Shortfall
@@ -100,8 +98,7 @@ class Scheduler:
         self._group: asyncio.TaskGroup | None = None
         self.is_draining = False
         self._changed = asyncio.Event()
-        self._turn = 0
-        self._last_turn: dict[str, int] = {}
+        self._turns = Turns()
 
     @property
     def layout(self) -> Layout:
@@ -297,21 +294,8 @@ class Scheduler:
             self.slots.pop()
 
     def _choose(self) -> tuple[Search, Grant] | None:
-        """The search whose turn it is, and the GPUs for its next trial."""
         searches = () if self.beginnings.is_held else self.searches.values()
-        ready = [search for search in searches if search.may_start(len(self.slots))]
-        is_queued = False
-        for search in sorted(ready, key=lambda each: (each.busy, self._last_turn.get(each.name, 0))):
-            wanted = search.experiment.resources.cards
-            if wanted is not None and is_queued:
-                continue
-            grant = self.gpus.grant(wanted)
-            if grant is not None:
-                self._turn += 1
-                self._last_turn[search.name] = self._turn
-                return search, grant
-            is_queued = True
-        return None
+        return self._turns.next(searches, len(self.slots), self.gpus)
 
     async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
         if not await self.code.is_ready(search.experiment):

@@ -30,6 +30,7 @@ def uncounted(search: Search) -> ExperimentSummary:
         "ended_by": status.ended_by,
         "origin": "",
         "is_paused_here": False,
+        "priority": search.experiment.fleet.priority,
         "directions": [
             "maximize" if each == "maximize" else "minimize" for each in search.experiment.directions
         ],

@@ -69,3 +69,9 @@ def snapshot_in(definition: str) -> str:
     """The digest of the snapshot in a definition; empty if it has none."""
     code = json.loads(definition).get("code") or {}
     return str(code.get("snapshot", ""))
+
+
+def priority_in(definition: str) -> int:
+    """The priority in a definition; 0 if it has none."""
+    fleet = json.loads(definition).get("fleet") or {}
+    return int(fleet.get("priority", 0))

@@ -55,6 +55,8 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
         lines.append(f"each trial: {each}")
     if hosts := _hosts(experiment.fleet):
         lines.append(f"hosts: {hosts}")
+    if priority := experiment.fleet.priority:
+        lines.append(f"priority: {priority}")
     if count := len(experiment.points):
         lines.append(f"first: {counted(count, 'given point')}")
     return lines

@@ -37,6 +37,8 @@ class ExperimentSummary(TypedDict):
     origin: str
     #: This host evaluates nothing of it until a person resumes it, though the fleet may.
     is_paused_here: bool
+    #: Among the experiments of a host: the highest gets free slots first.
+    priority: int
     directions: list[DirectionName]
     #: How many evaluations run on this host now; ``counts.running`` is the fleet's.
     running: int

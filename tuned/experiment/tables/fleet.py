@@ -1,4 +1,4 @@
-"""The table ``[fleet]`` of an experiment file: the hosts that take part.
+"""The table ``[fleet]`` of an experiment file: the hosts that take part, and the order on each of them.
 
 It must never know a host: its name and labels are told.
 """
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Any host that is not kept out, or each host on which a person drops the file.
 Everybody = Literal["all", "here"]
+
+HIGHEST_PRIORITY = 100
 
 _HOSTS = '"all", "here", or an array of names of hosts such as ["h1", "h2"]'
 
@@ -54,7 +56,10 @@ Hosts = Annotated[
 
 
 class Participation(Table):
-    """The hosts that work on the experiment; the others of the database take its file over by themselves."""
+    """The hosts that work on the experiment, and its place among others there.
+
+    The other hosts of the database take its file over by themselves.
+    """
 
     hosts: Hosts = Field(
         default="all",
@@ -65,6 +70,11 @@ class Participation(Table):
         default=(),
         description="Only hosts that have all of these in `labels` of their settings work on it; on the "
         "others it rests.",
+    )
+    priority: Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)] = Field(
+        default=0,
+        description="On each host, experiments of a higher priority get free slots first; equal ones share "
+        "them. What runs is never ended for another.",
     )
 
     @property

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, Select, case, func, select
 
 from tuned.domain.states import StudyState
 from tuned.errors import Conflict, NotFound, TunedError
-from tuned.experiment.likeness import name_in
+from tuned.experiment.likeness import name_in, priority_in
 from tuned.storage.database import Database
 from tuned.storage.queries import revisions as revisions_module
 from tuned.storage.queries import story as story_module
@@ -263,6 +263,7 @@ def _summary(
         "ended_by": row.ended_by,
         "origin": "",
         "is_paused_here": False,
+        "priority": priority_in(row.definition),
         "directions": direction_names(directions),
         "running": 0,
         "counts": counts,

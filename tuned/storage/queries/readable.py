@@ -45,6 +45,7 @@ def unreadable(name: str, note: str) -> ExperimentSummary:
         "ended_by": None,
         "origin": "",
         "is_paused_here": False,
+        "priority": 0,
         "directions": [],
         "running": 0,
         "counts": {

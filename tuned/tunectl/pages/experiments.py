@@ -111,6 +111,8 @@ def notes(view: ExperimentSummary) -> Iterator[Cell]:
     """Where it came from, why it does not run, and why it ends."""
     if view["origin"]:
         yield Cell(f"adopted from {printable(view['origin'])}")
+    if view["priority"]:
+        yield Cell(f"priority {view['priority']}")
     if view["note"]:
         yield Cell(view["note"], Colour.YELLOW)
     if view["state"] == "done" and not view["best"]:
@@ -186,6 +188,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
         ("  Sampler", f"{sampler['name']}{seed}"),
         *_pruner_facts(view["definition"].get("pruner")),
         *_code_facts(view["definition"].get("code")),
+        *([("  Priority", str(summary["priority"]))] if summary["priority"] else []),
         ("  Slots", f"{summary['running']} busy here, at most {view['parallel'] or 'all'}"),
         *_resources_facts(view["resources"]),
         ("  Started", time_of_day(summary["started"]) if summary["started"] else "not yet"),

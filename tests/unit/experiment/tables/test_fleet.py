@@ -7,7 +7,9 @@ import pytest
 from tests.factories import make_experiment
 from tests.unit.experiment.sources import MINIMAL
 from tuned.errors import InvalidInput
+from tuned.experiment.differences import are_replaceable, differences
 from tuned.experiment.experiment import defined, parse
+from tuned.experiment.likeness import priority_in
 from tuned.experiment.summary import summary
 from tuned.experiment.tables.fleet import Membership, Participation
 
@@ -23,7 +25,10 @@ def fleet_of(keys: str) -> Participation:
         ('hosts = "h1"', 'fleet.hosts: found "h1", expected "all", "here", or an array of names'),
         ('hosts = ["h 1"]', "fleet.hosts: found an array of something else"),
         ('labels = ["a b"]', 'fleet.labels[0]: found "a b", expected 1 to 100 letters'),
-        ("host = 1", "fleet.host: found an unknown key, expected hosts or labels"),
+        ("host = 1", "fleet.host: found an unknown key, expected hosts, labels or priority"),
+        ("priority = 101", "fleet.priority: found 101, expected at most 100"),
+        ("priority = -101", "fleet.priority: found -101, expected at least -100"),
+        ('priority = "high"', 'fleet.priority: found "high", expected an integer'),
     ],
 )
 def test_a_wrong_key_is_told(keys: str, problem: str) -> None:
@@ -73,3 +78,13 @@ def test_the_definition_keeps_the_table_and_the_summary_says_it() -> None:
     assert defined(experiment.definition(), "exp").fleet == experiment.fleet
     assert "hosts: h1, with label a100" in summary(experiment)
     assert not [line for line in summary(make_experiment()) if line.startswith("hosts:")]
+
+
+def test_a_priority_is_of_the_definition_and_may_be_replaced() -> None:
+    mine, theirs = make_experiment("[fleet]\npriority = -3"), make_experiment()
+    found = differences(mine.definition(), theirs.definition())
+    assert [each.as_change for each in found] == ["fleet.priority: -3, was 0"]
+    assert are_replaceable(found)
+    assert priority_in(mine.definition()) == -3
+    assert "priority: -3" in summary(mine)
+    assert not [line for line in summary(theirs) if line.startswith("priority:")]
