@@ -23,7 +23,7 @@ import optuna_dashboard
 from optuna.storages import RDBStorage
 
 from tuned import __version__
-from tuned.config import settings
+from tuned.config import loading
 from tuned.errors import TunedError
 from tuned.storage.database import Database
 from tuned.systemd import credentials
@@ -66,7 +66,7 @@ def main(config_file: Path | None, port: int) -> None:
         signal.signal(number, _leave)
     credentials.take_password_file(os.environ)
     try:
-        url = settings.load(config_file, os.environ).storage
+        url = loading.load(config_file, os.environ).storage
         Database(url).prepare()
     except TunedError as error:
         sys.exit(f"tuned-dashboard: {error}")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tuned import __version__
 from tuned.config.paths import is_service
-from tuned.config.settings import Settings, redacted
+from tuned.config.settings import Settings
+from tuned.config.storage_url import redacted
 from tuned.control import metrics
 from tuned.control.exporter import Exporter
 from tuned.daemon import doctor, tables, views

@@ -14,8 +14,7 @@ import click
 import structlog
 
 from tuned import __version__
-from tuned.config import described
-from tuned.config import settings as settings_module
+from tuned.config import described, loading
 from tuned.config.settings_file import LogFormat
 from tuned.daemon.daemon import Daemon
 from tuned.daemon.settle import settle
@@ -49,7 +48,7 @@ def main(config_file: Path | None, *, check_config: bool, is_settling: bool, **o
     """The tuned daemon: evaluates the experiments in its spool until it is stopped."""
 
     def load() -> Settings:
-        return settings_module.load(config_file, os.environ, **overrides)
+        return loading.load(config_file, os.environ, **overrides)
 
     def reload() -> Settings:
         found = load()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tuned.config import settings as settings_module
+from tuned.config import loading
 from tuned.disk import checkup
 from tuned.errors import InvalidInput, Unreachable
 from tuned.protocol.fleet import DoctorView, FixedView
@@ -38,7 +38,7 @@ def _without_daemon(client: Client, error: Unreachable, *, is_fixing: bool) -> F
         "is_fixable": False,
     }
     try:
-        settings = settings_module.load(None, os.environ)
+        settings = loading.load(None, os.environ)
     except InvalidInput as problems:
         return {"fixed": [], "findings": [unreachable, _misconfigured(problems)]}
     fixed = checkup.close_directories(settings) if is_fixing else []

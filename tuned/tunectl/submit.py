@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuned.config import settings
+from tuned.config import loading
 from tuned.errors import (
     Conflict,
     DatabaseAway,
@@ -184,7 +184,7 @@ def _spool(client: Client) -> Path:
     try:
         return Path(client.get("/v1/status", Status)["spool"])
     except Unreachable:
-        return settings.load(None, os.environ).spool
+        return loading.load(None, os.environ).spool
 
 
 def _events(client: Client) -> Generator[Event, None, None] | None:

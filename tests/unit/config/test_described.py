@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from tuned.config.described import describe
-from tuned.config.settings import load
+from tuned.config.loading import load
 
 
 def test_the_description_is_a_file_that_says_the_same(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tuned.config import trials_service
-from tuned.config.settings import load
+from tuned.config.loading import load
 from tuned.config.trials_service import TrialsService, default_user
 
 
