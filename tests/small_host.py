@@ -154,6 +154,7 @@ def a_host(name: str = "alpha", **changes: object) -> HostView:
         slots=2,
         gpus=0,
         labels=[],
+        off=None,
         running=1,
         beat_age_seconds=3.0,
         version="0.1.0",
@@ -210,6 +211,8 @@ def a_status(**changes: object) -> Status:
         limits=["memory", "cpus", "pids"],
         trials_user="tuned-trials",
         gpus=[],
+        hours=[],
+        off=None,
         spool="/var/spool/tuned",
         database={
             "url": "sqlite:////var/lib/tuned/tuned.db",

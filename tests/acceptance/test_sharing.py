@@ -1,12 +1,15 @@
-"""Experiments that share a host: which of them gets its slots."""
+"""Hosts that are shared: which experiment gets the slots, and when none does."""
 
 from __future__ import annotations
 
+import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, an_experiment
 from tests.waiting import until
+from tuned.protocol.fleet import HostsView
 
 
 def recorded(daemon: Daemon, name: str, priority: int) -> str:
@@ -57,3 +60,65 @@ def test_a_replaced_priority_holds_from_the_next_free_slot_on(make: MakeDaemon) 
     for name in ("two", "one"):
         daemon.until_in("done", name)
     assert begun(daemon) == ["one", *["two"] * 4, *["one"] * 3]
+
+
+def hours(daemon: Daemon, *, is_open: bool, when_over: str) -> None:
+    """Hours that began an hour ago, or that ended an hour ago."""
+    now = datetime.now().astimezone()
+    first, last = (f"{now + timedelta(hours=each):%H:%M}" for each in ((-1, 2) if is_open else (2, -1)))
+    kept = daemon.config.read_text().partition("[work]")[0]
+    daemon.config.write_text(f'{kept}[work]\nhours = "{first}-{last}"\nwhen_over = "{when_over}"\n')
+
+
+def events(daemon: Daemon) -> list[str]:
+    return [each["event"] for each in daemon.logged() if each["event"].startswith("host ")]
+
+
+def test_a_host_starts_nothing_outside_of_its_hours_and_says_so(make: MakeDaemon) -> None:
+    daemon = make(slots=2)
+    hours(daemon, is_open=False, when_over="finish")
+    daemon.start()
+    daemon.until_joined()
+    daemon.drop("exp", recorded(daemon, "exp", 0))
+    until_taken(daemon, "exp")
+    assert "nothing starts here since " in daemon.tunectl("status").stdout
+
+    def seen() -> bool:
+        return daemon.client.get("/v1/hosts", HostsView)["hosts"][0]["off"] == daemon.status()["off"]
+
+    until(seen, what="a beat that says it")
+    assert "alpha starts nothing since " in daemon.tunectl("hosts").stdout
+    assert daemon.trials("exp") == []
+    hours(daemon, is_open=True, when_over="finish")
+    daemon.signal(signal.SIGHUP)
+    daemon.until_running(2)
+    assert daemon.status()["off"] is None
+    assert events(daemon)[-1] == "host works"
+    hours(daemon, is_open=False, when_over="finish")
+    daemon.signal(signal.SIGHUP)
+    until(lambda: daemon.status()["off"], what="the end of the hours")
+    (daemon.home / "gate").touch()
+    until(lambda: daemon.summary("exp")["counts"]["complete"] == 2, what="what runs to finish")
+    assert (daemon.running(), len(daemon.trials("exp"))) == (0, 2)
+
+
+def test_trials_are_killed_refunded_and_free_at_the_end_of_the_hours(make: MakeDaemon) -> None:
+    daemon = make(slots=2).start()
+    daemon.drop("exp", recorded(daemon, "exp", 0))
+    daemon.until_running(2)
+    hours(daemon, is_open=False, when_over="abort")
+    daemon.signal(signal.SIGHUP)
+    until(lambda: daemon.summary("exp")["counts"]["failed"] == 2, what="both trials to be settled")
+    assert daemon.summary("exp")["evaluations"] == 0
+    assert daemon.trial_processes() == set()
+    # One that comes to a host that is off takes over nothing, and starts nothing.
+    daemon.crash()
+    daemon.start()
+    until_taken(daemon, "exp")
+    assert daemon.status()["off"]
+    (daemon.home / "gate").touch()
+    hours(daemon, is_open=True, when_over="abort")
+    daemon.signal(signal.SIGHUP)
+    daemon.until_in("done", "exp")
+    assert daemon.summary("exp")["counts"]["complete"] == 4
+    assert daemon.summary("exp")["evaluations"] == 4

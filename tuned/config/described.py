@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tuned.config.hours import Hours
 from tuned.config.settings import setting_keys
 from tuned.config.settings_file import quoted
 from tuned.config.spans import format_span
@@ -42,6 +43,8 @@ def describe_value(name: str, value: object) -> str:
         return f'"{value:04o}"'
     if name == "keep_size_bytes" and isinstance(value, int):
         return quoted(format_size(value))
+    if isinstance(value, Hours):
+        value = value.texts
     if isinstance(value, tuple):
         return f"[{', '.join(map(quoted, value))}]"
     if isinstance(value, float):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 from tuned.config.fields import Count, Name, Size, Span, SpanOrZero
+from tuned.config.hours import ALWAYS
 from tuned.config.settings_file import (
     Address,
     Directory,
@@ -22,6 +23,8 @@ from tuned.config.settings_file import (
     Mode,
     Storage,
     UserName,
+    WhenOver,
+    WorkingHours,
 )
 from tuned.config.trials_service import TRIALS_USER, TrialsService
 from tuned.domain.retention import Keep
@@ -154,6 +157,25 @@ class Settings:
             is_reloaded=True,
         ),
     ] = None
+    hours: Annotated[
+        WorkingHours,
+        Key(
+            name="work.hours",
+            description="When this host works: spans of its local time, maybe of some days only; one that "
+            "ends earlier than it begins goes on over midnight. At other times it starts nothing.",
+            default="always",
+            is_reloaded=True,
+        ),
+    ] = ALWAYS
+    when_over: Annotated[
+        WhenOver,
+        Key(
+            name="work.when_over",
+            description="`finish`: trials that still run at the end of these hours go on to their own end. "
+            "`abort`: they are killed, refunded, and their points are free again.",
+            is_reloaded=True,
+        ),
+    ] = "finish"
     accepts: Annotated[
         bool,
         Key(

@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
+from tuned.config import hours
 from tuned.config.gpus import Wanted
+from tuned.config.hours import Hours
 from tuned.config.storage_url import normalised, redacted
 from tuned.config.toml import Problems, dotted, instead_of, refuse
 from tuned.config.toml import describe as described
@@ -27,6 +29,9 @@ _GPUS_EXPECTED = '"auto", a number of GPUs or an array of their ids such as ["0"
 
 #: CUDA's own: a number, or a UUID such as GPU-8932f937 or MIG-GPU-8932f937/1/0.
 _GPU_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:/_.-]{0,99}")
+
+#: Of the hours: what becomes of trials that still run.
+WhenOver = Literal["finish", "abort"]
 
 LogFormat = Literal["auto", "journal", "console", "json"]
 
@@ -153,6 +158,16 @@ def _labels(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _hours(value: object) -> Hours:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
+        refuse(hours.EXPECTED, "" if not isinstance(value, list) else "an array of something else")
+    try:
+        return Hours.parse(texts)
+    except ValueError as error:
+        refuse(str(error))
+
+
 def _user_name(value: object) -> str:
     if not isinstance(value, str) or (value and not _USER.fullmatch(value)):
         refuse('a name of a user, or ""')
@@ -182,6 +197,9 @@ Labels = Annotated[
     PlainValidator(_labels),
     WithJsonSchema({"type": "array", "items": {"type": "string"}}),
 ]
+
+#: In which a host works.
+WorkingHours = Annotated[Hours, PlainValidator(_hours), WithJsonSchema({"title": hours.EXPECTED})]
 
 Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"title": "permissions"})]
 

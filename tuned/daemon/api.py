@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tuned.daemon.scheduler import Scheduler
     from tuned.daemon.teller import Teller
     from tuned.daemon.trials.running import Running
+    from tuned.daemon.upkeep.hours import WorkingHours
     from tuned.daemon.upkeep.retention import Retention
     from tuned.events import Events
     from tuned.protocol.disk import CleanView
@@ -78,6 +79,7 @@ class Api:
     local_experiments: Experiments
     fleet: Fleet
     retention: Retention
+    hours: WorkingHours
     state: Callable[[], HostState]
     request_drain: Callable[[], HostState]
     request_abort: Callable[[], HostState]
@@ -108,6 +110,8 @@ class Api:
             "limits": cgroup.kept(self.site.cgroups),
             "trials_user": None if self.site.service is None else self.site.service.user,
             "gpus": [{"id": card, "used": float(used)} for card, used in self.scheduler.gpus.used.items()],
+            "hours": list(self.hours.hours.texts),
+            "off": self.hours.off,
             "spool": str(self.settings.spool),
             "database": self._database(),
             "slots": [views.slot(number, each, lines.get(number)) for number, each in enumerate(slots)],

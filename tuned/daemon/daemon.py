@@ -27,11 +27,12 @@ from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.daemon.upkeep.code import tidied
+from tuned.daemon.upkeep.hours import WorkingHours
 from tuned.daemon.upkeep.restart import Restart, own_command
 from tuned.daemon.upkeep.retention import Retention
 from tuned.daemon.upkeep.signals import handled
+from tuned.daemon.upkeep.status_line import StatusLine
 from tuned.disk.outbox import Outbox
-from tuned.domain.counts import counted
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
 from tuned.errors import DatabaseAway
 from tuned.events import Events
@@ -40,7 +41,7 @@ from tuned.storage.database import Database
 from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
 from tuned.systemd import log
-from tuned.systemd.notify import Notifier, watchdog_interval_seconds
+from tuned.systemd.notify import Notifier
 from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
@@ -60,9 +61,6 @@ SETTLE_SECONDS = 10.0
 #: How long killed processes may take to be gone.
 KILL_SECONDS = 20.0
 
-#: How often the status line is sent if the service manager has no watchdog.
-STATUS_SECONDS = 10.0
-
 
 class Daemon:
     """One run of the daemon on one host."""
@@ -81,7 +79,6 @@ class Daemon:
         self._restart = Restart(environ, lambda: self._state, self._wanted.set, own_command())
         self._notifier = Notifier()
         self._reloads = Reloads(reload, self._apply, state=lambda: self._state, notifier=self._notifier)
-        self._watchdog_seconds = watchdog_interval_seconds(environ)
         self._events = Events(settings.host)
         # Caps the backoff at a beat: if this host reconnects too late, the fleet declares it dead.
         self._link = Link(
@@ -108,7 +105,8 @@ class Daemon:
         self._reconciliation = Reconciliation(
             self._link, self._teller, self._scheduler, claimant=lambda: self._fleet.claimant
         )
-        self._live_values = LiveValues(self._link, self._scheduler)
+        self._hours = WorkingHours(self._link, self._scheduler, claimant=lambda: self._fleet.claimant)
+        self._status_line = self._wired_status_line(environ)
         self._retention = Retention(self._link, self._events, self._scheduler, settings.keep)
         self._api = self._wired_api()
         #: The slots' task, once this host has joined the fleet.
@@ -136,7 +134,8 @@ class Daemon:
                 asyncio.TaskGroup() as group,
             ):
                 loops = (
-                    self._link.watch(), self._notify_systemd(), self._reloads.run(), self._api.exporter.run(),
+                    self._link.watch(), self._status_line.run(), self._reloads.run(),
+                    self._api.exporter.run(),
                 )  # fmt: skip
                 services = [group.create_task(loop) for loop in loops]
                 await self._main(group)
@@ -146,6 +145,17 @@ class Daemon:
         if self._site.cgroups is not None and self._site.service is None:
             self._site.cgroups.remove()
         self._enter(HostState.STOPPED)
+
+    def _wired_status_line(self, environ: Mapping[str, str]) -> StatusLine:
+        return StatusLine(
+            self._notifier,
+            environ,
+            state=lambda: self._state,
+            link=self._link,
+            scheduler=self._scheduler,
+            teller=self._teller,
+            hours=self._hours,
+        )
 
     def _wired_api(self) -> Api:
         return Api(
@@ -158,6 +168,7 @@ class Daemon:
             local_experiments=self._experiments,
             fleet=self._fleet,
             retention=self._retention,
+            hours=self._hours,
             state=lambda: self._state,
             request_drain=self.request_drain,
             request_abort=self.request_abort,
@@ -223,9 +234,10 @@ class Daemon:
         await asyncio.wait([self._begin_taking_up(group)])
         self._background.append(group.create_task(self._experiments.follow(self._settings.interval_seconds)))
         self._background.append(group.create_task(self._reconciliation.run(self._settings.interval_seconds)))
-        self._background.append(group.create_task(self._live_values.run()))
+        self._background.append(group.create_task(LiveValues(self._link, self._scheduler).run()))
         self._background.append(group.create_task(self._retention.run()))
         self._background.append(group.create_task(tidied(self._link, self._scheduler)))
+        self._background.append(group.create_task(self._hours.run()))
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
 
@@ -335,31 +347,16 @@ class Daemon:
                 search.log.exception("trials not settled: the next start settles them")
         await self._leave()
 
-    async def _notify_systemd(self) -> None:
-        """Loop: ping the watchdog and update STATUS=."""
-        pause = min(self._watchdog_seconds or STATUS_SECONDS, STATUS_SECONDS)
-        while True:
-            if self._watchdog_seconds is not None:
-                self._notifier.watchdog()
-            self._notifier.status(self._status_line())
-            await asyncio.sleep(pause)
-
-    def _status_line(self) -> str:
-        busy = sum(running is not None for running in self._scheduler.slots)
-        text = f"{self._state}: {busy} of {counted(len(self._scheduler.slots), 'slot')} busy"
-        text += f", {counted(len(self._experiments.searches), 'experiment')}"
-        if self._link.message is not None:
-            waiting = counted(len(self._teller), "result")
-            text += f"; database away ({self._link.message}), {waiting} waiting"
-        return text
-
     def _describe(self) -> HostInfo:
         """Facts that this host tells the fleet of itself."""
+        off = self._hours.off or {"since": "", "until": ""}
         return HostInfo(
             state=self._state,
             slots=len(self._scheduler.slots),
             gpus=len(self._scheduler.gpus.used),
             labels=self._scheduler.membership.labels,
+            off_since=off["since"],
+            off_until=off["until"],
             version=__version__,
             optuna_version=optuna.__version__,
         )
@@ -373,7 +370,7 @@ class Daemon:
         self._state = advance(HOST_TRANSITIONS, self._state, state)
         _log.info("host state", state=state.value)
         self._events.publish("host-state", state=state.value)
-        self._notifier.status(self._status_line())
+        self._status_line.send()
 
     def _interrupt(self) -> None:
         """Drains at the first Ctrl-C, and aborts at the second."""
@@ -385,6 +382,7 @@ class Daemon:
     def _equip(self, settings: Settings) -> None:
         sees_none = self._site.service is not None and settings.looks_for_gpus
         self._scheduler.equip(self._site.gpus if sees_none else settings.gpus, membership_of(settings))
+        self._hours.limit(settings.hours, settings.when_over)
 
     def _apply(self, settings: Settings) -> None:
         """Takes over the settings that a running daemon can change."""

@@ -119,7 +119,8 @@ class Scheduler:
         studies: set[str | None] = set()
         for search in self.searches.values():
             study = search.status.uid if is_forked(search.experiment) else None
-            if study not in studies and search.is_at_work:
+            may_need_it = search.busy or not self.beginnings.is_off
+            if study not in studies and may_need_it and search.is_at_work:
                 studies.add(study)
         return studies
 
@@ -230,7 +231,7 @@ class Scheduler:
         kept = self._teller.claims.keys()
         ended = dict(self._killed[study_id])
         settled = await self._link.call(settle_own, study_id, incarnation, but_not=kept, ended=ended)
-        del self._killed[study_id]
+        self._killed.pop(study_id, None)
         search.announce.aborted(settled)
 
     async def left(self, search: Search) -> None:
@@ -294,7 +295,7 @@ class Scheduler:
             self.slots.pop()
 
     def _choose(self) -> tuple[Search, Grant] | None:
-        searches = () if self.beginnings.is_held else self.searches.values()
+        searches = self.searches.values() if self.beginnings.may_claim else ()
         return self._turns.next(searches, len(self.slots), self.gpus)
 
     async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
@@ -306,6 +307,8 @@ class Scheduler:
             outcome = await search.claim_next(slot) if may_claim else None
         if isinstance(outcome, Duplicate):
             search.announce.duplicate(outcome)
+        elif isinstance(outcome, Claimed) and self.beginnings.is_off:
+            await self.give_back(outcome, "the hours of this host were over before it began")
         elif isinstance(outcome, Claimed):
             await self._settled(search, outcome, self._evaluate(slot, search, outcome, grant.ids))
 

@@ -5,6 +5,7 @@ This room never asks anybody, and never waits.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tuned.domain.states import HostState
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
     from tuned.daemon.trials.running import Running
     from tuned.experiment.resources import Resources
     from tuned.protocol.experiments import ExperimentSummary, ResourcesView
-    from tuned.protocol.fields import HostStateName
+    from tuned.protocol.fields import HostStateName, OffView
     from tuned.protocol.fleet import HostView
     from tuned.protocol.host import RunView, SlotView
     from tuned.search.search import Search
-    from tuned.storage.hosts import HostRow
+    from tuned.storage.hosts import HostInfo, HostRow
 
 
 def uncounted(search: Search) -> ExperimentSummary:
@@ -90,6 +91,16 @@ def slot(number: int, running: Running | None, last_line: str | None) -> SlotVie
     return {"slot": number, "running": run}
 
 
+def _off(info: HostInfo) -> OffView | None:
+    try:
+        for each in (info.off_since, info.off_until):
+            datetime.fromisoformat(each)
+    except ValueError:
+        # It works, or another version or a person wrote it otherwise.
+        return None
+    return {"since": info.off_since, "until": info.off_until}
+
+
 def host(row: HostRow, running: int, beat_age_seconds: float | None) -> HostView:
     """A host of the fleet, with the number of its trials and the age of its last beat."""
     return {
@@ -98,6 +109,7 @@ def host(row: HostRow, running: int, beat_age_seconds: float | None) -> HostView
         "slots": row.info.slots,
         "gpus": row.info.gpus,
         "labels": list(row.info.labels),
+        "off": _off(row.info),
         "running": running,
         "beat_age_seconds": beat_age_seconds,
         "version": row.info.version,

@@ -6,7 +6,7 @@ seconds.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypedDict, TypeVar
 
 T = TypeVar("T")
 
@@ -27,6 +27,14 @@ Measured = Annotated[float, MAY_BE_INFINITE]
 TIME = "time"
 
 Time = Annotated[str, TIME]
+
+
+class OffView(TypedDict):
+    """A time in which a host does not work, by its hours."""
+
+    since: Time
+    until: Time
+
 
 #: Marks an absolute path.
 PATH = "path"

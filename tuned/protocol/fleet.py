@@ -2,7 +2,7 @@
 
 from typing import Literal, TypedDict
 
-from tuned.protocol.fields import HostStateName
+from tuned.protocol.fields import HostStateName, OffView
 
 
 class HostView(TypedDict):
@@ -15,6 +15,8 @@ class HostView(TypedDict):
     gpus: int
     #: Words for what it has: an experiment may ask for some.
     labels: list[str]
+    #: None while it works.
+    off: OffView | None
     #: Its trials that are RUNNING in the database; of a dead host: those that nobody has settled yet.
     running: int
     #: How long ago the answering host saw its counter move; None: it has not looked since it started.

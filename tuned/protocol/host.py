@@ -3,7 +3,7 @@
 from typing import Literal, NotRequired, TypedDict
 
 from tuned.protocol.experiments import ExperimentSummary
-from tuned.protocol.fields import AbsolutePath, HostStateName, TrustedOnly
+from tuned.protocol.fields import AbsolutePath, HostStateName, OffView, TrustedOnly
 from tuned.protocol.trials import ReportView
 
 
@@ -67,6 +67,10 @@ class Status(TypedDict):
     #: The user as whom trials run; None: the daemon's own, so that they may do all that it may.
     trials_user: str | None
     gpus: list[GpuView]
+    #: In which it works, as its settings have them, in its local time; empty: always.
+    hours: list[str]
+    #: None while it works.
+    off: OffView | None
     #: ``tunectl submit`` puts files there.
     spool: AbsolutePath
     database: DatabaseView

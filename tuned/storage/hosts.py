@@ -36,6 +36,9 @@ class HostInfo:
     slots: int = 0
     gpus: int = 0
     labels: tuple[str, ...] = ()
+    #: The time in which it does not work, if that is now: ISO 8601 in UTC.
+    off_since: str = ""
+    off_until: str = ""
     version: str = ""
     optuna_version: str = ""
 

@@ -43,6 +43,8 @@ MESSAGE_IDS = {
     "host found dead": "8849dafaf1264e00bab3299d3ed58326",
     "this host was taken for dead: its trials are given up": "6aa686fb2bd6430f911a1ab4816589bc",
     "spool gone": "911d08a331b44a22bb03cbf2fea26b0d",
+    "host does not work now": "ee7bcd8e8b814a0a9b0c23534c5605e0",
+    "host works": "b924fd891c394cfea1de0b9a653ce641",
     "files removed": "9c199c7cb94c4b528187c5090e6f667e",
     "request refused": "18b5b3c84bc64693b1c1caa2dc761dd8",
     "trial output": "4a22d1b8ae5c4299a7cf15467cce2c4a",

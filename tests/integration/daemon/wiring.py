@@ -23,6 +23,7 @@ class Rooms:
     """One host with one slot."""
 
     home: Path
+    link: Link
     spool: Spool
     events: Events
     outbox: Outbox
@@ -48,6 +49,7 @@ def wired(link: Link, home: Path) -> Iterator[Rooms]:
         site = Site(host="h1", state=state, cgroups=None, grace_seconds=0.0)
         yield Rooms(
             home=home,
+            link=link,
             spool=spool,
             events=Events("h1"),
             outbox=outbox,

@@ -12,6 +12,7 @@ from tuned.config.loading import load
 def test_the_description_is_a_file_that_says_the_same(tmp_path: Path) -> None:
     (config := tmp_path / "tuned.toml").write_text(
         'host = "h"\ngpus = ["1", "MIG-8932f937/1/0"]\ntrials.user = "trials"\n'
+        'work.hours = "Sat 22:00-07:00"\n'
         'spool = "/ü \\u007f\\"x"\nstop.grace = 0.5\ncontrol.mode = "0600"'
     )
     settings = load(config, {"HOME": str(tmp_path)})

@@ -17,6 +17,7 @@ from tuned.errors import InvalidInput
 _MODE = 'permissions that let the owner in, such as "0660"'
 _LISTEN = 'an address and a port, such as "127.0.0.1:9464" or "[::1]:9464"'
 _GPUS = '"auto", a number of GPUs or an array of their ids such as ["0", "1"]'
+_HOURS = 'hours such as "22:00-07:00" or "Mon-Fri 22:00-07:00", or an array of them'
 _SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'
 _SIZE = 'bytes, or a number with K, M, G or T such as "4G", from 1M'
 _PASSWORD_URL = "postgresql://tuned:secret@db/tuned"
@@ -122,7 +123,7 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
     [
         ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, gpus, "
             "host, labels, heartbeat, "
-            "stop, keeper, trials, keep, fleet, control, metrics or log (did you mean slots?)")),
+            "stop, keeper, trials, keep, work, fleet, control, metrics or log (did you mean slots?)")),
         ("labels = 1", "labels: found 1, expected an array of labels"),
         ('labels = ["a b"]', f'labels: found "a b", expected labels of {NAME_EXPECTED}'),
         ('trials.user = "a b"', 'trials.user: found "a b", expected a name of a user, or ""'),
@@ -130,6 +131,10 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
         ("keep.output = 0", "keep.output: found 0, expected a time span of more than 0"),
         ('keep.points = "soon"', f'keep.points: found "soon", expected {_SPAN}'),
         ('keep.size = "much"', f'keep.size: found "much", expected {_SIZE}'),
+        ("work.hours = 22", f"work.hours: found 22, expected {_HOURS}"),
+        ('work.hours = "22"', f'work.hours: found "22", expected {_HOURS}'),
+        ("work.hours = [22]", f"work.hours: found an array of something else, expected {_HOURS}"),
+        ('work.when_over = "wait"', 'work.when_over: found "wait", expected "finish" or "abort"'),
         ("keep = 3", "keep: found 3, expected a table"),
         ("slots = 0", "slots: found 0, expected at least 1"),
         ('slots = "4"', 'slots: found "4", expected an integer'),

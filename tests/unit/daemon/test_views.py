@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tuned.daemon import views
@@ -34,3 +36,15 @@ def test_limits_that_are_not_set_are_none() -> None:
 
 def test_a_slot_without_a_trial_is_idle() -> None:
     assert views.slot(3, None, None) == {"slot": 3, "running": None}
+
+
+@pytest.mark.parametrize("until", ["", "soon"])
+def test_a_host_that_works_or_writes_odd_times_is_not_off(until: str) -> None:
+    since = "2026-06-03T05:00:00+00:00"
+    row = HostRow(
+        name="h", installation_id="i", incarnation="c", beat=1, dead=False,
+        info=HostInfo(off_since=since, off_until=until),
+    )  # fmt: skip
+    assert views.host(row, 0, None)["off"] is None
+    info = HostInfo(off_since=since, off_until=since)
+    assert views.host(replace(row, info=info), 0, None)["off"] == {"since": since, "until": since}

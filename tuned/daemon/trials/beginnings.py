@@ -34,15 +34,21 @@ class Beginnings:
     def __init__(self, slots: Sequence[Running | None]) -> None:
         self._slots = slots
         self._claiming = 0
-        #: Nothing more may be claimed.
+        #: A daemon that is to be replaced claims nothing more.
         self.is_held = False
+        #: A host outside of its hours claims nothing, either.
+        self.is_off = False
+
+    @property
+    def may_claim(self) -> bool:
+        return not (self.is_held or self.is_off)
 
     @contextlib.contextmanager
     def claiming(self) -> Iterator[bool]:
         """While a slot claims a point, if it may."""
         self._claiming += 1
         try:
-            yield not self.is_held
+            yield self.may_claim
         finally:
             self._claiming -= 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuned.domain.counts import counted
-from tuned.tunectl.pages.words import STATE_COLOURS, budget_text, is_used_up
+from tuned.tunectl.pages.words import STATE_COLOURS, budget_text, is_used_up, off_text
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def hosts(canvas: Canvas, views: Sequence[HostView]) -> list[str]:
     rows = [[*_host_row(each), *([", ".join(each["labels"])] if has_labels else [])] for each in views]
     lines = canvas.table(columns, rows)
     for each in views:
+        if each["off"]:
+            off = f"{printable(each['name'])} starts nothing {off_text(each['off'])}"
+            lines.append(canvas.paint(off, Colour.YELLOW))
         if each["unreadable"]:
             odd = f"cannot read in the row of {printable(each['name'])}: {printable(each['unreadable'])}"
             lines.append(canvas.paint(odd, Colour.YELLOW))

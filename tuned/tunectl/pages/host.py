@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tuned import __version__
 from tuned.domain.counts import counted
 from tuned.tunectl.pages.experiments import experiments
-from tuned.tunectl.pages.words import STATE_COLOURS, report_text
+from tuned.tunectl.pages.words import STATE_COLOURS, off_text, report_text
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
         facts.append(("  Adopted", Cell(f"{counted(adopted, 'trial')} that an earlier daemon began")))
     if gpus := view["gpus"]:
         facts.append(("  GPUs", Cell(", ".join(f"{each['id']} {_used_text(each['used'])}" for each in gpus))))
+    if hours := view["hours"]:
+        facts.append(("  Hours", Cell(", ".join(hours))))
+    if off := view["off"]:
+        facts.append(("", Cell(f"nothing starts here {off_text(off)}", Colour.YELLOW)))
     facts.append(("  Spool", Cell(view["spool"])))
     facts.append(("  Database", Cell(database["url"])))
     if not database["reachable"]:

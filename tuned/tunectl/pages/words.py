@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tuned.protocol.experiments import ExperimentSummary
-    from tuned.protocol.fields import Params
+    from tuned.protocol.fields import OffView, Params
     from tuned.protocol.trials import FailureView, PrunedView, ReportView, RevisionView
 
 
@@ -91,6 +91,11 @@ def time_of_day(stamp: str) -> str:
     moment = datetime.fromisoformat(stamp).astimezone()
     is_today = moment.date() == datetime.now(UTC).astimezone().date()
     return moment.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
+
+
+def off_text(off: OffView) -> str:
+    """When a host does not work by its hours."""
+    return f"since {time_of_day(off['since'])} until {time_of_day(off['until'])}, by its hours"
 
 
 def short_count(count: int) -> str:

@@ -34,6 +34,11 @@ def test_a_row_that_cannot_be_read_is_named_below_the_hosts() -> None:
     assert lines[3:] == ["cannot read in the row of odd: beat, info"]
 
 
+def test_a_host_that_does_not_work_now_is_named_below_the_hosts() -> None:
+    off = {"since": "2025-01-31T06:00:00+00:00", "until": "2025-01-31T21:00:00+00:00"}
+    assert "\nalpha starts nothing since 2025-01-31 " in text(fleet.hosts(PLAIN, [a_host(off=off)]))
+
+
 def test_a_retry_says_when_nothing_can_start() -> None:
     done = a_summary(state="done", trials=100)
     full = RetryView(freed=2, experiment=done, is_full=True, runs_here=False)

@@ -10,6 +10,7 @@ from tests.small_host import a_status, a_summary
 from tests.unit.tunectl.pages.made import NOW, PLAIN, text
 from tuned.tunectl.pages import experiments
 from tuned.tunectl.pages import host as host_module
+from tuned.tunectl.pages.words import time_of_day
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +128,11 @@ def test_slots_whose_trials_report_show_the_newest_report() -> None:
         "SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE  REPORT",
         "   0  minima         46        1  1min 15s  step 3: 0.5",
     ]
+
+
+def test_status_says_the_hours_and_since_when_and_until_when_nothing_starts() -> None:
+    off = {"since": "2025-01-31T06:00:00+00:00", "until": "2025-01-31T21:00:00+00:00"}
+    said = text(host_module.status(PLAIN, a_status(hours=["22:00-07:00"], off=off), NOW))
+    assert "  Hours     22:00-07:00\n" in said
+    assert f"            nothing starts here since {time_of_day(off['since'])} until " in said
+    assert "Hours" not in text(host_module.status(PLAIN, a_status(), NOW))
