@@ -191,7 +191,9 @@ class Api:
         files = self.site.layout.trial(folder, number)
         if not await asyncio.to_thread(files.has_output):
             study_id = await self._study_id(name)
-            raise await outputs.not_here(self.link, study_id, name, number, host=self.settings.host)
+            return await outputs.kept_elsewhere(
+                self.link, study_id, name, number, host=self.settings.host, tail=tail
+            )
         running = self._running(name, number)
         task = running.task if running is not None and follow else None
         return trial_log.read(files.log, task, self.scheduler.written, tail)

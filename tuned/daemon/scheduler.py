@@ -76,8 +76,8 @@ class Scheduler:
         run = functools.partial(carry_out, keeper)
         self.code = CodeTrees(link, site, run, self._reassess, self.doer)
         self._premises = Premises(site, run, self.code.doubt, self.doer)
-        self._evaluations = Evaluations(site, keeper, self._premises, self.code.placed)
-        self.adoptions = Adoptions(keeper, self, self._evaluations, teller, site.host)
+        self._evaluations = Evaluations(site, keeper, teller, self._premises, self.code.placed)
+        self.adoptions = Adoptions(keeper, self, self._evaluations, site.host)
         self.searches: dict[str, Search] = {}
         #: Held while a search is admitted, and while files of studies go that no search here is of.
         self.admitting = asyncio.Lock()
@@ -372,7 +372,7 @@ class Scheduler:
             self.endings.count(ending, running.seconds)
             result = search.result(running.claimed, self._site.host, ending)
             search.note_ended(result, running.seconds)
-            self._teller.put(result, functools.partial(self._keeper.forget, evaluation.key))
+            self._evaluations.hand_over(result, evaluation)
             log_ending(ending, evaluation.attempt)
             search.count_ending(ending)
 

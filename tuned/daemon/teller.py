@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -48,6 +48,8 @@ class PendingResult:
     was_refused: bool = False
     #: Is told once it is on disk here, or the database has it.
     on_safe: Callable[[], object] = lambda: None
+    #: Finds the end of its trial's output, once that is written; None if nobody is to read it.
+    find_output: Callable[[], Awaitable[bytes]] | None = None
 
     async def is_on_disk(self) -> bool:
         """Waits until that is decided."""
@@ -107,12 +109,24 @@ class Teller:
                 self._pending.appendleft(pending)
         self._note_change()
 
-    def put(self, result: Result, on_safe: Callable[[], object] = lambda: None) -> None:
+    def put(
+        self,
+        result: Result,
+        on_safe: Callable[[], object] = lambda: None,
+        find_output: Callable[[], Awaitable[bytes]] | None = None,
+    ) -> None:
         """Takes a result over. From ``written`` on it survives the daemon, unless the disk is full.
 
-        ``on_safe`` is called once it does, or the database has it.
+        ``on_safe`` is called once it does, or the database has it. If the trial failed, the end of its
+        output goes with it.
         """
-        pending = PendingResult(result=result, name=self._outbox.new_name(), on_safe=on_safe)
+        has_failed = result.ending.failure is not None
+        pending = PendingResult(
+            result=result,
+            name=self._outbox.new_name(),
+            on_safe=on_safe,
+            find_output=find_output if has_failed else None,
+        )
         pending.writing = asyncio.create_task(self._write(pending))
         self._pending.append(pending)
         self._note_change()
@@ -161,6 +175,8 @@ class Teller:
 
     async def _write(self, pending: PendingResult) -> bool:
         try:
+            if pending.find_output is not None:
+                pending.result = replace(pending.result, output=await pending.find_output())
             await asyncio.to_thread(self._outbox.put, pending.name, encode(pending.result))
         except OSError as error:
             self._disk.note(error, str(self._outbox.path_of(pending.name)))

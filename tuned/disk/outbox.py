@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from tuned.disk import files
 from tuned.domain.result import Result
@@ -201,5 +201,8 @@ def _tellable(result: Result) -> Result:
         json.loads(text)
     return result
 
+
+# JSON has no bytes.
+with_config(ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))(Result)
 
 _RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, AfterValidator(_tellable)])

@@ -11,6 +11,9 @@ from enum import StrEnum
 from tuned.domain.claim import Origin
 from tuned.domain.ending import Ending
 
+#: So much of the end of a failed trial's output goes into the database.
+MOST_OUTPUT_BYTES = 16 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParamRow:
@@ -47,6 +50,8 @@ class Result:
     host: str
     beginning: Beginning
     ending: Ending
+    #: Of a failed one: the end of all that it printed, at most MOST_OUTPUT_BYTES.
+    output: bytes = b""
 
     @property
     def claim_id(self) -> str:

@@ -22,6 +22,7 @@ from tuned.storage.tables.schema import (
     study_user_attributes,
     t_deleted,
     t_file,
+    t_output,
     t_point,
     t_revision,
     t_study,
@@ -48,6 +49,7 @@ _OF_TRIAL: tuple[Table, ...] = (
     trial_user_attributes,
     trial_system_attributes,
     trial_heartbeats,
+    t_output,
     t_trial,
 )
 

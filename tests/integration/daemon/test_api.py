@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tuned.daemon.daemon import Daemon
 from tuned.disk.spool import Spool
 from tuned.disk.state import StateDirectory
 from tuned.errors import NotFound
+from tuned.storage.trials.tells import tell
 
 
 @contextmanager
@@ -63,6 +65,17 @@ async def test_output_that_lies_on_another_host_names_that_host(api: Api, member
         await api.logs("exp", number, follow=False, is_setup=False)
     with pytest.raises(NotFound, match="no trial of it has run on this host"):
         await api.logs("exp", None, follow=False, is_setup=False)
+
+
+async def test_the_output_of_a_failure_on_another_host_comes_from_the_database(
+    api: Api, member: Member
+) -> None:
+    failed = replace(member.result(member.take(3)), output=b"step 1\n\xff\n")
+    tell(member.database, failed)
+    note = b"[tuned: the end of its output on host h2, from the database]\n"
+    for tail, expected in ((None, b"step 1\n\xff\n"), (2, b"\xff\n")):
+        pieces = await api.logs("exp", failed.number, follow=True, tail=tail)
+        assert b"".join([piece async for piece in pieces]) == note + expected
 
 
 async def test_a_change_is_made_in_the_whole_fleet_and_answered_with_the_new_state(api: Api) -> None:

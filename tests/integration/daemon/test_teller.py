@@ -15,6 +15,7 @@ from tests.factories import Member, join, linked, make_experiment
 from tuned.daemon.teller import Teller
 from tuned.disk.outbox import Outbox, encode
 from tuned.domain.result import Result, TellOutcome
+from tuned.storage.trials.outputs import KeptOutput, kept_output
 
 
 @asynccontextmanager
@@ -47,6 +48,20 @@ async def test_a_result_is_on_disk_until_the_database_has_it(database_url: str, 
         assert await tell_all(teller) == [(0, TellOutcome.TOLD)]
         assert (outbox.pending(), len(teller)) == ([], 0)
         assert member.trial(0).state is TrialState.COMPLETE
+
+
+async def test_the_output_of_a_failed_trial_goes_with_its_result_and_no_other(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async def find_output() -> bytes:
+        return b"Traceback\xff\n"
+
+    async with telling(sqlite_url, tmp_path) as (teller, _, member):
+        for x, values in ((1, ()), (2, (0.5,))):
+            teller.put(member.result(member.take(x), *values), find_output=find_output)
+        await tell_all(teller)
+        kept = [kept_output(member.database, member.status.study_id, number) for number in (0, 1)]
+        assert kept == [KeptOutput("h1", b"Traceback\xff\n"), None]
 
 
 async def test_results_of_an_earlier_daemon_are_told_before_new_ones(sqlite_url: str, tmp_path: Path) -> None:

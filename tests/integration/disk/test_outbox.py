@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -183,7 +184,10 @@ def test_a_full_disk_is_told_to_the_caller_and_leaves_nothing(directory: Path) -
     assert records(Outbox(directory)) == []
 
 
-@pytest.mark.parametrize("result", [_VALUED, _result(Ending(failure=_CRASH))], ids=["values", "failure"])
+_FAILED = replace(_result(Ending(failure=_CRASH)), output=b"\x00\xff\n\xed\xa0\x80")
+
+
+@pytest.mark.parametrize("result", [_VALUED, _FAILED], ids=["values", "failure"])
 def test_a_result_is_read_back_from_disk_exactly(directory: Path, result: Result) -> None:
     outbox = Outbox(directory)
     put(outbox, encode(result))
@@ -207,6 +211,7 @@ _WRONG: dict[str, dict[str, Any]] = {
     "float": {**_RECORD, "number": 1.0},
     "huge": {**_RECORD, "trial_id": 2**63},
     "number for text": {**_RECORD, "key": 3},
+    "output that is no base64": {**_RECORD, "output": "a"},
     "no ending": {**_RECORD, "ending": None},
     "list": {**_RECORD, "ending": []},
     "neither": {**_RECORD, "ending": {"values": None}},

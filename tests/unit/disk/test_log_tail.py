@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tuned.disk.layout import older_part
-from tuned.disk.log_tail import last_line, skipped
+from tuned.disk.log_tail import end_of, last_line, skipped
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,33 @@ def test_the_tail_goes_over_both_parts_of_a_log(tmp_path: Path, tail: int, expec
     older_part(log).write_bytes(b"1234")
     log.write_bytes(b"5678")
     assert skipped(log, tail) == expected
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "expected"),
+    [
+        (b"", b"all of it\n", b"all of it\n"),
+        (b"a\nb\n", b"c\n", b"a\nb\nc\n"),
+        (b"first\nsecond\n", b"third\n", b"second\nthird\n"),
+        (b"", b"x" * 5000 + b"\n" + b"y" * 900, b"x" * 2099 + b"\n" + b"y" * 900),
+        (b"", b"x" + "é".encode() * 1500, "é".encode() * 1500),
+        (b"", b"x" * 3 + "é".encode() * 1500, "é".encode() * 1500),
+        (b"", "é".encode() * 1500 + b"x", "é".encode() * 1499 + b"x"),
+        (b"", b"\xff\0" * 1600, b"\xff\0" * 1500),
+    ],
+)
+def test_the_end_of_a_log_begins_with_a_line_or_a_letter(
+    tmp_path: Path, older: bytes, newer: bytes, expected: bytes
+) -> None:
+    log = tmp_path / "output.log"
+    older_part(log).write_bytes(older)
+    log.write_bytes(newer)
+    most = 15 if len(older) > 5 else 3000
+    assert end_of(log, most) == expected
+
+
+def test_the_end_of_a_link_or_fifo_in_the_place_of_a_log_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("sesame\n")
+    (tmp_path / "link").symlink_to("secret")
+    os.mkfifo(tmp_path / "fifo")
+    assert [end_of(tmp_path / name, 100) for name in ("link", "fifo", "none")] == [b"", b"", b""]

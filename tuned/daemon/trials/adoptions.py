@@ -58,21 +58,17 @@ class Resumed(Protocol):
         self, progress: Progress, slot: int, claimed: Claimed, notes: Mapping[str, object]
     ) -> Evaluation: ...
 
-
-class Teller(Protocol):
-    """The way of a result to the database."""
-
-    def put(self, result: Result, on_safe: Callable[[], object]) -> None: ...
+    def hand_over(self, result: Result, evaluation: Evaluation) -> None:
+        """Has its end told."""
 
 
 class Adoptions:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, keeper: Keeper, slots: Slots, evaluations: Resumed, teller: Teller, host: str) -> None:
+    def __init__(self, keeper: Keeper, slots: Slots, evaluations: Resumed, host: str) -> None:
         self._keeper = keeper
         self._slots = slots
         self._evaluations = evaluations
-        self._teller = teller
         self._host = host
         #: By claim.
         self._waiting: dict[str, _Waiting] = {}
@@ -159,7 +155,7 @@ class Adoptions:
             return False
         # Its study's space is the claim's.
         result = Encoding(evaluation.experiment.space).result(claimed, progress.study_uid, self._host, ending)
-        self._teller.put(result, lambda: self._keeper.forget(key))
+        self._evaluations.hand_over(result, evaluation)
         return True
 
     def _claimed(self, waiting: _Waiting) -> Claimed:

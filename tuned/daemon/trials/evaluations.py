@@ -5,17 +5,21 @@ It must never begin one, or look at what else runs.
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING
 
+from tuned.daemon.trials.outputs import end_of
 from tuned.experiment.experiment import defined
 from tuned.trial.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tuned.daemon.teller import Teller
     from tuned.daemon.trials.premises import Premises
     from tuned.domain.claim import Claimed
+    from tuned.domain.result import Result
     from tuned.experiment.experiment import Experiment
     from tuned.search.search import Search
     from tuned.trial.evaluation import Site
@@ -27,11 +31,17 @@ class Evaluations:
     """Belongs to the event loop's thread."""
 
     def __init__(
-        self, site: Site, keeper: Keeper, premises: Premises, placed: Callable[[Experiment], Experiment]
+        self,
+        site: Site,
+        keeper: Keeper,
+        teller: Teller,
+        premises: Premises,
+        placed: Callable[[Experiment], Experiment],
     ) -> None:
         """``placed`` makes of an experiment the one that its trials run by here: its code has a path."""
         self._site = site
         self._keeper = keeper
+        self._teller = teller
         self._premises = premises
         self._placed = placed
 
@@ -52,6 +62,12 @@ class Evaluations:
         made = self._made(experiment, progress.definition, study, slot, claimed, cards)
         made.go_on(progress, self._keeper.resume, notes)
         return made
+
+    def hand_over(self, result: Result, evaluation: Evaluation) -> None:
+        """Has the end of one told; the keeper remembers it until it is safe."""
+        forget = functools.partial(self._keeper.forget, evaluation.key)
+        find_output = functools.partial(end_of, evaluation.files.log, self._keeper.written)
+        self._teller.put(result, forget, find_output)
 
     def _made(  # noqa: PLR0917 (the parts of an evaluation)
         self,

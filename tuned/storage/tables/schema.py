@@ -282,11 +282,30 @@ t_trial = Table(
     Column("is_charged", Boolean, nullable=False, server_default=true()),
 )
 
+#: The end of the output of failed trials, for hosts that do not have it.
+t_output = Table(
+    "t_output",
+    metadata,
+    Column(
+        "trial_id",
+        Integer,
+        ForeignKey(trials.c.trial_id, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("study_id", Integer, nullable=False),
+    # Bytes, because output need not be text.
+    Column("output", LargeBinary, nullable=False),
+)
+
+Index("t_output_study", t_output.c.study_id, t_output.c.trial_id)
+
 #: Plain Optuna enforces no foreign keys on SQLite when it deletes a study, and SQLite reuses ids. A point
 #: whose trial was deleted belongs to trial 0, which never exists.
 SQLITE_TRIGGER = text(
     "CREATE TRIGGER IF NOT EXISTS t_trial_deleted AFTER DELETE ON trials"
     " BEGIN DELETE FROM t_trial WHERE trial_id = OLD.trial_id;"
+    " DELETE FROM t_output WHERE trial_id = OLD.trial_id;"
     " UPDATE t_point SET trial_id = 0 WHERE trial_id = OLD.trial_id; END"
 )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Delete,
     Dialect,
     Insert,
     Row,
@@ -44,7 +45,7 @@ _DIALECTS: dict[str, Dialect] = {
 class Statement:
     """One statement that is built once, with the values of this run."""
 
-    clause: Insert | Update
+    clause: Insert | Update | Delete
     values: Mapping[str, Any]
 
 
@@ -89,7 +90,9 @@ def first(connection: Connection, clause: Select[Any] | Update, values: Mapping[
     return connection.exec_driver_sql(text.text, text.values(values)).first()
 
 
-def _execute(connection: Connection, clauses: tuple[Insert | Update, ...], values: Mapping[str, Any]) -> None:
+def _execute(
+    connection: Connection, clauses: tuple[Insert | Update | Delete, ...], values: Mapping[str, Any]
+) -> None:
     text = _text(connection.dialect.name, clauses)
     connection.exec_driver_sql(text.text, text.values(values))
 

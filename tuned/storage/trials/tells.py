@@ -33,7 +33,7 @@ from tuned.storage.tables.schema import (
     trials,
 )
 from tuned.storage.tables.transitions import move_point
-from tuned.storage.trials import breaker, ends, trial_facts, trial_rows
+from tuned.storage.trials import breaker, ends, outputs, trial_facts, trial_rows
 
 if TYPE_CHECKING:
     from tuned.storage.database import Database
@@ -173,6 +173,7 @@ def _end(connection: Connection, study: Row[Any], result: Result, receipt: Recei
         trial_facts.ended(result.study_id, trial_id, ending),
         _noted(result, receipt),
         _keep_reports(connection, trial_id, ending, finished.objectives),
+        *outputs.kept(trial_id, result),
     )
     _keep_attributes(connection, trial_id, ending)
 
@@ -325,6 +326,7 @@ def _write(
         ),
     )  # fmt: skip
     statements.run(connection, _keep_reports(connection, given.trial_id, ending, objectives))
+    statements.run(connection, *outputs.kept(given.trial_id, result))
     _keep_attributes(connection, given.trial_id, ending)
 
 

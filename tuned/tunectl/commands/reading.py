@@ -179,10 +179,13 @@ def events(session: Session, *, as_json: bool) -> None:
 def logs(
     session: Session, name: str, trial: int | None, *, follow: bool, is_setup: bool, as_json: bool
 ) -> None:
-    """Print what a trial printed on this host.
+    """Print what a trial printed.
 
-    Without TRIAL, the newest one. Into a pipe or a file goes each byte as the trial wrote it; a terminal
-    gets colours, and sees all other control characters as text.
+    Without TRIAL, the newest one of this host. A failed trial of another host has the end of its output in
+    the database; that of others is on their host alone.
+
+    Into a pipe or a file goes each byte as the trial wrote it; a terminal gets colours, and sees all other
+    control characters as text.
     """
     path = experiment_path(name, "logs")
     setup = 1 if is_setup else None

@@ -73,9 +73,7 @@ class Made:
         del progress, slot, claimed, notes
         return cast("Evaluation", self)
 
-
-class Teller:
-    def put(self, *_: object) -> None:
+    def hand_over(self, *_: object) -> None:
         raise AssertionError
 
 
@@ -86,7 +84,7 @@ def a_run(progress: Progress | None = PROGRESS, *, key: str = "c-1-1") -> dict[s
 
 async def looked(found: dict[str, Kept], safe: tuple[str, ...] = ()) -> tuple[Adoptions, Runs, Slots]:
     runs, slots = Runs(found), Slots()
-    adoptions = Adoptions(cast("Keeper", runs), slots, Made(make_experiment()), Teller(), "h1")
+    adoptions = Adoptions(cast("Keeper", runs), slots, Made(make_experiment()), "h1")
     await adoptions.look(safe)
     return adoptions, runs, slots
 

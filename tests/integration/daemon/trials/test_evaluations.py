@@ -18,6 +18,7 @@ from tuned.trial.evaluation import Site, evaluate
 from tuned.trial.progress import decode
 
 if TYPE_CHECKING:
+    from tuned.daemon.teller import Teller
     from tuned.daemon.trials.premises import Premises
     from tuned.domain.study_status import StudyStatus
     from tuned.search.search import Search
@@ -42,7 +43,8 @@ async def test_a_trial_is_gone_on_with_by_the_definition_of_its_claim(tmp_path: 
     with StateDirectory.open(tmp_path / "state") as state:
         site = Site(host="h", state=state, cgroups=None, grace_seconds=0)
         runs = Runs(1)
-        evaluations = Evaluations(site, runs, cast("Premises", None), lambda experiment: experiment)
+        teller, premises = cast("Teller", None), cast("Premises", None)
+        evaluations = Evaluations(site, runs, teller, premises, lambda experiment: experiment)
         first = evaluations.of(search, 0, claimed, ())
         first.carry_out = carry_out
         await evaluate(first, AsyncMock())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tuned.storage.queries.readable import readable
 from tuned.storage.shared_files import SharedFile
 from tuned.storage.studies import study_statuses
 from tuned.storage.tables.schema import t_study
+from tuned.storage.trials.tells import tell
 
 
 def kept_code(database: Database) -> str:
@@ -50,6 +52,7 @@ def two_experiments(database: Database) -> tuple[Member, Member]:
     for member in (victim, innocent):
         member.evaluate(1, 0.5)
         member.take(2)
+    tell(database, replace(victim.result(victim.take(3)), output=b"Traceback"))
     return victim, innocent
 
 
