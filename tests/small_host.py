@@ -15,6 +15,7 @@ from tuned.control.metrics import Endings, Local, Peer
 from tuned.control.server import Limits
 from tuned.disk.checkup import Space
 from tuned.domain.ending import Cause
+from tuned.domain.states import HostCommand
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.events import Events
 from tuned.protocol.disk import CleanView, KeepView, RemovedView
@@ -27,7 +28,7 @@ from tuned.protocol.experiments import (
     RetryView,
 )
 from tuned.protocol.fields import HostStateName, Params, StudyStateName, TrialStateName
-from tuned.protocol.fleet import FindingView, FixedView, HostView
+from tuned.protocol.fleet import FindingView, FixedView, HostReply, HostView
 from tuned.protocol.host import Status
 from tuned.protocol.tables import DistributionView, ExportedTrial, ExportView, ImportedView
 from tuned.protocol.trials import (
@@ -155,6 +156,7 @@ def a_host(name: str = "alpha", **changes: object) -> HostView:
         gpus=0,
         labels=[],
         off=None,
+        resting=[],
         running=1,
         beat_age_seconds=3.0,
         version="0.1.0",
@@ -408,6 +410,12 @@ class SmallHost:
     async def abort(self) -> HostStateName:
         self.host_state = "aborting"
         return self.host_state
+
+    async def command(self, host: str, command: HostCommand, user: str) -> HostReply:
+        if host == "gamma":
+            raise Conflict(f"cannot {command} host {host}: it is dead or has stopped; see: tunectl hosts")
+        del user
+        return HostReply(host=host, state="running" if command == "restart" else "draining", seen_seconds=1.5)
 
     async def cancel(self, name: str, user: str) -> ExperimentSummary:
         self.summary["ended_by"] = f"cancelled by {user}"

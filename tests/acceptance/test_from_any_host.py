@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.acceptance.conftest import MakeDaemon
-from tests.acceptance.daemon import an_experiment
+from tests.acceptance.daemon import Daemon, an_experiment
+from tests.waiting import until
 
 
 def test_any_host_shows_why_a_trial_failed_and_names_the_host_of_others(
@@ -18,3 +21,66 @@ def test_any_host_shows_why_a_trial_failed_and_names_the_host_of_others(
     assert failed.stderr == ""
     assert failed.stdout == "[tuned: the end of its output on host beta, from the database]\nstep 1\n\0\n"
     assert "it ran on host beta" in good.stderr
+
+
+def test_any_host_is_drained_aborted_and_restarted_from_another_one(
+    make: MakeDaemon, postgresql_url: str
+) -> None:
+    alpha = make("a", storage=postgresql_url, host="alpha").start()
+    beta = make("b", storage=postgresql_url, host="beta", slots=1)
+    # It begins anew by the command by which it began.
+    beta.is_begun_anew = True
+    beta.start()
+    gamma = make("c", storage=postgresql_url, host="gamma").start()
+    for daemon in (alpha, beta, gamma):
+        daemon.until_joined()
+    gate = beta.home / "gate"
+    gated = an_experiment(
+        f"until [ -e {gate} ]; do sleep 0.05; done", high=0, more="[fleet]\nhosts = ['beta']"
+    )
+    alpha.drop("gated", gated)
+    beta.until_running(1)
+
+    # It tries its code and settings first, which takes a busy machine long.
+    restarting = alpha.tunectl_started("restart", "--host", "beta")
+    assert restarting.communicate(timeout=150)[0].startswith("beta: restarts, seen after ")
+    until(lambda: joined(beta) == 2, what="the daemon that was begun anew")
+    said = alpha.tunectl("drain", "--host", "beta")
+    assert (said.stdout.partition(",")[0], said.returncode) == ("beta: draining", 0), said.stderr
+    until(lambda: beta.status()["state"] == "draining", what="the drain")
+    gate.touch()
+    assert (beta.wait(), [each["state"] for each in alpha.trials("gated")]) == (0, ["COMPLETE"])
+    asked = [line for line in beta.logged() if line["event"] == "request of another host"]
+    assert [(line["command"], line["asked_on"]) for line in asked] == [
+        ("restart", "alpha"),
+        ("drain", "alpha"),
+    ]
+
+    said = alpha.tunectl("abort", "--host", "gamma")
+    assert (said.returncode, gamma.wait()) == (0, 0), said.stderr
+    refused = alpha.tunectl("abort", "--host", "gamma")
+    assert (refused.returncode, "it is dead or has stopped" in refused.stderr) == (1, True)
+    beta.start()
+    beta.until_joined()
+    assert beta.status()["state"] == "running"
+
+
+def joined(daemon: Daemon) -> int:
+    return [line["event"] for line in daemon.logged()].count("host joined")
+
+
+def test_a_host_that_does_not_answer_is_told_within_three_beats(
+    make: MakeDaemon, postgresql_url: str
+) -> None:
+    alpha = make("a", storage=postgresql_url, host="alpha").start()
+    beta = make("b", storage=postgresql_url, host="beta").start()
+    for daemon in (alpha, beta):
+        daemon.until_joined()
+    beta.signal(signal.SIGSTOP)
+    try:
+        refused = alpha.tunectl("drain", "--host", "beta")
+    finally:
+        beta.signal(signal.SIGCONT)
+    assert (refused.returncode, "dead" in refused.stderr or "3 beats" in refused.stderr) == (1, True)
+    assert "there is none of this name" in alpha.tunectl("drain", "--host", "delta").stderr
+    assert beta.status()["state"] == "running"

@@ -198,7 +198,7 @@ class Store:
 
     def beat(self, tables: Tables, incarnation: str) -> Answer:
         def call() -> bool:
-            return hosts.beat(self._database, incarnation, hosts.HostInfo())
+            return bool(hosts.beat(self._database, incarnation, hosts.HostInfo()))
 
         return self._ask_of_hosts(tables, ("beat", incarnation), call)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from tuned import events
     from tuned.domain.ending import Cause
+    from tuned.domain.states import HostCommand
     from tuned.protocol.disk import CleanView
     from tuned.protocol.experiments import (
         DeletedView,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         RetryView,
     )
     from tuned.protocol.fields import HostStateName, TrialStateName
-    from tuned.protocol.fleet import FindingView, FixedView, HostView
+    from tuned.protocol.fleet import FindingView, FixedView, HostReply, HostView
     from tuned.protocol.host import Status
     from tuned.protocol.tables import ExportView, ImportedView
     from tuned.protocol.trials import BestsView, ImprovementsView, StoryView, TrialView
@@ -101,6 +102,12 @@ class Host(Protocol):
 
     async def restart(self) -> HostStateName:
         """As drain(); the state is that to which it comes back. Raises Conflict if it would not."""
+
+    async def command(self, host: str, command: HostCommand, user: str) -> HostReply:
+        """Has any host of the fleet obey.
+
+        Raises NotFound, DatabaseAway, Conflict if it is dead, refuses or does not answer.
+        """
 
     async def cancel(self, name: str, user: str) -> ExperimentSummary:
         """Raises NotFound, Conflict if it has ended, DatabaseAway. Returns its state after the change."""

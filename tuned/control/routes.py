@@ -19,6 +19,7 @@ from tuned.control.peers import Access, Owner
 from tuned.control.router import Call, Route, bad_option, dispatching, reads_later
 from tuned.control.server import Limits
 from tuned.domain.ending import Cause
+from tuned.domain.states import HostCommand
 from tuned.protocol.disk import CleanView
 from tuned.protocol.events import Event
 from tuned.protocol.experiments import (
@@ -30,7 +31,7 @@ from tuned.protocol.experiments import (
     RetryView,
 )
 from tuned.protocol.fields import TRIAL_STATES
-from tuned.protocol.fleet import DoctorView, FixedView, HostsView
+from tuned.protocol.fleet import DoctorView, FixedView, HostReply, HostsView
 from tuned.protocol.host import StateView, Status
 from tuned.protocol.limits import MOST_IMPORTED_BYTES, MOST_TAIL_BYTES, MOST_TRIALS_PER_PAGE, TRIALS_PER_PAGE
 from tuned.protocol.tables import ExportView, ImportedView
@@ -123,6 +124,11 @@ async def _hosts(call: Call) -> HostsView:
 
 async def _forget(call: Call) -> HostsView:
     return HostsView(hosts=list(await _done(call.host.forget(call.name))))
+
+
+async def _command(call: Call) -> HostReply:
+    command = HostCommand(call.request.path.rpartition("/")[2])
+    return await _done(call.host.command(call.name, command, call.user))
 
 
 async def _events(call: Call) -> EventLines:
@@ -242,6 +248,10 @@ ROUTES = (
     Route("GET", "/v1/doctor", Access.ANYONE, _doctor),
     Route("POST", "/v1/doctor/fix", Access.TRUSTED, _fix, asks_database=False),
     Route("POST", "/v1/hosts/{name}/forget", Access.TRUSTED, _forget),
+    *(
+        Route("POST", f"/v1/hosts/{{name}}/{command}", Access.TRUSTED, _command, asks_database=False)
+        for command in HostCommand
+    ),
     Route("POST", "/v1/drain", Access.TRUSTED, _drain, asks_database=False),
     Route("POST", "/v1/abort", Access.TRUSTED, _abort, asks_database=False),
     Route("POST", "/v1/restart", Access.TRUSTED, _restart, asks_database=False),

@@ -21,11 +21,12 @@ from tuned.control import metrics
 from tuned.control.exporter import Exporter
 from tuned.daemon import doctor, tables, views
 from tuned.daemon.trials import outputs
+from tuned.daemon.upkeep.requests import ask_host
 from tuned.disk import checkup, trial_log
 from tuned.disk.arrivals import active_path, kept_path
 from tuned.disk.layout import study_folder
 from tuned.domain.ending import Cause
-from tuned.domain.states import HostState, SearchState, StudyState
+from tuned.domain.states import HostCommand, HostState, SearchState, StudyState
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.storage.changes import Author
 from tuned.storage.hosts import forget, held, hosts
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
         RetryView,
     )
     from tuned.protocol.fields import HostStateName, TrialStateName
-    from tuned.protocol.fleet import FindingView, FixedView, HostView
+    from tuned.protocol.fleet import FindingView, FixedView, HostReply, HostView
     from tuned.protocol.host import DatabaseView, Status
     from tuned.protocol.tables import ExportView, ImportedView
     from tuned.protocol.trials import BestsView, ImprovementsView, StoryView, TrialView
@@ -216,6 +217,18 @@ class Api:
 
     async def restart(self) -> HostStateName:
         return (await self.request_restart()).value
+
+    async def command(self, host: str, command: HostCommand, user: str) -> HostReply:
+        if host == self.settings.host:
+            orders = {
+                HostCommand.DRAIN: self.drain,
+                HostCommand.ABORT: self.abort,
+                HostCommand.RESTART: self.restart,
+            }
+            return {"host": host, "state": await orders[command](), "seen_seconds": 0.0}
+        interval = self.settings.interval_seconds
+        me = self.settings.host
+        return await ask_host(self.link, host, command, user=user, asked_on=me, interval_seconds=interval)
 
     async def cancel(self, name: str, user: str) -> ExperimentSummary:
         return await self._set_state(name, StudyState.CANCELLED, user)

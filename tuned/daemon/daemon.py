@@ -28,10 +28,12 @@ from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.daemon.upkeep.code import tidied
 from tuned.daemon.upkeep.hours import WorkingHours
+from tuned.daemon.upkeep.requests import Requests
 from tuned.daemon.upkeep.restart import Restart, own_command
 from tuned.daemon.upkeep.retention import Retention
 from tuned.daemon.upkeep.signals import handled
 from tuned.daemon.upkeep.status_line import StatusLine
+from tuned.daemon.views import resting
 from tuned.disk.outbox import Outbox
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
 from tuned.errors import DatabaseAway
@@ -97,11 +99,7 @@ class Daemon:
         doer = keeper if self._site.service else None
         self._scheduler = Scheduler(self._link, self._teller, self._site, keeper, settings.slots, doer=doer)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
-        self._fleet = Fleet(
-            self._link, host=settings.host, installation_id=state.installation_id,
-            interval_seconds=settings.interval_seconds, expire_seconds=settings.expire_seconds,
-            describe=self._describe,
-        )  # fmt: skip
+        self._fleet = self._made_fleet(state.installation_id)
         self._reconciliation = Reconciliation(
             self._link, self._teller, self._scheduler, claimant=lambda: self._fleet.claimant
         )
@@ -156,6 +154,17 @@ class Daemon:
             teller=self._teller,
             hours=self._hours,
         )
+
+    def _made_fleet(self, installation_id: str) -> Fleet:
+        settings = self._settings
+        requests = Requests(
+            self._link, drain=self.request_drain, abort=self.request_abort, restart=self._restart.request
+        )
+        return Fleet(
+            self._link, host=settings.host, installation_id=installation_id,
+            interval_seconds=settings.interval_seconds, expire_seconds=settings.expire_seconds,
+            describe=self._describe, on_asked=requests.carry_out,
+        )  # fmt: skip
 
     def _wired_api(self) -> Api:
         return Api(
@@ -357,6 +366,7 @@ class Daemon:
             labels=self._scheduler.membership.labels,
             off_since=off["since"],
             off_until=off["until"],
+            resting=resting(self._experiments.searches.values()),
             version=__version__,
             optuna_version=optuna.__version__,
         )

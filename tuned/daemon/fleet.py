@@ -17,11 +17,11 @@ from tuned.daemon.failure_detector import FailureDetector, Sighting
 from tuned.daemon.retrying import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, retried
 from tuned.domain.claim import Claimant
 from tuned.errors import Conflict, DatabaseAway
-from tuned.storage.hosts import HostInfo, HostRow, Joined, beat, hosts, leave, mark_dead, register
+from tuned.storage.hosts import Beat, HostInfo, HostRow, Joined, beat, hosts, leave, mark_dead, register
 from tuned.storage.trials.settling import orphaned_studies, settle_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Coroutine
 
     from structlog.typing import FilteringBoundLogger
 
@@ -45,13 +45,17 @@ class Fleet:
         interval_seconds: float,
         expire_seconds: float,
         describe: Callable[[], HostInfo],
+        on_asked: Callable[[str], Coroutine[None, None, None]] | None = None,
     ) -> None:
+        """``on_asked`` is called, by the incarnation, when there are requests for this host."""
         self._link = link
         self._host = host
         self._installation_id = installation_id
         self._interval = interval_seconds
         self._watch = FailureDetector(interval_seconds, expire_seconds)
         self._describe = describe
+        self._on_asked = on_asked
+        self._is_asked = asyncio.Event()
         self.claimant: Claimant | None = None
         #: The trials of the last incarnation that this one has taken over.
         self.adopted: tuple[Adopted, ...] = ()
@@ -94,7 +98,7 @@ class Fleet:
         beat comes before it returns.
         """
         async with asyncio.TaskGroup() as group:
-            for loop in (self._beat(on_death), self._look(), self._settle()):
+            for loop in (self._beat(on_death), self._look(), self._settle(), self._heed()):
                 group.create_task(loop)
 
     async def settle_orphans(self) -> bool:
@@ -126,10 +130,22 @@ class Fleet:
 
     async def _beat_once(self) -> bool:
         assert self.claimant is not None
-        if await self._link.beat(beat, self.claimant.incarnation, self._describe()):
-            return True
-        await self._require_no_copy()
-        return False
+        found = await self._link.beat(beat, self.claimant.incarnation, self._describe())
+        if found is Beat.DEAD:
+            await self._require_no_copy()
+            return False
+        if found is Beat.ASKED:
+            self._is_asked.set()
+        return True
+
+    async def _heed(self) -> None:
+        # No request waits for one that takes long.
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._is_asked.wait()
+                self._is_asked.clear()
+                if self._on_asked is not None and self.claimant is not None:
+                    group.create_task(self._on_asked(self.claimant.incarnation))
 
     async def _look(self) -> None:
         while True:

@@ -8,9 +8,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tuned.domain.states import HostState
+from tuned.config.toml import shorten
+from tuned.domain.states import HostState, SearchState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tuned.daemon.trials.running import Running
     from tuned.experiment.resources import Resources
     from tuned.protocol.experiments import ExperimentSummary, ResourcesView
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from tuned.protocol.host import RunView, SlotView
     from tuned.search.search import Search
     from tuned.storage.hosts import HostInfo, HostRow
+
+MOST_REASONS = 10
+
+MOST_REASON_LETTERS = 200
 
 
 def uncounted(search: Search) -> ExperimentSummary:
@@ -101,6 +108,13 @@ def _off(info: HostInfo) -> OffView | None:
     return {"since": info.off_since, "until": info.off_until}
 
 
+def resting(searches: Iterable[Search]) -> tuple[str, ...]:
+    """On which experiments this host does not work, and why; of many some, because each beat says it."""
+    idle = (SearchState.RESTING, SearchState.PAUSED)
+    found = [f"{each.name}: {each.reason}" for each in searches if each.state in idle and each.reason]
+    return tuple(shorten(reason, MOST_REASON_LETTERS) for reason in found[:MOST_REASONS])
+
+
 def host(row: HostRow, running: int, beat_age_seconds: float | None) -> HostView:
     """A host of the fleet, with the number of its trials and the age of its last beat."""
     return {
@@ -110,6 +124,7 @@ def host(row: HostRow, running: int, beat_age_seconds: float | None) -> HostView
         "gpus": row.info.gpus,
         "labels": list(row.info.labels),
         "off": _off(row.info),
+        "resting": list(row.info.resting),
         "running": running,
         "beat_age_seconds": beat_age_seconds,
         "version": row.info.version,

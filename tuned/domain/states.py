@@ -31,6 +31,14 @@ HOST_TRANSITIONS: dict[HostState, frozenset[HostState]] = {
 }
 
 
+class HostCommand(StrEnum):
+    """A person's word to a host, from that host or from another one."""
+
+    DRAIN = "drain"
+    ABORT = "abort"
+    RESTART = "restart"
+
+
 class StudyState(StrEnum):
     """How the fleet treats a study."""
 

@@ -17,6 +17,8 @@ class HostView(TypedDict):
     labels: list[str]
     #: None while it works.
     off: OffView | None
+    #: On which experiments it does not work, each with the reason.
+    resting: list[str]
     #: Its trials that are RUNNING in the database; of a dead host: those that nobody has settled yet.
     running: int
     #: How long ago the answering host saw its counter move; None: it has not looked since it started.
@@ -25,6 +27,16 @@ class HostView(TypedDict):
     optuna_version: str
     #: The columns of its row that cannot be read, for people; empty if all can.
     unreadable: str
+
+
+class HostReply(TypedDict):
+    """The answer of a host that was asked on another one's socket."""
+
+    host: str
+    #: Its state after it obeyed, or that to which it comes back.
+    state: HostStateName
+    #: How long after it was asked.
+    seen_seconds: float
 
 
 class FindingView(TypedDict):

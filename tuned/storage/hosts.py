@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import asdict, dataclass, fields, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, func, insert, select, type_coerce, update
@@ -17,6 +18,7 @@ from sqlalchemy.types import NullType
 from tuned.domain.states import HostState, PointState
 from tuned.errors import Conflict, NotFound
 from tuned.storage.database import Database
+from tuned.storage.requests import is_asked
 from tuned.storage.tables.functions import affected
 from tuned.storage.tables.schema import t_host, t_point
 from tuned.storage.trials import adoption
@@ -39,6 +41,8 @@ class HostInfo:
     #: The time in which it does not work, if that is now: ISO 8601 in UTC.
     off_since: str = ""
     off_until: str = ""
+    #: On which experiments it does not work, each with the reason, for people.
+    resting: tuple[str, ...] = ()
     version: str = ""
     optuna_version: str = ""
 
@@ -55,6 +59,16 @@ class HostRow:
     info: HostInfo = HostInfo()
     #: Which columns of the row cannot be read, for people; empty if all can.
     unreadable: str = ""
+
+
+class Beat(IntEnum):
+    """The finding of a beat."""
+
+    #: This incarnation was declared dead.
+    DEAD = 0
+    WELL = 1
+    #: There is a request for it too.
+    ASKED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,15 +167,18 @@ def _has_copy(connection: Connection, name: str, installation_id: str) -> bool:
     return connection.execute(copies).first() is not None
 
 
-def beat(database: Database, incarnation: str, info: HostInfo) -> bool:
-    """Adds one to our counter. Returns False if this incarnation was declared dead."""
+def beat(database: Database, incarnation: str, info: HostInfo) -> Beat:
+    """Adds one to our counter."""
     with database.transaction() as connection:
         beaten = connection.execute(
             update(t_host)
             .where(t_host.c.incarnation == incarnation, t_host.c.dead.is_(False))
             .values(beat=t_host.c.beat + 1, info=_text(info))
-        )
-        return affected(beaten) == 1
+            .returning(is_asked(incarnation).label("is_asked"))
+        ).first()
+    if beaten is None:
+        return Beat.DEAD
+    return Beat.ASKED if beaten.is_asked else Beat.WELL
 
 
 def mark_dead(database: Database, seen: HostRow) -> bool:

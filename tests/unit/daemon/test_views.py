@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from tuned.daemon import views
-from tuned.domain.states import HostState
+from tuned.domain.states import HostState, SearchState
 from tuned.experiment.resources import Resources
 from tuned.storage.hosts import HostInfo, HostRow
+
+if TYPE_CHECKING:
+    from tuned.search.search import Search
 
 
 @pytest.mark.parametrize(
@@ -48,3 +53,13 @@ def test_a_host_that_works_or_writes_odd_times_is_not_off(until: str) -> None:
     assert views.host(row, 0, None)["off"] is None
     info = HostInfo(off_since=since, off_until=since)
     assert views.host(replace(row, info=info), 0, None)["off"] == {"since": since, "until": since}
+
+
+def test_a_host_says_on_what_it_does_not_work_within_bounds() -> None:
+    def search(state: SearchState, reason: str) -> Search:
+        return cast("Search", SimpleNamespace(name="minima", state=state, reason=reason))
+
+    many = [search(SearchState.RESTING, "x" * 500)] * 20
+    said = views.resting([search(SearchState.WORKING, ""), search(SearchState.PAUSED, "10 crashes"), *many])
+    assert said[0] == "minima: 10 crashes"
+    assert (len(said), max(map(len, said))) == (10, 200)

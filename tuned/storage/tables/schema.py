@@ -225,6 +225,27 @@ t_host = Table(
     Column("info", Text, nullable=False, server_default="{}"),
 )
 
+#: Requests of people to a host other than the one whose socket they used.
+t_request = Table(
+    "t_request",
+    metadata,
+    Column("request_id", String(32), primary_key=True),
+    # Of the asked host, when it was asked: a later one is not bound by it.
+    Column("incarnation", String(32), nullable=False),
+    # A value of HostCommand; a newer version may write others.
+    Column("command", String(16), nullable=False),
+    # The person, as the host whose socket was used knows them, and that host.
+    Column("user_name", String(256), nullable=False),
+    Column("host", String(100), nullable=False),
+    # Seconds since 1970, by the database's own clock: it is not taken later.
+    Column("expires", Float(53), nullable=False),
+    # The asked host has taken it.
+    Column("seen", Boolean, nullable=False, server_default=false()),
+    # The state that followed, or why none did; empty before.
+    Column("state", String(16), nullable=False, server_default=""),
+    Column("refusal", Text, nullable=False, server_default=""),
+)
+
 t_point = Table(
     "t_point",
     metadata,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuned.domain.states import HostCommand
 from tuned.errors import Unreachable
 from tuned.protocol.experiments import ExperimentSummary, ExperimentView
-from tuned.protocol.fleet import HostsView
+from tuned.protocol.fleet import HostReply, HostsView
 from tuned.protocol.host import StateView, Status
 from tuned.tunectl import deletion
-from tuned.tunectl.client import experiment_path
+from tuned.tunectl.client import experiment_path, host_path
 from tuned.tunectl.pages import events as events_module
 from tuned.tunectl.pages import experiments
 from tuned.tunectl.session import DONE, FAILED, Session, name_argument
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 RESTART_SECONDS = 60.0
 
 LOOK_SECONDS = 0.05
+
+#: How long another host may take to obey; the daemon knows how long its beats are, and gives up before.
+COMMAND_SECONDS = 600.0
 
 
 def _change(session: Session, name: str, verb: str) -> None:
@@ -84,11 +88,30 @@ def resume(session: Session, name: str) -> None:
     _change(session, name, "resume")
 
 
+def _command(session: Session, host: str, command: HostCommand) -> None:
+    """Tells another host what to do, by way of this one and the database."""
+    client = session.client.patient(COMMAND_SECONDS)
+    reply = client.post(host_path(host, command), HostReply)
+    became = "restarts" if command is HostCommand.RESTART else reply["state"]
+    click.echo(f"{printable(reply['host'])}: {became}, seen after {reply['seen_seconds']:.1f} s")
+
+
+_host_option = click.option("--host", metavar="HOST", help="Another host of the fleet, instead of this one.")
+
+
 @click.command()
 @click.option("--wait", "is_waiting", is_flag=True, help="Return when the daemon has ended.")
-@click.pass_obj
-def drain(session: Session, *, is_waiting: bool) -> None:
+@_host_option
+@click.pass_context
+def drain(context: click.Context, *, is_waiting: bool, host: str | None) -> None:
     """Let what runs finish, then end the daemon."""
+    session = context.find_object(Session)
+    assert session is not None
+    if host is not None:
+        if is_waiting:
+            raise click.UsageError("--wait is for this host; another one: tunectl hosts shows it", context)
+        _command(session, host, HostCommand.DRAIN)
+        return
     if not is_waiting:
         click.echo(session.client.post("/v1/drain", StateView)["state"])
         return
@@ -102,20 +125,28 @@ def drain(session: Session, *, is_waiting: bool) -> None:
 
 
 @click.command()
+@_host_option
 @click.pass_obj
-def abort(session: Session) -> None:
+def abort(session: Session, *, host: str | None) -> None:
     """Kill what runs and end the daemon."""
+    if host is not None:
+        _command(session, host, HostCommand.ABORT)
+        return
     click.echo(session.client.post("/v1/abort", StateView)["state"])
 
 
 @click.command()
+@_host_option
 @click.pass_obj
-def restart(session: Session) -> None:
+def restart(session: Session, *, host: str | None) -> None:
     """Execute the daemon anew, with new code and settings.
 
-    Trials run on, and the new daemon adopts them. Returns when that answers. If the settings are wrong, it
-    says so, and the daemon goes on.
+    Trials run on, and the new daemon adopts them. Returns when that answers, or another host has obeyed. If
+    the settings are wrong, it says so, and the daemon goes on.
     """
+    if host is not None:
+        _command(session, host, HostCommand.RESTART)
+        return
     began = time.monotonic()
     session.client.post("/v1/restart", StateView)
     deadline = time.monotonic() + RESTART_SECONDS

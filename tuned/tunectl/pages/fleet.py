@@ -35,6 +35,8 @@ def hosts(canvas: Canvas, views: Sequence[HostView]) -> list[str]:
         if each["off"]:
             off = f"{printable(each['name'])} starts nothing {off_text(each['off'])}"
             lines.append(canvas.paint(off, Colour.YELLOW))
+        if each["state"] in {"running", "starting"}:
+            lines += [f"{printable(each['name'])} rests, {printable(reason)}" for reason in each["resting"]]
         if each["unreadable"]:
             odd = f"cannot read in the row of {printable(each['name'])}: {printable(each['unreadable'])}"
             lines.append(canvas.paint(odd, Colour.YELLOW))

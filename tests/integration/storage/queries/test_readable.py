@@ -13,8 +13,9 @@ import pytest
 from tests.factories import Member, join, make_experiment, opened
 from tests.poison import Poison, poisoned, poisons
 from tuned.disk.code import archive
+from tuned.domain.states import HostCommand
 from tuned.errors import Conflict, TunedError
-from tuned.storage import snapshots
+from tuned.storage import requests, snapshots
 from tuned.storage.changes import Author, replace_definition
 from tuned.storage.database import Database
 from tuned.storage.deletions import delete_study
@@ -52,6 +53,7 @@ def two_experiments(database: Database) -> tuple[Member, Member]:
     for member in (victim, innocent):
         member.evaluate(1, 0.5)
         member.take(2)
+    requests.ask(database, "h1", HostCommand.DRAIN, user="ann", asked_on="h2", seconds=60)
     tell(database, replace(victim.result(victim.take(3)), output=b"Traceback"))
     return victim, innocent
 

@@ -20,6 +20,16 @@ async def test_changing_commands_say_what_it_is_then(host: SmallHost, path: Path
     assert host.host_state == "aborting"
 
 
+async def test_another_host_is_told_by_name(host: SmallHost, path: Path) -> None:
+    for verb, became in [("drain", "draining"), ("abort", "draining"), ("restart", "restarts")]:
+        said = (0, f"beta: {became}, seen after 1.5 s\n", "")
+        assert await tunectl(path, verb, "--host", "beta") == said
+    refused = "tunectl: cannot abort host gamma: it is dead or has stopped; see: tunectl hosts\n"
+    assert await tunectl(path, "abort", "--host", "gamma") == (1, "", refused)
+    assert (await tunectl(path, "drain", "--wait", "--host", "beta"))[0] == 2
+    assert host.host_state == "running"
+
+
 @pytest.mark.parametrize(("state", "expected"), [("done", 0), ("cancelled", 1)])
 async def test_wait_ends_with_the_experiment(host: SmallHost, path: Path, state: str, expected: int) -> None:
     host.summary["state"] = "open"

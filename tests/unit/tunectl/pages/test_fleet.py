@@ -29,6 +29,14 @@ new    starting      2     0        0                 –  0.1.0  5.0.0
     )
 
 
+def test_a_host_that_does_not_work_on_an_experiment_says_why_below_the_hosts() -> None:
+    why = ["minima: it lacks the label a100"]
+    views = [a_host("alpha", resting=why, labels=["scratch"]), a_host("beta", state="dead", resting=why)]
+    lines = fleet.hosts(PLAIN, views)
+    assert lines[1].endswith("scratch")
+    assert lines[3:] == ["alpha rests, minima: it lacks the label a100"]
+
+
 def test_a_row_that_cannot_be_read_is_named_below_the_hosts() -> None:
     lines = fleet.hosts(PLAIN, [a_host(), a_host("odd", unreadable="beat, info")])
     assert lines[3:] == ["cannot read in the row of odd: beat, info"]
