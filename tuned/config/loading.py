@@ -18,6 +18,7 @@ from tuned.config.gpus import find as find_gpus
 from tuned.config.paths import Paths, default_paths
 from tuned.config.settings import LONGEST_SOCKET, Settings, setting_keys, setting_types
 from tuned.config.settings_file import found_files, given_keys
+from tuned.config.slurm import task_of
 from tuned.config.spans import format_span
 from tuned.config.storage_url import has_password, normalised, redacted
 from tuned.config.toml import Problems, load_toml, refuse_file
@@ -117,16 +118,17 @@ def _settings(
     given: Mapping[str, _Given], paths: Paths, files: tuple[Path, ...], environ: Mapping[str, str]
 ) -> Settings:
     values = {name: one.value for name, one in given.items()}
+    task = task_of(environ)
     state_dir = values.pop("state_dir", paths.state_dir)
     settings = Settings(
         state_dir=state_dir,
         storage=values.pop("storage", f"sqlite:///{state_dir}/tuned.db"),
         spool=values.pop("spool", paths.spool),
         socket=values.pop("socket", paths.socket),
-        slots=values.pop("slots", len(os.sched_getaffinity(0))),
+        slots=values.pop("slots", (task and task.cpus) or len(os.sched_getaffinity(0))),
         looks_for_gpus=values.get("gpus", "auto") == "auto" and VARIABLE not in environ,
         gpus=find_gpus(values.pop("gpus", "auto"), environ),
-        host=values.pop("host", os.uname().nodename),
+        host=values.pop("host", task.host if task else os.uname().nodename),
         trials_user=values.pop("trials_user", default_user(environ)),
         files=files,
         **values,

@@ -1,14 +1,18 @@
 """Where tuned keeps its things: the system's directories as root and under systemd, else the user's (XDG).
 
+A task of a Slurm job has directories of its own below these.
+
 Imported by ``tunectl`` at every start, so nothing heavy may be imported here, and no file is read.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tuned.config.slurm import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +35,16 @@ class Paths:
 
 
 def default_paths(environ: Mapping[str, str], user_id: int | None = None) -> Paths:
+    paths = _host_paths(environ, user_id)
+    task = task_of(environ)
+    if task is None or is_service(environ):
+        return paths
+    # Tasks share home directories, and $XDG_RUNTIME_DIR may be that of the machine that submitted the job.
+    state_dir = paths.state_dir / "slurm" / task.name
+    return replace(paths, state_dir=state_dir, spool=state_dir / "spool", socket=state_dir / "tuned.sock")
+
+
+def _host_paths(environ: Mapping[str, str], user_id: int | None) -> Paths:
     is_root = (os.geteuid() if user_id is None else user_id) == 0
     if is_root or is_service(environ):
         return Paths(

@@ -67,7 +67,7 @@ class Settings:
         Key(
             name="slots",
             description="Evaluations at once.",
-            default="the CPUs that the daemon may use",
+            default="the CPUs that the daemon may use; in a Slurm job those of `--cpus-per-task`, if given",
             is_reloaded=True,
         ),
     ]
@@ -82,7 +82,11 @@ class Settings:
     ] = ()
     host: Annotated[
         Name,
-        Key(name="host", description="This host's name in the fleet.", default="the machine's name"),
+        Key(
+            name="host",
+            description="This host's name in the fleet.",
+            default="the machine's name; in a Slurm job `NODE-JOB.STEP.TASK`",
+        ),
     ]
     labels: Annotated[
         Labels,

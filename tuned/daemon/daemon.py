@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tuned.config.settings import Settings
+    from tuned.daemon.upkeep.until_done import UntilDone
     from tuned.disk.spool import Spool
     from tuned.disk.state import StateDirectory
 
@@ -114,8 +115,8 @@ class Daemon:
         #: Tasks that serve the slots, and are needed until the slots are empty.
         self._background: list[asyncio.Task[None]] = []
 
-    async def serve(self) -> None:
-        """Runs until the host is drained or aborted. Raises TunedError if it cannot start."""
+    async def serve(self, until_done: UntilDone) -> HostState:
+        """Runs until the host is drained or aborted, and says which. Raises TunedError if it cannot start."""
         if self._site.service is not None:
             # Experiments are looked at with what it says of this host.
             await self._keeper.begin()
@@ -131,9 +132,13 @@ class Daemon:
                 routes.serve(self._api, self._settings.socket, mode=control_mode),
                 asyncio.TaskGroup() as group,
             ):
+                interval = self._settings.interval_seconds
                 loops = (
                     self._link.watch(), self._status_line.run(), self._reloads.run(),
                     self._api.exporter.run(),
+                    until_done.run(
+                        self._experiments, self._scheduler, self._events, self.request_drain, interval
+                    ),
                 )  # fmt: skip
                 services = [group.create_task(loop) for loop in loops]
                 await self._main(group)
@@ -142,7 +147,9 @@ class Daemon:
         self._link.close()
         if self._site.cgroups is not None and self._site.service is None:
             self._site.cgroups.remove()
+        ended = self._state
         self._enter(HostState.STOPPED)
+        return ended
 
     def _wired_status_line(self, environ: Mapping[str, str]) -> StatusLine:
         return StatusLine(

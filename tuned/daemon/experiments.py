@@ -133,7 +133,7 @@ class Experiments:
         for file, problems in await asyncio.to_thread(self._spool.refusals):
             self._admission.announce_rejection(file, problems)
         for name in await asyncio.to_thread(self._spool.unchanged):
-            if search := self._search_from(name):
+            if search := self.search_from(name):
                 # The same file is this host's own from now on.
                 search.adoption.origin = ""
                 self._scheduler.assess(search)
@@ -141,7 +141,7 @@ class Experiments:
         await self._admission.open()
 
     async def _take(self, taken: Taken) -> None:
-        search = self._search_from(taken.name)
+        search = self.search_from(taken.name)
         if search is None:
             self._admission.add_new(taken)
             return
@@ -152,7 +152,7 @@ class Experiments:
         search.log.info("experiment file taken in place of another host's", file=taken.file)
         self._events.publish("experiment-taken", experiment=search.name, file=taken.file)
 
-    def _search_from(self, file: str) -> Search | None:
+    def search_from(self, file: str) -> Search | None:
         return next((search for search in self.searches.values() if search.file == file), None)
 
     async def hold(self, claimant: Claimant) -> None:

@@ -116,6 +116,13 @@ class Search:
         return self._reason
 
     @property
+    def why_idle(self) -> str:
+        """Why it starts nothing here and may not for long, also while it tries again; empty otherwise."""
+        last = self._faults.last
+        is_stopped = self._state in (SearchState.PAUSED, SearchState.RESTING)
+        return self._reason if is_stopped else last.reason if last else ""
+
+    @property
     def note(self) -> str:
         return self.noted(self.status.pause_reason)
 

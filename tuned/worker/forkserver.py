@@ -72,6 +72,9 @@ def serve(daemon: socket.socket, become: Become) -> None:
     """Forks trials when the daemon asks for them, until the daemon is gone."""
     # A process that ignores it cannot wait for a child.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if "SLURM_JOB_ID" in os.environ:
+        # Slurm may send a step's signal to all of its processes. SIGINT drains: trials are to finish.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     daemon.send(READY)
     while True:
         groups, sockets, _, _ = socket.recv_fds(daemon, MESSAGE_BYTES, TRIALS, socket.MSG_CMSG_CLOEXEC)

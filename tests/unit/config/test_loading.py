@@ -60,6 +60,13 @@ def test_without_a_file_there_are_the_documented_defaults(tmp_path: Path) -> Non
     assert not settings.keep.has_limits
 
 
+def test_a_task_of_a_slurm_job_is_a_host_of_its_own_with_the_cpus_that_it_asked_for(tmp_path: Path) -> None:
+    task = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_CPUS_PER_TASK": "3"}
+    settings = load(None, {"HOME": str(tmp_path), **task})
+    assert settings.host == f"{os.uname().nodename}-7.0.1"
+    assert settings.slots == 3
+
+
 def test_a_file_says_everything(config: Path) -> None:
     settings = _load(
         config,

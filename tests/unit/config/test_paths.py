@@ -60,3 +60,14 @@ def test_what_tunectl_imports_for_its_paths_is_light() -> None:
     code = "import sys, tuned.config.paths, tuned.errors; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"pydantic", "asyncio", "socket", "optuna", "sqlalchemy", "re2"} & set(loaded.split())
+
+
+def test_each_task_of_a_slurm_job_has_directories_of_its_own_and_the_settings_of_its_user() -> None:
+    task = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}
+    paths = default_paths({**_USER, **task}, user_id=7)
+    assert [str(path) for path in (paths.config, paths.spool, paths.state_dir, paths.socket)] == [
+        "/home/eva/.config/tuned/tuned.toml",
+        "/home/eva/.local/state/tuned/slurm/7.0.1/spool",
+        "/home/eva/.local/state/tuned/slurm/7.0.1",
+        "/home/eva/.local/state/tuned/slurm/7.0.1/tuned.sock",
+    ]

@@ -58,3 +58,33 @@ def test_a_wrong_setting_ends_it_with_one_message_and_no_traceback(config: Path)
     assert shown.startswith("tuned: ")
     assert "slots" in shown
     assert "Traceback" not in shown
+
+
+def test_files_without_until_done_and_until_done_without_files_are_wrong_usage(config: Path) -> None:
+    for options in (["--until-done"], ["some.toml"]):
+        status, shown = check(config, *options)
+        assert (status, "tuned --until-done FILE..." in shown) == (2, True)
+
+
+def test_all_that_is_wrong_with_files_is_told_before_anything_starts(config: Path) -> None:
+    (config.parent / "bad.toml").write_text('direction = "up"\n')
+    state = config.parent / "state"
+    files = [str(config.parent / name) for name in ("bad.toml", "none.toml")]
+    options = ["--config", str(config), "--state-dir", str(state), "--until-done", *files]
+    answer = CliRunner().invoke(main, options)
+    assert answer.exit_code == 1
+    assert "bad.toml: direction: found" in answer.output
+    assert "none.toml: found that it cannot be read (No such file or directory)" in answer.output
+    assert not state.exists()
+
+
+def test_tasks_of_one_job_step_need_a_database_that_they_share(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_STEP_ID"):
+        monkeypatch.setenv(name, "1")
+    assert check(config)[0] == 0
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    status, shown = check(config)
+    assert status == 1
+    assert "expected a PostgreSQL, because each of the 2 tasks of this job step is a host" in shown
