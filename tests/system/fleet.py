@@ -72,6 +72,13 @@ class Host(Machine):
     def write(self, path: str, text: str) -> None:
         self.run("sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path}", stdin=text)
 
+    def read(self, path: str) -> str:
+        return self.path(path).read_text()
+
+    @property
+    def database_port(self) -> int:
+        return self._server.port
+
     def override(self, *settings: str, unit: str = "tuned") -> None:
         """Settings of the unit, until ``restore``."""
         self.write(DROP_IN.format(unit), "[Service]\n" + "".join(f"{setting}\n" for setting in settings))
