@@ -7,7 +7,6 @@ peer: the socket does.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ from tuned.config.settings import Settings
 from tuned.config.storage_url import redacted
 from tuned.control import metrics
 from tuned.control.exporter import Exporter
-from tuned.daemon import doctor, tables, views
+from tuned.daemon import doctor, views
+from tuned.daemon.answers import tables
+from tuned.daemon.answers.summaries import Summaries
 from tuned.daemon.trials import outputs
 from tuned.daemon.upkeep.requests import ask_host
 from tuned.disk import checkup, trial_log
@@ -27,7 +28,7 @@ from tuned.disk.arrivals import active_path, kept_path
 from tuned.disk.layout import study_folder
 from tuned.domain.ending import Cause
 from tuned.domain.states import HostCommand, HostState, SearchState, StudyState
-from tuned.errors import Conflict, DatabaseAway, NotFound
+from tuned.errors import NotFound
 from tuned.storage.changes import Author
 from tuned.storage.hosts import forget, held, hosts
 from tuned.storage.queries import experiments, improvements
@@ -36,7 +37,7 @@ from tuned.trial import cgroup
 from tuned.trial.evaluation import Site
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from tuned.daemon.experiments import Experiments
     from tuned.daemon.fleet import Fleet
@@ -63,10 +64,6 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
 
 
-#: How long a status waits for figures while the database is away: it may still be read.
-_AWAY_SECONDS = 1.0
-
-
 @dataclass(kw_only=True)
 class Api:
     """The daemon behind ``control.host.Host``."""
@@ -89,10 +86,7 @@ class Api:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self.exporter = Exporter(self, self.settings.metrics_listen)
-        self._last_summaries: dict[str, ExperimentSummary] = {}
-        #: Why they could not be read anew.
-        self._unread = ""
-        self._fresh_until = 0.0
+        self._summaries = Summaries(self.link, self.local_experiments, self.scheduler)
 
     async def reach_database(self, seconds: float) -> None:
         await self.link.ready(seconds)
@@ -116,7 +110,7 @@ class Api:
             "spool": str(self.settings.spool),
             "database": self._database(),
             "slots": [views.slot(number, each, lines.get(number)) for number, each in enumerate(slots)],
-            "experiments": await self._active_summaries(),
+            "experiments": await self._summaries.active(),
             "warnings": [*self._warnings(), *await self.retention.warnings()],
         }
 
@@ -136,11 +130,11 @@ class Api:
 
     async def experiments(self) -> Sequence[ExperimentSummary]:
         found = await self.link.ask(experiments.summaries, None)
-        return [self._localized(summary) for summary in found]
+        return [self._summaries.localized(summary) for summary in found]
 
     async def experiment(self, name: str) -> ExperimentView:
         view = await self.link.ask(experiments.experiment, self._study_name(name))
-        view["summary"] = self._localized(view["summary"])
+        view["summary"] = self._summaries.localized(view["summary"])
         outputs = self.site.layout.trials / await self._output_folder(name)
         if search := self.local_experiments.search_of(view["summary"]["name"]):
             view["parallel"] = search.experiment.parallel
@@ -282,7 +276,7 @@ class Api:
         [summary] = await self.link.ask(experiments.summaries, [study_id])
         found = (await self.link.ask(study_statuses, [study_id])).get(study_id)
         return {
-            "experiment": self._localized(summary),
+            "experiment": self._summaries.localized(summary),
             "is_full": found is not None and found.is_full and found.state is not StudyState.CANCELLED,
             "runs_here": self.local_experiments.search_of(study_name) is not None,
         }
@@ -292,7 +286,7 @@ class Api:
         await self.local_experiments.set_state(study_name, state, user)
         study_id = await self.link.ask(experiments.find, study_name)
         [summary] = await self.link.ask(experiments.summaries, [study_id])
-        return self._localized(summary)
+        return self._summaries.localized(summary)
 
     async def _study_id(self, name: str) -> int:
         return await self.link.ask(experiments.find, self._study_name(name))
@@ -301,60 +295,6 @@ class Api:
         """The name that the study of an experiment has now: another program may have renamed it."""
         search = self.local_experiments.searches.get(name)
         return name if search is None else search.status.name
-
-    async def _active_summaries(self) -> list[ExperimentSummary]:
-        searches = list(self.local_experiments.searches.values())
-        resting = self.local_experiments.resting
-        ids = [search.status.study_id for search in searches]
-        ids += [each.study_id for each in resting if each.study_id is not None]
-        began = time.monotonic()
-        if began >= self._fresh_until:
-            # The status reports an outage under "database", and shows the last known figures.
-            with contextlib.suppress(DatabaseAway, TimeoutError):
-                async with asyncio.timeout(None if self.link.message is None else _AWAY_SECONDS):
-                    await self._read_summaries(ids)
-            # Counting a large study takes long: a peer that asks often gets the last figures.
-            self._fresh_until = time.monotonic() + 10 * (time.monotonic() - began)
-        last = self._last_summaries
-        shown = [last.get(search.status.name) or views.uncounted(search) for search in searches]
-        others = {each.experiment for each in resting} - {search.status.name for search in searches}
-        shown += [summary for name, summary in last.items() if name in others]
-        return [self._localized(summary) for summary in shown]
-
-    async def _read_summaries(self, ids: Collection[int]) -> None:
-        try:
-            found = await self.link.ask(experiments.summaries, ids) if ids else []
-        except Conflict as error:
-            self._unread = str(error)
-        else:
-            self._last_summaries, self._unread = {summary["name"]: summary for summary in found}, ""
-
-    def _localized(self, summary: ExperimentSummary) -> ExperimentSummary:
-        """Adds the figures that only this host knows."""
-        summary = summary.copy()
-        faults = self._faults_of(summary["name"])
-        search = self.local_experiments.search_of(summary["name"])
-        if search is None:
-            summary["note"] = "; ".join(filter(None, [summary["note"], *faults]))
-            return summary
-        if self.link.message is not None and summary["name"] not in self._last_summaries:
-            faults.append("its trials are not counted: the database is away")
-        # The summary may be newer than this host's last look.
-        note = search.noted(summary["note"] or search.status.pause_reason)
-        summary["note"] = "; ".join(filter(None, [*faults, note]))
-        summary["origin"] = search.adoption.origin
-        summary["is_paused_here"] = search.state is SearchState.PAUSED
-        summary["running"] = len(self.scheduler.running(search.name))
-        summary["counts"] = {
-            **summary["counts"],
-            "waiting": summary["counts"]["waiting"] + search.parked,
-        }
-        return summary
-
-    def _faults_of(self, name: str) -> list[str]:
-        """Why this host cannot open the experiment's file."""
-        resting = self.local_experiments.resting
-        return [each.fault.reason for each in resting if each.experiment == name and each.fault]
 
     def _database(self) -> DatabaseView:
         return {
@@ -376,8 +316,8 @@ class Api:
             for each in self.local_experiments.resting
             if each.fault is not None
         ]
-        if self._unread:
-            found.append(self._unread)
+        if self._summaries.unread:
+            found.append(self._summaries.unread)
         if self.local_experiments.spool_problem:
             found.append(self.local_experiments.spool_problem)
         if self.exporter.problem:

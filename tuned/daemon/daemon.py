@@ -11,10 +11,8 @@ import functools
 import signal
 from typing import TYPE_CHECKING
 
-import optuna
 import structlog
 
-from tuned import __version__
 from tuned.control import routes
 from tuned.daemon.api import Api
 from tuned.daemon.experiments import Experiments
@@ -27,20 +25,18 @@ from tuned.daemon.retrying import retried
 from tuned.daemon.scheduler import Scheduler
 from tuned.daemon.teller import Teller
 from tuned.daemon.upkeep.code import tidied
+from tuned.daemon.upkeep.description import Description
 from tuned.daemon.upkeep.hours import WorkingHours
 from tuned.daemon.upkeep.requests import Requests
 from tuned.daemon.upkeep.restart import Restart, own_command
 from tuned.daemon.upkeep.retention import Retention
 from tuned.daemon.upkeep.signals import handled
-from tuned.daemon.upkeep.status_line import StatusLine
-from tuned.daemon.views import resting
 from tuned.disk.outbox import Outbox
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
 from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.keeper.process import KeeperProcess
 from tuned.storage.database import Database
-from tuned.storage.hosts import HostInfo
 from tuned.storage.link import Link
 from tuned.systemd import log
 from tuned.systemd.notify import Notifier
@@ -100,12 +96,12 @@ class Daemon:
         doer = keeper if self._site.service else None
         self._scheduler = Scheduler(self._link, self._teller, self._site, keeper, settings.slots, doer=doer)
         self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
+        self._hours = WorkingHours(self._link, self._scheduler, claimant=lambda: self._fleet.claimant)
+        self._description = self._wired_description(environ)
         self._fleet = self._made_fleet(state.installation_id)
         self._reconciliation = Reconciliation(
             self._link, self._teller, self._scheduler, claimant=lambda: self._fleet.claimant
         )
-        self._hours = WorkingHours(self._link, self._scheduler, claimant=lambda: self._fleet.claimant)
-        self._status_line = self._wired_status_line(environ)
         self._retention = Retention(self._link, self._events, self._scheduler, settings.keep)
         self._api = self._wired_api()
         #: The slots' task, once this host has joined the fleet.
@@ -134,7 +130,7 @@ class Daemon:
             ):
                 interval = self._settings.interval_seconds
                 loops = (
-                    self._link.watch(), self._status_line.run(), self._reloads.run(),
+                    self._link.watch(), self._description.run(), self._reloads.run(),
                     self._api.exporter.run(),
                     until_done.run(
                         self._experiments, self._scheduler, self._events, self.request_drain, interval
@@ -151,8 +147,8 @@ class Daemon:
         self._enter(HostState.STOPPED)
         return ended
 
-    def _wired_status_line(self, environ: Mapping[str, str]) -> StatusLine:
-        return StatusLine(
+    def _wired_description(self, environ: Mapping[str, str]) -> Description:
+        return Description(
             self._notifier,
             environ,
             state=lambda: self._state,
@@ -170,7 +166,7 @@ class Daemon:
         return Fleet(
             self._link, host=settings.host, installation_id=installation_id,
             interval_seconds=settings.interval_seconds, expire_seconds=settings.expire_seconds,
-            describe=self._describe, on_asked=requests.carry_out,
+            describe=self._description.info, on_asked=requests.carry_out,
         )  # fmt: skip
 
     def _wired_api(self) -> Api:
@@ -248,12 +244,13 @@ class Daemon:
         self._scheduler.adoptions.take_over(self._fleet.adopted, claimant)
         self._background.append(group.create_task(self._fleet.run(lambda: self._rejoin(group))))
         await asyncio.wait([self._begin_taking_up(group)])
-        self._background.append(group.create_task(self._experiments.follow(self._settings.interval_seconds)))
-        self._background.append(group.create_task(self._reconciliation.run(self._settings.interval_seconds)))
-        self._background.append(group.create_task(LiveValues(self._link, self._scheduler).run()))
-        self._background.append(group.create_task(self._retention.run()))
-        self._background.append(group.create_task(tidied(self._link, self._scheduler)))
-        self._background.append(group.create_task(self._hours.run()))
+        interval = self._settings.interval_seconds
+        upkeep = (
+            self._experiments.follow(interval), self._reconciliation.run(interval), self._retention.run(),
+            LiveValues(self._link, self._scheduler).run(), tidied(self._link, self._scheduler),
+            self._hours.run(),
+        )  # fmt: skip
+        self._background += [group.create_task(loop) for loop in upkeep]
         self._work = group.create_task(self._scheduler.run())
         _log.info("host joined", slots=len(self._scheduler.slots))
 
@@ -363,21 +360,6 @@ class Daemon:
                 search.log.exception("trials not settled: the next start settles them")
         await self._leave()
 
-    def _describe(self) -> HostInfo:
-        """Facts that this host tells the fleet of itself."""
-        off = self._hours.off or {"since": "", "until": ""}
-        return HostInfo(
-            state=self._state,
-            slots=len(self._scheduler.slots),
-            gpus=len(self._scheduler.gpus.used),
-            labels=self._scheduler.membership.labels,
-            off_since=off["since"],
-            off_until=off["until"],
-            resting=resting(self._experiments.searches.values()),
-            version=__version__,
-            optuna_version=optuna.__version__,
-        )
-
     def _advance_to(self, state: HostState) -> None:
         if state in HOST_TRANSITIONS[self._state]:
             self._enter(state)
@@ -387,7 +369,7 @@ class Daemon:
         self._state = advance(HOST_TRANSITIONS, self._state, state)
         _log.info("host state", state=state.value)
         self._events.publish("host-state", state=state.value)
-        self._status_line.send()
+        self._description.send()
 
     def _interrupt(self) -> None:
         """Drains at the first Ctrl-C, and aborts at the second."""

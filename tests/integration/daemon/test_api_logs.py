@@ -23,7 +23,7 @@ def api(state: StateDirectory) -> Api:
     none = cast("Any", None)
     others = dict.fromkeys(
         ("events", "link", "teller", "scheduler", "local_experiments", "fleet", "state",
-         "retention", "request_drain", "request_abort", "request_restart"), none
+         "retention", "hours", "request_drain", "request_abort", "request_restart"), none
     )  # fmt: skip
     settings = Settings(
         storage="sqlite://", spool=state.path, state_dir=state.path, socket=state.path, slots=1, host="h"

@@ -1,4 +1,4 @@
-"""The one line that the service manager shows of this host, and the pings of its watchdog.
+"""The words of this host on itself: a line for the service manager, with its pings, and facts for the fleet.
 
 It must never wait for anything but the time.
 """
@@ -8,7 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import optuna
+
+from tuned import __version__
+from tuned.daemon.views import resting
 from tuned.domain.counts import counted
+from tuned.storage.hosts import HostInfo
 from tuned.systemd.notify import watchdog_interval_seconds
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 STATUS_SECONDS = 10.0
 
 
-class StatusLine:
+class Description:
     """Belongs to the event loop's thread."""
 
     def __init__(
@@ -59,6 +64,21 @@ class StatusLine:
     def send(self) -> None:
         """Updates STATUS=."""
         self._notifier.status(str(self))
+
+    def info(self) -> HostInfo:
+        """The facts that this host tells the fleet of itself."""
+        off = self._hours.off or {"since": "", "until": ""}
+        return HostInfo(
+            state=self._state(),
+            slots=len(self._scheduler.slots),
+            gpus=len(self._scheduler.gpus.used),
+            labels=self._scheduler.membership.labels,
+            off_since=off["since"],
+            off_until=off["until"],
+            resting=resting(self._scheduler.searches.values()),
+            version=__version__,
+            optuna_version=optuna.__version__,
+        )
 
     def __str__(self) -> str:
         slots = self._scheduler.slots

@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.factories import linked
 from tests.integration.daemon.wiring import wired
 from tuned.config.hours import Hours
+from tuned.daemon.upkeep.description import Description
 from tuned.daemon.upkeep.hours import WorkingHours
-from tuned.daemon.upkeep.status_line import StatusLine
 from tuned.domain.states import HostState
 from tuned.systemd.notify import Notifier
 
@@ -17,7 +17,7 @@ async def test_the_line_says_what_the_host_does_and_why_it_does_not(sqlite_url: 
     async with linked(sqlite_url) as link:
         with wired(link, tmp_path) as rooms:
             hours = WorkingHours(link, rooms.scheduler, lambda: None, clock=lambda: 1e9)
-            line = StatusLine(
+            line = Description(
                 Notifier(), {}, state=lambda: HostState.RUNNING, link=link, scheduler=rooms.scheduler,
                 teller=rooms.teller, hours=hours,
             )  # fmt: skip

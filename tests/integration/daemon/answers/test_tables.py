@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.factories import join, linked, make_experiment, opened
-from tuned.daemon.tables import exported, imported
+from tuned.daemon.answers.tables import exported, imported
 from tuned.errors import InvalidInput
 
 
