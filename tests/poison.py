@@ -15,6 +15,7 @@ from tuned.storage.database import Database
 from tuned.storage.tables.schema import (
     metadata,
     t_file,
+    t_notice,
     t_output,
     t_point,
     t_revision,
@@ -61,7 +62,7 @@ def poisoned(database: Database, poison: Poison, study_id: int) -> Iterator[bool
     """While a row of the study, or the first of another table, is poisoned; false if that is refused."""
     table, name = poison.column.table, poison.column.name
     found = select(*table.c)
-    if table in (t_study, t_study_code, t_file, t_output, t_point, t_revision):
+    if table in (t_study, t_study_code, t_file, t_notice, t_output, t_point, t_revision):
         found = found.where(table.c.study_id == study_id)
     elif table is t_trial:
         found = found.join(trials, trials.c.trial_id == t_trial.c.trial_id)

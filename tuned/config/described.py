@@ -1,6 +1,6 @@
 """Settings as a TOML file that says the same, for people.
 
-It must never show a password.
+It must never show a password, or another secret.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuned.config.hours import Hours
+from tuned.config.notify import shown_command, shown_url
 from tuned.config.settings import setting_keys
 from tuned.config.settings_file import quoted
 from tuned.config.spans import format_span
@@ -17,9 +18,12 @@ from tuned.domain.resources import format_size
 if TYPE_CHECKING:
     from tuned.config.settings import Settings
 
+#: Addresses with secrets.
+_HIDING = {"storage": redacted, "notify_url": shown_url}
+
 
 def describe(settings: Settings) -> str:
-    """The settings as a TOML file that says the same, but without the password."""
+    """The settings as a TOML file that says the same, but without the secrets."""
     read = ", ".join(map(str, settings.files)) or "no file: these are the defaults"
     lines = [f"# read: {read}", *(f"# warning: {warning}" for warning in settings.warnings)]
     section = ""
@@ -36,15 +40,17 @@ def describe(settings: Settings) -> str:
 
 
 def describe_value(name: str, value: object) -> str:
-    """A setting as TOML writes it, without its password."""
-    if name == "storage":
-        return quoted(redacted(str(value)))
+    """A setting as TOML writes it, without its secrets."""
+    if hide := _HIDING.get(name):
+        return quoted(hide(str(value)))
     if name == "control_mode":
         return f'"{value:04o}"'
     if name == "keep_size_bytes" and isinstance(value, int):
         return quoted(format_size(value))
     if isinstance(value, Hours):
         value = value.texts
+    if name == "notify_command" and isinstance(value, tuple):
+        value = shown_command(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(quoted, value))}]"
     if isinstance(value, float):

@@ -158,6 +158,8 @@ def _contradictions(settings: Settings, given: Mapping[str, _Given]) -> list[Pro
     wanted = given["gpus"].value if "gpus" in given else 0
     if isinstance(wanted, int) and len(settings.gpus) < wanted:
         refuse_setting("gpus", str(wanted), f"at most {len(settings.gpus)}, as {VARIABLE} says")
+    if settings.notify_command is not None and settings.notify_url is not None:
+        refuse_setting("notify_command", "a command and an address", "either notify.command or notify.url")
     if (length := len(os.fsencode(settings.socket))) > LONGEST_SOCKET:
         refuse_setting("socket", f"a path of {length} bytes", f"at most {LONGEST_SOCKET}, the kernel's limit")
     return found

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from tuned.config.fields import Count, Name, Size, Span, SpanOrZero
 from tuned.config.hours import ALWAYS
+from tuned.config.notify import Command, Events, Url
 from tuned.config.settings_file import (
     Address,
     Directory,
@@ -27,6 +28,7 @@ from tuned.config.settings_file import (
     WorkingHours,
 )
 from tuned.config.trials_service import TRIALS_USER, TrialsService
+from tuned.domain.news.notices import NO_WISHES, Wishes
 from tuned.domain.retention import Keep
 
 #: sun_path, less its NUL.
@@ -189,6 +191,34 @@ class Settings:
             is_reloaded=True,
         ),
     ] = True
+    notify_on: Annotated[
+        Events,
+        Key(
+            name="notify.on",
+            description="The events of experiments without a table `[notify]` of their own of which people "
+            "are told.",
+            is_reloaded=True,
+        ),
+    ] = ("done", "failed")
+    notify_command: Annotated[
+        Command | None,
+        Key(
+            name="notify.command",
+            description="A program and its arguments that tell people: run as the user of trials, with JSON "
+            "on standard input.",
+            default="none",
+            is_reloaded=True,
+        ),
+    ] = field(default=None, repr=False)
+    notify_url: Annotated[
+        Url | None,
+        Key(
+            name="notify.url",
+            description="The address to which JSON is sent instead, by POST.",
+            default="none",
+            is_reloaded=True,
+        ),
+    ] = field(default=None, repr=False)
     socket: Annotated[
         Directory,
         Key(
@@ -226,6 +256,12 @@ class Settings:
     @property
     def trials_service(self) -> TrialsService | None:
         return TrialsService.of(self.trials_user)
+
+    @property
+    def wishes(self) -> Wishes:
+        """The table [notify]."""
+        wishes = Wishes(on=frozenset(self.notify_on), url=self.notify_url, command=self.notify_command)
+        return wishes if wishes.has_way else NO_WISHES
 
     @property
     def keep(self) -> Keep:

@@ -309,11 +309,11 @@ class Api:
 
     def _warnings(self) -> list[str]:
         found = list(self.settings.warnings)
-        if waiting := self.local_experiments.unopened:
+        if waiting := self.local_experiments.admission.waiting:
             found.append(f"waiting for the database to open: {', '.join(waiting)}")
         found += [
             f"cannot open {each.taken.file}: {each.fault.reason}; it is tried again"
-            for each in self.local_experiments.resting
+            for each in self.local_experiments.admission.resting
             if each.fault is not None
         ]
         if self._summaries.unread:

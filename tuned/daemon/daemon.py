@@ -27,6 +27,7 @@ from tuned.daemon.teller import Teller
 from tuned.daemon.upkeep.code import tidied
 from tuned.daemon.upkeep.description import Description
 from tuned.daemon.upkeep.hours import WorkingHours
+from tuned.daemon.upkeep.notices import Notices
 from tuned.daemon.upkeep.requests import Requests
 from tuned.daemon.upkeep.restart import Restart, own_command
 from tuned.daemon.upkeep.retention import Retention
@@ -95,7 +96,8 @@ class Daemon:
         )
         doer = keeper if self._site.service else None
         self._scheduler = Scheduler(self._link, self._teller, self._site, keeper, settings.slots, doer=doer)
-        self._experiments = Experiments(self._link, spool, self._scheduler, self._events)
+        self._notices = Notices(self._link, self._site, keeper)
+        self._experiments = Experiments(self._link, spool, self._scheduler, self._events, self._notices.wake)
         self._hours = WorkingHours(self._link, self._scheduler, claimant=lambda: self._fleet.claimant)
         self._description = self._wired_description(environ)
         self._fleet = self._made_fleet(state.installation_id)
@@ -248,7 +250,7 @@ class Daemon:
         upkeep = (
             self._experiments.follow(interval), self._reconciliation.run(interval), self._retention.run(),
             LiveValues(self._link, self._scheduler).run(), tidied(self._link, self._scheduler),
-            self._hours.run(),
+            self._hours.run(), self._notices.run(),
         )  # fmt: skip
         self._background += [group.create_task(loop) for loop in upkeep]
         self._work = group.create_task(self._scheduler.run())
@@ -298,6 +300,10 @@ class Daemon:
             await asyncio.wait([joining])
         joining.cancel()
         await asyncio.wait([joining])
+        if self._work is not None:
+            await asyncio.wait([self._work])
+        # Once the slots have ended, no command can run.
+        await self._notices.leave()
         await self._slots_ended()
         # If the database is away, the results are safe in the outbox: the next start tells them.
         lost = asyncio.ensure_future(self._link.lost())
@@ -308,15 +314,7 @@ class Daemon:
         finally:
             told.cancel()
             lost.cancel()
-        await self._leave()
-
-    async def _leave(self) -> None:
-        try:
-            await self._fleet.leave()
-        except DatabaseAway:
-            pass  # The others find this host dead.
-        except Exception:  # noqa: BLE001 (an edge: nothing keeps this host from stopping)
-            _log.exception("cannot leave the fleet")
+        await self._fleet.leave()
 
     async def _slots_ended(self) -> None:
         """Waits until nothing runs any more, and all results are on disk."""
@@ -358,7 +356,7 @@ class Daemon:
                 raise
             except Exception:
                 search.log.exception("trials not settled: the next start settles them")
-        await self._leave()
+        await self._fleet.leave()
 
     def _advance_to(self, state: HostState) -> None:
         if state in HOST_TRANSITIONS[self._state]:
@@ -380,6 +378,7 @@ class Daemon:
 
     def _equip(self, settings: Settings) -> None:
         sees_none = self._site.service is not None and settings.looks_for_gpus
+        self._notices.wish(settings.wishes)
         self._scheduler.equip(self._site.gpus if sees_none else settings.gpus, membership_of(settings))
         self._hours.limit(settings.hours, settings.when_over)
 

@@ -39,8 +39,12 @@ _log: FilteringBoundLogger = structlog.get_logger()
 class Deletions:
     """The deleted experiments, as one host sees them. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, spool: Spool, layout: Layout, doer: Doer) -> None:
+    def __init__(
+        self, link: Link, spool: Spool, layout: Layout, doer: Doer, on_notices: Callable[[], object]
+    ) -> None:
+        """``on_notices`` is called if people are to be told something."""
         self._link = link
+        self._on_notices = on_notices
         self._spool = spool
         self._layout = layout
         self._doer = doer
@@ -53,10 +57,12 @@ class Deletions:
     async def look(self) -> Sequence[Offer]:
         """Learns what has been deleted; returns the open studies of which the database has the file.
 
-        One statement asks for both, because each idle host asks at each beat. Raises DatabaseAway.
+        One statement asks for all, because each idle host asks at each beat. Raises DatabaseAway.
         """
         found = await self._link.call(news, self._known)
         self._known = found.tombstones
+        if found.has_notices:
+            self._on_notices()
         return found.offers
 
     def has(self, uid: str) -> bool:

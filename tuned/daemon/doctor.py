@@ -16,6 +16,7 @@ from tuned.storage.connection import faults
 from tuned.storage.hosts import HostInfo, HostRow, held, hosts
 from tuned.storage.queries.experiments import paused
 from tuned.storage.trials.astray import astray_points, forget_astray
+from tuned.storage.trials.notices import undelivered
 from tuned.storage.trials.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
         left = await link.ask(unheld_trials)
         astray = await link.ask(astray_points)
         stopped = await link.ask(paused)
+        untold = await link.ask(undelivered)
     except DatabaseAway as error:
         return [_away(str(error), error.remedy), *found]
     return [
@@ -74,6 +76,7 @@ async def examine(settings: Settings, link: Link, *, is_member: bool) -> list[Fi
         *_unheld(left),
         *_astray(astray),
         *(paused_finding(name, reason) for name, reason in stopped.items()),
+        *(_untold(name, problem) for name, problem in untold.items()),
         *found,
     ]
 
@@ -107,6 +110,17 @@ def paused_finding(name: str, reason: str) -> FindingView:
         "what": f"{name} is paused",
         "why": reason or "a person paused it, and nothing new starts",
         "remedy": ("fix it, then: " if reason else "") + f"tunectl resume {name}",
+        "is_fixable": False,
+    }
+
+
+def _untold(name: str, problem: str) -> FindingView:
+    return {
+        "kind": "note",
+        "code": "notification-undelivered",
+        "what": f"a notification of {name} could not be sent: {problem}",
+        "why": "it is tried again for a day; nothing else waits for it",
+        "remedy": "check [notify] in its file or in tuned.toml; the journal of the host that tried says more",
         "is_fixable": False,
     }
 

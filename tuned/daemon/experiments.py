@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from tuned.daemon.admission import Admission, Unopened
+from tuned.daemon.admission import Admission
 from tuned.daemon.code.dropped import CodeOfFiles, Reception
 from tuned.daemon.deletions import Deletions
 from tuned.daemon.files.ended import Ended
@@ -50,17 +50,20 @@ _log: FilteringBoundLogger = structlog.get_logger()
 class Experiments:
     """Which experiments this host works on. Belongs to the event loop's thread."""
 
-    def __init__(self, link: Link, spool: Spool, scheduler: Scheduler, events: Events) -> None:
+    def __init__(
+        self, link: Link, spool: Spool, scheduler: Scheduler, events: Events, on_notices: Callable[[], object]
+    ) -> None:
+        """``on_notices`` is called if people are to be told something."""
         self._link = link
         self._spool = spool
         self._scheduler = scheduler
         self._events = events
         self._ended = Ended(spool)
         self._looks = Looks(link)
-        self._deletions = Deletions(link, spool, scheduler.layout, scheduler.doer)
+        self._deletions = Deletions(link, spool, scheduler.layout, scheduler.doer, on_notices)
         self._code = CodeOfFiles(link, spool.path)
-        self._admission = Admission(link, spool, events, scheduler, code=self._code, on_open=self._begin)
-        self._shared = SharedFiles(link, spool, scheduler, self._admission)
+        self.admission = Admission(link, spool, events, scheduler, code=self._code, on_open=self._begin)
+        self._shared = SharedFiles(link, spool, scheduler, self.admission)
         #: Why nothing new can be taken; empty while it can.
         self.spool_problem = ""
 
@@ -71,16 +74,6 @@ class Experiments:
     def search_of(self, study_name: str) -> Search | None:
         """By the name that the study has now: another program may have renamed it."""
         return next((search for search in self.searches.values() if search.status.name == study_name), None)
-
-    @property
-    def unopened(self) -> list[str]:
-        """Files that wait for the database, by name."""
-        return self._admission.waiting
-
-    @property
-    def resting(self) -> list[Unopened]:
-        """Files that cannot be opened for now."""
-        return self._admission.resting
 
     async def restore(self) -> None:
         """Takes up the files that were in ``active/`` when an earlier daemon ended."""
@@ -93,7 +86,7 @@ class Experiments:
             _log.exception("files in active/ not read")
             return
         for taken in found:
-            self._admission.add(taken)
+            self.admission.add(taken)
 
     async def watch(self, on_watched: Callable[[], None]) -> None:
         """Takes files as they come, as long as the spool is there.
@@ -131,19 +124,19 @@ class Experiments:
             for one in taken:
                 await self._take(one)
         for file, problems in await asyncio.to_thread(self._spool.refusals):
-            self._admission.announce_rejection(file, problems)
+            self.admission.announce_rejection(file, problems)
         for name in await asyncio.to_thread(self._spool.unchanged):
             if search := self.search_from(name):
                 # The same file is this host's own from now on.
                 search.adoption.origin = ""
                 self._scheduler.assess(search)
             self._events.publish("experiment-same", file=f"{name}{SUFFIX}")
-        await self._admission.open()
+        await self.admission.open()
 
     async def _take(self, taken: Taken) -> None:
         search = self.search_from(taken.name)
         if search is None:
-            self._admission.add_new(taken)
+            self.admission.add_new(taken)
             return
         # It is in the place of one from another host: the fleet's keys are the same.
         experiment = await asyncio.to_thread(parse, taken.content, taken.file)
@@ -157,7 +150,7 @@ class Experiments:
 
     async def hold(self, claimant: Claimant) -> None:
         """Makes every search claim for this incarnation of the host from now on."""
-        await self._admission.hold(claimant)
+        await self.admission.hold(claimant)
 
     async def follow(self, interval_seconds: float) -> None:
         """Loop: look where all studies stand; changes by other hosts reach this one within a beat."""
@@ -332,8 +325,8 @@ class Experiments:
             if content is not None:
                 taken = Taken(name=taken.name, content=content)
                 await self._ended.rewrite(taken)
-            self._admission.add(taken)
-            await self._admission.open()
+            self.admission.add(taken)
+            await self.admission.open()
 
     async def _begin(self, search: Search) -> None:
         await self._deletions.announce(search.status.uid)
@@ -361,9 +354,9 @@ class Experiments:
         """Kills and settles its trials, and moves its file, or removes it."""
         if self.searches.get(search.name) is not search or search.state is SearchState.ENDING:
             return
-        assert self._admission.claimant is not None
+        assert self.admission.claimant is not None
         with search.ending():
-            await self._scheduler.interrupt(search, self._admission.claimant.incarnation)
+            await self._scheduler.interrupt(search, self.admission.claimant.incarnation)
         del self.searches[search.name]
         try:
             if into is None:

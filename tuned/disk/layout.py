@@ -88,6 +88,11 @@ class Layout:
         """What the interpreters of experiments said when they were tried."""
         return self.path / "interpreters.log"
 
+    @property
+    def notify_log(self) -> Path:
+        """Output of the newest command that told people."""
+        return self.path / "notify.log"
+
     def trial(self, folder: str, number: int) -> TrialFiles:
         """The folder is study_folder()."""
         return TrialFiles(self.trials / folder / str(number))

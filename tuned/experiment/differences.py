@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _ENVIRONMENT = "objective.env."
 
+#: Keys whose values may be secrets; the whole table if one side has none.
+_SECRET = ("notify", "notify.url", "notify.command")
+
 #: The key of a definition that names the snapshot of the code; no file has it.
 SNAPSHOT = "code.snapshot"
 
@@ -43,6 +46,8 @@ class Difference:
             return "objective.env: other variables here"
         if self.key == SNAPSHOT:
             return "code: other files here than in the database"
+        if self.key in _SECRET:
+            return f"{self.key}: another one here than in the database"
         there = "in the file that is active" if self.scope is Scope.HOST else "in the database"
         return f"{self.key}: {shorten(self.mine)} here, {shorten(self.theirs)} {there}"
 
@@ -53,6 +58,8 @@ class Difference:
             return "objective.env: other variables"
         if self.key == SNAPSHOT:
             return f"code: snapshot {_digest(self.mine)}, was {_digest(self.theirs)}"
+        if self.key in _SECRET:
+            return f"{self.key}: another one"
         return f"{self.key}: {shorten(self.mine)}, was {shorten(self.theirs)}"
 
     def with_files(self, files: str, text: str) -> str:

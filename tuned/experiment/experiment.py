@@ -28,6 +28,7 @@ from tuned.experiment.samplers import Sampler
 from tuned.experiment.scope import Scope
 from tuned.experiment.tables.code import PLACE, Code, placed
 from tuned.experiment.tables.fleet import Participation
+from tuned.experiment.tables.notify import Notify
 
 __all__ = ["Budget", "Dedup", "Experiment", "Objective", "Retry", "Sampler", "defined", "parse", "text"]
 
@@ -51,6 +52,8 @@ class Experiment:
     resources: Resources
     code: Code | None
     fleet: Participation
+    #: None: as each host's settings say.
+    notify: Notify | None
     #: Evaluated first.
     points: tuple[Point, ...]
     #: The digest of the snapshot of its code; empty if it has none, or nobody has taken it yet.
@@ -70,9 +73,10 @@ class Experiment:
     def whole(self) -> str:
         """JSON by which one evaluation goes on in another process: ``defined`` reads it.
 
-        It is the definition with the local keys, and without ``[[points]]``, which are not one point's.
+        It is the definition with the local keys, without ``[[points]]``, which are not one point's, and
+        without ``[notify]``, which may hold secrets.
         """
-        document = _document(replace(self, points=()))
+        document = _document(replace(self, points=(), notify=None))
         # Some keys may stand beside some others only.
         document["objective"] |= self.objective.model_dump(
             include=_local_keys(Objective), exclude_none=True, exclude_defaults=True
@@ -203,6 +207,7 @@ def _build(document: dict[str, Any], file: str, *, snapshot: str | None = None) 
         resources=tables.resources,
         code=tables.code,
         fleet=tables.fleet,
+        notify=tables.notify,
         snapshot=snapshot or "",
         points=tuple(map(space.point, tables.points)),
     )
@@ -235,6 +240,7 @@ def _document(experiment: Experiment) -> dict[str, Any]:
         "replicates": experiment.replicates.model_dump(),
         "code": _code(experiment),
         "fleet": experiment.fleet.model_dump(),
+        "notify": experiment.notify and experiment.notify.model_dump(exclude_none=True),
         "points": [dict(point.values) for point in experiment.points],
         "forbid": [conditions.document(each) for each in experiment.space.forbidden],
     }

@@ -38,6 +38,7 @@ from tuned.experiment.resources import Resources
 from tuned.experiment.scope import Scope
 from tuned.experiment.tables.code import PLACE, Code
 from tuned.experiment.tables.fleet import Participation
+from tuned.experiment.tables.notify import Notify
 
 T = TypeVar("T")
 
@@ -209,6 +210,7 @@ class File(Table):
     resources: Annotated[Resources, Scope.HOST] = Field(default_factory=Resources)
     code: Annotated[Code | None, Scope.FLEET] = None
     fleet: Annotated[Participation, Scope.FLEET] = Field(default_factory=Participation)
+    notify: Annotated[Notify | None, Scope.FLEET] = None
     points: Annotated[
         tuple[Mapping[str, Any], ...],
         _tables("points"),

@@ -30,6 +30,7 @@ from tuned.experiment.samplers import SAMPLERS, Sampler
 from tuned.experiment.scope import Scope
 from tuned.experiment.tables.code import Code
 from tuned.experiment.tables.fleet import Participation
+from tuned.experiment.tables.notify import Notify
 
 #: Each page, and how it marks a generated block.
 PAGES = (
@@ -79,6 +80,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "resources": Resources,
     "code": Code,
     "fleet": Participation,
+    "notify": Notify,
 }
 
 #: The models among which a name chooses, by the names of their blocks.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
+from tuned.config.notify import shown_command, shown_url
 from tuned.config.spans import format_span
 from tuned.config.toml import describe, shorten
 from tuned.domain.branches import Span
@@ -19,6 +20,7 @@ from tuned.experiment.budget import Budget
 from tuned.experiment.experiment import Experiment
 from tuned.experiment.pruners import Pruner
 from tuned.experiment.tables.fleet import Participation
+from tuned.experiment.tables.notify import Notify
 
 _LONGEST_SHOWN_ARGV = 200
 
@@ -57,6 +59,8 @@ def summary(experiment: Experiment, *, has_direction: bool = True) -> list[str]:
         lines.append(f"hosts: {hosts}")
     if priority := experiment.fleet.priority:
         lines.append(f"priority: {priority}")
+    if experiment.notify is not None:
+        lines.append(f"notify: {_told(experiment.notify)}")
     if count := len(experiment.points):
         lines.append(f"first: {counted(count, 'given point')}")
     return lines
@@ -68,6 +72,19 @@ def _hosts(fleet: Participation) -> str:
     hosts = named[fleet.hosts] if isinstance(fleet.hosts, str) else ", ".join(fleet.hosts)
     labels = f"with label{'s' if len(fleet.labels) > 1 else ''} {', '.join(fleet.labels)}"
     return ", ".join(filter(None, [hosts, labels if fleet.labels else ""]))
+
+
+def _told(notify: Notify) -> str:
+    """Of which events people are told, and how; without what may be secret."""
+    if not notify.on:
+        return "nothing"
+    if notify.url is not None:
+        way = shown_url(notify.url)
+    elif notify.command is not None:
+        way = printable(" ".join(shown_command(notify.command)))
+    else:
+        way = "as the settings of the host say that tells it"
+    return f"{', '.join(notify.on)} ({way})"
 
 
 def _pruner(pruner: Pruner | None) -> list[str]:

@@ -100,7 +100,7 @@ def replace_definition(
         _locked_state(connection, study_id)
         mine = t_study.c.study_id == study_id
         theirs = connection.execute(
-            select(t_study.c.definition, t_study.c.revision, t_study.c.ends).where(mine)
+            select(t_study.c.definition, t_study.c.revision, t_study.c.ends, t_study.c.announces).where(mine)
         ).one()
         before = snapshot_in(theirs.definition)
         experiment = experiment if experiment.snapshot else _with_code_of(experiment, before)
@@ -112,7 +112,8 @@ def replace_definition(
             changes += _local_changes(experiment, author, local, reach)
         revision = theirs.revision + 1 if changes else theirs.revision
         _rewrite(connection, study_id, experiment, theirs.definition, revision)
-        if ends.rules(experiment)["ends"] != theirs.ends:
+        rules = ends.rules(experiment)
+        if (rules["ends"], rules["announces"]) != (theirs.ends, theirs.announces):
             ends.count_anew(connection, study_id)
             ends.judge_anew(connection, study_id)
         if experiment.snapshot != before:

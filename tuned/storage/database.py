@@ -37,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from tuned.domain.news.notices import NO_WISHES
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.storage.connection import faults
 from tuned.storage.connection.engine import LOCK_SECONDS, make_engine
@@ -61,6 +62,8 @@ class Database:
         #: The file of an embedded database on a disk.
         self._file: DatabaseFile | None = None
         self._has_tables = False
+        #: Of what this host tells people, of studies that do not say it themselves.
+        self.wishes = NO_WISHES
         if self.is_postgresql:
             event.listen(self.engine, "connect", self._remember)
         elif path := self.engine.url.database:

@@ -16,6 +16,7 @@ from tuned.storage.database import Database
 from tuned.storage.deletions import TOMBSTONE_MARK, Tombstones, read_tombstones
 from tuned.storage.joining import insert_or_nothing
 from tuned.storage.tables.schema import UID_KEPT, study_system_attributes, t_file, t_study
+from tuned.storage.trials.notices import ANY_DUE
 
 if TYPE_CHECKING:
     from tuned.experiment.experiment import Experiment
@@ -57,6 +58,8 @@ class News:
 
     tombstones: Tombstones
     offers: tuple[Offer, ...]
+    #: Somebody is to be told something now.
+    has_notices: bool
 
 
 def share(
@@ -106,12 +109,16 @@ def shared_file(database: Database, offer: Offer) -> tuple[SharedFile, str] | No
 
 
 def news(database: Database, known: Tombstones) -> News:
-    """The tombstones, and the open studies whose files are shared: one statement if no tombstone is new."""
+    """The tombstones, the open studies whose files are shared, and whether any news is to be told.
+
+    One statement if no tombstone is new.
+    """
     with database.reading() as connection:
         rows = connection.execute(_NEWS).all()
         mark = (rows[0].tombstones, rows[0].newest or 0.0)
         return News(
             tombstones=known if mark == known.mark else read_tombstones(connection, mark),
+            has_notices=bool(rows[0].has_notices),
             offers=tuple(
                 Offer(study_id=row.study_id, uid=row.uid, revision=row.revision)
                 for row in rows
@@ -131,4 +138,6 @@ _OFFERED = (
 _MARK = TOMBSTONE_MARK.subquery("mark")
 
 #: At least one row, though nothing is offered.
-_NEWS = select(_MARK, _OFFERED).select_from(_MARK.join(_OFFERED, true(), isouter=True))
+_NEWS = select(_MARK, ANY_DUE.label("has_notices"), _OFFERED).select_from(
+    _MARK.join(_OFFERED, true(), isouter=True)
+)

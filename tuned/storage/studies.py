@@ -41,6 +41,7 @@ from tuned.storage.tables.schema import (
     studies,
     study_system_attributes,
     t_file,
+    t_notice,
     t_point,
     t_study,
     t_study_code,
@@ -50,6 +51,7 @@ from tuned.storage.tables.transitions import move_study
 from tuned.storage.tables.typed import require_typed
 from tuned.storage.trials import breaker, ends
 from tuned.storage.trials.budget import IS_OUT_OF_TIME, SECONDS_LEFT, WITHIN_BUDGET
+from tuned.storage.trials.notices import announce_end
 from tuned.storage.trials.trial_rows import restored_attribute, stored_attribute
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def open_study(
         ours = connection.execute(select(t_study).where(t_study.c.study_id == study_id)).first()
         if ours is not None and ours.uid != uid_of(connection, study_id):
             # A deleted study left it, because the database enforced no foreign keys.
-            for table in (t_file, t_study_code, t_study):
+            for table in (t_file, t_notice, t_study_code, t_study):
                 connection.execute(delete(table).where(table.c.study_id == study_id))
             ours = None
         if ours is None:
@@ -219,6 +221,7 @@ def set_state(database: Database, study_id: int, state: StudyState, *, user: str
         has_changed = _set_state(connection, study_id, state)
         if state is StudyState.CANCELLED and has_changed:
             ends.note_cancelled(connection, study_id, user)
+            announce_end(connection, database.wishes, study_id)
 
 
 def _set_state(connection: Connection, study_id: int, state: StudyState) -> bool:
@@ -267,6 +270,7 @@ def close_if_over(database: Database, study_id: int) -> bool:
             if affected(ended) == 0:
                 return False
             _note_end(connection, study_id)
+            announce_end(connection, database.wishes, study_id)
             return True
     except NotFound:
         return False

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 #: One that takes longer hangs.
 ANSWER_SECONDS = 60.0
 
+#: The same of a command that tells people.
+NOTIFY_SECONDS = 30.0
+
+#: A launch has no standard input of its own.
+_FEED = 'document=$TUNED_NOTIFICATION; unset TUNED_NOTIFICATION; printf "%s\\n" "$document" | "$@"'
+
 
 def command(experiment: Experiment, point: Point) -> tuple[str, ...]:
     """The program and arguments that are executed for a point."""
@@ -153,6 +159,33 @@ def setup_launch(
         workdir=Path(experiment.tree),
         log=log,
         timeout_seconds=code.setup_timeout,
+        objectives=1,
+        pattern=None,
+        mark=f"{installation}/{uuid4().hex}",
+        cgroups=cgroups,
+    )
+
+
+def notify_launch(
+    command: Sequence[str],
+    document: str,
+    *,
+    experiment: str,
+    host: str,
+    log: Path,
+    installation: str,
+    cgroups: Root | None,
+    base: Mapping[str, str] | None = None,
+) -> Launch:
+    """Runs a command that tells people, with the document on its standard input."""
+    base = own_environment() if base is None else base
+    names = {"TUNED_EXPERIMENT": experiment, "TUNED_HOST": host, "TUNED_NOTIFICATION": document}
+    return Launch(
+        argv=("/bin/sh", "-c", _FEED, "sh", *command),
+        environment={**base, **names},
+        workdir=Path("/"),
+        log=log,
+        timeout_seconds=NOTIFY_SECONDS,
         objectives=1,
         pattern=None,
         mark=f"{installation}/{uuid4().hex}",

@@ -30,6 +30,7 @@ from tuned.errors import (
 )
 from tuned.experiment import experiment, summary
 from tuned.experiment.differences import differences
+from tuned.experiment.tables.notify import concealed
 from tuned.protocol.experiments import ExperimentView, ReplacedView
 from tuned.protocol.host import Status
 from tuned.protocol.limits import MOST_FILE_BYTES
@@ -152,7 +153,8 @@ def _known(client: Client, parsed: Experiment) -> ExperimentSummary | None:
         view = client.get(experiment_path(parsed.name), ExperimentView)
     except (NotFound, DatabaseAway, Unreachable):
         return None
-    same = not differences(parsed.definition(), json.dumps(view["definition"]))
+    mine = json.dumps(concealed(json.loads(parsed.definition())))
+    same = not differences(mine, json.dumps(view["definition"]))
     return view["summary"] if same else None
 
 

@@ -27,7 +27,7 @@ async def at_work(url: str, home: Path) -> AsyncIterator[tuple[Link, Rooms, Expe
     """A host that has opened ``exp``, and has a file of it and of another one in ``done/``."""
     async with linked(url) as link:
         with wired(link, home) as rooms:
-            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events)
+            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events, on_notices=lambda: None)
             await local.hold(make_claimant(link.database))
             rooms.drop("exp", an_experiment())
             await local.take()
@@ -84,7 +84,7 @@ async def test_a_host_that_was_off_removes_what_was_deleted_before_it_opens_anyt
         study_id = await link.call(experiments.find, "exp")
         await link.call(delete_study, study_id, "exp", is_forced=False)
         rooms.scheduler.searches.clear()
-        started = Experiments(link, rooms.spool, rooms.scheduler, rooms.events)
+        started = Experiments(link, rooms.spool, rooms.scheduler, rooms.events, on_notices=lambda: None)
         await started.restore()
         await started.hold(make_claimant(link.database))
         assert (started.searches, here(rooms), rooms.files("active")) == ({}, set(), [])
@@ -103,7 +103,7 @@ async def test_what_still_runs_is_not_removed_under_it(sqlite_url: str, tmp_path
     async with at_work(sqlite_url, tmp_path) as (link, rooms, local):
         [uid] = here(rooms)
         await link.call(delete_study, local.searches["exp"].status.study_id, "exp", is_forced=False)
-        deletions = Deletions(link, rooms.spool, rooms.scheduler.layout, rooms.scheduler.doer)
+        deletions = Deletions(link, rooms.spool, rooms.scheduler.layout, rooms.scheduler.doer, print)
         await deletions.look()
         await deletions.clear(but_not={uid})
         assert (deletions.has(uid), here(rooms)) == (True, {uid})

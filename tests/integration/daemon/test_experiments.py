@@ -32,7 +32,7 @@ def watching(link: Link, home: Path) -> Iterator[Experiments]:
     """With one file in its spool."""
     with wired(link, home) as rooms:
         rooms.drop("exp", an_experiment())
-        yield Experiments(link, rooms.spool, rooms.scheduler, rooms.events)
+        yield Experiments(link, rooms.spool, rooms.scheduler, rooms.events, on_notices=lambda: None)
 
 
 async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_one(
@@ -55,7 +55,7 @@ async def test_a_file_whose_opening_was_interrupted_is_not_taken_for_a_second_on
                 taking.cancel()
                 with suppress(asyncio.CancelledError):
                     await taking
-            await local._admission.open()
+            await local.admission.open()
             assert list(local.searches) == ["exp"]
             assert (tmp_path / "spool" / "active" / "exp.toml").exists()
             assert not list((tmp_path / "spool" / "rejected").iterdir())
@@ -71,7 +71,7 @@ async def at_work(url: str, home: Path, text: str) -> AsyncIterator[tuple[Experi
     """A host that has opened ``exp``."""
     async with linked(url) as link:
         with wired(link, home) as rooms:
-            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events)
+            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events, on_notices=lambda: None)
             await local.hold(make_claimant(link.database))
             rooms.drop("exp", text)
             await local.take()

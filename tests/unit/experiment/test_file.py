@@ -59,7 +59,7 @@ def test_an_integer_does_for_a_float() -> None:
 
 _TOP_KEYS = (
     "name, direction, directions, parallel, objective, space, sampler, pruner, budget, dedup, retry, "
-    "replicates, resources, code, fleet, points or forbid"
+    "replicates, resources, code, fleet, notify, points or forbid"
 )
 
 _SPAN = 'a time span such as "90s", "1h 30min" or a number of seconds'

@@ -17,7 +17,7 @@ _EXPERIMENT = [_ROOT / page for page in PAGES if "experiment" in page]
 _SETTINGS = [_ROOT / page for page in PAGES if "experiment" not in page]
 _HEADINGS = {
     "objective", "space", "sampler", "pruner", "budget", "dedup", "retry", "replicates", "resources",
-    "code", "fleet",
+    "code", "fleet", "notify",
     "points", "forbid", "metric",
 }  # fmt: skip
 

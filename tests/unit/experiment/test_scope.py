@@ -23,7 +23,18 @@ SCOPES = {
         "forbid",
         "replicates",
     },
-    Scope.FLEET: {"budget", "retry", "pruner", "fleet", "code", "command", "python", "timeout", "metric"},
+    Scope.FLEET: {
+        "budget",
+        "retry",
+        "pruner",
+        "fleet",
+        "notify",
+        "code",
+        "command",
+        "python",
+        "timeout",
+        "metric",
+    },
     Scope.HOST: {"parallel", "resources", "path", "interpreter", "fork", "workdir", "env"},
 }
 

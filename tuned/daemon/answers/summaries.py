@@ -42,7 +42,7 @@ class Summaries:
     async def active(self) -> list[ExperimentSummary]:
         """The open and paused ones, and those that cannot be opened here; in an outage as last seen."""
         searches = list(self._experiments.searches.values())
-        resting = self._experiments.resting
+        resting = self._experiments.admission.resting
         ids = [search.status.study_id for search in searches]
         ids += [each.study_id for each in resting if each.study_id is not None]
         began = time.monotonic()
@@ -91,5 +91,5 @@ class Summaries:
 
     def _faults_of(self, name: str) -> list[str]:
         """Why this host cannot open the experiment's file."""
-        resting = self._experiments.resting
+        resting = self._experiments.admission.resting
         return [each.fault.reason for each in resting if each.experiment == name and each.fault]

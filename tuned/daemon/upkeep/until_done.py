@@ -161,7 +161,7 @@ def _readable(path: Path) -> Taken:
 
 def _why_idle(name: str, experiments: Experiments, scheduler: Scheduler) -> str:
     """Why nothing of a file can run here before a person or another host changes something; else empty."""
-    for unopened in experiments.resting:
+    for unopened in experiments.admission.resting:
         if unopened.taken.name == name and unopened.fault is not None:
             return unopened.fault.reason
     search = experiments.search_from(name)

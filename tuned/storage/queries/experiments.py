@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Row, Select, case, func, select
 from tuned.domain.states import StudyState
 from tuned.errors import Conflict, NotFound, TunedError
 from tuned.experiment.likeness import name_in, priority_in
+from tuned.experiment.tables.notify import concealed
 from tuned.storage.database import Database
 from tuned.storage.queries import revisions as revisions_module
 from tuned.storage.queries import story as story_module
@@ -103,7 +104,7 @@ def experiment(database: Database, name: str) -> ExperimentView:
             "summary": _summaries(connection, [row])[0],
             "hosts": _counts_by_host(connection, row.study_id),
             "sampler": _sampler(definition),
-            "definition": definition,
+            "definition": concealed(definition),
             "parallel": None,
             "resources": None,
             "file": None,

@@ -104,12 +104,14 @@ t_study = Table(
     Column("ended", Float(53)),
     # Why it ends, or has ended, for people. No trial starts any more once this is set.
     Column("ended_by", String(400)),
-    # By which values it ends, as JSON; null without a target or a limit to stalling.
+    # By which values it ends, and which are better, as JSON.
     Column("ends", Text),
+    # Of which events people are told, between commas; null: as the hosts' settings say.
+    Column("announces", String(64)),
     # Whether running trials are killed when its values, a trial or its time end it.
     Column("aborts", Boolean, nullable=False, server_default=false()),
-    # While stalling has a limit: the values to be bettered as JSON, the number of the trial that gave the
-    # newest of them, and the evaluated trials since.
+    # While stalling has a limit, or better values are told: the values to be bettered as JSON, the number of
+    # the trial that gave the newest of them, and the evaluated trials since.
     Column("front", Text),
     Column("better", Integer),
     Column("stalled", Integer, nullable=False, server_default="0"),
@@ -123,7 +125,7 @@ t_study = Table(
 )
 
 #: Columns of t_study that say by which values it ends, and how far it is.
-PROGRESS = ("ends", "front", "better", "stalled", "complete")
+PROGRESS = ("ends", "front", "better", "stalled", "complete", "announces")
 
 #: True if our row belongs to the study that has its id now. If the database enforces no foreign keys, a
 #: deleted study leaves its row behind, and a new study may get its id.
@@ -320,6 +322,34 @@ t_output = Table(
 )
 
 Index("t_output_study", t_output.c.study_id, t_output.c.trial_id)
+
+#: News of a study that people are told, by occasion: the newest alone. A row stays when it is told.
+t_notice = Table(
+    "t_notice",
+    metadata,
+    Column("study_id", Integer, ForeignKey(t_study.c.study_id, ondelete="CASCADE"), nullable=False),
+    # A value of Occasion.
+    Column("occasion", String(16), nullable=False),
+    # By which a receiver knows a notice that comes twice.
+    Column("id", String(32), nullable=False),
+    # For people.
+    Column("words", String(400), nullable=False),
+    # The number of the trial that it is about, if any, and of the last one that was told.
+    Column("trial", Integer),
+    Column("told_trial", Integer),
+    # Seconds since 1970, by the database's own clock: when it came, and when it was tried last.
+    Column("since", Float(53), nullable=False),
+    Column("tried", Float(53)),
+    # The same: from when on any host may try. That of a host that tries lies ahead, so it lapses with the
+    # host. Null once it was told, or given up.
+    Column("due", Float(53)),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    # Of the newest try: only its host may say how it went.
+    Column("claim_id", String(32)),
+    # Why the newest try failed, for people.
+    Column("problem", String(400)),
+    PrimaryKeyConstraint("study_id", "occasion"),
+)
 
 #: Plain Optuna enforces no foreign keys on SQLite when it deletes a study, and SQLite reuses ids. A point
 #: whose trial was deleted belongs to trial 0, which never exists.

@@ -59,7 +59,7 @@ COLUMNS: dict[str, Any] = {
 
 
 def rules(experiment: Experiment) -> dict[str, Any]:
-    """The columns of a study that say when its values end it, and what happens to running trials then."""
+    """The columns of a study that say what its values do: end it, kill what runs, or are told to people."""
     budget = experiment.budget
     ends = Ends(
         rises=tuple(direction == "maximize" for direction in experiment.directions),
@@ -67,8 +67,12 @@ def rules(experiment: Experiment) -> dict[str, Any]:
         stalled=budget.stalled,
         min_delta=_for_each(budget.min_delta or (0.0,), len(experiment.directions)),
     )
-    has_any = ends.target is not None or ends.stalled is not None
-    return {"ends": json.dumps(asdict(ends)) if has_any else None, "aborts": budget.when_over == "abort"}
+    notify = experiment.notify
+    return {
+        "ends": json.dumps(asdict(ends)),
+        "aborts": budget.when_over == "abort",
+        "announces": None if notify is None else ",".join(notify.on),
+    }
 
 
 def locked(connection: Connection, study_id: int) -> Row[Any]:
@@ -76,8 +80,11 @@ def locked(connection: Connection, study_id: int) -> Row[Any]:
     return connection.execute(_kept(study_id).with_for_update(key_share=True)).one()
 
 
-def judged(study: Row[Any], result: Result, number: int) -> dict[str, Any]:
-    """The values of ``COLUMNS`` after this result, which ends the trial of this number."""
+def judged(study: Row[Any], result: Result, number: int, *, tells_better: bool) -> dict[str, Any]:
+    """The values of ``COLUMNS`` after this result, which ends the trial of this number.
+
+    A better value is in ``better`` if stalling has a limit, or better values are told.
+    """
     ending, ends = result.ending, restored(study.ends)
     stop = f"stopped by trial {number} on {result.host}" if ending.stops_search else None
     if ends is None:
@@ -85,7 +92,7 @@ def judged(study: Row[Any], result: Result, number: int) -> dict[str, Any]:
     # A value that violates a constraint is not better than any, and reaches no target.
     values = ending.values if ending.state is EndState.COMPLETE and ending.is_feasible else None
     progress = _progress(study)
-    if ends.stalled is not None and not _is_free_of_charge(ending, study.complete):
+    if (ends.stalled is not None or tells_better) and not _is_free_of_charge(ending, study.complete):
         progress = progress.after(ends, number, values)
     if values is not None and ends.are_reached_by(values):
         assert ends.target is not None
@@ -93,10 +100,17 @@ def judged(study: Row[Any], result: Result, number: int) -> dict[str, Any]:
     return {**_stored(progress), "ends_by": _fitting(stop or stalled(ends, progress))}
 
 
-def judge(connection: Connection, study: Row[Any], result: Result, number: int) -> None:
-    """Judges a result whose trial has ended already. ``study`` is as ``locked`` returned it."""
+def judge(
+    connection: Connection, study: Row[Any], result: Result, number: int, *, tells_better: bool
+) -> dict[str, Any]:
+    """Judges a result whose trial has ended already. ``study`` is as ``locked`` returned it.
+
+    Returns the values of ``COLUMNS``.
+    """
     judging = update(t_study).where(t_study.c.study_id == result.study_id).values(COLUMNS)
-    connection.execute(judging, judged(study, result, number))
+    columns = judged(study, result, number, tells_better=tells_better)
+    connection.execute(judging, columns)
+    return columns
 
 
 def judge_anew(connection: Connection, study_id: int) -> None:
@@ -124,9 +138,10 @@ def why_over(connection: Connection, study_id: int) -> str | None:
 def count_anew(connection: Connection, study_id: int) -> None:
     """Counts what a study's rules need from its trials, because the rules are new."""
     mine = t_study.c.study_id == study_id
-    ends = restored(connection.execute(select(t_study.c.ends).where(mine)).scalar_one())
-    progress = Progress()
-    if ends is not None and ends.stalled is not None:
+    study = connection.execute(select(t_study.c.ends, t_study.c.announces).where(mine)).one()
+    ends, progress = restored(study.ends), Progress()
+    tells_better = "better" in (study.announces or "").split(",")
+    if ends is not None and (ends.stalled is not None or tells_better):
         for number, values in _evaluated(connection, study_id):
             progress = progress.after(ends, number, values)
     connection.execute(update(t_study).where(mine).values(_stored(progress)))

@@ -34,6 +34,7 @@ from tuned.storage.tables.schema import (
 )
 from tuned.storage.tables.transitions import move_point
 from tuned.storage.trials import breaker, ends, outputs, trial_facts, trial_rows
+from tuned.storage.trials.notices import Announcer
 
 if TYPE_CHECKING:
     from tuned.storage.database import Database
@@ -73,7 +74,7 @@ def _tell_in_time(database: Database, result: Result, receipt: Receipt | None) -
     try:
         # Our study's row comes before the trial's, because all transactions lock in one order.
         with database.judging(result.study_id) as (connection, study):
-            _end(connection, study, result, receipt)
+            _end(Announcer(connection=connection, wishes=database.wishes, study=study), result, receipt)
             return TellOutcome.TOLD
     except _Late:
         return None
@@ -142,7 +143,8 @@ _NOTE = (
 )
 
 
-def _end(connection: Connection, study: Row[Any], result: Result, receipt: Receipt | None) -> None:
+def _end(announcer: Announcer, result: Result, receipt: Receipt | None) -> None:
+    connection, study = announcer.connection, announcer.study
     ending, state = result.ending, result.ending.state
     fence = {
         "claim": result.claim_id,
@@ -161,7 +163,7 @@ def _end(connection: Connection, study: Row[Any], result: Result, receipt: Recei
         **mine,
         **_counted(state),
         **breaker.parameters(ending),
-        **ends.judged(study, result, finished.number),
+        **ends.judged(study, result, finished.number, tells_better=announcer.tells_better),
     }
     statements.run(
         connection,
@@ -176,6 +178,7 @@ def _end(connection: Connection, study: Row[Any], result: Result, receipt: Recei
         *outputs.kept(trial_id, result),
     )
     _keep_attributes(connection, trial_id, ending)
+    announcer.tell(result, finished.number, is_better=counted["better"] == finished.number)
 
 
 def _keep_reports(
@@ -253,7 +256,14 @@ def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> T
             return TellOutcome.KNOWN
         objectives = connection.execute(select(_objectives), {"study": result.study_id}).scalar_one()
         _check_objectives(result.ending, objectives)
-        _write(connection, result, own, point, objectives)
+        kept = ends.locked(connection, result.study_id)
+        _write(
+            Announcer(connection=connection, wishes=database.wishes, study=kept),
+            result,
+            own,
+            point,
+            objectives,
+        )
     return TellOutcome.RENEWED if own is None else TellOutcome.LATE
 
 
@@ -283,7 +293,7 @@ def _is_wanted(result: Result, own: Row[Any, Any, Any] | None, point: Row[Any] |
 
 
 def _write(
-    connection: Connection,
+    announcer: Announcer,
     result: Result,
     own: Row[Any, Any, Any] | None,
     point: Row[Any] | None,
@@ -291,9 +301,12 @@ def _write(
 ) -> None:
     """Writes a trial that has ended: that of the claim itself if the database has forgotten it."""
     ending, beginning = result.ending, result.beginning
-    kept = ends.locked(connection, result.study_id)
+    connection = announcer.connection
     given = _charge_ended(connection, result, point, evaluations=ending.evaluations if own is None else 1)
-    ends.judge(connection, kept, result, given.number)
+    judged = ends.judge(
+        connection, announcer.study, result, given.number, tells_better=announcer.tells_better
+    )
+    announcer.tell(result, given.number, is_better=judged["better"] == given.number)
     if point is not None and point.state == PointState.HELD and point.trial_state is TrialState.RUNNING:
         # Another host evaluates it again meanwhile, and keeps its claim as a repetition.
         _make_repetition(connection, result)

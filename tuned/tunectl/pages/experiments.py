@@ -189,6 +189,7 @@ def _experiment_facts(view: ExperimentView, now: datetime) -> list[tuple[str, st
         *_pruner_facts(view["definition"].get("pruner")),
         *_code_facts(view["definition"].get("code")),
         *([("  Priority", str(summary["priority"]))] if summary["priority"] else []),
+        *_notify_facts(view["definition"].get("notify")),
         ("  Slots", f"{summary['running']} busy here, at most {view['parallel'] or 'all'}"),
         *_resources_facts(view["resources"]),
         ("  Started", time_of_day(summary["started"]) if summary["started"] else "not yet"),
@@ -214,6 +215,13 @@ def _code_facts(code: Mapping[str, Any] | None) -> list[tuple[str, str | Cell]]:
         return []
     setup = f", set up by {' '.join(code['setup'])}" if code.get("setup") else ""
     return [("  Code", printable(f"snapshot {shown(code['snapshot'])}{setup}"))]
+
+
+def _notify_facts(notify: Mapping[str, Any] | None) -> list[tuple[str, str | Cell]]:
+    if notify is None:
+        return []
+    way = notify.get("url") or " ".join(notify.get("command", ())) or "as the hosts' settings say"
+    return [("  Notify", printable(f"{', '.join(notify['on']) or 'nothing'} ({way})"))]
 
 
 def _running_text(running: int) -> str:

@@ -20,7 +20,7 @@ async def test_the_file_of_an_experiment_that_is_open_again_comes_back(
     async with linked(sqlite_url) as link:
         with wired(link, tmp_path) as rooms:
             rooms.drop("exp", an_experiment())
-            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events)
+            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events, on_notices=lambda: None)
             await local.hold(make_claimant(link.database))
             await local.take()
             search, ended = local.searches["exp"], Ended(rooms.spool)

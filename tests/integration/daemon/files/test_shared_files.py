@@ -31,7 +31,7 @@ async def at_home(url: str, home: Path, dropped: str = FILE) -> AsyncIterator[tu
     async with linked(url) as link:
         with wired(link, home) as rooms:
             drop_elsewhere(link.database, dropped)
-            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events)
+            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events, on_notices=lambda: None)
             await local.hold(make_claimant(link.database))
             yield local, rooms
 
@@ -85,7 +85,7 @@ async def test_it_rests_with_the_reason_where_a_label_or_a_package_is_missing(
         drop_elsewhere(local._link.database, f'{FILE}[sampler]\nname = "gp"\n', name="other")
         await local._look_around()
         assert notes(local) == {"exp": "needs label a100, this host has none"}
-        assert [each.experiment for each in local.resting] == ["other"]
+        assert [each.experiment for each in local.admission.resting] == ["other"]
         rooms.scheduler.equip((), replace(rooms.scheduler.membership, labels=("a100",)))
         assert local.searches["exp"].state is SearchState.WORKING
         assert rooms.files("rejected") == []
@@ -96,7 +96,10 @@ async def test_a_person_who_removes_it_has_it_removed_for_good(sqlite_url: str, 
         await local._look_around()
         (rooms.spool.path / "active" / "exp.toml").unlink()
         await local._notice_withdrawn()
-        for experiments_ in (local, Experiments(local._link, rooms.spool, rooms.scheduler, rooms.events)):
+        for experiments_ in (
+            local,
+            Experiments(local._link, rooms.spool, rooms.scheduler, rooms.events, on_notices=lambda: None),
+        ):
             await experiments_._look_around()
             assert (experiments_.searches, rooms.files("active")) == ({}, [])
         # Dropped here, it is this host's own.
@@ -170,7 +173,7 @@ async def test_without_its_study_the_file_is_removed_and_makes_none(sqlite_url: 
         delete_study(database, local.searches["exp"].status.study_id, "exp", is_forced=False)
         del rooms.scheduler.searches["exp"]
         for taken in rooms.spool.active():
-            local._admission.add(taken)
-        await local._admission.open()
+            local.admission.add(taken)
+        await local.admission.open()
         assert rooms.files("active") == []
         assert experiments.summaries(database, None) == []

@@ -83,7 +83,7 @@ class Home:
 async def a_home(url: str, home: Path, keep: Keep = A_DAY) -> AsyncIterator[Home]:
     async with linked(url) as link:
         with wired(link, home) as rooms:
-            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events)
+            local = Experiments(link, rooms.spool, rooms.scheduler, rooms.events, on_notices=lambda: None)
             await local.hold(make_claimant(link.database))
             for name in ("exp", "other"):
                 rooms.drop(name, an_experiment())

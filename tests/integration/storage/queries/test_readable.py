@@ -42,7 +42,7 @@ def kept_code(database: Database) -> str:
 def two_experiments(database: Database) -> tuple[Member, Member]:
     """The first is to be poisoned, and was replaced. The other one is innocent. A third one was deleted."""
     digest = kept_code(database)
-    code = '[code]\ndir = "/srv/code"\n'
+    code = '[code]\ndir = "/srv/code"\n[notify]\non = ["better"]\nurl = "https://example.org/hook"\n'
     victim = join(database, make_experiment(code, name="victim").with_snapshot(digest))
     longer = make_experiment(f"{code}[budget]\ntrials = 5", name="victim")
     file = SharedFile(host="h1", name="victim", content=b"x = 1")
