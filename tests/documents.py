@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from tuned.daemon.main import main as tuned
-from tuned.dashboard import main as dashboard
 from tuned.tunectl.main import commands as tunectl
+from tuned.web.main import main as dashboard
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

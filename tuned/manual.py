@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from tuned import dashboard
 from tuned.daemon import main as daemon
 from tuned.tunectl import main as tunectl
+from tuned.web import main as dashboard
 
 _BLOCK = re.compile(
     r"""(?P<begin>^\.\\"\ generated:\ (?P<name>[a-z]+)\n).*?(?P<end>^\.\\"\ end\ of\ generated)""",

@@ -1,5 +1,6 @@
 """``tuned-dashboard`` as a module, to be forked."""
 
-from tuned.dashboard import main
+from tuned.web.main import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import optuna
 import pytest
@@ -30,65 +23,19 @@ from optuna.visualization._timeline import _get_timeline_info
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import an_experiment
-from tests.acceptance.forked import Program, fork, plain_environment
+from tests.dashboards import ask, serving, status
 from tests.waiting import until
-from tuned import dashboard
+from tuned.web import main as dashboard
 
 COMMAND = [sys.executable, "-c", f"from {dashboard.__name__} import main; main()"]
 
 GRID = '[sampler]\nname = "grid"\n'
 
 
-@contextmanager
-def serving(config: Path) -> Iterator[str]:
-    """A dashboard on the database of these settings; its address. It ends with 0 when it is told to."""
-    log = config.parent / "dashboard.log"
-    arguments = ["--config", str(config), "--port", "0"]
-    process = fork(
-        Program(
-            module="tests.acceptance.dashboard", arguments=arguments, environment=plain_environment(),
-            directory="/", log=str(log),
-        ),
-        imported=[dashboard.__name__],
-    )  # fmt: skip
-
-    def address() -> str:
-        assert process.poll() is None, f"it ended with {process.returncode}: {log.read_text()}"
-        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text() if log.exists() else "")
-        return found.group() if found else ""
-
-    try:
-        yield until(address, what="the dashboard to tell its address", seconds=60)
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(60) == 0
-
-
-def ask(
-    address: str,
-    path: str,
-    method: str = "GET",
-    *,
-    content: object = None,
-    headers: dict[str, str] | None = None,
-) -> Any:
-    sent = None if content is None else json.dumps(content).encode()
-    every = {"Content-Type": "application/json", **(headers or {})}
-    with urlopen(Request(f"{address}{path}", sent, every, method=method), timeout=60) as answer:
-        body = answer.read()
-    return json.loads(body) if body else None
-
-
 def status_of(address: str, method: str, headers: dict[str, str]) -> int:
     """Of a harmless request to read, or of one to change a study that there is not."""
-    path = "/api/studies" if method == "GET" else "/api/studies/99999"
-    try:
-        ask(address, path, method, headers=headers)
-    except HTTPError as error:
-        with error:
-            return error.code
-    return 200
+    path = "/optuna/api/studies" if method == "GET" else "/optuna/api/studies/99999"
+    return status(address, path, method, headers)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +43,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A dashboard on an empty database."""
     home = tmp_path_factory.mktemp("page")
     (home / "tuned.toml").write_text(f'storage = "sqlite:///{home}/tuned.db"\n')
-    with serving(home / "tuned.toml") as address:
+    with serving(home / "tuned.toml", "--allow-changes") as address:
         yield address
 
 
@@ -155,22 +102,24 @@ def test_a_page_of_another_origin_changes_nothing(page: str, method: str, header
 
 
 def test_a_program_that_names_no_origin_may_change(page: str) -> None:
-    made = ask(page, "/api/studies", "POST", content={"study_name": "made", "directions": ["minimize"]})
-    ask(page, f"/api/studies/{made['study_summary']['study_id']}", "DELETE")
-    assert ask(page, "/api/studies")["study_summaries"] == []
+    made = ask(
+        page, "/optuna/api/studies", "POST", content={"study_name": "made", "directions": ["minimize"]}
+    )
+    ask(page, f"/optuna/api/studies/{made['study_summary']['study_id']}", "DELETE")
+    assert ask(page, "/optuna/api/studies")["study_summaries"] == []
 
 
 def test_a_study_of_the_daemon_is_shown_and_can_be_deleted(make: MakeDaemon, database_url: str) -> None:
     daemon = make(storage=database_url).start()
     daemon.run("seen", an_experiment("echo {x}", high=3, more=GRID))
-    with serving(daemon.config) as address:
-        (study,) = ask(address, "/api/studies")["study_summaries"]
+    with serving(daemon.config, "--allow-changes") as address:
+        (study,) = ask(address, "/optuna/api/studies")["study_summaries"]
         assert study["study_name"] == "seen"
-        shown = ask(address, f"/api/studies/{study['study_id']}")
+        shown = ask(address, f"/optuna/api/studies/{study['study_id']}")
         assert sorted(trial["values"] for trial in shown["trials"]) == [[0.0], [1.0], [2.0], [3.0]]
         assert {trial["state"] for trial in shown["trials"]} == {"Complete"}
-        ask(address, f"/api/studies/{study['study_id']}", "DELETE")
-        assert ask(address, "/api/studies")["study_summaries"] == []
+        ask(address, f"/optuna/api/studies/{study['study_id']}", "DELETE")
+        assert ask(address, "/optuna/api/studies")["study_summaries"] == []
     # The name is free again, as if there had never been such a study.
     (daemon.spool / "done" / "seen.toml").unlink()
     daemon.run("seen", an_experiment("echo {x}", high=1, more=GRID))
@@ -211,16 +160,16 @@ def test_optunas_plots_and_the_dashboard_show_conditions_and_pruned_trials(
     daemon = make(storage=database_url, slots=4).start()
     counts = daemon.run("forest", FOREST)["counts"]
     assert (counts["complete"], counts["pruned"]) == (8, 4)
-    with serving(daemon.config) as address:
-        (number,) = (each["study_id"] for each in ask(address, "/api/studies")["study_summaries"])
-        shown = ask(address, f"/api/studies/{number}")
+    with serving(daemon.config, "--allow-changes") as address:
+        (number,) = (each["study_id"] for each in ask(address, "/optuna/api/studies")["study_summaries"])
+        shown = ask(address, f"/optuna/api/studies/{number}")
         assert Counter(trial["state"] for trial in shown["trials"]) == {"Complete": 8, "Pruned": 4}
         assert {each["name"] for each in shown["intersection_search_space"]} == {"kind", "x"}
         assert {each["name"] for each in shown["union_search_space"]} == {"kind", "x", "momentum"}
         assert all(len(trial["intermediate_values"]) == 1 for trial in shown["trials"])
-        (found,) = ask(address, f"/api/studies/{number}/param_importances")["param_importances"]
+        (found,) = ask(address, f"/optuna/api/studies/{number}/param_importances")["param_importances"]
         assert {each["name"] for each in found} == {"kind", "x", "momentum"}
-        with urlopen(f"{address}/csv/{number}", timeout=60) as answer:
+        with urlopen(f"{address}/optuna/csv/{number}", timeout=60) as answer:
             assert len(answer.read().splitlines()) == 13
     assert_plotted(daemon.study("forest"))
 
@@ -248,9 +197,9 @@ def test_a_study_that_is_deleted_while_it_runs_ends_here_and_hurts_nothing_else(
     daemon = make(storage=database_url).start()
     daemon.drop("gone", an_experiment("sleep 1000", high=9, more=GRID))
     daemon.until_running(2)
-    with serving(daemon.config) as address:
-        (study,) = ask(address, "/api/studies")["study_summaries"]
-        ask(address, f"/api/studies/{study['study_id']}", "DELETE")
+    with serving(daemon.config, "--allow-changes") as address:
+        (study,) = ask(address, "/optuna/api/studies")["study_summaries"]
+        ask(address, f"/optuna/api/studies/{study['study_id']}", "DELETE")
     until(lambda: daemon.running() == 0, what="its trials to end")
     daemon.run("next", an_experiment("echo {x}", high=1, more=GRID))
 
@@ -262,9 +211,9 @@ def test_a_study_that_is_renamed_while_it_runs_ends_here_and_hurts_nothing_else(
     daemon = make(storage=database_url).start()
     daemon.drop("before", an_experiment("sleep 1000", high=9, more=GRID))
     daemon.until_running(2)
-    with serving(daemon.config) as address:
-        (study,) = ask(address, "/api/studies")["study_summaries"]
-        rename = f"/api/studies/{study['study_id']}/rename"
+    with serving(daemon.config, "--allow-changes") as address:
+        (study,) = ask(address, "/optuna/api/studies")["study_summaries"]
+        rename = f"/optuna/api/studies/{study['study_id']}/rename"
         assert ask(address, rename, "POST", content={"study_name": "after"})["study_name"] == "after"
     until(lambda: daemon.running() == 0, what="its trials to end")
     daemon.until_in("cancelled", "before")
@@ -279,12 +228,12 @@ def test_a_running_trial_that_is_ended_there_stays_as_it_was_ended(
     gate = daemon.home / "gate"
     daemon.drop("told", an_experiment(f"until [ -e {gate} ]; do sleep 0.05; done", high=1, more=GRID))
     daemon.until_running(2)
-    with serving(daemon.config) as address:
-        (study,) = ask(address, "/api/studies")["study_summaries"]
-        first, second = ask(address, f"/api/studies/{study['study_id']}")["trials"]
+    with serving(daemon.config, "--allow-changes") as address:
+        (study,) = ask(address, "/optuna/api/studies")["study_summaries"]
+        first, second = ask(address, f"/optuna/api/studies/{study['study_id']}")["trials"]
         value = {"state": "Complete", "values": [0.5]}
-        ask(address, f"/api/trials/{first['trial_id']}/tell", "POST", content=value)
-        ask(address, f"/api/trials/{second['trial_id']}/tell", "POST", content={"state": "Fail"})
+        ask(address, f"/optuna/api/trials/{first['trial_id']}/tell", "POST", content=value)
+        ask(address, f"/optuna/api/trials/{second['trial_id']}/tell", "POST", content={"state": "Fail"})
     gate.touch()
     daemon.until_in("done", "told")
     told = daemon.study("told").trials
@@ -306,5 +255,5 @@ def test_settings_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> No
 
 
 def test_no_other_page_may_show_the_dashboard_in_a_frame(page: str) -> None:
-    with urlopen(f"{page}/dashboard", timeout=60) as answer:
+    with urlopen(f"{page}/optuna/dashboard", timeout=60) as answer:
         assert answer.headers["X-Frame-Options"] == "DENY"

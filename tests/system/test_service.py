@@ -350,9 +350,7 @@ def test_the_dashboard_is_off_until_it_is_wanted_and_shows_the_daemons_studies(a
     alpha.run("systemctl", "enable", "--now", "tuned-dashboard")
 
     def studies() -> str:
-        script = (
-            "from urllib.request import urlopen as u; print(u('http://127.0.0.1:8080/api/studies').read())"
-        )
+        script = "from urllib.request import urlopen as u; print(u('http://127.0.0.1:8080/optuna/api/studies').read())"
         return alpha.run("python3", "-c", script, is_checked=False).stdout
 
     until(lambda: '"study_name": "shown"' in studies(), what="the study in the dashboard", seconds=60)

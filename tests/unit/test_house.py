@@ -19,7 +19,7 @@ WINGS = [folder for folder in FOLDERS if folder.parent == PACKAGE]
 TREES = ("tuned", "tests", "benchmarks", "examples")
 
 #: Modules of the package itself, which belong to no wing.
-HALL = {"__init__", "__main__", "dashboard", "errors", "events", "foreign_study", "manual"}
+HALL = {"__init__", "__main__", "errors", "events", "foreign_study", "manual"}
 
 MOST_ROOMS = 20
 

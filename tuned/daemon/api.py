@@ -32,6 +32,7 @@ from tuned.errors import NotFound
 from tuned.storage.changes import Author
 from tuned.storage.hosts import forget, held, hosts
 from tuned.storage.queries import experiments, improvements
+from tuned.storage.queries.host_views import host_view
 from tuned.storage.studies import study_statuses
 from tuned.trial import cgroup
 from tuned.trial.evaluation import Site
@@ -197,7 +198,7 @@ class Api:
         rows = await self.link.ask(hosts)
         running = await self.link.ask(held)
         ages = {sighting.row.incarnation: sighting.age_seconds() for sighting in self.fleet.sightings}
-        return [views.host(row, running.get(row.incarnation, 0), ages.get(row.incarnation)) for row in rows]
+        return [host_view(row, running.get(row.incarnation, 0), ages.get(row.incarnation)) for row in rows]
 
     async def forget(self, name: str) -> Sequence[HostView]:
         await self.link.call(forget, name)

@@ -5,11 +5,10 @@ This room never asks anybody, and never waits.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tuned.config.toml import shorten
-from tuned.domain.states import HostState, SearchState
+from tuned.domain.states import SearchState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,11 +16,8 @@ if TYPE_CHECKING:
     from tuned.daemon.trials.running import Running
     from tuned.experiment.resources import Resources
     from tuned.protocol.experiments import ExperimentSummary, ResourcesView
-    from tuned.protocol.fields import HostStateName, OffView
-    from tuned.protocol.fleet import HostView
     from tuned.protocol.host import RunView, SlotView
     from tuned.search.search import Search
-    from tuned.storage.hosts import HostInfo, HostRow
 
 MOST_REASONS = 10
 
@@ -62,12 +58,6 @@ def uncounted(search: Search) -> ExperimentSummary:
     }  # fmt: skip
 
 
-def host_state(row: HostRow) -> HostStateName:
-    """The state that the host wrote last; a dead host shows as dead unless it wrote that it stopped."""
-    last = row.info.state
-    return "dead" if row.dead and last is not HostState.STOPPED else last.value
-
-
 def resources(resources: Resources) -> ResourcesView:
     return {
         "memory": resources.memory,
@@ -98,36 +88,8 @@ def slot(number: int, running: Running | None, last_line: str | None) -> SlotVie
     return {"slot": number, "running": run}
 
 
-def _off(info: HostInfo) -> OffView | None:
-    try:
-        for each in (info.off_since, info.off_until):
-            datetime.fromisoformat(each)
-    except ValueError:
-        # It works, or another version or a person wrote it otherwise.
-        return None
-    return {"since": info.off_since, "until": info.off_until}
-
-
 def resting(searches: Iterable[Search]) -> tuple[str, ...]:
     """On which experiments this host does not work, and why; of many some, because each beat says it."""
     idle = (SearchState.RESTING, SearchState.PAUSED)
     found = [f"{each.name}: {each.reason}" for each in searches if each.state in idle and each.reason]
     return tuple(shorten(reason, MOST_REASON_LETTERS) for reason in found[:MOST_REASONS])
-
-
-def host(row: HostRow, running: int, beat_age_seconds: float | None) -> HostView:
-    """A host of the fleet, with the number of its trials and the age of its last beat."""
-    return {
-        "name": row.name,
-        "state": host_state(row),
-        "slots": row.info.slots,
-        "gpus": row.info.gpus,
-        "labels": list(row.info.labels),
-        "off": _off(row.info),
-        "resting": list(row.info.resting),
-        "running": running,
-        "beat_age_seconds": beat_age_seconds,
-        "version": row.info.version,
-        "optuna_version": row.info.optuna_version,
-        "unreadable": row.unreadable,
-    }
