@@ -53,6 +53,7 @@ check: $(VENV)/.dev  ## format, lint, types, imports, dead code, schema, documen
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+	$(BIN)/ansible-lint --offline --profile production -q packaging/ansible/roles/tuned examples/fleet/site.yml
 	$(BIN)/python -m pytest -n 0 -q tests/unit/test_project.py tests/unit/test_house.py
 
 coverage: $(VENV)/.dev  ## run the tests and measure what of tuned/ they run, in daemons and trials too (slow)
@@ -97,7 +98,7 @@ $(DEB): $(SOURCES)
 	cd build/deb/tree && dpkg-buildpackage --build=binary --no-sign > ../build.log 2>&1 || { tail -n 50 ../build.log >&2; exit 1; }
 
 clean:  ## delete all that was made here
-	rm -rf $(VENV) .chaos .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .ansible .chaos .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.made:

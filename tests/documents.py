@@ -23,8 +23,8 @@ _OURS = {"tuned": tuned, "tunectl": tunectl, "tuned-dashboard": dashboard}
 _TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 #: Programs that come with a system, or with the packages that a page names.
 _SYSTEM = {
-    "apt-get", "cat", "cd", "chgrp", "chmod", "chown", "cp", "curl", "eval", "export", "install",
-    "journalctl", "kill", "loginctl", "mkdir", "mv", "python3", "ssh", "systemctl", "systemd-sysusers",
+    "ansible-playbook", "apt-get", "cat", "cd", "chgrp", "chmod", "chown", "cp", "curl", "eval", "export",
+    "install", "journalctl", "kill", "loginctl", "mkdir", "mv", "python3", "ssh", "systemctl", "systemd-sysusers",
     "systemd-tmpfiles", "usermod",
     "~/tuned/bin/pip", "/srv/forest/.venv/bin/pip",
 }  # fmt: skip

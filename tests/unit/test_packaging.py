@@ -15,11 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.small_host import a_local, a_status
 from tuned import manual
+from tuned.config.settings import setting_keys
 from tuned.control import metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "packaging" / "monitoring" / "tuned.rules.yml"
 DASHBOARD = ROOT / "packaging" / "monitoring" / "grafana-dashboard.json"
+ROLE = ROOT / "packaging" / "ansible" / "roles" / "tuned"
 MONITOR = ROOT / "docs" / "how-to" / "monitor.md"
 
 
@@ -102,3 +104,20 @@ def inner(context: click.Context) -> list[click.Context]:
     text = (ROOT / "packaging" / "man" / "tunectl.1").read_text()
     assert [name for name in group.commands if f".It Ic {name}" not in text] == []
     return [click.Context(command, parent=context) for command in group.commands.values()]
+
+
+def test_the_ansible_role_knows_which_settings_a_reload_takes_over() -> None:
+    keys = setting_keys().values()
+    # A table goes into one file as a whole.
+    fixed = {key.name.partition(".")[0] for key in keys if not key.is_reloaded}
+    reloaded = {key.name.partition(".")[0] for key in keys if key.is_reloaded} - fixed
+    assert set(yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["tuned_reloaded"]) == reloaded
+
+
+def test_the_ansible_role_says_of_each_variable_what_it_is() -> None:
+    specs = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())
+    options = specs["argument_specs"]["main"]["options"]
+    documented = re.findall(r"^\| `(tuned_\w+)` \|", (ROLE / "README.md").read_text(), re.MULTILINE)
+    assert documented == list(options)
+    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    assert defaults == {name: option["default"] for name, option in options.items() if "default" in option}
