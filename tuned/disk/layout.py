@@ -85,7 +85,7 @@ class Layout:
 
     @property
     def interpreters_log(self) -> Path:
-        """What the interpreters of experiments said when they were tried."""
+        """The output of the interpreters of experiments when they were tried."""
         return self.path / "interpreters.log"
 
     @property

@@ -1,4 +1,4 @@
-"""What tuned writes is what plain Optuna would have written, and is read back by it field by field."""
+"""tuned writes what plain Optuna would have written, which reads it back field by field."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_failed_trial_is_read_back_with_its_reason_and_without_values(database
 
 
 def rows_of(database: Database, trial_id: int) -> dict[str, list[tuple[Any, ...]]]:
-    """What stands in Optuna's tables, without ids of rows."""
+    """The content of Optuna's tables, without ids of rows."""
     found = {}
     with database.reading() as connection:
         for table in TABLES:

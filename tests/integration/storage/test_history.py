@@ -1,4 +1,4 @@
-"""What a sampler knows of a study is what Optuna itself would tell it, and costs only what is new."""
+"""A sampler knows of a study what Optuna itself would tell it, and only what is new costs anything."""
 
 from __future__ import annotations
 

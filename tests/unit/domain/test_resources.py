@@ -1,4 +1,4 @@
-"""What a trial may use, as it is written and read."""
+"""The resources of a trial, as they are written and read."""
 
 from __future__ import annotations
 

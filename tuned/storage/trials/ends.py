@@ -192,7 +192,7 @@ def ended_by_others(connection: Connection, study_ids: Collection[int]) -> dict[
     """How many trials of each study other programs have ended since tuned has it."""
     unfinished = trials_in(TrialState.RUNNING) + trials_in(TrialState.WAITING)
     ours = sum((t_study.c[name] for name in ENDED), unfinished)
-    # What nobody of us counted is theirs. One statement sees one moment.
+    # Those that nobody of us counted are theirs. One statement sees one moment.
     found = connection.execute(
         select(t_study.c.study_id, (all_trials() - ours).label("others")).where(
             t_study.c.study_id.in_(study_ids)

@@ -33,7 +33,7 @@ CLAIMANT = Claimant(host="h1", incarnation="new")
 
 @dataclass
 class Runs:
-    """What a keeper has, and what became of it."""
+    """The runs of a keeper, and how they ended."""
 
     found: dict[str, Kept]
     ended: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the socket shows is what is in the database, and what Optuna itself says of it."""
+"""The socket shows what is in the database, and what Optuna itself says of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial costs the database, in statements and transactions, is small and does not grow."""
+"""A trial costs the database few statements and transactions, and never more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the budget allows, and what it is charged."""
+"""The budget: how much it allows, and how it is charged."""
 
 from __future__ import annotations
 

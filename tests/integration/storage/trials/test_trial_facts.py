@@ -1,4 +1,4 @@
-"""What tuned knows of a trial stands in columns, is counted as it happens, and never for another program."""
+"""The facts of a trial stand in columns, are counted as they happen, and never for another program."""
 
 from __future__ import annotations
 

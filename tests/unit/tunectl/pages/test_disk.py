@@ -1,4 +1,4 @@
-"""What was removed, letter by letter."""
+"""The list of removed files, letter by letter."""
 
 from __future__ import annotations
 
