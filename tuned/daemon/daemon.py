@@ -163,8 +163,9 @@ class Daemon:
     def _made_fleet(self, installation_id: str) -> Fleet:
         settings = self._settings
         requests = Requests(
-            self._link, drain=self.request_drain, abort=self.request_abort, restart=self._restart.request
-        )
+            self._link, drain=self.request_drain, abort=self.request_abort,
+            check=self._restart.check, restart=self._restart.begin,
+        )  # fmt: skip
         return Fleet(
             self._link, host=settings.host, installation_id=installation_id,
             interval_seconds=settings.interval_seconds, expire_seconds=settings.expire_seconds,

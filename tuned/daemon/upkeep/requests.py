@@ -46,11 +46,14 @@ class Requests:
         *,
         drain: Callable[[], HostState],
         abort: Callable[[], HostState],
-        restart: Callable[[], Awaitable[HostState]],
+        check: Callable[[], Awaitable[None]],
+        restart: Callable[[], HostState],
     ) -> None:
+        """``check`` raises Conflict if a restart would not succeed."""
         self._link = link
         self._drain = drain
         self._abort = abort
+        self._check = check
         self._restart = restart
 
     async def carry_out(self, incarnation: str) -> None:
@@ -69,21 +72,25 @@ class Requests:
         )
         state = refusal = ""
         try:
-            state = (await self._obeyed(request.command)).value
+            state = (await self._obeyed(request)).value
         except TunedError as error:
             refusal = str(error)
             _log.warning("request refused", command=request.command, reason=refusal)
         await self._link.beat(requests.answer, request.request_id, state=state, refusal=refusal)
 
-    async def _obeyed(self, command: str) -> HostState:
-        match command:
+    async def _obeyed(self, request: Request) -> HostState:
+        match request.command:
             case HostCommand.DRAIN:
                 return self._drain()
             case HostCommand.ABORT:
                 return self._abort()
             case HostCommand.RESTART:
-                return await self._restart()
-        raise Conflict(f"cannot {command}: this host's version does not know it")
+                await self._check()
+                # This process is about to be replaced: its successor cannot reply.
+                replied = HostState.RUNNING.value
+                await self._link.beat(requests.answer, request.request_id, state=replied)
+                return self._restart()
+        raise Conflict(f"cannot {request.command}: this host's version does not know it")
 
 
 async def ask_host(

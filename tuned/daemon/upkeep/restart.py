@@ -69,10 +69,18 @@ class Restart:
 
     async def request(self) -> HostState:
         """Returns the state to which the host comes back. Raises Conflict if it would not."""
+        await self.check()
+        return self.begin()
+
+    async def check(self) -> None:
+        """Raises Conflict if the host would not come back."""
         self._require_running()
         if problems := await _problems([*self._command, "--check-config"]):
             _log.error("host not restarted", problems=problems)
             raise Conflict(f"cannot restart: {problems}")
+
+    def begin(self) -> HostState:
+        """After a check. Raises Conflict if the host is about to end."""
         self._require_running()
         self.is_wanted = True
         self._on_request()

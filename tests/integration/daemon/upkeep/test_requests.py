@@ -28,7 +28,9 @@ class Daemon:
     def __init__(self, link: Link) -> None:
         self.obeyed: list[str] = []
         self.restarts = asyncio.Event()
-        self.requests = Requests(link, drain=self.drain, abort=self.abort, restart=self.restart)
+        self.requests = Requests(
+            link, drain=self.drain, abort=self.abort, check=self.check, restart=self.restart
+        )
 
     def drain(self) -> HostState:
         self.obeyed.append("drain")
@@ -38,9 +40,12 @@ class Daemon:
         self.obeyed.append("abort")
         return HostState.ABORTING
 
-    async def restart(self) -> HostState:
+    async def check(self) -> None:
         await self.restarts.wait()
         raise Conflict("cannot restart: tuned.toml: slots: found -1, expected 1 or more")
+
+    def restart(self) -> HostState:
+        raise AssertionError
 
 
 @asynccontextmanager
