@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, an_experiment
+from tests.nvml import Nvml
 from tests.waiting import until
 from tuned.protocol.fleet import HostsView
 
@@ -122,3 +124,33 @@ def test_trials_are_killed_refunded_and_free_at_the_end_of_the_hours(make: MakeD
     daemon.until_in("done", "exp")
     assert daemon.summary("exp")["counts"]["complete"] == 4
     assert daemon.summary("exp")["evaluations"] == 4
+
+
+def test_a_card_on_which_others_compute_is_not_given_out_and_status_says_so(make: MakeDaemon) -> None:
+    daemon = make(slots=4)
+    nvml = Nvml(daemon.home / "nvml").build()
+    nvml.say(f"1 {os.getpid()}")
+    daemon.environment |= nvml.environment
+    daemon.config.write_text(f'gpus = ["0", "1"]\ngpus_in_use = "leave"\n{daemon.config.read_text()}')
+    daemon.start()
+    daemon.drop("exp", recorded(daemon, "exp", 0) + "[resources]\ngpus = 1\n")
+    daemon.until_running(1)
+    until(lambda: daemon.status()["gpus"][1]["is_left"], what="the other card to be left")
+    assert "0 busy, 1 used by others" in daemon.tunectl("status").stdout
+    assert [run["gpus"] for slot in daemon.status()["slots"] if (run := slot["running"])] == [["0"]]
+    nvml.say()
+    # Somebody looks again.
+    daemon.until_running(2)
+    assert "0 busy, 1 busy" in daemon.tunectl("status").stdout
+    (daemon.home / "gate").touch()
+    daemon.until_in("done", "exp")
+
+
+def test_a_host_whose_cards_cannot_be_seen_says_so_and_gives_them_out(make: MakeDaemon) -> None:
+    daemon = make(slots=1)
+    daemon.config.write_text(f'gpus = 1\ngpus_in_use = "leave"\n{daemon.config.read_text()}')
+    daemon.start()
+    (daemon.home / "gate").touch()
+    daemon.run("exp", recorded(daemon, "exp", 0) + "[resources]\ngpus = 1\n")
+    assert "NVML Shared Library Not Found" in " ".join(daemon.tunectl("status").stdout.split())
+    assert "cards-unseen" in daemon.tunectl("doctor", "--json").stdout

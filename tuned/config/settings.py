@@ -16,6 +16,7 @@ from tuned.config.hours import ALWAYS
 from tuned.config.notify import Command, Events, Url
 from tuned.config.settings_file import (
     Address,
+    CardsInUse,
     Directory,
     Gpus,
     Key,
@@ -82,6 +83,15 @@ class Settings:
             is_reloaded=True,
         ),
     ] = ()
+    gpus_in_use: Annotated[
+        CardsInUse,
+        Key(
+            name="gpus_in_use",
+            description="`leave`: a GPU on which a process computes that is no trial of this host is not "
+            "given out, as far as NVML can tell. `use`: nobody asks.",
+            is_reloaded=True,
+        ),
+    ] = "use"
     host: Annotated[
         Name,
         Key(

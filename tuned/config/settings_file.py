@@ -30,6 +30,9 @@ _GPUS_EXPECTED = '"auto", a number of GPUs or an array of their ids such as ["0"
 #: CUDA's own: a number, or a UUID such as GPU-8932f937 or MIG-GPU-8932f937/1/0.
 _GPU_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:/_.-]{0,99}")
 
+#: Cards on which others compute are not given out, or nobody asks.
+CardsInUse = Literal["leave", "use"]
+
 #: Of the hours: what becomes of trials that still run.
 WhenOver = Literal["finish", "abort"]
 

@@ -105,7 +105,7 @@ class Api:
             "isolation": self._isolation(),
             "limits": cgroup.kept(self.site.cgroups),
             "trials_user": None if self.site.service is None else self.site.service.user,
-            "gpus": [{"id": card, "used": float(used)} for card, used in self.scheduler.gpus.used.items()],
+            "gpus": views.gpus(self.scheduler.gpus),
             "hours": list(self.hours.hours.texts),
             "off": self.hours.off,
             "spool": str(self.settings.spool),
@@ -266,7 +266,7 @@ class Api:
             for search in self.local_experiments.searches.values()
             if search.state is SearchState.PAUSED
         ]
-        return [*found, *paused, *self.site.findings()]
+        return [*found, *paused, *self.site.findings(), *self.scheduler.card_users.findings()]
 
     async def fix(self) -> FixedView:
         fixed = await doctor.fix(self.settings, self.link, is_member=self.fleet.claimant is not None)
@@ -321,6 +321,8 @@ class Api:
             found.append(self._summaries.unread)
         if self.local_experiments.spool_problem:
             found.append(self.local_experiments.spool_problem)
+        if self.scheduler.card_users.problem:
+            found.append(self.scheduler.card_users.problem)
         if self.exporter.problem:
             found.append(self.exporter.problem)
         if self.fleet.waits_for_name:

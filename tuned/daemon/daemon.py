@@ -251,7 +251,7 @@ class Daemon:
         upkeep = (
             self._experiments.follow(interval), self._reconciliation.run(interval), self._retention.run(),
             LiveValues(self._link, self._scheduler).run(), tidied(self._link, self._scheduler),
-            self._hours.run(), self._notices.run(),
+            self._hours.run(), self._notices.run(), self._scheduler.card_users.look(),
         )  # fmt: skip
         self._background += [group.create_task(loop) for loop in upkeep]
         self._work = group.create_task(self._scheduler.run())
@@ -381,6 +381,7 @@ class Daemon:
         sees_none = self._site.service is not None and settings.looks_for_gpus
         self._notices.wish(settings.wishes)
         self._scheduler.equip(self._site.gpus if sees_none else settings.gpus, membership_of(settings))
+        self._scheduler.card_users.limit(settings.gpus_in_use)
         self._hours.limit(settings.hours, settings.when_over)
 
     def _apply(self, settings: Settings) -> None:

@@ -33,6 +33,8 @@ class Gpus:
         self._ids = tuple(ids)
         #: How much of a card is granted; also of cards that are no longer ours to give.
         self._used: defaultdict[str, Fraction] = defaultdict(Fraction)
+        #: Cards that are not granted for now, because others compute on them.
+        self.left: set[str] = set()
 
     def equip(self, ids: Sequence[str]) -> None:
         """Replaces the cards; a trial keeps a removed one to its end."""
@@ -55,10 +57,10 @@ class Gpus:
             return NOTHING
         if wanted < 1:
             # The fullest card that has room, so that whole ones stay free.
-            fitting = [card for card in self._ids if self._used[card] + wanted <= 1]
+            fitting = [card for card in self._free if self._used[card] + wanted <= 1]
             chosen = sorted(fitting, key=self._used.__getitem__, reverse=True)[:1]
         else:
-            chosen = [card for card in self._ids if not self._used[card]][: int(wanted)]
+            chosen = [card for card in self._free if not self._used[card]][: int(wanted)]
             if len(chosen) < wanted:
                 return None
         if not chosen:
@@ -67,6 +69,10 @@ class Gpus:
         for card in grant.ids:
             self._used[card] += grant.share
         return grant
+
+    @property
+    def _free(self) -> list[str]:
+        return [card for card in self._ids if card not in self.left]
 
     def take(self, ids: Sequence[str], wanted: Fraction | None) -> Grant:
         """Of a trial that has these cards already, whether they are free or still ours."""

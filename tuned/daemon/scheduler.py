@@ -21,6 +21,7 @@ from tuned.daemon.gpu_pool import Gpus, Grant
 from tuned.daemon.retrying import insisted
 from tuned.daemon.trials.adoptions import Adoptions
 from tuned.daemon.trials.beginnings import Beginnings
+from tuned.daemon.trials.card_users import CardUsers
 from tuned.daemon.trials.chores import Doer, Here
 from tuned.daemon.trials.evaluations import Evaluations
 from tuned.daemon.trials.interpreters import carry_out
@@ -92,6 +93,7 @@ class Scheduler:
         self.membership = Membership(host=site.host)
         #: None until it is equipped.
         self.gpus = Gpus(())
+        self.card_users = CardUsers(self.doer, site.state.installation_id, self.gpus, self.wake)
         #: How many slots there are to be; a busy slot above this ends when its trial has.
         self._wanted = slots
         self._serving: set[int] = set()
@@ -301,6 +303,8 @@ class Scheduler:
     async def _turn_of(self, slot: int, search: Search, grant: Grant) -> None:
         if not await self.code.is_ready(search.experiment):
             self.assess(search)
+            return
+        if not await self.card_users.are_free(grant.ids):
             return
         await self._premises.verify(self.code.placed(search.experiment))
         with self.beginnings.claiming() as may_claim:

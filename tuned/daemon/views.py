@@ -13,10 +13,11 @@ from tuned.domain.states import SearchState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tuned.daemon.gpu_pool import Gpus
     from tuned.daemon.trials.running import Running
     from tuned.experiment.resources import Resources
     from tuned.protocol.experiments import ExperimentSummary, ResourcesView
-    from tuned.protocol.host import RunView, SlotView
+    from tuned.protocol.host import GpuView, RunView, SlotView
     from tuned.search.search import Search
 
 MOST_REASONS = 10
@@ -65,6 +66,12 @@ def resources(resources: Resources) -> ResourcesView:
         "pids": resources.pids,
         "gpus": resources.gpus,
     }
+
+
+def gpus(pool: Gpus) -> list[GpuView]:
+    return [
+        {"id": card, "used": float(used), "is_left": card in pool.left} for card, used in pool.used.items()
+    ]
 
 
 def slot(number: int, running: Running | None, last_line: str | None) -> SlotView:

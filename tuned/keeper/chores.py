@@ -19,6 +19,8 @@ from tuned.disk.code.archive import Damaged
 from tuned.disk.code.trees import Tree
 from tuned.disk.removal import Removed
 from tuned.domain.retention import Holding, Part
+from tuned.keeper import cards
+from tuned.keeper.cards import Sight
 from tuned.trial.launch import Premise, missing
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 WorkOnCode = Literal["code clear", "code verify", "code receive", "code unpack", "code finish", "code tidy"]
 
-Work = Literal["measure", "set aside", "empty", "remove", "announce", "look"] | WorkOnCode
+Work = Literal["measure", "set aside", "empty", "remove", "announce", "look", "see cards"] | WorkOnCode
 
 _numbers = itertools.count()
 
@@ -78,6 +80,11 @@ def announcing(uid: str) -> Chore[None]:
 def looking(premise: Premise) -> Chore[str]:
     """As ``launch.missing``; finds nothing if there is nothing missing."""
     return Chore(work="look", of=asdict(premise), understood=str)
+
+
+def seeing_cards(installation_id: str) -> Chore[Sight]:
+    """As ``cards.look``; by the one who may open their devices."""
+    return Chore(work="see cards", of={"installation": installation_id}, understood=Sight.of)
 
 
 def clearing_code() -> Chore[None]:
@@ -148,11 +155,18 @@ class Chores:
                 leftovers.remove(self._layout, of["name"], of["uid"])
             case "announce":
                 leftovers.announce(self._layout, of["uid"])
-            case "look":
-                return iter([found] if (found := missing(Premise(**of))) else ())
+            case "look" | "see cards":
+                return iter(_seen(work, of))
             case _:
                 return iter(self._code.carry_out(work, of))
         return iter(())
+
+
+def _seen(work: Literal["look", "see cards"], of: Mapping[str, Any]) -> list[Any]:
+    if work == "see cards":
+        return [cards.look(of["installation"])]
+    problem = missing(Premise(**of))
+    return [problem] if problem else []
 
 
 class _Code:

@@ -37,8 +37,10 @@ class GpuView(TypedDict):
 
     #: As in CUDA_VISIBLE_DEVICES.
     id: str
-    #: From 0, free, to 1.
+    #: From 0, free, to 1: how much of it trials have.
     used: float
+    #: Others compute on it, so it is not given out for now.
+    is_left: bool
 
 
 class DatabaseView(TypedDict):

@@ -28,6 +28,7 @@ from tuned.keeper.chores import (
     measuring,
     receiving_code,
     removing,
+    seeing_cards,
     setting_aside,
     tidying_code,
     unpacking_code,
@@ -164,3 +165,10 @@ def test_only_the_newest_of_a_kind_goes_on(tmp_path: Path, monkeypatch: pytest.M
     assert chores.step(new.number, new.work, new.of) == (["1"], False)
     # Begun anew, and both are gone.
     assert chores.step(old.number, old.work, old.of) == ([], True)
+
+
+async def test_the_keeper_tells_who_computes_on_which_card_of_its_host(
+    site: Site, keeper: KeeperProcess
+) -> None:
+    [sight] = await done(keeper.step, seeing_cards(site.state.installation_id))
+    assert (sight.cards, sight.is_missing) == ((), True)

@@ -129,7 +129,7 @@ def test_an_option_that_was_not_given_changes_nothing(config: Path) -> None:
     ("content", "line"),
     [
         ("slot = 1", ("slot: found an unknown key, expected storage, spool, state_dir, slots, gpus, "
-            "host, labels, heartbeat, stop, keeper, "
+            "gpus_in_use, host, labels, heartbeat, stop, keeper, "
             "trials, keep, work, fleet, notify, control, metrics or log (did you mean slots?)")),
         ("labels = 1", "labels: found 1, expected an array of labels"),
         ('labels = ["a b"]', f'labels: found "a b", expected labels of {NAME_EXPECTED}'),

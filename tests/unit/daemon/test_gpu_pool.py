@@ -119,3 +119,12 @@ def test_no_card_is_granted_over_one_and_all_come_back(cards: int, steps: list[o
     for grant in held:
         gpus.give_back(grant)
     assert not any(gpus.used.values())
+
+
+def test_a_card_that_is_left_is_not_granted_whole_or_in_part() -> None:
+    gpus = Gpus(["0", "1"])
+    gpus.left.add("0")
+    assert granted(gpus, HALF).ids == ("1",)
+    assert gpus.grant(Fraction(1)) is None
+    gpus.left.clear()
+    assert granted(gpus, 1).ids == ("0",)

@@ -12,7 +12,7 @@ from tuned.tunectl.pages.words import STATE_COLOURS, off_text, report_text
 from tuned.tunectl.text import Canvas, Cell, Colour, Column, printable, span
 
 if TYPE_CHECKING:
-    from tuned.protocol.host import SlotView, Status
+    from tuned.protocol.host import GpuView, SlotView, Status
 
 
 NOTHING_OPEN = "No open experiments. Submit one: tunectl submit FILE; see the ended ones: tunectl list"
@@ -51,7 +51,7 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
     if adopted := sum(each["is_adopted"] for each in running):
         facts.append(("  Adopted", Cell(f"{counted(adopted, 'trial')} that an earlier daemon began")))
     if gpus := view["gpus"]:
-        facts.append(("  GPUs", Cell(", ".join(f"{each['id']} {_used_text(each['used'])}" for each in gpus))))
+        facts.append(("  GPUs", Cell(", ".join(f"{each['id']} {_used_text(each)}" for each in gpus))))
     if hours := view["hours"]:
         facts.append(("  Hours", Cell(", ".join(hours))))
     if off := view["off"]:
@@ -66,7 +66,10 @@ def _host_facts(view: Status) -> list[tuple[str, str | Cell]]:
     return [*facts]
 
 
-def _used_text(used: float) -> str:
+def _used_text(gpu: GpuView) -> str:
+    used = gpu["used"]
+    if gpu["is_left"]:
+        return f"{used:.0%} busy, and used by others" if used else "used by others"
     return "free" if not used else "busy" if used == 1 else f"{used:.0%} busy"
 
 

@@ -94,14 +94,17 @@ def test_status_says_which_trials_an_earlier_daemon_began() -> None:
 def test_status_says_who_has_which_gpu() -> None:
     run = {**a_run(), "gpus": ["0", "2"]}
     gpus = [
-        {"id": "0", "used": 1.0},
-        {"id": "1", "used": 0.5},
-        {"id": "2", "used": 1.0},
-        {"id": "3", "used": 0.0},
+        {"id": "0", "used": 1.0, "is_left": False},
+        {"id": "1", "used": 0.5, "is_left": False},
+        {"id": "2", "used": 1.0, "is_left": False},
+        {"id": "3", "used": 0.0, "is_left": False},
+        {"id": "4", "used": 0.0, "is_left": True},
+        {"id": "5", "used": 0.5, "is_left": True},
     ]
     view = a_status(gpus=gpus, slots=[{"slot": 0, "running": run}, {"slot": 1, "running": None}])
     lines = host_module.status(PLAIN, view, NOW)
-    assert "  GPUs      0 busy, 1 50% busy, 2 busy, 3 free" in lines
+    said = " ".join(text(lines).split())
+    assert "GPUs 0 busy, 1 50% busy, 2 busy, 3 free, 4 used by others, 5 50% busy, and used by others" in said
     assert lines[-3:] == [
         "SLOT  EXPERIMENT  TRIAL  ATTEMPT     SINCE  GPUS",
         "   0  minima         46        1  1min 15s  0, 2",

@@ -30,7 +30,7 @@ def test_every_page_fits_eighty_columns_with_the_longest_of_everything(long: str
     run = {"experiment": long, "trial": 2**31, "attempt": 100, "seconds": 1e9, "gpus": [long] * 9}
     run |= {"replicate": 100, "replicates": 100, "is_adopted": True}
     run["report"] = {"step": 2**31, "value": -1.2345678e-300}
-    gpus = [{"id": long, "used": 1 / 3}] * 9
+    gpus = [{"id": long, "used": 1 / 3, "is_left": True}] * 9
     slot = {"slot": 999, "running": run}
     status = a_status(host="h" * 20, experiments=[summary], slots=[slot], warnings=[long * 3], gpus=gpus)
     shown = an_experiment()
