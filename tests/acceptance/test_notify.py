@@ -6,11 +6,12 @@ import json
 import re
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.acceptance.conftest import MakeDaemon
 from tests.acceptance.daemon import Daemon, an_experiment
 from tests.factories import opened
+from tests.postgres import PostgresServer
 from tests.receiver import Receiver, receiving
 from tests.waiting import until
 from tuned.storage.tables.schema import t_notice
@@ -69,6 +70,11 @@ def test_a_host_that_dies_while_it_tells_leaves_it_to_another_one(
         assert receiver.got[0]["id"] == receiver.got[1]["id"]
 
 
+def settled(url: str) -> bool:
+    with opened(url) as database, database.reading() as connection:
+        return connection.execute(select(t_notice.c.due)).scalars().all() == [None]
+
+
 def test_a_command_gets_the_news_on_its_standard_input(make: MakeDaemon, tmp_path: Path) -> None:
     daemon = make()
     with daemon.config.open("a") as config:
@@ -78,3 +84,18 @@ def test_a_command_gets_the_news_on_its_standard_input(make: MakeDaemon, tmp_pat
     until((tmp_path / "said").exists, what="the command to run")
     until(lambda: (tmp_path / "said").read_text().endswith("\n"), what="the command to read it")
     assert json.loads((tmp_path / "said").read_text())["experiment"] == "exp"
+
+
+def test_news_that_arrived_while_the_database_was_cut_off_is_not_told_again(
+    make: MakeDaemon, postgres: PostgresServer
+) -> None:
+    with receiving(hangs=True) as receiver:
+        daemon = make(storage=postgres.create_database()).start()
+        daemon.run("exp", notifying(receiver.url))
+        told(receiver, 1, daemon)
+        postgres.stop()
+        receiver.is_open.set()
+        until(lambda: "notification sent" in daemon.log.read_text(), what="the answer")
+        postgres.start()
+        until(lambda: settled(daemon.storage), what="the database to know it", seconds=60)
+        assert len(receiver.got) == 1

@@ -15,12 +15,15 @@ from tests.factories import Member, join, kill, make_experiment, opened, plain_o
 from tests.postgres import PostgresServer
 from tuned.config.settings import Settings
 from tuned.daemon import doctor
+from tuned.domain.news.notices import NO_WISHES
 from tuned.errors import DatabaseAway
 from tuned.events import Events
+from tuned.protocol.fleet import FindingView
 from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.link import Link
 from tuned.storage.tables.schema import t_host, t_point
+from tuned.storage.trials import notices
 from tuned.storage.trials.settling import settle_unheld, unheld_trials
 
 
@@ -154,3 +157,21 @@ async def test_a_password_that_is_missing_is_not_waited_for_but_asked_for(
     assert finding["code"] == "database-away"
     assert "systemctl restart tuned" in finding["remedy"]
     assert "by itself" not in finding["remedy"]
+
+
+async def test_news_that_could_not_be_sent_is_noted_until_it_is(
+    database_url: str, settings: Settings
+) -> None:
+    with opened(database_url) as database:
+        notify = '[notify]\non = ["better"]\nurl = "https://example.org/hook"\n'
+        join(database, make_experiment(notify)).evaluate(0, 0.5)
+        notice = notices.claim(database, NO_WISHES)
+        assert notice is not None
+        notices.settle_failed(database, notice, "https://example.org/… answered 500", 60.0)
+    async with linked(database_url) as link:
+        [found] = [each for each in await doctor.examine(settings, link, is_member=True) if is_news(each)]
+    assert found["what"] == "a notification of exp could not be sent: https://example.org/… answered 500"
+
+
+def is_news(finding: FindingView) -> bool:
+    return finding["code"] == "notification-undelivered"

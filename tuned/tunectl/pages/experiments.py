@@ -220,8 +220,10 @@ def _code_facts(code: Mapping[str, Any] | None) -> list[tuple[str, str | Cell]]:
 def _notify_facts(notify: Mapping[str, Any] | None) -> list[tuple[str, str | Cell]]:
     if notify is None:
         return []
+    if not notify["on"]:
+        return [("  Notify", "nothing")]
     way = notify.get("url") or " ".join(notify.get("command", ())) or "as the hosts' settings say"
-    return [("  Notify", printable(f"{', '.join(notify['on']) or 'nothing'} ({way})"))]
+    return [("  Notify", printable(f"{', '.join(notify['on'])} ({way})"))]
 
 
 def _running_text(running: int) -> str:

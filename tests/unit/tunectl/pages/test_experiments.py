@@ -144,3 +144,18 @@ def test_the_last_number_counts_trials_that_no_budget_counts() -> None:
     counted = a_summary(counts=a_count(complete=997, failed=2, running=1), trials=3)
     assert experiments.last_number(counted) == 999
     assert experiments.last_number(a_summary(counts=a_count())) == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"on": ["done", "better"], "url": "https://example.org/…"}, "done, better (https://example.org/…)"),
+        ({"on": ["done"], "command": ["tell", "…"]}, "done (tell …)"),
+        ({"on": ["better"]}, "better (as the hosts' settings say)"),
+        ({"on": []}, "nothing"),
+    ],
+)
+def test_show_says_of_what_people_are_told(table: dict[str, object], words: str) -> None:
+    view = an_experiment()
+    view["definition"] = {"notify": table}
+    assert f"  Notify     {words}" in experiments.experiment(PLAIN, view, NOW)
