@@ -37,6 +37,9 @@ def fresh(notice: Notice, summary: ExperimentSummary) -> Notice | None:
         return replace(notice, told_trial=notice.trial)
     if best is None or notice.trial is None or best["number"] < notice.trial:
         return None
+    if summary["state"] in {"done", "cancelled"} and Occasion.ENDED.is_wanted(notice.wishes.on):
+        # The news of the end has the best value.
+        return None
     if best["number"] == notice.told_trial:
         return None
     return replace(notice, told_trial=best["number"])

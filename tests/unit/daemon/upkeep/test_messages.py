@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import cast
 
 from tuned.daemon.upkeep.messages import fresh, message
-from tuned.domain.news.notices import NO_WISHES, Occasion
+from tuned.domain.news.notices import NO_WISHES, Occasion, Wishes
 from tuned.protocol.experiments import ExperimentSummary
 from tuned.storage.trials.notices import Notice
 
@@ -33,6 +33,13 @@ def test_a_value_that_a_better_one_had_come_before_is_no_news() -> None:
     assert fresh(NOTICE, summarized(3)) is None
     assert fresh(NOTICE, summarized(None)) is None
     assert fresh(replace(NOTICE, told_trial=9), summarized(9)) is None
+
+
+def test_a_better_value_is_no_news_to_those_who_are_told_of_the_end() -> None:
+    done = summarized(7, state="done")
+    assert fresh(NOTICE, done) is not None
+    both = Wishes(on=frozenset({"better", "done"}))
+    assert fresh(replace(NOTICE, wishes=both), done) is None
 
 
 def test_the_best_of_now_is_told_and_remembered() -> None:
