@@ -24,7 +24,7 @@ SOURCES := $(shell find tuned packaging systemd docs examples requirements -type
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test coverage chaos bench bench-quick test-system check docs format schema reference lock clean \
-	install deb
+	install deb rpm
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -96,6 +96,14 @@ $(DEB): $(SOURCES)
 	printf 'tuned-hpo (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- The tuned authors <tuned@localhost>  %s\n' \
 		"$(VERSION)" "$$(date -R -u -r CHANGELOG.md)" > build/deb/tree/debian/changelog
 	cd build/deb/tree && dpkg-buildpackage --build=binary --no-sign > ../build.log 2>&1 || { tail -n 50 ../build.log >&2; exit 1; }
+
+rpm:  ## build the package for Fedora and its kin below build/rpm/ (needs rpmbuild and python3-venv)
+	rm -rf build/rpm
+	mkdir -p build/rpm/BUILD
+	cp -r --parents $(SOURCES) build/rpm/BUILD
+	rpmbuild -bb --quiet --nodeps --define "_topdir $(abspath build/rpm)" --define "tuned_version $(VERSION)" \
+		packaging/tuned-hpo.spec > build/rpm/build.log 2>&1 || { tail -n 50 build/rpm/build.log >&2; exit 1; }
+	mv build/rpm/RPMS/*/*.rpm build/rpm/
 
 clean:  ## delete all that was made here
 	rm -rf $(VENV) .ansible .chaos .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

@@ -24,7 +24,7 @@ _TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MU
 #: Programs that come with a system, or with the packages that a page names.
 _SYSTEM = {
     "ansible-playbook", "apt-get", "cat", "cd", "chgrp", "chmod", "chown", "cp", "curl", "eval", "export",
-    "install", "journalctl", "kill", "loginctl", "mkdir", "mv", "python3", "ssh", "systemctl",
+    "install", "journalctl", "kill", "loginctl", "mkdir", "mv", "python3", "rpm", "ssh", "systemctl",
     "systemd-sysusers", "systemd-tmpfiles", "usermod",
     "~/tuned/bin/pip", "/srv/forest/.venv/bin/pip",
 }  # fmt: skip
