@@ -23,8 +23,8 @@ SOURCES := $(shell find tuned packaging systemd docs examples requirements -type
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage chaos bench bench-quick test-system check docs format schema reference lock clean \
-	install deb rpm
+.PHONY: help demo test coverage chaos bench bench-quick test-system test-web check docs format schema reference lock \
+	clean install deb rpm
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,6 +46,9 @@ bench-quick: $(VENV)/.dev  ## only count statements, transactions and duplicates
 
 test-system: $(VENV)/.dev deb  ## tests that boot systemd hosts (root, systemd-nspawn)
 	TUNED_TEST_DEB="$(abspath $(DEB))" $(BIN)/python -m pytest -n 0 --timeout 600 tests/system $(ARGS)
+
+test-web: $(VENV)/.dev  ## tests of the dashboard in a real browser (Chromium, at CHROMIUM)
+	$(BIN)/python -m pytest -n 2 --timeout 300 tests/web $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, imports, dead code, schema, documentation
 	$(BIN)/ruff format --check .

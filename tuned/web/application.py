@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 
-#: What a person can do to an experiment, in the daemon's words.
+#: A person can do this to an experiment, in the daemon's words.
 CHANGES = ("pause", "resume", "cancel")
 
 _NUMBER = r"{number:[0-9]{1,9}}"

@@ -42,7 +42,7 @@ _MOST_STUDIES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plots:
-    """What there is to see; each chart is empty if the trials do not give one."""
+    """Charts of one moment; each is empty if the trials do not give one."""
 
     #: By objective and parameter, the most important first.
     importances: list[dict[str, float]]

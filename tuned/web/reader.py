@@ -1,7 +1,7 @@
 """The one reader of the database for all who look: a fleet as it is now, and one experiment or trial of it.
 
-What has not changed is not read again. All of it happens in one thread of its own, so that no page waits for
-the database in the event loop, and no page is more than a second old while the database answers.
+An experiment that has not changed is not read again. All of it happens in one thread of its own, so that no
+page waits for the database in the event loop, and no page is more than a second old while the database answers.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def _steady(local: Status | None) -> Status | None:
 
 
 def _told_here(running: list[RunningView], local: Status | None) -> tuple[Run, ...]:
-    """What this host's daemon knows of its own trials is newer than the database."""
+    """This host's daemon knows newer reports of its own trials than the database."""
     here = {
         (run["experiment"], run["trial"]): run
         for slot in (local["slots"] if local else [])

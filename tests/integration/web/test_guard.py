@@ -1,4 +1,4 @@
-"""Who is answered: by name of the host, by origin, by token."""
+"""Requests are answered by the name of the host, by origin, by token."""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 
 
 async def test_the_first_daemon_that_answers_is_asked(host: Host) -> None:
-    assert (await host.status() or {})["host"] == "h1"  # type: ignore[typeddict-item]
+    status = await host.status()
+    assert status is not None
+    assert status["host"] == "h1"
 
 
 async def test_output_is_text_whatever_its_bytes_are(host: Host) -> None:

@@ -38,7 +38,7 @@ async def test_its_page_keeps_its_own_policy_and_no_site_may_frame_it(serve: Ser
     assert answer.headers["X-Frame-Options"] == "DENY"
 
 
-async def test_what_it_is_asked_to_change_it_changes_if_that_is_allowed(world: World, serve: Serve) -> None:
+async def test_what_it_is_asked_to_change_it_changes_if_that_is_allowed(serve: Serve) -> None:
     client = await serve(allows_changes=True)
     made = await client.post("/optuna/api/studies", json={"study_name": "made", "directions": ["minimize"]})
     assert (made.status, (await made.json())["study_summary"]["study_name"]) == (201, "made")
@@ -46,5 +46,5 @@ async def test_what_it_is_asked_to_change_it_changes_if_that_is_allowed(world: W
 
 def test_a_version_with_other_addresses_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bundle.js").write_text("fetch('/elsewhere')")
-    with pytest.raises(TunedError, match="cannot serve this version of optuna-dashboard: bundle.js has no"):
+    with pytest.raises(TunedError, match=r"cannot serve this version of optuna-dashboard: bundle\.js has no"):
         mount._placed(tmp_path / "bundle.js", {"`/csv/": "`/optuna/csv/"})

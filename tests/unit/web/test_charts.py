@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_ticks_stand_at_round_numbers(span: float, step: float) -> None:
 
 def test_a_course_ends_at_the_last_trial() -> None:
     drawn = charts.course([(0, 3.0), (4, 1.0)], 9)
-    path = ElementTree.fromstring(drawn).findall(".//path[@class='line c0']")[0].attrib["d"]
+    path = ET.fromstring(drawn).findall(".//path[@class='line c0']")[0].attrib["d"]
     assert path.endswith(f"H{float(charts.WIDTH - 14)}V226.0")
 
 
@@ -45,7 +45,7 @@ def test_a_course_ends_at_the_last_trial() -> None:
     ],
 )
 def test_a_chart_is_xml_and_no_text_in_it_is_an_element(drawn: str) -> None:
-    assert [each for each in ElementTree.fromstring(drawn).iter() if each.tag.endswith("script")] == []
+    assert [each for each in ET.fromstring(drawn).iter() if each.tag.endswith("script")] == []
 
 
 @pytest.mark.parametrize(

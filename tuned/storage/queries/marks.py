@@ -1,4 +1,4 @@
-"""What has changed in the database since somebody looked: one small mark for each experiment.
+"""Tells whether an experiment has changed since somebody looked: one small mark for each.
 
 It only reads, in one statement. A page that shows all experiments, again and again, reads only those with
 another mark.

@@ -9,7 +9,7 @@ from tuned.storage.queries.points import evaluated
 def test_complete_trials_have_their_values_and_parameters(world: World) -> None:
     search = a_bit_of_everything(world)
     found = list(evaluated(world.database, search.study_id, ()).values())
-    assert [(each.number, each.values) for each in found][0] == (0, (0.25,))
+    assert (found[0].number, found[0].values) == (0, (0.25,))
     assert found[0].params == {"size": 1, "rate": 0.6, "kind": True}
     assert found[0].distributions.keys() == found[0].params.keys()
 
