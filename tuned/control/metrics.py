@@ -88,7 +88,7 @@ class Endings:
         )  # fmt: skip
         # A rate needs a value before the first one.
         for cause in Cause:
-            if cause is not Cause.LOST:
+            if cause not in {Cause.LOST, Cause.HOST}:
                 self._ended.labels(_STATES[EndState.FAIL], cause)
         for state in EndState:
             self._seconds.labels(_STATES[state])

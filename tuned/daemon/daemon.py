@@ -31,6 +31,7 @@ from tuned.daemon.upkeep.notices import Notices
 from tuned.daemon.upkeep.requests import Requests
 from tuned.daemon.upkeep.restart import Restart, own_command
 from tuned.daemon.upkeep.retention import Retention
+from tuned.daemon.upkeep.sickness import Sickness
 from tuned.daemon.upkeep.signals import handled
 from tuned.disk.outbox import Outbox
 from tuned.domain.states import HOST_TRANSITIONS, HostState, advance
@@ -248,10 +249,12 @@ class Daemon:
         self._background.append(group.create_task(self._fleet.run(lambda: self._rejoin(group))))
         await asyncio.wait([self._begin_taking_up(group)])
         interval = self._settings.interval_seconds
+        sickness = Sickness(self._link, self._experiments.searches, self._experiments.check)
         upkeep = (
             self._experiments.follow(interval), self._reconciliation.run(interval), self._retention.run(),
             LiveValues(self._link, self._scheduler).run(), tidied(self._link, self._scheduler),
             self._hours.run(), self._notices.run(), self._scheduler.card_users.look(),
+            sickness.run(interval),
         )  # fmt: skip
         self._background += [group.create_task(loop) for loop in upkeep]
         self._work = group.create_task(self._scheduler.run())

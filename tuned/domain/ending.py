@@ -28,11 +28,18 @@ class Cause(StrEnum):
     NO_VALUE = "no-value"
     LOST = "lost"
     ABORTED = "aborted"
+    #: It crashed, and the host is at fault: others did well meanwhile.
+    HOST = "host"
 
 
 #: A crashed evaluation may be tried again with the same parameters in the same trial. An evaluation that ran
 #: to its end or to its time limit would only do so again.
 CRASHES = frozenset({Cause.EXIT, Cause.SIGNAL, Cause.OOM})
+
+
+#: An experiment that crashes so often in a row on one host rests there, and they are given back if others do
+#: well.
+MOST_CRASHES_IN_A_ROW = 10
 
 
 #: The detail of a failure whose value is there, and is NaN.

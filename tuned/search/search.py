@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from tuned.domain.claim import Claimant, Claimed, Closed, Idle, Outcome
-from tuned.domain.ending import Ending
+from tuned.domain.ending import MOST_CRASHES_IN_A_ROW, Ending
 from tuned.domain.resources import Shortfall
 from tuned.domain.result import Result
 from tuned.domain.states import SEARCH_TRANSITIONS, SearchState, StudyState, advance
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from tuned.storage.link import Link
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-#: A search whose evaluations crash so often in a row pauses itself on this host.
-MOST_CRASHES_IN_A_ROW = 10
 
 
 class Search:
@@ -327,8 +324,13 @@ class Search:
         """
         is_crash = ending.failure is not None and ending.failure.is_crash
         self._crashes_in_a_row = self._crashes_in_a_row + 1 if is_crash else 0
-        if self._crashes_in_a_row >= MOST_CRASHES_IN_A_ROW and self._state is not SearchState.PAUSED:
+        if self.is_sick_here and self._state is not SearchState.PAUSED:
             self.pause(f"{MOST_CRASHES_IN_A_ROW} crashes in a row on this host; {way_on(self.name)}")
+
+    @property
+    def is_sick_here(self) -> bool:
+        """Whether it has crashed too often in a row on this host."""
+        return self._crashes_in_a_row >= MOST_CRASHES_IN_A_ROW
 
     def note_unforked(self, reason: str) -> None:
         """Takes note that each trial imports its module anew here; says it once."""

@@ -49,7 +49,7 @@ from tuned.storage.tables.schema import (
 )
 from tuned.storage.tables.transitions import move_study
 from tuned.storage.tables.typed import require_typed
-from tuned.storage.trials import breaker, ends
+from tuned.storage.trials import breaker, ends, sick
 from tuned.storage.trials.budget import IS_OUT_OF_TIME, SECONDS_LEFT, WITHIN_BUDGET
 from tuned.storage.trials.notices import announce_end
 from tuned.storage.trials.trial_rows import restored_attribute, stored_attribute
@@ -256,14 +256,18 @@ def close_if_over(database: Database, study_id: int) -> bool:
         # Under the study's lock no claim is in flight, so none can come between the check and the end.
         with database.locking(studies, study_id) as connection:
             ends.judge_others(connection, study_id)
+            is_over = or_(
+                not_(WITHIN_BUDGET), t_study.c.visited >= t_study.c.size, t_study.c.ended_by.is_not(None)
+            )
+            over = select(t_study.c.study_id).where(t_study.c.study_id == study_id, is_over)
+            if connection.execute(over).first() is None:
+                return False
+            # The failures of a sick host use no budget up and exhaust no space.
+            sick.give_back(connection, study_id)
             ended = connection.execute(
                 move_study(StudyState.DONE).where(
                     t_study.c.study_id == study_id,
-                    or_(
-                        not_(WITHIN_BUDGET),
-                        t_study.c.visited >= t_study.c.size,
-                        t_study.c.ended_by.is_not(None),
-                    ),
+                    is_over,
                     or_(~held, t_study.c.aborts & (t_study.c.ended_by.is_not(None) | IS_OUT_OF_TIME)),
                 )
             )

@@ -13,14 +13,14 @@ import pytest
 import tuned.search.search
 from tests.factories import CRASH, Member, join, line, linked, make_claimant, make_experiment
 from tuned.domain.claim import Claimed
-from tuned.domain.ending import Ending
+from tuned.domain.ending import MOST_CRASHES_IN_A_ROW, Ending
 from tuned.domain.resources import Shortfall
 from tuned.domain.states import SearchState, StudyState
 from tuned.errors import DatabaseAway
 from tuned.events import Events
 from tuned.search.fault import FIRST_PAUSE_SECONDS
 from tuned.search.sampling import PointSource
-from tuned.search.search import MOST_CRASHES_IN_A_ROW, Search
+from tuned.search.search import Search
 from tuned.storage.studies import set_state
 
 FAILED, COMPLETE = Ending(failure=CRASH), Ending(values=(1.0,))

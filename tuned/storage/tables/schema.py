@@ -301,8 +301,10 @@ t_trial = Table(
     Column("evaluations", Integer, nullable=False, server_default="1"),
     # How many daemons of its host have gone on with it.
     Column("adoptions", Integer, nullable=False, server_default="0"),
-    # False for a crash before the study's first value.
+    # False for a crash before the study's first value, and for one that was given back.
     Column("is_charged", Boolean, nullable=False, server_default=true()),
+    # Of a crash: how many trials of the study had ended well when it was told. Null for all others.
+    Column("went_well", Integer),
 )
 
 #: The end of the output of failed trials, for hosts that do not have it.

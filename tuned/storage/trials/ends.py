@@ -252,7 +252,7 @@ def _evaluated(connection: Connection, study_id: int) -> Iterator[tuple[int, Val
             trials.c.datetime_complete.is_not(None),
             t_trial.c.kind.in_([TrialKind.EVALUATED, TrialKind.LATE]),
             t_trial.c.is_charged,
-            or_(t_trial.c.cause.is_(None), t_trial.c.cause.not_in([Cause.LOST, Cause.ABORTED])),
+            or_(t_trial.c.cause.is_(None), t_trial.c.cause.not_in([Cause.LOST, Cause.ABORTED, Cause.HOST])),
         )
         .order_by(trials.c.datetime_complete, trials.c.trial_id, trial_values.c.objective)
     )

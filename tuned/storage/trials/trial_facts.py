@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, bindparam, update
+from sqlalchemy import Integer, bindparam, case, select, update
 
 from tuned.domain.claim import TrialKind
-from tuned.storage.tables.schema import t_trial
+from tuned.storage.tables.schema import t_study, t_trial
 from tuned.storage.tables.statements import Statement, insertion
 from tuned.storage.trials import breaker
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 #: The kinds of trials that no host evaluates, because another trial has their point.
 DUPLICATES = (TrialKind.REUSED, TrialKind.SKIPPED)
 
+_went_well = (
+    select(t_study.c.complete + t_study.c.pruned)
+    .where(t_study.c.study_id == bindparam("study"))
+    .scalar_subquery()
+)
+
 _END = (
     update(t_trial)
     .where(t_trial.c.trial_id == bindparam("ended_trial"))
@@ -31,6 +37,7 @@ _END = (
         cause=bindparam("its_cause"),
         attempts=bindparam("its_attempts"),
         is_charged=breaker.IS_CHARGED,
+        went_well=case((bindparam("is_crash", type_=Integer) == 1, _went_well), else_=None),
     )
 )
 
