@@ -142,7 +142,9 @@ def _wrong(world: World, store: Store, rules: Rules) -> str | None:
         or _overrun(world, store)
         or _killed(world, rules)
         or _wrongly_ended(world, store)
+        or _wrongly_charged(world, rules)
         or _bad_end(world, store)
+        or _kept_by_sick(world, rules)
     )
 
 
@@ -222,6 +224,34 @@ def _wrongly_ended(world: World, store: Store) -> str | None:
         return f"{study.stalled} of {counted} evaluations were not better"
     if study.has_ended and study.state != "done" and not has_reached and not _is_stalled(world, store):
         return "the search ends, and nothing has ended it"
+    return None
+
+
+def _wrongly_charged(world: World, rules: Rules) -> str | None:
+    """A crash that was given back is refunded twice or not, or its point is not free."""
+    if not rules.has_sick:
+        return None
+    study, tables = world.tables.study, world.tables
+    counted = sum(row.is_counted or row.is_late for row in tables.trials)
+    visited = sum(p.state in ("done", "failed", "pruned") for p in tables.points if not p.replica)
+    if (study.trials, study.visited) == (counted, visited):
+        return None
+    return f"{study.trials} trials are charged of {counted}, {study.visited} points visited of {visited}"
+
+
+def _kept_by_sick(world: World, rules: Rules) -> str | None:
+    """The study is done, and a host's crash is charged that came before the other one did well."""
+    if not rules.has_sick or not is_end(world):
+        return None
+    rows = [row for row in world.tables.trials if row.ended]
+    for crash in rows:
+        later = [row for row in rows if row.ended > crash.ended]
+        is_broken = any(row.host == crash.host and row.went_well is None for row in later)
+        # A value that comes after the end opens nothing again.
+        good = [row for row in later if row.state in ("COMPLETE", "PRUNED") and not row.is_late]
+        goes_well = any(row.host != crash.host for row in good)
+        if crash.went_well is not None and crash.cause != "host" and goes_well and not is_broken:
+            return f"the crash of point {crash.x} on a sick host was not given back"
     return None
 
 

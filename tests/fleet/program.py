@@ -13,6 +13,7 @@ It stands for the tasks of a daemon, which take turns with each other in any ord
 - ``_look``: ``Experiments.follow`` and ``Search.refresh``, then ``Experiments._end`` with
   ``Scheduler.interrupt``; an experiment that is over may be open again.
 - ``_reconcile``: ``Reconciliation.look``.
+- ``_give_back``: ``Sickness.run``, which the end of a study does too.
 - ``Keeping``: the process that owns the runs, and how daemons deal with it.
 
 Work of a host that waits for nothing (the transactions of one beat; to draw, claim and hear of it; to
@@ -48,7 +49,7 @@ class Program:
             return
         tasks = (
             self._join, self._beats.go_on, self._beats.settle, self._slots, self._tell, self._look,
-            self._reconcile, self._keeping.tell_left,
+            self._reconcile, self._give_back, self._keeping.tell_left,
         )  # fmt: skip
         for host in world.hosts:
             if host.moves:
@@ -285,6 +286,15 @@ class Program:
                 world, host, self._rules, "settles what it does not run",
                 lambda tables: self._store.settle_claims(tables, host.claimant, not_run),
                 lambda _: host, host,
+            )  # fmt: skip
+
+    def _give_back(self, world: World, host: Host) -> Iterator[Step]:
+        """``Sickness.run``, of any host at any moment."""
+        has_crash = any(row.went_well is not None and row.cause != "host" for row in world.tables.trials)
+        if self._rules.has_sick and has_crash and host.life == "running" and not host.is_away:
+            yield from transaction(
+                world, host, self._rules, "gives back crashes of a sick host",
+                self._store.give_back_sick, lambda _: host, host,
             )  # fmt: skip
 
     # Look

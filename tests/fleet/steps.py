@@ -36,6 +36,8 @@ class Rules:
     retries: int | None = None
     #: A rule may end an evaluation before it has its value.
     prunes: bool = False
+    #: One crash is a row that makes its host sick, if the other one does well.
+    has_sick: bool = False
 
     @property
     def to_come(self) -> int | tuple[str, ...]:

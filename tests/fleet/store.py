@@ -26,7 +26,7 @@ from tuned.storage import hosts
 from tuned.storage.database import Database
 from tuned.storage.studies import close_if_over, study_statuses
 from tuned.storage.tables.schema import t_host, t_trial
-from tuned.storage.trials import settling
+from tuned.storage.trials import settling, sick
 from tuned.storage.trials.claims import Claims
 from tuned.storage.trials.settling import orphaned_studies, settle_claims, settle_orphans, settle_own
 from tuned.storage.trials.tells import Receipt, tell
@@ -118,6 +118,8 @@ class Store:
         self._points = {x: self._encoding.space.point({"x": x}) for x in range(size)}
         self._xs = {point.key: x for x, point in self._points.items()}
         self._answers: dict[tuple[Any, ...], Answer] = {}
+        #: Whether it tells apart whose trials they are, and in which order they ended.
+        self.has_sick = False
         self._sqlite.execute("DELETE FROM t_host")
         self.empty = self._now = self._dump()
 
@@ -170,7 +172,7 @@ class Store:
         """The outcome; None: the trial had ended, and what becomes of the value is the next transaction's."""
 
         # Only a numbered record is written down in its host's row.
-        teller = f"h{host}" if pending.number else "h"
+        teller = f"h{host}" if pending.number or self.has_sick else "h"
         receipt = Receipt(record=pending.number, after=after) if pending.number else None
 
         def call() -> TellOutcome | None:
@@ -246,6 +248,14 @@ class Store:
 
         return self._ask(tables, ("give back", claim), call)
 
+    def give_back_sick(self, tables: Tables) -> Answer:
+        """Both transactions at once: the second looks again."""
+
+        def call() -> list[int]:
+            return sick.find_and_give_back(self._database, self._study_id)
+
+        return self._ask_of_study(tables, ("sick",), call)
+
     def look(self, tables: Tables) -> Answer:
         """The study's state; closes it if it is over, which is looked at again under the study's lock."""
 
@@ -298,7 +308,7 @@ class Store:
             self._load(tables)
             value = call()
             after = self._now = self._dump()
-            check_change(tables, after)
+            check_change(tables, after, gives_back=self.has_sick and question[0] in ("sick", "look"))
             if question[0] == "claim":
                 check_claim(tables, after)
             self._check_counts(after)
@@ -311,12 +321,17 @@ class Store:
         return Claims(
             self._database,
             self._study_id,
-            claimant=Claimant(host="h", incarnation=incarnation),
+            claimant=Claimant(host=self._name(incarnation), incarnation=incarnation),
             encoding=self._encoding,
             dedup=self._experiment.dedup,
             walk=self._walk,
             objectives=1,
         )
+
+    def _name(self, incarnation: str) -> str:
+        asked = "SELECT name FROM t_host WHERE incarnation = ?"
+        row = self._sqlite.execute(asked, (incarnation,)).fetchone() if self.has_sick else None
+        return "h" if row is None else str(row[0])
 
     def _outcome(self, outcome: Outcome) -> Any:
         match outcome:
@@ -365,7 +380,7 @@ class Store:
             _HOST, [(f"h{h.host}", f"h{h.host}", h.incarnation, h.beat, h.dead, h.told) for h in tables.hosts]
         )
         many(_POINT, [(study, self._points[p.x].key, *_point_columns(p)) for p in tables.points])
-        many(_TRIAL, [(row.trial, row.trial - 1, study, row.state) for row in rows])
+        many(_TRIAL, [(row.trial, row.trial - 1, study, row.state, _ended(row)) for row in rows])
         many(_FACTS, [_facts(row) for row in rows])
         many(_PARAM, [(row.trial, *self._param(row.x)) for row in rows])
         many(_VALUE, [(row.trial, row.value) for row in rows if row.value is not None])
@@ -385,6 +400,12 @@ class Store:
         lines = run("SELECT name, incarnation, beat, dead, told FROM t_host ORDER BY name")
         points = run("SELECT key, replica, trial_id, incarnation, state, losses FROM t_point")
         trials = tuple(_trial_row(*row) for row in run(_TRIALS))
+        if self.has_sick:
+            places = run(_PLACES).fetchall()
+            trials = tuple(
+                row._replace(host=int(name[1:] or -1), ended=place, went_well=went_well)
+                for row, (name, place, went_well) in zip(trials, places, strict=True)
+            )
         return Tables(
             StudyRow(*study),
             tuple(
@@ -419,10 +440,13 @@ def claim_of(row: TrialRow) -> str:
     return row.claim or f"?{row.trial}"
 
 
-def check_change(before: Tables, after: Tables) -> None:
+def check_change(before: Tables, after: Tables, *, gives_back: bool = False) -> None:
     """Refuses a change that no transaction may make."""
     now = {row.trial: row for row in after.trials}
     for row in before.trials:
+        was_given = gives_back and row.went_well is not None and row.cause != "host"
+        if was_given and now.get(row.trial) == row._replace(cause="host", is_charged=False):
+            continue
         if row.state != "RUNNING" and now.get(row.trial) != row:
             raise Violation(f"a finished row changed: {row} became {now.get(row.trial)}")
     started = now.keys() - {row.trial for row in before.trials}
@@ -464,11 +488,13 @@ _POINT = """
 INSERT INTO t_point (study_id, key, replica, trial_id, incarnation, state, losses)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 """
-_TRIAL = "INSERT INTO trials (trial_id, number, study_id, state) VALUES (?, ?, ?, ?)"
+_TRIAL = """
+INSERT INTO trials (trial_id, number, study_id, state, datetime_complete) VALUES (?, ?, ?, ?, ?)
+"""
 _FACTS = """
 INSERT INTO t_trial
-  (trial_id, kind, twin_id, cause, attempts, claim_id, is_charged, evaluations, origin, host)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'walk', 'h')
+  (trial_id, kind, twin_id, cause, attempts, claim_id, is_charged, evaluations, host, went_well, origin)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'walk')
 """
 _PARAM = """
 INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)
@@ -484,6 +510,12 @@ SELECT trial_id, state, CAST(param_value AS INTEGER), value, coalesce(cause, '')
   coalesce(claim_id, ''), is_charged, CASE WHEN state = 'RUNNING' THEN evaluations ELSE 1 END
 FROM trials JOIN trial_params USING (trial_id) JOIN t_trial USING (trial_id)
   LEFT JOIN trial_values USING (trial_id) ORDER BY trial_id
+"""
+_PLACES = """
+SELECT host, CASE WHEN datetime_complete IS NULL THEN 0 ELSE
+  (SELECT count(DISTINCT o.datetime_complete) FROM trials o
+    WHERE o.datetime_complete <= t.datetime_complete) END, went_well
+FROM trials t JOIN t_trial USING (trial_id) ORDER BY trial_id
 """
 _WRONG_FACTS = """
 SELECT * FROM (
@@ -511,8 +543,21 @@ def _trial_row(trial: int, state: str, x: int, value: float | None, *rest: Any) 
 
 def _facts(row: TrialRow) -> tuple[Any, ...]:
     kind, twin = ("late", 0) if row.is_late else ("evaluated", None)
-    known = row.cause or None, 1 + row.retried, claim_of(row), row.is_charged, row.charged
+    name = "h" if row.host < 0 else f"h{row.host}"
+    known = (
+        row.cause or None,
+        1 + row.retried,
+        claim_of(row),
+        row.is_charged,
+        row.charged,
+        name,
+        row.went_well,
+    )
     return row.trial, kind, twin, *known
+
+
+def _ended(row: TrialRow) -> str | None:
+    return f"2000-01-01 00:00:{row.ended:02d}.000000" if row.ended else None
 
 
 def _attributes(row: TrialRow) -> dict[str, Any]:

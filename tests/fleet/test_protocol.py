@@ -21,10 +21,12 @@ from tests.fleet.steps import ALL_KINDS, KINDS, Rules
 from tests.fleet.store import Store, Violation
 from tests.fleet.world import Host, PendingResult
 from tuned.daemon.failure_detector import FailureDetector
+from tuned.domain import ending
 from tuned.domain.result import TellOutcome
 from tuned.storage.hosts import HostRow
 from tuned.storage.tables.schema import t_trial, trials
 from tuned.storage.trials import budget, ends, settling, tells
+from tuned.storage.trials import sick as sick_module
 from tuned.storage.trials.claims import Claims
 
 #: They compute for half a minute; on a machine that does much else, for minutes.
@@ -142,7 +144,39 @@ def test_of_a_pruning_and_a_value_of_one_claim_the_first_ends_its_trial() -> Non
     assert any({"PRUNED", "COMPLETE"} <= each for each in states)
 
 
+def sick(monkeypatch: pytest.MonkeyPatch, points: int, kinds: frozenset[str], extra: str = "") -> Explored:
+    """Any evaluation may crash, and one crash makes a row."""
+    monkeypatch.setattr(ending, "MOST_CRASHES_IN_A_ROW", 1)
+    with stored(make_experiment(extra, space=line(points))) as store:
+        store.has_sick = True
+        return search(store, kinds=kinds, retries=0, has_sick=True)
+
+
+@pytest.mark.parametrize("kind", ["crash", "unknown"])
+def test_crashes_of_a_sick_host_are_given_back_once_and_before_the_end(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    explored = sick(monkeypatch, 2, frozenset({kind}))
+    assert any(row.cause == "host" for world in explored.worlds for row in world.tables.trials)
+
+
 # Violations that are seen if a rule is taken out
+
+
+def test_without_giving_back_before_the_end_a_study_ends_by_a_sick_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sick_module, "give_back", lambda *_: [])
+    with pytest.raises(Violation, match="on a sick host was not given back") as caught:
+        sick(monkeypatch, 2, frozenset())
+    say(caught.value)
+
+
+def test_without_a_mark_on_what_was_given_back_it_is_refunded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sick_module, "_note", lambda *_: None)
+    with pytest.raises(Violation, match="trials are charged of") as caught:
+        sick(monkeypatch, 2, frozenset())
+    say(caught.value)
 
 
 def test_without_the_fence_a_finished_row_changes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,11 @@ class TrialRow(NamedTuple):
     is_charged: bool
     #: How many evaluations it was charged with, while it runs; else 1.
     charged: int
+    #: If hosts may be sick: its host, its place among those that have ended, and, of a crash, how many had
+    #: ended well before. Else nobody asks.
+    host: int = -1
+    ended: int = 0
+    went_well: int | None = None
 
     @property
     def is_counted(self) -> bool:
@@ -251,11 +256,12 @@ class _Names:
 
     def tables(self, tables: Tables) -> Tables:
         trials = _kept_trials(tables, self._claims)
+        ends = sorted({row.ended for row in tables.trials if row.trial in trials} | {0})
         return Tables(
             _canonical_study(tables.study),
             tuple(self.line(line) for line in self._lines(tables)),
             tuple(self._point(point, trials) for point in tables.points),
-            tuple(self._trial(row, trials) for row in tables.trials if row.trial in trials),
+            tuple(self._trial(row, trials, ends) for row in tables.trials if row.trial in trials),
         )
 
     def _lines(self, tables: Tables) -> list[HostLine]:
@@ -280,8 +286,10 @@ class _Names:
             incarnation=self._incarnation(point.incarnation) if is_held else "",
         )
 
-    def _trial(self, row: TrialRow, trials: Mapping[int, int]) -> TrialRow:
-        return row._replace(trial=trials[row.trial], claim=self._claims.get(row.claim, ""))
+    def _trial(self, row: TrialRow, trials: Mapping[int, int], ends: Sequence[int]) -> TrialRow:
+        host = self._hosts.get(row.host, row.host)
+        claim, place = self._claims.get(row.claim, ""), ends.index(row.ended)
+        return row._replace(trial=trials[row.trial], claim=claim, host=host, ended=place)
 
     def local(self, host: Host) -> Host:
         return host._replace(
@@ -364,6 +372,6 @@ def _kept_trials(tables: Tables, claims: Collection[str]) -> dict[int, int]:
     kept = [
         row.trial
         for row in tables.trials
-        if row.cause not in REFUNDED or row.trial in referred or row.claim in claims
+        if row.cause not in (*REFUNDED, "host") or row.trial in referred or row.claim in claims
     ]
     return {trial: new for new, trial in enumerate(kept, 1)}
