@@ -7,6 +7,7 @@ It is asked on standard input by ``{"storage": URL, "study": NAME}``: a command 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -18,15 +19,20 @@ from sqlalchemy.exc import ArgumentError
 from tuned.config.storage_url import normalised
 from tuned.domain.known_trial import CONSTRAINTS, PARAMS, USER_ATTRS, value_columns
 
+_CONNECT_SECONDS = "5"
+
 
 def main() -> None:
     request = json.load(sys.stdin)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Of several hosts, one that hangs would keep the person from the others.
+    os.environ.setdefault("PGCONNECT_TIMEOUT", _CONNECT_SECONDS)
+    url = _url(request["storage"])
     try:
-        study = optuna.load_study(study_name=request["study"], storage=_url(request["storage"]))
+        study = optuna.load_study(study_name=request["study"], storage=url)
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     except Exception as error:  # noqa: BLE001 (Optuna, SQLAlchemy and drivers raise anything)
-        sys.exit(_without_password(_reason(error), request["storage"]))
+        sys.exit(_without_password(_reason(error), url))
     for trial in trials:
         sys.stdout.write(json.dumps(_row(trial), default=str) + "\n")
 
@@ -63,7 +69,7 @@ def _reason(error: Exception) -> str:
 def _without_password(text: str, url: str) -> str:
     try:
         password = make_url(url).password
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return "found no URL of a database"
     return text.replace(str(password), "***") if password else text
 

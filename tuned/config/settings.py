@@ -45,7 +45,8 @@ class Settings:
         Key(
             name="storage",
             description="SQLAlchemy URL of the database: `postgresql://host/database` (also `postgres://`) "
-            "or `sqlite:////absolute/path.db`.",
+            "or `sqlite:////absolute/path.db`. Several servers, of which one is the primary, as libpq takes "
+            "them: `postgresql://host1:5432,host2:5432/database`.",
             default="`sqlite:///` and `tuned.db` in the state directory",
         ),
     ] = field(repr=False)

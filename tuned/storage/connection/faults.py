@@ -7,6 +7,7 @@ would fail again. This room only judges; it must never run a statement.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
@@ -44,6 +45,9 @@ _MALFORMED: Final = (
     "place, remove the files beside it whose names end with -wal and -shm, and start the daemon"
 )
 
+#: The SQLSTATE of a write that a standby, or a server that was set to read-only, refuses.
+READ_ONLY_STATE: Final = "25006"
+
 #: By class of SQLSTATE, or by a whole SQLSTATE, which goes ahead of its class: what a person can do if the
 #: error is the database's, and None if it belongs to the call. The classes are those of PostgreSQL's
 #: appendix "Error Codes".
@@ -67,7 +71,7 @@ SQLSTATES: Final = {
     "23": None,  # integrity constraint violation
     "24": None,  # invalid cursor state
     "25": SERVER,  # invalid transaction state: ended by a timeout of the server, or confused by a pooler
-    "25006": _READ_ONLY,
+    READ_ONLY_STATE: _READ_ONLY,
     "26": None,  # invalid SQL statement name
     "27": None,  # triggered data change violation
     "28": _RIGHTS,  # invalid authorization
@@ -120,15 +124,25 @@ _OF_THE_CALL: Final = {"DataError", "IntegrityError", "NotSupportedError", "Prog
 
 _PRIMARY = 0xFF
 
+#: libpq's words for a host that answers, and is not the primary that target_session_attrs asks for.
+_STANDBY = re.compile("session is read-only|server is in hot standby mode")
+
 
 def away(error: DBAPIError) -> DatabaseAway | None:
     """The error as the database's, with advice; None if it belongs to the call."""
     remedy = _remedy(error)
     if remedy is None:
         return None
-    lines = str(error.orig).strip().splitlines()
-    found = lines[0] if lines else type(error.orig).__name__
+    found = _found(error) or type(error.orig).__name__
     return DatabaseAway(f"{_PREFIXES.get(remedy, 'the database does not answer')}: {found}", remedy=remedy)
+
+
+def _found(error: DBAPIError) -> str:
+    """The first line; of connecting, a line of each host that libpq tried, without its indented advice."""
+    lines = str(error.orig).strip().splitlines()
+    if getattr(error.orig, "pgcode", None) is None:
+        return "; ".join(line for line in lines if line == line.lstrip())
+    return lines[0] if lines else ""
 
 
 _PREFIXES = {
@@ -155,7 +169,9 @@ def _remedy(error: DBAPIError) -> str | None:
         return None
     # A server that refuses a login gives its reason without a SQLSTATE.
     text = str(error.orig)
-    return _RIGHTS if "password" in text or "authentication" in text else SERVER
+    if "password" in text or "authentication" in text:
+        return _RIGHTS
+    return _READ_ONLY if _STANDBY.search(text) else SERVER
 
 
 def reason_of(error: Exception) -> str:

@@ -54,3 +54,11 @@ def test_without_a_code_the_driver_complains_about_the_call_or_has_lost_the_serv
     assert found(psycopg2.DatabaseError("error with status PGRES_TUPLES_OK and no message from the libpq"))
     refused = psycopg2.OperationalError('password authentication failed for user "tuned"')
     assert "restart the daemon" in str(found(refused))
+
+
+def test_of_several_hosts_each_is_told_and_a_standby_takes_no_writes() -> None:
+    down = 'connection to server at "h1", port 1 failed: Connection refused'
+    standby = 'connection to server at "h2", port 2 failed: session is read-only'
+    error = psycopg2.OperationalError(f"{down}\n\tIs the server running on that host?\n{standby}\n")
+    judged = away(DBAPIError("SELECT 1", None, error))
+    assert str(judged) == f"the database takes no writes: {down}; {standby}"
