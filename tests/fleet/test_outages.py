@@ -71,14 +71,19 @@ def once_each(ledger: Ledger) -> list[Evaluation]:
 @contextmanager
 def frozen(server: PostgresServer) -> Iterator[None]:
     """A server that neither answers nor closes its connections."""
-    pids = [pid for pid in all_processes() if is_of(server, pid)]
+    frozen = [server.pid]
+    # First the one that begins and ends the others.
+    os.kill(server.pid, signal.SIGSTOP)
     try:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        for pid in [pid for pid in all_processes() if is_of(server, pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                frozen.append(pid)
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        for pid in frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def is_of(server: PostgresServer, pid: int) -> bool:

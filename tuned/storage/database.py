@@ -9,11 +9,7 @@ mode may stand in between.
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import threading
 import warnings
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,10 +22,10 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
-    event,
     exists,
     func,
     inspect,
+    make_url,
     select,
     true,
     update,
@@ -41,6 +37,7 @@ from tuned.domain.news.notices import NO_WISHES
 from tuned.errors import Conflict, DatabaseAway, NotFound
 from tuned.storage.connection import faults
 from tuned.storage.connection.engine import LOCK_SECONDS, make_engine
+from tuned.storage.connection.server import Server
 from tuned.storage.connection.sqlite_file import DatabaseFile
 from tuned.storage.tables import schema, statements
 from tuned.storage.tables.migrations import MIGRATION_TIMEOUT, migrate
@@ -54,31 +51,33 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = make_engine(url)
-        self.is_postgresql = self.engine.dialect.name == "postgresql"
-        #: Connections to a server. Some of them may be closed.
-        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._remembering = threading.Lock()
+        parsed = make_url(url)
+        self.is_postgresql = parsed.get_backend_name() == "postgresql"
+        self._server = Server(parsed) if self.is_postgresql else None
+        self.engine = make_engine(parsed, self._server)
         #: The file of an embedded database on a disk.
         self._file: DatabaseFile | None = None
         self._has_tables = False
         #: Of what this host tells people, of studies that do not say it themselves.
         self.wishes = NO_WISHES
-        if self.is_postgresql:
-            event.listen(self.engine, "connect", self._remember)
-        elif path := self.engine.url.database:
+        if self._server is None and (path := parsed.database):
             self._file = DatabaseFile(self.engine, Path(path))
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """For Optuna's engine on this database: it connects within our limits, and is cut with ours.
+
+        Without them it would wait without end for a server that hangs.
+        """
+        return {} if self._server is None else {"creator": self._server.connect}
 
     def close(self) -> None:
         self.engine.dispose()
 
     def cut(self) -> None:
         """Shuts down all connections to a server, so that no thread keeps waiting for one that hangs."""
-        with self._remembering:
-            known = list(self._connections)
-        for connection in [each for each in known if not each.closed]:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
-                line.shutdown(socket.SHUT_RDWR)
+        if self._server is not None:
+            self._server.cut()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -192,16 +191,13 @@ class Database:
                 raise
             raise away from error
 
-    def _remember(self, connection: Any, _record: Any) -> None:
-        with self._remembering:
-            self._connections.add(connection)
-
     def _prepare_optuna(self, *, is_new: bool) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 # Each look at the version of its tables loads all of its migrations, and it just made these.
-                storage = RDBStorage(self.url, skip_compatibility_check=is_new)
+                options = self.engine_options
+                storage = RDBStorage(self.url, engine_kwargs=options, skip_compatibility_check=is_new)
             storage.engine.dispose()
         except RuntimeError as error:
             raise Conflict(

@@ -38,13 +38,13 @@ FIRST_RETRY_SECONDS = 0.2
 
 #: A server that is silent although its connections stand would hang a call without end. If a call takes so
 #: long, the link asks whether the database answers at all.
-SLOW_SECONDS = 10.0
+SLOW_SECONDS = 6.0
 
 #: How often the link looks for slow calls.
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 
 #: If the database gives no answer within this time, the link cuts all connections.
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 12.0
 
 _PREPARING = "the database is being prepared"
 

@@ -98,7 +98,7 @@ def main(  # noqa: PLR0917 (click calls it, by keyword)
         )
         database = Database(loading.load(config_file, os.environ).storage)
         database.prepare()
-        mount = Mount(database.url)
+        mount = Mount(database)
     except TunedError as error:
         sys.exit(f"tuned-dashboard: {error}")
     asyncio.run(_serve(options, database, mount))

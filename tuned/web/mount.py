@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from wsgiref.types import WSGIApplication
 
+    from tuned.storage.database import Database
+
 PREFIX = "/optuna"
 
 #: A page asks for some things at once, and a plot may take a while.
@@ -57,10 +59,11 @@ class _Answer:
 class Mount:
     """Answers requests below the prefix."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, database: Database) -> None:
         """Raises TunedError if this version of optuna-dashboard has other addresses."""
         # Connections that a restarted database has closed are noticed before they are used.
-        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation=True)
+        options = {"pool_pre_ping": True, **database.engine_options}
+        storage = RDBStorage(database.url, engine_kwargs=options, skip_table_creation=True)
         self._application: WSGIApplication = optuna_dashboard.wsgi(storage)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="optuna-dashboard")
         _page()

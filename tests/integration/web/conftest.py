@@ -47,7 +47,7 @@ async def painter(world: World) -> AsyncIterator[Painter]:
 async def serve(world: World, reader: Reader, painter: Painter) -> AsyncIterator[Serve]:
     """Serves the world, with these options."""
     begun: list[TestClient] = []  # type: ignore[type-arg]
-    mount = Mount(world.database.url)
+    mount = Mount(world.database)
 
     async def client(*, token: str | None = None, allows_changes: bool = False) -> TestClient:  # type: ignore[type-arg]
         pages = Pages(reader=reader, painter=painter, host=NOBODY, allows_changes=allows_changes)

@@ -1,7 +1,7 @@
-"""The engine of one database: its URL, the number and the timeouts of its connections, how SQLite begins.
+"""The engine of one database: its URL, the number of its connections, how SQLite begins.
 
-Owns the settings of an engine and of a connection. It must never run a statement of ours, or set anything on
-a server's session, because a pooler in transaction mode may stand in between.
+Owns the settings of an engine. It must never run a statement of ours, or set anything on a server's session,
+because a pooler in transaction mode may stand in between.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import make_dsn
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
+
+from tuned.storage.connection import faults
+from tuned.storage.connection.server import Server
 
 #: Threads that call the database, each with one connection, by their purpose: a slow sampler must not delay a
 #: tell, and nothing must delay the beat.
@@ -25,17 +28,6 @@ MOST_CONNECTIONS = DRAW_THREADS + CALL_THREADS + BEAT_THREADS
 
 #: How long a statement waits for another client's lock, and how long a frozen client may keep one.
 LOCK_SECONDS = 5
-
-#: The client notices within seconds that a server vanished, not after the system's two hours.
-_LIBPQ = {
-    "connect_timeout": LOCK_SECONDS,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-    "application_name": "tuned",
-}
-
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -77,16 +69,25 @@ def _expected_of_options(url: URL) -> str:
     return ""
 
 
-def make_engine(url: str) -> Engine:
-    if url.startswith("sqlite"):
+def make_engine(url: URL, server: Server | None) -> Engine:
+    """The engine of an embedded database, or of a server."""
+    if server is None:
         engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False})
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
-        url, pool_size=MOST_CONNECTIONS, max_overflow=0, pool_timeout=LOCK_SECONDS, pool_recycle=1800,
-        connect_args=_LIBPQ,
+    engine = create_engine(
+        url, creator=server.connect, pool_size=MOST_CONNECTIONS, max_overflow=0, pool_timeout=LOCK_SECONDS,
+        pool_recycle=1800,
     )  # fmt: skip
+    event.listen(engine, "handle_error", _leave_reader)
+    return engine
+
+
+def _leave_reader(context: ExceptionContext) -> None:
+    """Another host of the URL may be the primary by now: the next connections look for it."""
+    if getattr(context.original_exception, "pgcode", None) == faults.READ_ONLY_STATE:
+        context.is_disconnect = True
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
