@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from tuned.domain.counts import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -102,7 +104,7 @@ def course(improvements: Sequence[Dot], last: int) -> Markup:
     dots = Markup().join(
         _dot(frame.place(dot), f"trial {dot[0]:.0f}: {text_of(dot[1])}") for dot in improvements
     )
-    title = f"Best value so far: {text_of(known[-1][1])} after {last + 1} trials"
+    title = f"Best value so far: {text_of(known[-1][1])} after {counted(last + 1, 'trial')}"
     return frame.svg(title, Markup('<path class="line c0" d="{}"/>').format(path) + dots, "trial", "value")
 
 

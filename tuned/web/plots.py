@@ -18,6 +18,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.importance import get_param_importances
 from optuna.trial import create_trial
 
+from tuned.domain.counts import counted
 from tuned.storage.queries.points import Evaluated, evaluated
 from tuned.web import charts
 
@@ -179,7 +180,7 @@ def _parallel(
         for place, number in enumerate(sorted((p.number for p in points), key=losses.__getitem__))
     }
     ranks = [order[each.number] / max(1, len(points) - 1) for each in points]
-    title = f"Parallel coordinates of {len(points)} trials: value and {len(shown)} parameters"
+    title = f"Parallel coordinates of {counted(len(points), 'trial')}: value and {counted(len(shown), 'parameter')}"
     return charts.parallel(axes, ranks, title)
 
 
@@ -223,4 +224,6 @@ def _front(points: Sequence[Evaluated], front: set[int]) -> Markup:
         charts.Spot(each.values[0], each.values[1], f"trial {each.number}", is_marked=each.number in front)
         for each in shown
     ]
-    return charts.scatter(dots, f"Front: {len(front)} of {len(points)} trials", ("value 0", "value 1"))
+    return charts.scatter(
+        dots, f"Front: {len(front)} of {counted(len(points), 'trial')}", ("value 0", "value 1")
+    )

@@ -1,7 +1,7 @@
 """The one reader of the database for all who look: a fleet as it is now, and one experiment or trial of it.
 
 An experiment that has not changed is not read again. All of it happens in one thread of its own, so that no
-page waits for the database in the event loop, and no page is more than a second old while the database answers.
+page waits for the database in the event loop. No page is over a second old while the database answers.
 """
 
 from __future__ import annotations
