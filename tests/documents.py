@@ -18,17 +18,20 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Their blocks are run as one session, in their order.
 TUTORIALS = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
+#: The tutorial that needs hosts, and root on them.
+FLEET = ROOT / "docs" / "tutorial" / "first-fleet.md"
 
 _OURS = {"tuned": tuned, "tunectl": tunectl, "tuned-dashboard": dashboard}
 _TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 #: Programs that come with a system, or with the packages that a page names.
 _SYSTEM = {
     "ansible-playbook", "apt-get", "cat", "cd", "chgrp", "chmod", "chown", "cp", "curl", "eval", "export",
-    "install", "journalctl", "kill", "loginctl", "mkdir", "mv", "python3", "rpm", "ssh", "systemctl",
+    "install", "journalctl", "kill", "loginctl", "mkdir", "mv", "python3", "rpm", "scp", "ssh", "systemctl",
     "systemd-sysusers", "systemd-tmpfiles", "usermod",
     "~/tuned/bin/pip", "/srv/forest/.venv/bin/pip",
 }  # fmt: skip
 _FENCE = re.compile(r"^```(?P<language>.*)\n(?P<text>(?s:.*?))^```$", re.MULTILINE)
+_PROMPT = re.compile(r"^([a-z]*)([$#]) ", re.MULTILINE)
 _REDIRECTION = re.compile(r"\d?>{1,2}\s*(&\d|\S+)")
 _SAVED_AS = re.compile(r"[Ss]ave this as\s+`([^`]+)`[^`]*(?:`/home/you`[^`]*)?:\s*\Z")
 
@@ -52,6 +55,9 @@ class Step:
 
     command: str
     output: str
+    #: The host before the prompt; empty for the reader's own.
+    host: str
+    is_root: bool
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
@@ -81,10 +87,13 @@ def prose(page: Path) -> str:
 
 def steps(block: Block) -> list[Step]:
     """The commands of a console block, as a user or as root."""
-    parts = re.split(r"^[$#] ", block.text, flags=re.MULTILINE)
-    assert parts[0] == "", f"{block} begins with output"
-    split = (part.partition("\n") for part in parts[1:])
-    return [Step(command=command, output=output) for command, _, output in split]
+    before, *parts = _PROMPT.split(block.text)
+    assert before == "", f"{block} begins with output"
+    split = [part.partition("\n") for part in parts[2::3]]
+    return [
+        Step(command=command, output=output, host=host, is_root=prompt == "#")
+        for host, prompt, (command, _, output) in zip(parts[0::3], parts[1::3], split, strict=True)
+    ]
 
 
 def check_usage(line: str, *, is_whole: bool = True) -> None:

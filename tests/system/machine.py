@@ -61,7 +61,7 @@ class Machine:
         self.name = name
         self._home = Path(tempfile.mkdtemp(prefix=f"tuned-{name}-"))
         self._console = self._home.with_suffix(".console")
-        self._group = _unified_groups() / f"tuned-test-{os.getpid()}-{name}"
+        self._group = _unified_groups() / f"tuned-test-{os.getpid()}-{self._home.name}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start_boot(self) -> None:
