@@ -262,7 +262,7 @@ def test_without_the_look_whether_the_search_has_ended_a_point_is_given_after_it
 def test_without_judging_late_values_a_search_goes_on_that_has_reached_its_target(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ends, "judge", lambda *_, **__: None)
+    monkeypatch.setattr(ends, "judge", lambda *_, **__: {"better": None})
     with pytest.raises(Violation, match="a trial has reached the target, and the search goes on") as caught:
         run(1, TARGET, kinds=frozenset({"freeze"}))
     say(caught.value)

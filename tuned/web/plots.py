@@ -180,7 +180,8 @@ def _parallel(
         for place, number in enumerate(sorted((p.number for p in points), key=losses.__getitem__))
     }
     ranks = [order[each.number] / max(1, len(points) - 1) for each in points]
-    title = f"Parallel coordinates of {counted(len(points), 'trial')}: value and {counted(len(shown), 'parameter')}"
+    parameters = counted(len(shown), "parameter")
+    title = f"Parallel coordinates of {counted(len(points), 'trial')}: value and {parameters}"
     return charts.parallel(axes, ranks, title)
 
 
@@ -224,6 +225,5 @@ def _front(points: Sequence[Evaluated], front: set[int]) -> Markup:
         charts.Spot(each.values[0], each.values[1], f"trial {each.number}", is_marked=each.number in front)
         for each in shown
     ]
-    return charts.scatter(
-        dots, f"Front: {len(front)} of {counted(len(points), 'trial')}", ("value 0", "value 1")
-    )
+    title = f"Front: {len(front)} of {counted(len(points), 'trial')}"
+    return charts.scatter(dots, title, ("value 0", "value 1"))
