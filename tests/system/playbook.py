@@ -73,6 +73,8 @@ class Playbook:
         return {
             "PATH": os.environ["PATH"], "HOME": str(self._home), "LANG": "C.UTF-8", "LEADERS": str(leaders),
             "ANSIBLE_HOME": str(self._home / "ansible"), "ANSIBLE_NOCOLOR": "1",
+            # Its own ten seconds are few on a machine that is busy.
+            "ANSIBLE_TIMEOUT": "60",
             "ANSIBLE_BECOME_METHOD": "su", "ANSIBLE_SSH_EXECUTABLE": str(self._ssh),
             "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
         }  # fmt: skip
