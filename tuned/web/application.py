@@ -46,6 +46,7 @@ def application(*, guard: Guard, pages: Pages, host: Host, mount: Mount) -> web.
             *(web.post(f"/experiments/{{name}}/{{verb:{verb}}}", server.change) for verb in CHANGES),
             web.get(LOGIN, server.ask_token),
             web.post(LOGIN, server.take_token),
+            web.get("/favicon.ico", _icon),
             web.static("/static", STATIC),
             *mount.routes(),
         ]
@@ -120,6 +121,11 @@ class _Server:
             )
         text = pages_module.whole(page, address=request.path, allows_changes=self._guard.allows_changes)
         return _html(text, page.status)
+
+
+async def _icon(_: web.Request) -> web.StreamResponse:
+    """For pages that name none: optuna-dashboard's."""
+    return web.FileResponse(STATIC / "icon.svg")
 
 
 def _html(text: str, status: int = 200) -> web.Response:

@@ -141,7 +141,7 @@ def _foreign(request: web.Request, host: str, *, is_behind_proxy: bool) -> str |
 
 def _is_open(request: web.Request) -> bool:
     """Files of the package, and the page that takes the token."""
-    return request.path == LOGIN or request.path.startswith("/static/")
+    return request.path in {LOGIN, "/favicon.ico"} or request.path.startswith("/static/")
 
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:

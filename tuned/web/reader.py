@@ -135,7 +135,7 @@ class Reader:
         fleet = await self.fleet()
         found = fleet.of(name)
         key = (found and found.mark, fleet.running_of(name))
-        return await self._in_thread(lambda: self._once(name, key, lambda: self._detail(name)))
+        return await self._in_thread(lambda: self._once(name, key, lambda: self._detail(name, found)))
 
     async def story(self, name: str, number: int) -> StoryView:
         """Raises NotFound, Conflict, DatabaseAway."""
@@ -206,18 +206,31 @@ class Reader:
     def _course(self, study_id: int, summary: ExperimentSummary) -> tuple[ImprovementView, ...]:
         if len(summary["directions"]) != 1 or summary["best"] is None:
             return ()
+        known = self._experiments.get(study_id)
+        # It is read again for a better value only, because the database has to look at all trials for it.
+        if known is not None and known.course and known.summary["best"] == summary["best"]:
+            return known.course
         return tuple(improvements_module.improvements(self.database, study_id)["improvements"])
 
-    def _detail(self, name: str) -> Detail:
+    def _detail(self, name: str, found: Experiment | None) -> Detail:
         study_id = experiments_module.find(self.database, name)
+        summary = found.summary if found else None
         return Detail(
-            view=experiments_module.experiment(self.database, name),
-            bests=experiments_module.best(self.database, study_id),
+            view=experiments_module.experiment(self.database, name, summary),
+            bests=_single(summary) or experiments_module.best(self.database, study_id),
             trials=experiments_module.trials(
                 self.database, study_id, state=None, before=None, limit=MOST_TRIALS
             ),
             curves=running_module.curves(self.database, study_id),
         )
+
+
+def _single(summary: ExperimentSummary | None) -> BestsView | None:
+    """Of one objective it is known already; None if it must be read."""
+    if summary is None or len(summary["directions"]) != 1 or summary["state"] == "unreadable":
+        return None
+    best = summary["best"]
+    return {"best": [] if best is None else [best], "nearest": summary["nearest"]}
 
 
 def _steady(local: Status | None) -> Status | None:

@@ -48,8 +48,8 @@ def best_ids(connection: Connection, directions: Directions) -> dict[int, list[i
 
 def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[int, list[int]]:
     """The best trial of each study with one objective: among equals the first evaluated one."""
-    if not study_ids:
-        return {}
+    if len(study_ids) < 2:
+        return {study: found for study in study_ids if (found := _single_best(connection, study))}
     sign = case((study_directions.c.direction == StudyDirection.MAXIMIZE, -1), else_=1)
     place = func.rank().over(
         partition_by=trials.c.study_id, order_by=[INFINITY * sign, trial_values.c.value * sign]
@@ -71,6 +71,21 @@ def _single_bests(connection: Connection, study_ids: Collection[int]) -> dict[in
     )
     first = connection.execute(select(equals.c.study_id, equals.c.trial_id).where(equals.c.turn == 1))
     return {row.study_id: [row.trial_id] for row in first}
+
+
+def _single_best(connection: Connection, study_id: int) -> list[int]:
+    """The same of one study, for which the database need not sort all values."""
+    sign = case((study_directions.c.direction == StudyDirection.MAXIMIZE, -1), else_=1)
+    comes_later = case((duplicate.c.trial_id.is_(None), 0), else_=1)
+    query = (
+        select(trials.c.trial_id)
+        .join(trial_values, (trial_values.c.trial_id == trials.c.trial_id) & (trial_values.c.objective == 0))
+        .join(study_directions, study_directions.c.study_id == trials.c.study_id)
+        .join(duplicate, is_duplicate, isouter=True)
+        .where(trials.c.study_id == study_id, trials.c.state == TrialState.COMPLETE)
+        .order_by(INFINITY * sign, trial_values.c.value * sign, comes_later, trials.c.number)
+    )
+    return list(connection.execute(query.limit(1)).scalars())
 
 
 def leading_ids(

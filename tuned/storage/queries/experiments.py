@@ -95,13 +95,16 @@ def summaries(database: Database, study_ids: Collection[int] | None) -> list[Exp
     return [each for row in chosen for each in _alone(database, row.study_id, row.study_name)]
 
 
-def experiment(database: Database, name: str) -> ExperimentView:
-    """One experiment, without the facts of a host. Raises NotFound, Conflict if it cannot be read."""
+def experiment(database: Database, name: str, summary: ExperimentSummary | None = None) -> ExperimentView:
+    """One experiment, without the facts of a host; its ``summary`` is not read again if it is known.
+
+    Raises NotFound, Conflict if it cannot be read.
+    """
     with readable(), database.reading() as connection:
         row = _find(connection, name)
         definition = json.loads(row.definition)
         return {
-            "summary": _summaries(connection, [row])[0],
+            "summary": summary or _summaries(connection, [row])[0],
             "hosts": _counts_by_host(connection, row.study_id),
             "sampler": _sampler(definition),
             "definition": concealed(definition),
