@@ -165,6 +165,18 @@ def hosts_of(ledger: Ledger, name: str) -> set[str]:
     return {e.host for e in ledger.evaluations(name)}
 
 
+def test_a_hundred_points_that_were_dropped_once_are_shared_by_five_hosts(
+    fleet: Fleet, ledger: Ledger, tmp_path: Path
+) -> None:
+    hosts = fleet.start(5, slots=1)
+    hosts[0].drop("exp", held(ledger, tmp_path) + SPACE.format(high=99))
+    until_at_work(ledger, *hosts)
+    (tmp_path / "go").touch()
+    fleet.until_done("exp")
+    assert sorted(e.x for e in ledger.evaluations("exp")) == list(range(100))
+    assert len(fleet.study("exp").trials) == 100
+
+
 def held(ledger: Ledger, below: Path) -> str:
     """An objective whose evaluations wait until the test lets them go."""
     return ledger.objective(pause=f"until [ -e {below}/go ]; do sleep 0.05; done; echo 0")
