@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ import click
 import optuna
 from sqlalchemy import make_url
 
+from tests.fleet.asking import COMMANDS, END_SECONDS, Asker, broken, obeyed_by
 from tests.fleet.hosts import FleetHost, claims_of, query
 from tests.fleet.lapse import Memory
 from tests.fleet.ledger import VALUE, Ledger
-from tests.fleet.verdict import Budget, Study, Verdict
+from tests.fleet.snapshots import ONE, Source, left_in_part
+from tests.fleet.verdict import Budget, Code, Study, Verdict
 from tests.fleet.wire import Wire, wired_to
 from tests.postgres import PostgresServer, StopMode
 from tests.waiting import until
@@ -49,7 +51,7 @@ RUN_OUT_SECONDS = 300.0
 PAUSE = "[ $((TUNED_TRIAL % 9)) = 4 ] && echo 6.5 || echo 0.$((10 + (TUNED_PARAM_X + TUNED_TRIAL) * 11 % 90))"
 
 #: One of eight first attempts fails.
-FLAKY = f'$([ $(((TUNED_PARAM_X + TUNED_TRIAL) % 8 + TUNED_ATTEMPT)) = 1 ] && echo - || echo "{VALUE}")'
+FLAKY = '$([ $(((TUNED_PARAM_X + TUNED_TRIAL) % 8 + TUNED_ATTEMPT)) = 1 ] && echo - || echo "{value}")'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class Kind:
     budget: Budget
     more: str
     is_python: bool = False
+    #: It brings its code.
+    has_code: bool = False
 
 
 KINDS = (
@@ -80,6 +84,10 @@ KINDS = (
     Kind(
         name="python", budget=Budget(points=60, evaluations=40), is_python=True,
         more='[sampler]\nname = "random"\n[budget]\nevaluations = 40\n[retry]\nattempts = 1\n',
+    ),
+    Kind(
+        name="code", budget=Budget(points=40), has_code=True,
+        more='[sampler]\nname = "grid"\n[retry]\nattempts = 1\n',
     ),
 )  # fmt: skip
 
@@ -109,7 +117,15 @@ class Chaos:
         self.memory = Memory(server, self.storage)
         storage = make_url(wire.url).set(database=make_url(self.storage).database).render_as_string()
         self.hosts = [FleetHost(home / f"h{n}", storage=storage, slots=SLOTS) for n in range(HOSTS)]
+        for host in self.hosts:
+            # It begins anew by the command by which it began.
+            host.is_begun_anew = True
+        self.asker = Asker()
         self.ledger = Ledger(home / "ledger")
+        self._home = home
+        #: The directories of code by their experiments; those at first whose snapshot may not be taken yet.
+        self.sources: dict[str, Source] = {}
+        self._unspoiled: set[str] = set()
         self.experiments: dict[str, Kind] = {}
         self.faults: Counter[str] = Counter()
         self.crashes: list[str] = []
@@ -133,14 +149,25 @@ class Chaos:
                 patience = time.monotonic() + RECOVERY_SECONDS
             while self._due and self._due[0][0] <= time.monotonic():
                 heapq.heappop(self._due)[2]()
-            for host in self.hosts:
-                host.note_return()
-            self._note_crashes()
+            self._look()
             if self.server.is_running and not self.memory.is_kept and self._is_all_done():
                 self.drop_wave()
             time.sleep(0.05)
         self._due.clear()
         self._start_what_is_down()
+
+    def _look(self) -> None:
+        """Notes what became of the hosts and of requests to them."""
+        for host in self.hosts:
+            self._note_told(host)
+            host.note_return()
+        self._note_crashes()
+        self.asker.note_answer()
+        self._spoil_sources()
+
+    def _note_told(self, host: FleetHost) -> None:
+        if host.note_told():
+            self._later(1, 6, lambda: self._launch(host))
 
     def drop_wave(self) -> None:
         """One experiment of each kind, each on one host: the others take it over."""
@@ -150,13 +177,28 @@ class Chaos:
             self.experiments[name] = kind
             high = kind.budget.points - 1
             space = f'[space.x]\ntype = "int"\nlow = 0\nhigh = {high}\n'
-            command = self.ledger.objective(pause=PAUSE, value=FLAKY)
-            objective = self.ledger.python(high) if kind.is_python else command
-            self._random.choice(self.hosts).drop(name, objective + space + kind.more)
+            self._random.choice(self.hosts).drop(name, self._objective(name, kind) + space + kind.more)
+
+    def _objective(self, name: str, kind: Kind) -> str:
+        if kind.is_python:
+            return self.ledger.python(kind.budget.points - 1)
+        if not kind.has_code:
+            return self.ledger.objective(pause=PAUSE, value=FLAKY.format(value=VALUE))
+        script = self.ledger.script(pause=PAUSE, value=FLAKY.format(value=ONE))
+        self.sources[name] = Source(self._home / name, self.ledger, script)
+        self._unspoiled.add(name)
+        return self.sources[name].text
+
+    def _spoil_sources(self) -> None:
+        """Changes the directories whose snapshot is taken: something runs already."""
+        for name in [name for name in self._unspoiled if self.ledger.evaluations(name)]:
+            self.sources[name].spoil()
+            self._unspoiled.remove(name)
 
     def run_out(self) -> None:
         def is_over() -> bool:
             self._start_what_is_down()
+            self._look()
             # One that is over before a host comes never is there.
             places = {name: {host.place_of(name) for host in self.hosts} - {""} for name in self.experiments}
             rejected = [name for name, theirs in places.items() if "rejected" in theirs]
@@ -170,12 +212,27 @@ class Chaos:
             what="the experiment whose row was poisoned to go on", seconds=RUN_OUT_SECONDS,
         )  # fmt: skip
 
+        def is_obeyed() -> bool:
+            self._start_what_is_down()
+            self._look()
+            return not self.asker.is_busy and not any(self.broken_requests().values())
+
+        # What is not so by then is for the verdict.
+        with suppress(AssertionError):
+            until(is_obeyed, what="requests to be obeyed", seconds=END_SECONDS)
+
+    def broken_requests(self) -> dict[str, list[str]]:
+        obeyed = [each for host in self.hosts for each in obeyed_by(host)]
+        return broken(
+            self.asker.requests, obeyed, {host.name: host for host in self.hosts}, self.memory.lapses
+        )
+
     def _strike(self) -> None:
         faults: Sequence[Callable[[], str | None]] = (
             self._kill, self._kill, self._freeze, self._freeze_whole, self._terminate, self._cut, self._cut,
             self._kill_alone, self._kill_alone, self._kill_alone, self._kill_keeper, self._freeze_keeper,
             self._stop_database, self._refuse_writes, self._fall_silent, self._slow_down, self._poison,
-            self._forget,
+            self._forget, self._ask, self._ask, self._ask,
         )  # fmt: skip
         fault = self._random.choice(faults)()
         if fault is not None:
@@ -241,6 +298,15 @@ class Chaos:
     def _thaw(self, host: FleetHost) -> None:
         if host.is_frozen:
             host.thaw()
+
+    def _ask(self) -> str | None:
+        """Tells a host to drain, abort or restart, by way of another one."""
+        asked_on, target = self._random.sample(self.hosts, 2)
+        if self.asker.is_busy or not asked_on.is_up or asked_on.is_frozen or asked_on.is_stopped:
+            return None
+        command = self._random.choice(COMMANDS)
+        self.asker.ask(command, target, asked_on)
+        return f"asked to {command} from another host"
 
     def _cut(self) -> str | None:
         if not self.server.is_running:
@@ -369,8 +435,11 @@ class Chaos:
 
     def _note_crashes(self) -> None:
         for host in self.hosts:
-            if not host.is_up and not host.is_stopped:
-                self._start(host)
+            if not host.is_up:
+                # All that it will ever have logged is there.
+                self._note_told(host)
+                if not host.is_stopped:
+                    self._start(host)
 
     def _start(self, host: FleetHost) -> None:
         """Again. One that ended without having been told to, or not well, has a defect of its own."""
@@ -378,6 +447,8 @@ class Chaos:
         status = host.process.wait()
         if not host.is_stopped or status > 0:
             self.crashes.append(f"{host.name} ended with {status}: {host.log_tail()}")
+        self._note_told(host)
+        host.note_end()
         host.launch()
 
     def _is_all_done(self) -> bool:
@@ -404,6 +475,7 @@ class Chaos:
     def verdicts(self) -> Mapping[str, Verdict]:
         hosts = {host.name: host for host in self.hosts}
         found = {}
+        evaluated = {name: self.ledger.evaluations(name) for name in (*self.experiments, VICTIM)}
         for name, kind in self.experiments.items():
             study = optuna.load_study(study_name=name, storage=self.storage)
             failed = self._query(
@@ -412,11 +484,31 @@ class Chaos:
             )
             given_up = {int(x) for (x,) in failed}
             claims = claims_of(self.storage, name)
-            evaluations = self.ledger.evaluations(name)
-            lapses = self.memory.lapses
-            judged = Study(study, evaluations, hosts, given_up, claims=claims, lapses=lapses)
+            others = [e for other, theirs in evaluated.items() if other != name for e in theirs]
+            judged = Study(
+                study, evaluated[name], hosts, given_up, claims=claims, lapses=self.memory.lapses,
+                others=others, code=self._code_of(name),
+            )  # fmt: skip
             found[name] = judged.judge(kind.budget)
         return found
+
+    def _code_of(self, name: str) -> Code | None:
+        if name not in self.sources:
+            return None
+        looks, set_ups = self.ledger.looks(name), self.ledger.set_ups(name)
+        return Code(seen=self.sources[name].seen, looks=looks, set_ups=set_ups)
+
+    def shared(self) -> str:
+        """How much there was to see of what the fleet shares, in words."""
+        parts = [len({e.host for e in self.ledger.evaluations(name)}) for name in self.experiments]
+        set_ups = [each for name in self.sources for each in self.ledger.set_ups(name)]
+        obeyed = [each for host in self.hosts for each in obeyed_by(host)]
+        statuses = Counter(request.status for request in self.asker.requests)
+        return (
+            f"experiments by the hosts that took part: {dict(sorted(Counter(parts).items()))}; "
+            f"{len(set_ups)} set-ups, {sum(each.ended is None for each in set_ups)} in vain; "
+            f"{len(self.asker.requests)} requests, {len(obeyed)} taken, exit statuses {dict(statuses)}"
+        )
 
 
 @contextmanager
@@ -428,6 +520,7 @@ def chaos(home: Path, seed: int) -> Iterator[Chaos]:
                 host.start()
             yield made
         finally:
+            made.asker.close()
             for host in made.hosts:
                 host.close()
 
@@ -447,15 +540,23 @@ def run(home: Path, seconds: float, seed: int) -> bool:
         statuses = {host.name: host.wait(60) for host in made.hosts}
         left = {host.name: len(host.processes()) for host in made.hosts}
         verdicts, outlived = made.verdicts(), made.outlived()
+        of_fleet = {**made.broken_requests(), "code left in part": list(left_in_parts(made.hosts))}
+        click.echo(made.shared())
         click.echo("faults: " + ", ".join(f"{count} x {what}" for what, count in sorted(made.faults.items())))
     click.echo(f"{outlived[0]} evaluations outlived a daemon, {outlived[1]} trials were adopted")
     click.echo(f"{'daemons that crashed':<32}{len(made.crashes):>4}")
     for crash in made.crashes:
         click.echo(crash)
-    return _report(verdicts, statuses, left) and not made.crashes
+    is_kept = _report(verdicts, of_fleet) and not made.crashes
+    return _report_ends(statuses, left) and is_kept
 
 
-def _report(verdicts: Mapping[str, Verdict], statuses: Mapping[str, int], left: Mapping[str, int]) -> bool:
+def left_in_parts(hosts: Sequence[FleetHost]) -> Iterator[str]:
+    for host in hosts:
+        yield from left_in_part(host)
+
+
+def _report(verdicts: Mapping[str, Verdict], of_fleet: Mapping[str, list[str]]) -> bool:
     counts = ("evaluations", "trials", "lost", "late", "died")
     promises = list(next(iter(verdicts.values())).broken)
     totals = Counter({what: sum(getattr(v, what) for v in verdicts.values()) for what in counts})
@@ -463,17 +564,22 @@ def _report(verdicts: Mapping[str, Verdict], statuses: Mapping[str, int], left: 
         f"{len(verdicts)} experiments, {totals['trials']} trials, {totals['evaluations']} evaluations; "
         f"{totals['lost']} trials lost, {totals['late']} values late, {totals['died']} died with their daemon"
     )
-    is_kept = True
-    for promise in promises:
-        broken = [f"{name}: {what}" for name, v in verdicts.items() for what in v.broken[promise]]
-        is_kept &= not broken
-        click.echo(f"{promise:<32}{len(broken):>4}")
-        for line in broken:
+    found = {
+        promise: [f"{name}: {what}" for name, v in verdicts.items() for what in v.broken[promise]]
+        for promise in promises
+    }
+    for promise, lines in (found | dict(of_fleet)).items():
+        click.echo(f"{promise:<32}{len(lines):>4}")
+        for line in lines:
             click.echo(f"    {line}")
+    return not any((*found.values(), *of_fleet.values()))
+
+
+def _report_ends(statuses: Mapping[str, int], left: Mapping[str, int]) -> bool:
     stopped_badly = [f"{host} {status}" for host, status in statuses.items() if status != 0]
     click.echo(f"{'exit statuses not 0':<32}{len(stopped_badly):>4}  {' '.join(stopped_badly)}")
     click.echo(f"{'processes left':<32}{sum(left.values()):>4}")
-    return is_kept and not stopped_badly and not any(left.values())
+    return not stopped_badly and not any(left.values())
 
 
 def main() -> None:

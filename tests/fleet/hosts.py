@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import psycopg2
 
 from tests.acceptance.daemon import Daemon
 from tests.acceptance.forked import Forked
-from tests.fleet.ledger import now
+from tests.fleet.ledger import moment_of, now
 from tests.waiting import until
 
 INTERVAL_SECONDS = 0.5
@@ -54,7 +56,15 @@ class FleetHost(Daemon):
         self.freezes: list[Freeze] = []
         #: The times without a daemon while the keeper went on.
         self.absences: list[Freeze] = []
+        #: When daemons were started, and when they executed themselves anew.
+        self.launches: list[float] = []
+        self.restarts: list[float] = []
+        #: By the clock of files.
+        self.launched_at = 0.0
         self._joined_before = 0
+        #: How much of the log was read for requests of other hosts.
+        self._read = 0
+        self._is_told_to_end = False
         self.name = home.name
         #: Killed or told to stop, and not started since.
         self.is_stopped = True
@@ -72,8 +82,45 @@ class FleetHost(Daemon):
         return bool(self.freezes) and self.freezes[-1].ended is None
 
     def launch(self, *options: str) -> subprocess.Popen[bytes] | Forked:
-        self.is_stopped = False
+        self.is_stopped = self._is_told_to_end = False
+        self.launches.append(now())
+        self.launched_at = time.time()
         return super().launch(*options)
+
+    def note_told(self) -> bool:
+        """Reads what other hosts told it; True if its daemon is about to end for that."""
+        with self.log.open("rb") as log:
+            log.seek(self._read)
+            lines = log.readlines()
+        is_told = False
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break
+            self._read += len(line)
+            record = json.loads(line) if line.startswith(b"{") else {"event": ""}
+            if record["event"] == "request of another host" and record["command"] != "restart":
+                is_told = self._is_told_to_end = True
+                self._note_command(record["command"], moment_of(record["timestamp"]))
+            elif record["event"] == "host restarts":
+                self.restarts.append(moment_of(record["timestamp"]))
+                self._note_absence(self.restarts[-1])
+                self._joined_before = self.log.read_bytes()[: self._read].count(b'"host joined"')
+        return is_told
+
+    def _note_command(self, command: str, at: float) -> None:
+        self.is_stopped = True
+        if command == "abort":
+            self.stops.append(at)
+
+    def note_end(self) -> None:
+        """Its daemon has ended. If it was told to by another host, it is away from now on."""
+        if self._is_told_to_end:
+            self._note_absence(now())
+            self._joined_before = self._joined()
+
+    def _note_absence(self, began: float) -> None:
+        if not self.is_absent:
+            self.absences.append(Freeze(began=began))
 
     def until_crashed(self) -> int:
         """Until it has ended by itself; its exit status."""
@@ -92,8 +139,7 @@ class FleetHost(Daemon):
         if self.is_frozen:
             # It was silent before.
             self.freezes[-1].ended, began = began, self.freezes[-1].began
-        if not self.is_absent:
-            self.absences.append(Freeze(began=began))
+        self._note_absence(began)
         self._joined_before = self._joined()
         self.crash()
         self._go_on()

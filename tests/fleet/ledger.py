@@ -8,6 +8,7 @@ the machine's start, as ``/proc/uptime`` has them.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import time
 from dataclasses import dataclass, replace
@@ -71,9 +72,36 @@ class Evaluation:
     value: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A trial's look at its own code."""
+
+    claim: str
+    attempt: int
+    host: str
+    at: float
+    #: A digest of all that it found.
+    seen: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetUp:
+    """One run of the set-up of code."""
+
+    host: str
+    started: float
+    #: None: it failed or was killed.
+    ended: float | None = None
+
+
 def now() -> float:
     """By the clock of the ledger."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def moment_of(timestamp: str) -> float:
+    """A time of a log by the clock of the ledger."""
+    return now() - (time.time() - dt.datetime.fromisoformat(timestamp).timestamp())
 
 
 class Ledger:
@@ -85,9 +113,13 @@ class Ledger:
 
     def objective(self, *, pause: str = "echo 0", value: str = VALUE) -> str:
         """Keeps the ledger. ``pause`` prints the seconds that it takes; value ``-`` is a failure."""
-        script = SCRIPT.replace("{pause}", pause).replace("{value}", value)
-        command = json.dumps(["sh", "-c", script])
+        command = json.dumps(["sh", "-c", self.script(pause=pause, value=value)])
         return f'[objective]\ncommand = {command}\nenv = {{ LEDGER = "{self.path}" }}\n'
+
+    @staticmethod
+    def script(*, pause: str, value: str) -> str:
+        """The objective's own shell script."""
+        return SCRIPT.replace("{pause}", pause).replace("{value}", value)
 
     def python(self, high: int) -> str:
         """A Python objective of x up to ``high`` that keeps the ledger, and pauses and fails by itself."""
@@ -106,7 +138,7 @@ class Ledger:
         found: dict[tuple[str, str], Evaluation] = {}
         for line in self.path.read_text().splitlines():
             what, name, x, claim, attempt, host, at, *value = line.split()
-            if name != experiment:
+            if name != experiment or what not in {"start", "end"}:
                 continue
             if what == "start":
                 assert (claim, attempt) not in found, f"started twice: {line}"
@@ -118,3 +150,25 @@ class Ledger:
                 number = None if value[0] == "-" else float(value[0])
                 found[claim, attempt] = replace(found[claim, attempt], ended=float(at), value=number)
         return list(found.values())
+
+    def looks(self, experiment: str) -> list[Look]:
+        """In the order in which they were taken."""
+        return [
+            Look(claim=claim, attempt=int(attempt), host=host, at=float(at), seen=seen)
+            for what, name, _, claim, attempt, host, at, *more in self._words()
+            if what == "look" and name == experiment
+            for seen in more
+        ]
+
+    def set_ups(self, experiment: str) -> list[SetUp]:
+        """In the order in which they started."""
+        found: dict[str, SetUp] = {}
+        for what, name, _, run, _, host, at, *_ in self._words():
+            if name == experiment and what == "set-up":
+                found[run] = SetUp(host=host, started=float(at))
+            elif name == experiment and what == "prepared":
+                found[run] = replace(found[run], ended=float(at))
+        return list(found.values())
+
+    def _words(self) -> list[list[str]]:
+        return [line.split() for line in self.path.read_text().splitlines()]

@@ -13,10 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tests.fleet.hosts import FleetHost
 from tests.fleet.lapse import Lapse
-from tests.fleet.ledger import Evaluation, now
+from tests.fleet.ledger import Evaluation, Look, SetUp, now
+from tests.fleet.snapshots import began_unprepared, ran_otherwise, set_up_again
 
 #: A result that the daemon has not written down when it is killed so soon after is gone with it.
 READ_SECONDS = 1.0
+
+#: A host that begins something else so often while a study has points to give has not adopted it.
+MOST_TURNS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,16 @@ class Budget:
     points: int
     trials: int | None = None
     evaluations: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """What became of the code of a study."""
+
+    #: The digest that each trial must see.
+    seen: str
+    looks: Sequence[Look]
+    set_ups: Sequence[SetUp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +59,10 @@ class Verdict:
     dead_without_cause: list[str]
     off_budget: list[str]
     running: list[str]
+    idle_hosts: list[str]
+    ran_otherwise: list[str]
+    set_up_again: list[str]
+    began_unprepared: list[str]
 
     @property
     def broken(self) -> dict[str, list[str]]:
@@ -56,6 +74,10 @@ class Verdict:
             "taken for dead without cause": self.dead_without_cause,
             "off the budget": self.off_budget,
             "still RUNNING": self.running,
+            "not evaluated by a host at work": self.idle_hosts,
+            "ran other code than its snapshot": self.ran_otherwise,
+            "set up again without cause": self.set_up_again,
+            "began before it was set up": self.began_unprepared,
         }
 
 
@@ -71,8 +93,12 @@ class Study:
         *,
         claims: Mapping[str, int],
         lapses: Sequence[Lapse] = (),
+        others: Sequence[Evaluation] = (),
+        code: Code | None = None,
     ) -> None:
-        """``given_up`` are the points that the fleet failed for having been lost too often.
+        """``others`` are the evaluations of all other studies.
+
+        ``given_up`` are the points that the fleet failed for having been lost too often.
 
         ``claims`` has the number of the trial of each claim.
         """
@@ -82,12 +108,14 @@ class Study:
         self._given_up = given_up
         self._claims = claims
         self._lapses = lapses
+        self._others = others
+        self._code = code
         self._of_claim: dict[str, list[Evaluation]] = {}
         for evaluation in evaluations:
             self._of_claim.setdefault(evaluation.claim, []).append(evaluation)
 
     def judge(self, budget: Budget) -> Verdict:
-        missing = self._without_complete()
+        missing, code = self._without_complete(), self._code
         died = [e for e in missing if self._died_with_daemon(e)]
         return Verdict(
             evaluations=len(self._evaluations),
@@ -102,7 +130,23 @@ class Study:
             dead_without_cause=self._dead_without_cause(),
             off_budget=self._off_budget(budget),
             running=[str(t.number) for t in self._trials if t.state is TrialState.RUNNING],
+            idle_hosts=[host for host in self._hosts if self.turns_without(host) >= MOST_TURNS],
+            ran_otherwise=[] if code is None else ran_otherwise(self._evaluations, code.looks, code.seen),
+            set_up_again=[] if code is None else set_up_again(code.set_ups, code.looks, self._hosts),
+            began_unprepared=[] if code is None else began_unprepared(code.set_ups, code.looks),
         )
+
+    def turns_without(self, host: str) -> int:
+        """How often a host began something else after a point of this study; 0 if it took part.
+
+        Each time, the host was at work while the study had points to give, which others got.
+        """
+        if any(e.host == host for e in self._evaluations):
+            return 0
+        given = [(e.started, True) for e in self._evaluations if e.attempt == 1]
+        elsewhere = [(e.started, False) for e in self._others if e.host == host]
+        begun = [is_given for _, is_given in sorted(given + elsewhere)]
+        return sum(before and not after for before, after in pairwise(begun))
 
     def _is_claimed(self, evaluation: Evaluation) -> bool:
         number = self._claims.get(evaluation.claim)
