@@ -7,6 +7,7 @@ was taken of is changed once it was taken: a program that runs from there gives 
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +50,8 @@ class Source:
     def __init__(self, directory: Path, ledger: Ledger, script: str) -> None:
         """The script keeps the ledger, and its value is made with ``ONE``."""
         directory.mkdir()
+        # The repository around it may ignore all of it.
+        subprocess.run(["git", "init", "-q", str(directory)], check=True)
         self._directory = directory
         self._ledger = ledger
         for n in range(FILES):
@@ -57,7 +60,7 @@ class Source:
         (directory / "one").write_text("1\n")
         (directory / "run.sh").write_text(LOOK + script.replace("{{", "{").replace("}}", "}"))
         (directory / "set-up.sh").write_text(SET_UP)
-        names = sorted(path.name for path in directory.iterdir())
+        names = sorted(path.name for path in directory.iterdir() if path.is_file())
         contents = {name: (directory / name).read_bytes() for name in names} | {"prepared": b"whole\n"}
         digest = hashlib.sha256(b"".join(contents[name] for name in sorted(contents)))
         #: What each trial must see.
