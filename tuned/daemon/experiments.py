@@ -251,10 +251,12 @@ class Experiments:
 
         Raises NotFound, Conflict if it is cancelled, DatabaseAway.
         """
-        study_id = await self._link.call(experiments.find, name)
-        freed = await self._link.call(free_failed, study_id, cause)
-        await self._go_on(name, study_id)
-        return freed
+        # A beat would take the file meanwhile, and this host would not be seen to go on.
+        async with self._ended.changing:
+            study_id = await self._link.call(experiments.find, name)
+            freed = await self._link.call(free_failed, study_id, cause)
+            await self._go_on(name, study_id)
+            return freed
 
     async def replace(
         self, name: str, content: bytes, author: Author, code_of: int | None = None
