@@ -43,6 +43,8 @@ def test_code_reaches_each_host_with_its_set_up_and_what_is_replaced_goes_everyw
     file.write_text(text)
     replaced = second.tunectl("submit", "--replace", "--code", str(file))
     assert "(changed value)" in replaced.stdout, replaced.stderr
+    # The other host learns of it with its next beat.
+    until(lambda: any(each["event"] == "definition replaced" for each in first.logged()), what="h0 to know")
     (tmp_path / "1").touch()
     (tmp_path / "2").touch()
     fleet.until_done("exp")
