@@ -7,13 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, insert, select
 
 from tests.acceptance.daemon import Daemon, an_experiment
 from tests.fleet.hosts import query
 from tests.poison import poisoned, poisons
 from tests.waiting import until
 from tuned.storage.database import Database
-from tuned.storage.tables.schema import t_host
+from tuned.storage.tables.schema import t_host, t_output, t_request, trials
 
 #: Each of them takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -44,7 +45,7 @@ class Pair:
             code = self.daemon.home / "code"
             code.mkdir(exist_ok=True)
             (code / "run").write_text("1\n")
-            more += f'[code]\ndir = "{code}"\n'
+            more += f'[code]\ndir = "{code}"\n[notify]\non = ["better"]\ncommand = ["true"]\n'
         return "parallel = 1\n" + an_experiment(self.script, high=BIG, more=more, count=count)
 
     def submit(self, name: str) -> None:
@@ -60,6 +61,19 @@ class Pair:
         # It has a study then.
         self.until_more("gone")
         assert self.daemon.tunectl("delete", "--yes", "gone").returncode == 0
+        with closing(Database(self.daemon.storage)) as database, database.transaction() as connection:
+            study_id = self.study_id()
+            first = select(func.min(trials.c.trial_id)).where(trials.c.study_id == study_id)
+            connection.execute(
+                insert(t_output).values(trial_id=first.scalar_subquery(), study_id=study_id, output=b"said")
+            )
+            # A command of a newer version, which this one does not know.
+            connection.execute(
+                insert(t_request).values(
+                    request_id="r", incarnation=select(t_host.c.incarnation).scalar_subquery(),
+                    command="dance", user_name="ann", host="beta", expires=2.0**40,
+                )
+            )  # fmt: skip
 
     def until_more(self, name: str) -> None:
         """Until more of its points are evaluated."""
