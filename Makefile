@@ -23,7 +23,7 @@ SOURCES := $(shell find tuned packaging systemd docs examples requirements -type
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage chaos bench bench-quick test-system test-web check docs format schema reference lock \
+.PHONY: help demo test coverage chaos bench bench-quick test-system test-web check docs pictures format schema reference lock \
 	clean install deb rpm
 
 help:  ## what there is
@@ -68,6 +68,9 @@ coverage: $(VENV)/.dev  ## run the tests and measure what of tuned/ they run, in
 
 docs: $(VENV)/.dev  ## build the documentation as a site in build/site
 	$(BIN)/mkdocs build --quiet --strict
+
+pictures: $(VENV)/.dev  ## make the pictures in docs/images anew (Chromium, at CHROMIUM)
+	$(BIN)/python examples/pictures.py
 
 format: $(VENV)/.dev  ## format the code and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -26,6 +26,13 @@ EXPERIMENT = json.loads((ROOT / "tuned" / "experiment" / "schema.json").read_tex
 OBJECTIVE = '[objective]\ncommand = ["true"]\n'
 SPACE = '[space.x]\ntype = "float"\nlow = 0\nhigh = 1\nstep = 0.5\n'
 
+#: `make pictures` makes them.
+PICTURES = (
+    "top.svg",
+    *(f"{page}-{scheme}.png" for page in ("fleet", "experiment") for scheme in ("light", "dark")),
+)
+HEAVIEST_PICTURE_BYTES = 150 * 1024
+
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.relative_to(ROOT)}")
 
 
@@ -121,6 +128,31 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     inside = [re.sub(f"{own}(blob|tree)/main/", f"{ROOT}/", target).partition("#")[0] for target in targets]
     local = [target for target in inside if target and not target.startswith("http")]
     assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pages
+def test_every_picture_is_there_and_has_a_text_for_those_who_do_not_see_it(page: Path) -> None:
+    text = prose(page)
+    shown = dict(re.findall(r"(?s)!\[(.*?)\]\((\S+?)\)", text))
+    tags = re.findall(r'<img alt="([^"]*)" src="([^"]+)">', text)
+    assert len(tags) == text.count("<img")
+    assert all([*shown, *(alt for alt, _ in tags)])
+    files = [*shown.values(), *(file for _, file in tags), *re.findall(r'srcset="([^"]+)"', text)]
+    assert [file for file in files if not (page.parent / file).is_file()] == []
+
+
+def test_the_readme_shows_what_is_seen_of_tuned_and_nothing_heavy() -> None:
+    text = (ROOT / "README.md").read_text()
+    shown = {Path(file) for file in re.findall(r"docs/images/[\w.-]+", text)}
+    assert shown >= {Path("docs/images", name) for name in PICTURES}
+    assert [file for file in shown if (ROOT / file).stat().st_size > HEAVIEST_PICTURE_BYTES] == []
+
+
+def test_a_drawing_loads_nothing_from_elsewhere_and_names_no_directory_of_its_making() -> None:
+    drawings = [file.read_text() for file in sorted((ROOT / "docs" / "images").glob("*.svg"))]
+    assert [re.findall(r"url\([\"']?[^#].*|href=.*|/tmp/.*", each) for each in drawings] == [[]] * len(
+        drawings
+    )
 
 
 def test_the_reference_of_the_journal_has_every_kind_of_record() -> None:
