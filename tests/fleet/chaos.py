@@ -6,6 +6,7 @@ everything is let run out. The exit status is 0 if all promises were kept.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import os
@@ -92,6 +93,12 @@ KINDS = (
 )  # fmt: skip
 
 
+#: Dropped beside the others while hosts die: so code is unpacked and set up under kills.
+SMALL = Kind(
+    name="small", budget=Budget(points=12), has_code=True,
+    more='[sampler]\nname = "grid"\n[retry]\nattempts = 1\n',
+)  # fmt: skip
+
 #: An experiment of its own, whose row is damaged.
 VICTIM = "victim"
 
@@ -133,7 +140,7 @@ class Chaos:
         self._order = itertools.count()
         #: Calls and when they are due, such as the start of a host that was killed.
         self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._wave = 0
+        self._wave = self._small = 0
 
     def rage(self, seconds: float) -> None:
         """Faults at random, several at a time, until the time is over; then makes everything whole again."""
@@ -173,11 +180,12 @@ class Chaos:
         """One experiment of each kind, each on one host: the others take it over."""
         self._wave += 1
         for kind in KINDS:
-            name = f"{kind.name}-{self._wave}"
-            self.experiments[name] = kind
-            high = kind.budget.points - 1
-            space = f'[space.x]\ntype = "int"\nlow = 0\nhigh = {high}\n'
-            self._random.choice(self.hosts).drop(name, self._objective(name, kind) + space + kind.more)
+            self._drop(f"{kind.name}-{self._wave}", kind)
+
+    def _drop(self, name: str, kind: Kind) -> None:
+        self.experiments[name] = kind
+        space = f'[space.x]\ntype = "int"\nlow = 0\nhigh = {kind.budget.points - 1}\n'
+        self._random.choice(self.hosts).drop(name, self._objective(name, kind) + space + kind.more)
 
     def _objective(self, name: str, kind: Kind) -> str:
         if kind.is_python:
@@ -232,11 +240,9 @@ class Chaos:
             self._kill, self._kill, self._freeze, self._freeze_whole, self._terminate, self._cut, self._cut,
             self._kill_alone, self._kill_alone, self._kill_alone, self._kill_keeper, self._freeze_keeper,
             self._stop_database, self._refuse_writes, self._fall_silent, self._slow_down, self._poison,
-            self._forget, self._ask, self._ask, self._ask,
+            self._forget, self._ask, self._ask, self._ask, self._ask, self._drop_code, self._drop_code,
         )  # fmt: skip
-        fault = self._random.choice(faults)()
-        if fault is not None:
-            self.faults[fault] += 1
+        self._meet(self._random.choice(faults))
 
     def _later(self, least: float, most: float, action: Callable[[], None]) -> None:
         due = time.monotonic() + self._random.uniform(least, most)
@@ -298,6 +304,22 @@ class Chaos:
     def _thaw(self, host: FleetHost) -> None:
         if host.is_frozen:
             host.thaw()
+
+    def _drop_code(self) -> str | None:
+        """One more experiment with its code; some of its hosts die while they unpack it and set it up."""
+        if not self.server.is_running or self._is_read_only or self.memory.is_kept:
+            return None
+        self._small += 1
+        self._drop(f"{SMALL.name}-{self._small}", SMALL)
+        for _ in self.hosts:
+            death = self._random.choice((self._kill, self._kill_alone, self._kill_keeper))
+            self._later(0.3, 4, functools.partial(self._meet, death))
+        return "hosts killed while code came"
+
+    def _meet(self, fault: Callable[[], str | None]) -> None:
+        what = fault()
+        if what is not None:
+            self.faults[what] += 1
 
     def _ask(self) -> str | None:
         """Tells a host to drain, abort or restart, by way of another one."""

@@ -89,10 +89,9 @@ def ran_otherwise(evaluations: Sequence[Evaluation], looks: Sequence[Look], seen
 def set_up_again(
     set_ups: Sequence[SetUp], looks: Sequence[Look], hosts: Mapping[str, FleetHost]
 ) -> list[str]:
-    """Set-ups that ran although the one before had not been in vain.
+    """Set-ups that ran although no daemon or keeper had died since the one before began.
 
-    One is in vain if it failed or was killed, or if its daemon or keeper died before the first trial: nobody
-    may have written down that it went well.
+    If one dies before the first trial, nobody may have written down that the set-up went well.
     """
     found = []
     for name, host in hosts.items():
@@ -102,7 +101,7 @@ def set_up_again(
             is_used = used is not None and used < again.started
             deaths = [*host.stops, *(absence.began for absence in host.absences)]
             is_cut = any(before.started - 1 <= at <= again.started for at in deaths)
-            if is_used or (before.ended is not None and not is_cut):
+            if is_used or not is_cut:
                 found.append(f"{again} after {before}")
             elif before.ended is not None and before.ended > again.started:
                 found.append(f"{again} beside {before}")
