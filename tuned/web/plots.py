@@ -129,7 +129,7 @@ def _plots(points: Sequence[Evaluated], directions: Sequence[DirectionName], fro
             charts.bars(of, f"Importance of parameters for {name}")
             for of, name in zip(importances, names, strict=True)
         ],
-        parallel=_parallel(thinned(finite, MOST_THREADS, losses[0]), losses[0], importances[0]),
+        parallel=_parallel(names[0], thinned(finite, MOST_THREADS, losses[0]), losses[0], importances[0]),
         front=_front(finite, front) if len(directions) == 2 else Markup(),
     )
 
@@ -165,7 +165,7 @@ def _importances(points: Sequence[Evaluated], losses: Mapping[int, float]) -> di
 
 
 def _parallel(
-    points: Sequence[Evaluated], losses: Mapping[int, float], importances: Mapping[str, float]
+    value: str, points: Sequence[Evaluated], losses: Mapping[int, float], importances: Mapping[str, float]
 ) -> Markup:
     if len(points) < 2:
         return Markup()
@@ -173,7 +173,7 @@ def _parallel(
         {name for each in points for name in each.params}, key=lambda name: -importances.get(name, 0.0)
     )
     shown = names[: _MOST_AXES - 1]
-    value_axis = _number_axis("value", [each.values[0] for each in points])
+    value_axis = _number_axis(value, [each.values[0] for each in points])
     axes = [value_axis, *(_axis(name, points) for name in shown)]
     order = {
         number: place
@@ -181,7 +181,7 @@ def _parallel(
     }
     ranks = [order[each.number] / max(1, len(points) - 1) for each in points]
     parameters = counted(len(shown), "parameter")
-    title = f"Parallel coordinates of {counted(len(points), 'trial')}: value and {parameters}"
+    title = f"Parallel coordinates of {counted(len(points), 'trial')}: {value} and {parameters}"
     return charts.parallel(axes, ranks, title)
 
 

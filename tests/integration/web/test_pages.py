@@ -42,6 +42,7 @@ async def test_a_front_is_drawn_and_listed(world: World, pages: Pages) -> None:
     page = await pages.experiment("exp", waits=True)
     assert "Front: 2 of 3 trials" in page.parts["charts"]
     assert page.parts["best"].count("<tr data-key") == 2
+    assert "Parallel coordinates of 3 trials: value 0 and" in page.parts["charts"]
 
 
 async def test_a_trials_page_tells_why_it_failed_and_escapes_what_it_printed(

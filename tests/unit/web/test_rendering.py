@@ -30,5 +30,11 @@ def test_a_template_escapes_what_it_is_given() -> None:
     assert "<script>" not in rendering.render("problem.html", message="<script>")
 
 
+def test_a_host_says_on_what_it_does_not_work_and_why() -> None:
+    row = {"name": "alpha", "state": "running", "slots": 2, "running": 0, "gpus": 0, "labels": []}
+    host = {**row, "version": "1", "unreadable": "", "resting": ["exp: <no> such file"]}
+    assert "rests, exp: &lt;no&gt; such file" in rendering.render("hosts.html", hosts=[host])
+
+
 def test_an_address_has_no_slash_of_a_name() -> None:
     assert rendering.path_of("a/../b?", 3) == "/experiments/a%2F..%2Fb%3F/trials/3"
