@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuned.config.toml import shorten
-from tuned.domain.states import SearchState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,6 +96,5 @@ def slot(number: int, running: Running | None, last_line: str | None) -> SlotVie
 
 def resting(searches: Iterable[Search]) -> tuple[str, ...]:
     """On which experiments this host does not work, and why; of many some, because each beat says it."""
-    idle = (SearchState.RESTING, SearchState.PAUSED)
-    found = [f"{each.name}: {each.reason}" for each in searches if each.state in idle and each.reason]
+    found = [f"{each.name}: {each.why_idle}" for each in searches if each.why_idle]
     return tuple(shorten(reason, MOST_REASON_LETTERS) for reason in found[:MOST_REASONS])

@@ -56,7 +56,7 @@ class Faults:
     """The failures of one experiment on this host: the last one, and whether it is still waited for."""
 
     def __init__(self) -> None:
-        #: Until a turn of a slot goes well.
+        #: Until a turn of a slot goes well, and so until the end of its trial, which may take days.
         self.last: Fault | None = None
         self._is_waiting = False
 

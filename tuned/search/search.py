@@ -115,9 +115,9 @@ class Search:
     @property
     def why_idle(self) -> str:
         """Why it starts nothing here and may not for long, also while it tries again; empty otherwise."""
-        last = self._faults.last
-        is_stopped = self._state in (SearchState.PAUSED, SearchState.RESTING)
-        return self._reason if is_stopped else last.reason if last else ""
+        if self._state in (SearchState.PAUSED, SearchState.RESTING):
+            return self._reason
+        return "" if self.busy or self._faults.last is None else self._faults.last.reason
 
     @property
     def note(self) -> str:

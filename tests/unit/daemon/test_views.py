@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from tuned.daemon import views
-from tuned.domain.states import SearchState
 from tuned.experiment.resources import Resources
 
 if TYPE_CHECKING:
@@ -23,10 +22,9 @@ def test_a_slot_without_a_trial_is_idle() -> None:
 
 
 def test_a_host_says_on_what_it_does_not_work_within_bounds() -> None:
-    def search(state: SearchState, reason: str) -> Search:
-        return cast("Search", SimpleNamespace(name="minima", state=state, reason=reason))
+    def search(why: str) -> Search:
+        return cast("Search", SimpleNamespace(name="minima", why_idle=why))
 
-    many = [search(SearchState.RESTING, "x" * 500)] * 20
-    said = views.resting([search(SearchState.WORKING, ""), search(SearchState.PAUSED, "10 crashes"), *many])
+    said = views.resting([search(""), search("10 crashes"), *[search("x" * 500)] * 20])
     assert said[0] == "minima: 10 crashes"
     assert (len(said), max(map(len, said))) == (10, 200)
