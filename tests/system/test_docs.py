@@ -116,7 +116,7 @@ def test_a_host_becomes_one_of_a_fleet_as_the_pages_say(administrator: Administr
     assert "running" in administrator.follow(starting)
     [sql] = section("fleet.md", "The database")
     execute(administrator.server, administrator.adapted(sql.text))
-    storage, password, looking, forgetting = section("fleet.md", "Each host")
+    storage, password, looking, asking, forgetting = section("fleet.md", "Each host")
     administrator.write("/etc/tuned/tuned.toml", administrator.adapted(storage.text))
     # Without the password the host does not get far, and the doctor says what to do.
     administrator.run("systemctl restart tuned", None)
@@ -129,6 +129,10 @@ def test_a_host_becomes_one_of_a_fleet_as_the_pages_say(administrator: Administr
     administrator.write("/etc/tuned/pgpass", administrator.adapted(password.text), "0600")
     assert "gamma" in administrator.follow(restarting)
     assert "Nothing is wrong." in administrator.follow(looking)
+    # No other host is there to be asked.
+    assert asking.text.startswith("$ tunectl drain --host beta\n")
+    unknown = administrator.host.run("tunectl", "drain", "--host", "beta", is_checked=False)
+    assert (unknown.returncode, "there is none of this name" in unknown.stderr) == (1, True)
     # Only a host that is gone is forgotten.
     assert forgetting.text == "$ tunectl hosts --forget beta\n"
     alive = administrator.host.run("tunectl", "hosts", "--forget", "gamma", is_checked=False)
