@@ -10,27 +10,27 @@ import pytest
 from tests.system.fleet import Fleet, Host, sleeping
 from tests.waiting import until
 
-HOME = "/home/carol"
+HOME = "/home/dora"
 STATE = f"{HOME}/.local/state/tuned"
 
 
-class Carol:
+class Dora:
     """A user who may keep processes without a session."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
 
     def arrive(self) -> None:
-        self.host.run("useradd", "--create-home", "--user-group", "carol")
-        self.host.run("loginctl", "enable-linger", "carol")
-        user_id = self.host.run("id", "--user", "carol").stdout.strip()
+        self.host.run("useradd", "--create-home", "--user-group", "dora")
+        self.host.run("loginctl", "enable-linger", "dora")
+        user_id = self.host.run("id", "--user", "dora").stdout.strip()
         self._environment = (f"HOME={HOME}", f"XDG_RUNTIME_DIR=/run/user/{user_id}")
         manager = self.host.path(f"/run/user/{user_id}/systemd/private")
         until(manager.exists, what="the user's manager", seconds=60)
 
     def run(self, *command: str, is_checked: bool = True) -> str:
         whole = ("env", *self._environment, *command)
-        return self.host.run(*whole, user="carol", is_checked=is_checked).stdout.strip()
+        return self.host.run(*whole, user="dora", is_checked=is_checked).stdout.strip()
 
     def systemctl(self, *arguments: str) -> str:
         return self.run("systemctl", "--user", *arguments, is_checked=False)
@@ -45,53 +45,53 @@ class Carol:
             slots = json.loads(status)["slots"] if status else []
             return sum(slot["running"] is not None for slot in slots)
 
-        until(lambda: running() == trials, what=f"{trials} trials of carol's", seconds=60)
+        until(lambda: running() == trials, what=f"{trials} trials of dora's", seconds=60)
 
     def main_pid(self) -> str:
         return self.systemctl("show", "--value", "--property=MainPID", "tuned")
 
 
 @pytest.fixture(scope="module")
-def carol(fleet: Fleet) -> Iterator[Carol]:
+def dora(fleet: Fleet) -> Iterator[Dora]:
     fleet.alpha.restore()
-    carol = Carol(fleet.alpha)
-    carol.arrive()
-    carol.host.write(f"{HOME}/.config/tuned/tuned.toml", "slots = 2\n")
-    carol.host.run("chown", "--recursive", "carol:carol", HOME)
-    assert carol.systemctl("enable", "--now", "tuned") == ""
-    yield carol
-    carol.systemctl("disable", "--now", "tuned")
-    carol.host.run("loginctl", "disable-linger", "carol")
+    dora = Dora(fleet.alpha)
+    dora.arrive()
+    dora.host.write(f"{HOME}/.config/tuned/tuned.toml", "slots = 2\n")
+    dora.host.run("chown", "--recursive", "dora:dora", HOME)
+    assert dora.systemctl("enable", "--now", "tuned") == ""
+    yield dora
+    dora.systemctl("disable", "--now", "tuned")
+    dora.host.run("loginctl", "disable-linger", "dora")
 
 
-def test_it_serves_its_user_from_the_xdg_directories(carol: Carol) -> None:
-    status = json.loads(carol.run("tunectl", "status", "--json"))
+def test_it_serves_its_user_from_the_xdg_directories(dora: Dora) -> None:
+    status = json.loads(dora.run("tunectl", "status", "--json"))
     assert (status["state"], status["spool"]) == ("running", f"{STATE}/spool")
-    carol.drop("mine", sleeping(f"{HOME}/go", high=3))
-    carol.until_running(2)
-    carol.run("touch", f"{HOME}/go")
-    done = carol.host.path(f"{STATE}/spool/done/mine.toml")
-    until(done.exists, what="carol's experiment", seconds=60)
+    dora.drop("mine", sleeping(f"{HOME}/go", high=3))
+    dora.until_running(2)
+    dora.run("touch", f"{HOME}/go")
+    done = dora.host.path(f"{STATE}/spool/done/mine.toml")
+    until(done.exists, what="dora's experiment", seconds=60)
 
 
-def test_trials_outlive_a_kill_and_a_restart_of_the_daemon_and_not_a_stop(carol: Carol) -> None:
-    carol.drop("long", sleeping(f"{HOME}/never"))
-    carol.until_running(2)
-    before = trials(carol)
-    pid = carol.main_pid()
-    carol.run("kill", "-9", pid)
-    until(lambda: carol.main_pid() not in {pid, "0"}, what="another daemon", seconds=60)
-    carol.until_running(2)
-    carol.run("tunectl", "restart")
-    carol.until_running(2)
-    assert trials(carol) == before
+def test_trials_outlive_a_kill_and_a_restart_of_the_daemon_and_not_a_stop(dora: Dora) -> None:
+    dora.drop("long", sleeping(f"{HOME}/never"))
+    dora.until_running(2)
+    before = trials(dora)
+    pid = dora.main_pid()
+    dora.run("kill", "-9", pid)
+    until(lambda: dora.main_pid() not in {pid, "0"}, what="another daemon", seconds=60)
+    dora.until_running(2)
+    dora.run("tunectl", "restart")
+    dora.until_running(2)
+    assert trials(dora) == before
     assert len(before) == 2
-    carol.systemctl("stop", "tuned")
-    assert trials(carol) == set()
-    assert carol.systemctl("is-active", "tuned") == "inactive"
+    dora.systemctl("stop", "tuned")
+    assert trials(dora) == set()
+    assert dora.systemctl("is-active", "tuned") == "inactive"
 
 
-def trials(carol: Carol) -> set[str]:
+def trials(dora: Dora) -> set[str]:
     """The process ids of the trials."""
-    found = carol.run("pgrep", "--full", "^sh -c while ! .*never", is_checked=False)
+    found = dora.run("pgrep", "--full", "^sh -c while ! .*never", is_checked=False)
     return set(found.split())
