@@ -59,8 +59,9 @@ class Requests:
     async def carry_out(self, incarnation: str) -> None:
         """Takes all that are for this incarnation, and obeys. After an outage the next beat finds them."""
         try:
-            for request in await self._link.beat(requests.take, incarnation):
-                await self._carry_out(request)
+            found = await self._link.beat(requests.take, incarnation)
+            # Begun in their order, but none waits for a restart that looks at the settings.
+            await asyncio.gather(*map(self._carry_out, found))
         except DatabaseAway:
             _log.debug("requests not looked at")
         except Exception:  # noqa: BLE001 (a loop's edge)

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text
 from structlog.testing import capture_logs
 
 from tests.factories import linked
+from tests.waiting import until_async
 from tuned.daemon.fleet import Fleet
 from tuned.daemon.upkeep.requests import Requests, ask_host
 from tuned.domain.states import HostCommand, HostState
@@ -27,6 +28,7 @@ class Daemon:
 
     def __init__(self, link: Link) -> None:
         self.obeyed: list[str] = []
+        self.incarnation = ""
         self.restarts = asyncio.Event()
         self.requests = Requests(
             link, drain=self.drain, abort=self.abort, check=self.check, restart=self.restart
@@ -56,7 +58,7 @@ async def beta(link: Link, *, beats: bool = True) -> AsyncIterator[Daemon]:
         link, host="beta", installation_id="b", interval_seconds=INTERVAL, expire_seconds=600,
         describe=HostInfo, on_asked=daemon.requests.carry_out,
     )  # fmt: skip
-    await fleet.join()
+    daemon.incarnation = (await fleet.join()).incarnation
     task = asyncio.create_task(fleet.run(asyncio.Event().wait)) if beats else None  # type: ignore[arg-type]
     try:
         yield daemon
@@ -95,13 +97,18 @@ async def test_a_host_obeys_another_once_and_logs_who_asked(database_url: str) -
 
 
 async def test_a_refusal_comes_back_and_no_other_request_waits_for_it(database_url: str) -> None:
-    async with linked(database_url) as link, beta(link) as daemon:
+    async with linked(database_url) as link, beta(link, beats=False) as daemon:
         restarting = asyncio.create_task(told(link, HostCommand.RESTART))
-        assert (await told(link, HostCommand.DRAIN))[0] == "draining"
+        draining = asyncio.create_task(told(link, HostCommand.DRAIN))
+        await until_async(lambda: left(link) == 2, what="both requests")
+        # One beat finds both.
+        obeying = asyncio.create_task(daemon.requests.carry_out(daemon.incarnation))
+        assert (await draining)[0] == "draining"
         assert not restarting.done()
         daemon.restarts.set()
         with pytest.raises(Conflict, match=r"beta refuses: cannot restart: tuned\.toml: slots: found -1"):
             await restarting
+        await obeying
 
 
 async def test_a_host_that_does_not_answer_is_told_so_and_does_not_obey_later(database_url: str) -> None:
