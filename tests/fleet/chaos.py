@@ -225,7 +225,7 @@ class Chaos:
             self._look()
             return not self.asker.is_busy and not any(self.broken_requests().values())
 
-        # What is not so by then is for the verdict.
+        # The verdict tells of requests that are not by then.
         with suppress(AssertionError):
             until(is_obeyed, what="requests to be obeyed", seconds=END_SECONDS)
 

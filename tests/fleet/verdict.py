@@ -34,7 +34,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """What became of the code of a study."""
+    """How the code of a study was used."""
 
     #: The digest that each trial must see.
     seen: str

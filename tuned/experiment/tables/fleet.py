@@ -74,7 +74,7 @@ class Participation(Table):
     priority: Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)] = Field(
         default=0,
         description="On each host, experiments of a higher priority get free slots first; equal ones share "
-        "them. What runs is never ended for another.",
+        "them. No running trial is ended for another.",
     )
 
     @property
