@@ -127,15 +127,13 @@ def look_launch(
     base: Mapping[str, str] | None = None,
 ) -> Launch:
     """Runs the interpreter once, in the environment of the experiment's trials."""
-    return Launch(
+    return _errand(
         argv=python(experiment),
         environment=common_environment(experiment, host, base),
         workdir=Path("/"),
         log=log,
         timeout_seconds=ANSWER_SECONDS,
-        objectives=1,
-        pattern=None,
-        mark=f"{installation}/{uuid4().hex}",
+        installation=installation,
         cgroups=None,
     )
 
@@ -153,15 +151,13 @@ def setup_launch(
     code = experiment.code
     if code is None or code.setup is None:
         return None
-    return Launch(
+    return _errand(
         argv=tuple(substitute(argument, experiment.places) for argument in code.setup),
         environment=common_environment(experiment, host, base),
         workdir=Path(experiment.tree),
         log=log,
         timeout_seconds=code.setup_timeout,
-        objectives=1,
-        pattern=None,
-        mark=f"{installation}/{uuid4().hex}",
+        installation=installation,
         cgroups=cgroups,
     )
 
@@ -180,12 +176,34 @@ def notify_launch(
     """Runs a command that tells people, with the document on its standard input."""
     base = own_environment() if base is None else base
     names = {"TUNED_EXPERIMENT": experiment, "TUNED_HOST": host, "TUNED_NOTIFICATION": document}
-    return Launch(
+    return _errand(
         argv=("/bin/sh", "-c", _FEED, "sh", *command),
         environment={**base, **names},
         workdir=Path("/"),
         log=log,
         timeout_seconds=NOTIFY_SECONDS,
+        installation=installation,
+        cgroups=cgroups,
+    )
+
+
+def _errand(
+    *,
+    argv: tuple[str, ...],
+    environment: Mapping[str, str],
+    workdir: Path,
+    log: Path,
+    timeout_seconds: float | None,
+    installation: str,
+    cgroups: Root | None,
+) -> Launch:
+    """Runs a program that is no trial, and has no value to print."""
+    return Launch(
+        argv=argv,
+        environment=environment,
+        workdir=workdir,
+        log=log,
+        timeout_seconds=timeout_seconds,
         objectives=1,
         pattern=None,
         mark=f"{installation}/{uuid4().hex}",
