@@ -45,6 +45,9 @@ SERVICE_SECONDS = 30.0
 
 PAUSE_SECONDS = 0.1
 
+#: A keeper that is killed before it answers is begun again, as one that is killed later is; not for ever.
+MOST_KILLED = 3
+
 
 class KeeperProcess:
     """One keeper, or one after the other. Belongs to the event loop's thread."""
@@ -269,6 +272,19 @@ class KeeperProcess:
     async def _begun(self) -> Conversation:
         if self._site.service is not None:
             return await self._served(self._site.service)
+        deaths = 0
+        while True:
+            child, begun = await self._executed()
+            if begun is not None:
+                return begun
+            status, deaths = await asyncio.to_thread(child.wait), deaths + 1
+            # One that ended by itself would do so again.
+            if status >= 0 or deaths == MOST_KILLED:
+                raise OSError(f"it ended with status {status}")
+            _log.error("keeper killed as it began", signal=-status)
+
+    async def _executed(self) -> tuple[subprocess.Popen[bytes], Conversation | None]:
+        """A new one, and the talk with it; None if it ended before it answered."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -277,10 +293,7 @@ class KeeperProcess:
                 ours.close()
                 raise
         self._children.append(child)
-        begun = await Conversation.begin(await Wire.on(ours), self._hello(), self._renew)
-        if begun is None:
-            raise OSError(f"it ended with status {await asyncio.to_thread(child.wait)}")
-        return begun
+        return child, await Conversation.begin(await Wire.on(ours), self._hello(), self._renew)
 
     def _hello(self) -> protocol.Hello:
         cgroups = self._site.cgroups

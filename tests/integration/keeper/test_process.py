@@ -19,7 +19,7 @@ from tuned.domain.ending import Cause
 from tuned.errors import Unstartable
 from tuned.keeper import conversation
 from tuned.keeper.conversation import KeeperLost
-from tuned.keeper.process import KeeperProcess
+from tuned.keeper.process import MOST_KILLED, KeeperProcess
 from tuned.trial.curve import Curve
 from tuned.trial.evaluation import Site
 from tuned.trial.keeping import Run, Watcher
@@ -176,3 +176,22 @@ def test_a_keeper_that_cannot_begin_is_one_clear_error(site: Site, monkeypatch: 
         Unstartable, match=r"cannot begin the process that runs the trials: .*/nowhere/python"
     ):
         asyncio.run(keeper.begin())
+
+
+@pytest.mark.parametrize("deaths", [MOST_KILLED - 1, MOST_KILLED])
+async def test_a_keeper_that_is_killed_as_it_begins_is_begun_again(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    python, begun = tmp_path / "python", tmp_path / "begun"
+    script = f"echo >> {begun}; [ $(wc -l < {begun}) -gt {deaths} ] || kill -9 $$; exec {sys.executable}"
+    python.write_text(f'#!/bin/sh\n{script} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    keeper = KeeperProcess(site, slots=2, log_format="json", patience_seconds=60)
+    if deaths < MOST_KILLED:
+        await keeper.begin()
+    else:
+        with pytest.raises(Unstartable, match="it ended with status -9"):
+            await keeper.begin()
+    assert len(begun.read_text()) == MOST_KILLED
+    await keeper.close()
