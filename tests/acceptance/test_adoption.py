@@ -254,7 +254,7 @@ def test_of_an_experiment_that_was_withdrawn_meanwhile_what_ended_is_told_and_th
 ) -> None:
     script = f"touch {daemon.home}/at-$TUNED_TRIAL; [ $TUNED_TRIAL = 0 ] || exec sleep 600; "
     script += f"while [ ! -e {daemon.home}/go ]; do sleep 0.05; done"
-    daemon.drop("exp", an_experiment(script, high=1, more="[budget]\nevaluations = 2\n"))
+    daemon.drop("exp", an_experiment(script, high=1, more='[sampler]\nname = "grid"\n'))
     daemon.until_running(2)
     until(lambda: len([*daemon.home.glob("at-*")]) == 2, what="both to have begun")
     daemon.crash()

@@ -127,7 +127,7 @@ def test_points_of_the_file_are_evaluated_first_and_in_order(shared: Daemon) -> 
 
 
 def test_aborted_points_go_ahead_of_the_sampler(daemon: Daemon) -> None:
-    daemon.drop("freed", gated(daemon, "freed", RANDOM, high=400))
+    daemon.drop("freed", gated(daemon, "freed", RANDOM, high=10**6))
     daemon.until_running(2)
     assert daemon.abort() == 0
     aborted = [trial.params["x"] for trial in trials(daemon, "freed")]

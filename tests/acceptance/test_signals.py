@@ -53,7 +53,7 @@ def busy(daemon: Daemon) -> Daemon:
 
 
 def test_sigterm_leaves_no_process_and_no_trial_running(busy: Daemon) -> None:
-    assert busy.trial_processes()
+    until(busy.trial_processes, what="a process of a trial")
     assert busy.abort() == 0
     assert not busy.processes()
     assert states(busy, "busy") == [ABORTED, ABORTED]
