@@ -125,7 +125,7 @@ class Search:
 
     def noted(self, paused: str) -> str:
         """Why this host does not evaluate, or how it does so; the fleet's reason of a pause comes first."""
-        why = f"{paused}; {way_on(self.name)}" if paused else self._reason
+        why = f"{paused}; {way_on(self.name)}" if paused else self._reason or self.why_idle
         name = self.status.name or self.name
         called = f"another program renamed study {self.name} to {name}" if name != self.name else ""
         return "; ".join(filter(None, (why, self.shortfall.unenforced, self._unforked, called)))

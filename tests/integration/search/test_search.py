@@ -220,7 +220,8 @@ async def test_a_failure_rests_it_until_a_pause_is_over_that_grows_while_it_fail
     make_due(search)
     assert search.is_due
     search.try_again()
-    assert (search.note, search.may_start(1), search.is_due) == ("", True, False)
+    # Its reason stands until a turn has gone well, or people would see it come and go.
+    assert (search.note, search.may_start(1), search.is_due) == (note, True, False)
     assert await told(events, of=lambda: search.rest(error)) == []
     assert search._faults.last is not None
     assert search._faults.last.pause_seconds == 2 * FIRST_PAUSE_SECONDS
@@ -230,6 +231,7 @@ async def test_a_turn_that_goes_well_or_a_person_makes_the_next_failure_a_first_
     search.rest(TypeError("no"))
     search.try_again()
     search.note_turn()
+    assert search.note == ""
     search.rest(TypeError("no"))
     assert search._faults.last is not None
     assert search._faults.last.pause_seconds == FIRST_PAUSE_SECONDS
