@@ -17,7 +17,8 @@ DESTDIR ?=
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tuned/__init__.py)
 DEB := build/deb/tuned-hpo_$(VERSION)_$(shell dpkg --print-architecture 2>/dev/null).deb
-#: The package is made of these files.
+RPM := build/rpm/tuned-hpo-$(VERSION)-1.$(shell uname -m).rpm
+#: The packages are made of these files.
 SOURCES := $(shell find tuned packaging systemd docs examples requirements -type f ! -path '*/__pycache__/*') \
 	pyproject.toml README.md CHANGELOG.md LICENSE
 
@@ -44,8 +45,9 @@ bench: $(VENV)/.dev  ## measure against plain Optuna, a few minutes; make bench 
 bench-quick: $(VENV)/.dev  ## only count statements, transactions and duplicates, in under a minute
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
-test-system: $(VENV)/.dev deb  ## tests that boot systemd hosts (root, systemd-nspawn)
-	TUNED_TEST_DEB="$(abspath $(DEB))" $(BIN)/python -m pytest -n 0 --timeout 600 tests/system $(ARGS)
+test-system: $(VENV)/.dev deb rpm  ## tests that boot systemd hosts (root, systemd-nspawn)
+	TUNED_TEST_DEB="$(abspath $(DEB))" TUNED_TEST_RPM="$(abspath $(RPM))" \
+		$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 600 tests/system $(ARGS)
 
 test-web: $(VENV)/.dev  ## tests of the dashboard in a real browser (Chromium, at CHROMIUM)
 	$(BIN)/python -m pytest -n 2 --timeout 300 tests/web $(ARGS)
@@ -103,7 +105,9 @@ $(DEB): $(SOURCES)
 		"$(VERSION)" "$$(date -R -u -r CHANGELOG.md)" > build/deb/tree/debian/changelog
 	cd build/deb/tree && dpkg-buildpackage --build=binary --no-sign > ../build.log 2>&1 || { tail -n 50 ../build.log >&2; exit 1; }
 
-rpm:  ## build the package for Fedora and its kin below build/rpm/ (needs rpmbuild and python3-venv)
+rpm: $(RPM)  ## build the package for Fedora and its kin below build/rpm/ (needs rpmbuild and python3-venv)
+
+$(RPM): $(SOURCES)
 	rm -rf build/rpm
 	mkdir -p build/rpm/BUILD
 	cp -r --parents $(SOURCES) build/rpm/BUILD
