@@ -274,7 +274,7 @@ class KeeperProcess:
             return await self._served(self._site.service)
         deaths = 0
         while True:
-            child, begun = await self._executed()
+            child, begun = await self._begin_once()
             if begun is not None:
                 return begun
             status, deaths = await asyncio.to_thread(child.wait), deaths + 1
@@ -283,7 +283,7 @@ class KeeperProcess:
                 raise OSError(f"it ended with status {status}")
             _log.error("keeper killed as it began", signal=-status)
 
-    async def _executed(self) -> tuple[subprocess.Popen[bytes], Conversation | None]:
+    async def _begin_once(self) -> tuple[subprocess.Popen[bytes], Conversation | None]:
         """A new one, and the talk with it; None if it ended before it answered."""
         ours, theirs = socket.socketpair()
         with theirs:
