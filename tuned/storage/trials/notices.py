@@ -37,6 +37,13 @@ LEASE_SECONDS = 90.0
 #: As many characters as the columns for people hold.
 _LONGEST = 400
 
+#: Each with its study, unless another study has that id by now.
+_OF_STUDIES = (
+    t_notice.join(t_study, t_study.c.study_id == t_notice.c.study_id)
+    .join(study_system_attributes, UID_KEPT)
+    .join(studies, studies.c.study_id == t_study.c.study_id)
+)
+
 _IS_FRESH = t_notice.c.since > epoch() - KEPT_SECONDS
 
 #: Whether any host may try something now.
@@ -165,9 +172,7 @@ def claim(database: Database, host: Wishes) -> Notice | None:
 
 _DUE = (
     select(t_notice, t_study.c.definition, studies.c.study_name)
-    .join(t_study, t_study.c.study_id == t_notice.c.study_id)
-    .join(study_system_attributes, UID_KEPT)
-    .join(studies, studies.c.study_id == t_study.c.study_id)
+    .select_from(_OF_STUDIES)
     .where(t_notice.c.due <= epoch(), _IS_FRESH)
     .order_by(t_notice.c.due)
     .with_for_update(of=t_notice, skip_locked=True)
@@ -207,9 +212,7 @@ def undelivered(database: Database) -> dict[str, str]:
     with database.reading() as connection:
         rows = connection.execute(
             select(studies.c.study_name, t_notice.c.problem)
-            .join(t_study, t_study.c.study_id == t_notice.c.study_id)
-            .join(study_system_attributes, UID_KEPT)
-            .join(studies, studies.c.study_id == t_study.c.study_id)
+            .select_from(_OF_STUDIES)
             .where(t_notice.c.problem.is_not(None), _IS_FRESH)
         )
         return {row.study_name: row.problem for row in rows}
