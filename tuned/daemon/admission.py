@@ -6,7 +6,7 @@ This room owns the files that were taken and are not open yet. It must never ope
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -83,7 +83,8 @@ class Admission:
         self.claimant: Claimant | None = None
         #: By the name of the file.
         self._unopened: dict[str, Unopened] = {}
-        self._one_at_a_time = asyncio.Lock()
+        #: Held while files are opened. A file that may be opened just now is only changed under it.
+        self.opening = asyncio.Lock()
 
     @property
     def waiting(self) -> list[str]:
@@ -106,6 +107,11 @@ class Admission:
         """
         self._unopened.setdefault(taken.name, Unopened(taken=taken, is_new=False, study_id=study_id))
 
+    def own(self, name: str) -> None:
+        """A queued file of another host is also this host's own from now on."""
+        if unopened := self._unopened.get(name):
+            unopened.taken = replace(unopened.taken, origin="")
+
     def is_resting(self, experiment: str) -> bool:
         """Whether a file of this experiment cannot be opened for now."""
         return any(unopened.experiment == experiment for unopened in self.resting)
@@ -113,7 +119,7 @@ class Admission:
     async def hold(self, claimant: Claimant) -> None:
         """Makes every search claim for this incarnation of the host from now on."""
         # Waits for an experiment that is being opened for the last incarnation.
-        async with self._one_at_a_time:
+        async with self.opening:
             self.claimant = claimant
             for search in list(self._scheduler.searches.values()):
                 try:
@@ -126,7 +132,7 @@ class Admission:
 
     async def open(self) -> None:
         """Opens the studies of the waiting files. If the database is away, the files stay queued."""
-        async with self._one_at_a_time:
+        async with self.opening:
             if self.claimant is None:
                 return
             for name, unopened in list(self._unopened.items()):
@@ -173,8 +179,8 @@ class Admission:
         """Nobody here dropped the file: without a study it goes, otherwise it waits. Raises _Unfit."""
         if not isinstance(error, NotFound):
             raise _Unfit(str(error)) from error
-        _log.warning("experiment file removed: it was another host's", file=taken.file, reason=str(error))
-        await asyncio.to_thread(self._spool.discard, taken.name)
+        if await asyncio.to_thread(self._spool.discard, taken.name, before=taken):
+            _log.warning("experiment file removed: it was another host's", file=taken.file, reason=str(error))
 
     async def _open(self, unopened: Unopened, claimant: Claimant) -> Search | None:
         """Opens the study of a file and begins its search; None if the file has gone meanwhile."""

@@ -121,15 +121,18 @@ class Experiments:
         """Takes the new files of the spool. They wait if the database is away."""
         intake = Reception(self._code, {s.file: s.experiment for s in self.searches.values()})
         while taken := await asyncio.to_thread(self._spool.take, intake=intake):
-            for one in taken:
-                await self._take(one)
+            # One that is being opened may be the one whose place a new file has taken.
+            async with self.admission.opening:
+                for one in taken:
+                    await self._take(one)
         for file, problems in await asyncio.to_thread(self._spool.refusals):
             self.admission.announce_rejection(file, problems)
         for name in await asyncio.to_thread(self._spool.unchanged):
-            if search := self.search_from(name):
-                # The same file is this host's own from now on.
-                search.adoption.origin = ""
-                self._scheduler.assess(search)
+            async with self.admission.opening:
+                self.admission.own(name)
+                if search := self.search_from(name):
+                    search.adoption.origin = ""
+                    self._scheduler.assess(search)
             self._events.publish("experiment-same", file=f"{name}{SUFFIX}")
         await self.admission.open()
 

@@ -7,7 +7,6 @@ docs/reference/spool.md tells why it is done this way.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -35,7 +34,7 @@ from tuned.disk.arrivals import (
     unusable,
 )
 from tuned.disk.origin import unmarked
-from tuned.disk.spool_watch import gone, meaning, watched
+from tuned.disk.spool_watch import changes, gone, watched
 from tuned.disk.users import user_name
 from tuned.errors import Conflict, NotFound
 
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection
     from pathlib import Path
 
-    from asyncinotify import Event
     from structlog.typing import FilteringBoundLogger
 
     from tuned.disk.arrivals import Intake
@@ -190,15 +188,21 @@ class Spool:
                     return taken
         return None
 
-    def replace(self, taken: Taken) -> None:
-        """Gives an active experiment's file another content. Raises NotFound."""
+    def replace(self, taken: Taken, *, before: Taken | None = None) -> bool:
+        """Gives an active file another content; False if it is not as it was ``before``. Raises NotFound."""
         with self._moving:
-            self._write(self._require_active(taken.name), taken.text)
+            path = self._require_active(taken.name)
+            if is_same := before in (None, self.active_file(taken.name)):
+                self._write(path, taken.text)
+            return is_same
 
-    def discard(self, name: str) -> None:
-        """Removes an experiment's file from ``active/``. Raises NotFound."""
+    def discard(self, name: str, *, before: Taken | None = None) -> bool:
+        """Removes a file from ``active/``; False if it is not as it was ``before``. Raises NotFound."""
         with self._moving:
-            self._require_active(name).unlink()
+            path = self._require_active(name)
+            if is_same := before in (None, self.active_file(name)):
+                path.unlink()
+            return is_same
 
     def discard_all(self, folders: Collection[Folder], is_it: Callable[[str, bytes], bool]) -> None:
         """Removes the files in these folders of which ``is_it`` says so, by a file's name and content."""
@@ -220,23 +224,9 @@ class Spool:
         """
         with watched(self.path) as inotify:
             self._require_spool()
-            yield Change.ARRIVALS | Change.ACTIVE
-            # A file that was not quiet long enough at the first look brings no further event.
-            pause: float | None = SETTLE_SECONDS + 0.1
-            while True:
-                try:
-                    async with asyncio.timeout(pause):
-                        event: Event | None = await inotify.get()
-                except TimeoutError:
-                    pause = None
-                    yield Change.ARRIVALS | Change.ACTIVE
-                    continue
-                change = Change(0)
-                while event:
-                    change |= meaning(self.path, event)
-                    event = inotify.sync_get()
-                if change:
-                    pause = SETTLE_SECONDS + 0.1
+            found = changes(inotify, self.path, SETTLE_SECONDS + 0.1)
+            async with contextlib.aclosing(found):
+                async for change in found:
                     yield change
 
     def _look_at(self, file: str, intake: Intake | None) -> Taken | None:

@@ -5,6 +5,7 @@ It must never touch a file, or decide what becomes of one.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from tuned.disk.arrivals import Change, Folder, is_looked_at, unwatchable
 from tuned.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
 
 _ARRIVED = Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.ATTRIB
@@ -44,7 +45,31 @@ def watched(spool: Path) -> Iterator[Inotify]:
         yield inotify
 
 
-def meaning(spool: Path, event: Event) -> Change:
+async def changes(inotify: Inotify, spool: Path, settle_seconds: float) -> AsyncGenerator[Change, None]:
+    """Says at once that there may be anything, and then what each change brings. Raises NotFound.
+
+    So long after a change it says so once more: a file that was not quiet yet brings no further event.
+    """
+    pause: float | None = settle_seconds
+    yield Change.ARRIVALS | Change.ACTIVE
+    while True:
+        try:
+            async with asyncio.timeout(pause):
+                event: Event | None = await inotify.get()
+        except TimeoutError:
+            pause = None
+            yield Change.ARRIVALS | Change.ACTIVE
+            continue
+        change = Change(0)
+        while event:
+            change |= _meaning(spool, event)
+            event = inotify.sync_get()
+        if change:
+            pause = settle_seconds
+            yield change
+
+
+def _meaning(spool: Path, event: Event) -> Change:
     """The work that an event may bring. Raises NotFound if the spool is gone."""
     if Mask.Q_OVERFLOW in event.mask:
         return Change.ARRIVALS | Change.ACTIVE

@@ -291,6 +291,18 @@ def test_an_active_files_content_is_replaced_whole(spool: Spool) -> None:
         spool.replace(Taken(name="b", content=b"two"))
 
 
+def test_a_file_that_has_changed_meanwhile_is_neither_replaced_nor_removed(spool: Spool) -> None:
+    put(spool.path, a="mine")
+    assert names(spool) == ["a"]
+    theirs, mine = Taken(name="a", content=b"mine", origin="h2"), Taken(name="a", content=b"mine")
+    assert not spool.replace(Taken(name="a", content=b"two"), before=theirs)
+    assert not spool.discard("a", before=theirs)
+    assert (spool.path / "active" / "a.toml").read_text() == "mine"
+    assert spool.replace(theirs, before=mine)
+    assert spool.discard("a", before=theirs)
+    assert tree(spool.path) == set()
+
+
 def test_the_same_file_again_is_removed_and_told_once(spool: Spool) -> None:
     for _ in range(2):
         put(spool.path, a="one")

@@ -143,7 +143,8 @@ class SharedFiles:
             return
         experiment = await asyncio.to_thread(parse, file.content, search.file + SUFFIX)
         taken = Taken(name=search.file, content=file.content, origin=file.host)
-        await asyncio.to_thread(self._spool.replace, taken)
+        if not await asyncio.to_thread(self._spool.replace, taken, before=here):
+            return
         search.adoption.localize(experiment, search.status.revision)
         self._scheduler.assess(search)
 

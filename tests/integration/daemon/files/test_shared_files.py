@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import tuned.daemon.admission
 from tests.factories import linked, make_claimant
 from tests.integration.daemon.wiring import Rooms, wired
+from tests.waiting import until_async
 from tuned.daemon.experiments import Experiments
 from tuned.domain.states import SearchState, StudyState
+from tuned.domain.study_status import StudyStatus
 from tuned.experiment.experiment import parse
 from tuned.storage.changes import Author, replace_definition
 from tuned.storage.database import Database
@@ -122,6 +128,33 @@ async def test_a_file_of_this_host_takes_its_place_with_other_local_keys_alone(
         assert local.searches == {"exp": search}
         assert (search.adoption.origin, search.experiment.parallel) == ("", 1)
         assert [taken.origin for taken in rooms.spool.active()] == [""]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "parallel"), [(f"parallel = 1\n{FILE}", 1), (FILE, None)], ids=["other keys", "the same"]
+)
+async def test_a_file_of_this_host_takes_its_place_also_while_that_is_opened(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: str, parallel: int | None
+) -> None:
+    is_opening, may_open = threading.Event(), threading.Event()
+
+    def open_late(*arguments: Any, **options: Any) -> StudyStatus:
+        is_opening.set()
+        assert may_open.wait(60)
+        return open_study(*arguments, **options)
+
+    monkeypatch.setattr(tuned.daemon.admission, "open_study", open_late)
+    async with at_home(sqlite_url, tmp_path) as (local, rooms):
+        looking = asyncio.create_task(local._look_around())
+        assert await asyncio.to_thread(is_opening.wait, 60)
+        rooms.drop("exp", dropped)
+        taking = asyncio.create_task(local.take())
+        await until_async(lambda: [each.origin for each in rooms.spool.active()] == [""], what="its file")
+        may_open.set()
+        await asyncio.gather(looking, taking)
+        [search] = local.searches.values()
+        assert (search.adoption.origin, search.experiment.parallel) == ("", parallel)
+        assert (rooms.files("active"), rooms.files("rejected")) == (["exp.toml"], [])
 
 
 async def test_local_keys_follow_a_replacement_elsewhere_but_not_into_an_edited_file(
