@@ -65,6 +65,12 @@ class Court:
         await until_async(lambda: self.judge.is_idle, what="the judge to have nothing left to do")
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a round may take so long that the judge rests after it."""
+    monkeypatch.setattr(judge_module, "SHARE", 1e9)
+
+
 @asynccontextmanager
 async def sitting(url: str, home: Path, rule: str = RULE) -> AsyncIterator[Court]:
     experiment = make_experiment(rule, space=line(100))
