@@ -138,7 +138,7 @@ def test_a_daemon_that_is_killed_while_it_unpacks_leaves_no_half_tree(
     database.start()
     database.until_in("done", "exp")
     # On a busy machine its trial may have been claimed by the time of the crash, and is then given back.
-    assert [trial["values"] for trial in database.trials("exp")][-1] == [1.0]
+    assert [trial["values"] for trial in database.trials("exp") if trial["values"]] == [[1.0]]
     [tree] = [path for path in trees.iterdir() if path.is_dir()]
     assert {path.name for path in trees.iterdir()} == {tree.name, f"{tree.name}.files"}
     assert len(list(tree.glob("file-*"))) == 2000

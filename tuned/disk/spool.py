@@ -192,7 +192,7 @@ class Spool:
         """Gives an active file another content; False if it is not as it was ``before``. Raises NotFound."""
         with self._moving:
             path = self._require_active(taken.name)
-            if is_same := before in (None, self.active_file(taken.name)):
+            if is_same := self._is_still(taken.name, before):
                 self._write(path, taken.text)
             return is_same
 
@@ -200,9 +200,13 @@ class Spool:
         """Removes a file from ``active/``; False if it is not as it was ``before``. Raises NotFound."""
         with self._moving:
             path = self._require_active(name)
-            if is_same := before in (None, self.active_file(name)):
+            if is_same := self._is_still(name, before):
                 path.unlink()
             return is_same
+
+    def _is_still(self, name: str, before: Taken | None) -> bool:
+        """Whether an active file is as it was; without ``before``, anything will do."""
+        return before is None or self.active_file(name) == before
 
     def discard_all(self, folders: Collection[Folder], is_it: Callable[[str, bytes], bool]) -> None:
         """Removes the files in these folders of which ``is_it`` says so, by a file's name and content."""
