@@ -35,7 +35,7 @@ def test_files_of_ended_experiments_go_by_hand_and_by_the_settings_and_others_st
     gate = tmp_path / "gate"
     wait = f"{LEAVES}; until test -e {gate}; do sleep 0.05; done"
     daemon.drop("runs", an_experiment(wait, high=0))
-    daemon.drop("paused", an_experiment(wait, high=5, more="[budget]\ntrials = 3\n"))
+    daemon.drop("paused", an_experiment(wait, high=5))
     daemon.until_running(3)
     daemon.tunectl("pause", "paused")
     # By name, nothing of an experiment that has not ended.

@@ -49,7 +49,7 @@ class Site:
             f"[budget]\ntrials = {trials}\n"
         )
         script = _REPORTS.replace("GATE", str(gate)).replace(HOSTILE, HOSTILE.replace('"', "'"))
-        self.daemon.drop(name, an_experiment(script, high=99, more=more))
+        self.daemon.drop(name, an_experiment(script, high=10**6, more=more))
         self.daemon.until_running(2)
         return gate
 
