@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.daemon import Daemon, an_experiment, is_alive
+from tests.acceptance.daemon import Daemon, an_experiment, first, is_alive
 from tests.integration.trial.trees import pid_in
 from tests.waiting import until
 
@@ -27,12 +27,18 @@ def test_when_the_keeper_dies_its_trial_is_lost_and_evaluated_again(
     daemon.drop("lost", waiting(daemon.home))
     pid = pid_in(daemon.home / "pid")
     [keeper] = daemon.keepers()
+    stream = daemon.watching()
     os.kill(keeper, signal.SIGKILL)
+    failure = first(stream, "trial-ended", experiment="lost", trial=0)["failure"]
+    assert failure is not None
+    assert failure["cause"] == "lost"
     until(lambda: not is_alive(pid), what="the process that it left to be killed", seconds=60)
     (daemon.home / "go").touch()
     daemon.until_in("done", "lost")
     lost, again = daemon.study("lost").trials
     assert (lost.user_attrs["FAILURE"]["cause"], again.value) == ("lost", 0.0)
+    [record] = [each for each in daemon.logged() if each["event"] == "trial given back"]
+    assert (record["experiment"], record["trial"], record["cause"]) == ("lost", 0, "lost")
     assert daemon.summary("lost")["evaluations"] == 1
     assert len(daemon.keepers()) == 1
     assert daemon.keepers() != {keeper}

@@ -17,7 +17,13 @@ from tuned.storage.hosts import HostInfo, HostRow, held, hosts
 from tuned.storage.queries.experiments import paused
 from tuned.storage.trials.astray import astray_points, forget_astray
 from tuned.storage.trials.notices import undelivered
-from tuned.storage.trials.settling import orphaned_studies, settle_orphans, settle_unheld, unheld_trials
+from tuned.storage.trials.settling import (
+    name_of,
+    orphaned_studies,
+    settle_orphans,
+    settle_unheld,
+    unheld_trials,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,8 +94,9 @@ async def fix(settings: Settings, link: Link, *, is_member: bool) -> list[str]:
         return done
     try:
         for study_id in await link.call(orphaned_studies):
+            name = await link.call(name_of, study_id)
             for number in await link.call(settle_orphans, study_id):
-                done.append(f"trial {number} of study {study_id}: ended as lost, its point is free")
+                done.append(f"trial {number} of {name}: ended as lost, its point is free")
         for name in await link.call(unheld_trials):
             for number in await link.call(settle_unheld, name):
                 done.append(f"trial {number} of {name}: ended as lost")

@@ -18,7 +18,7 @@ from tuned.daemon.retrying import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, retri
 from tuned.domain.claim import Claimant
 from tuned.errors import Conflict, DatabaseAway
 from tuned.storage.hosts import Beat, HostInfo, HostRow, Joined, beat, hosts, leave, mark_dead, register
-from tuned.storage.trials.settling import orphaned_studies, settle_orphans
+from tuned.storage.trials.settling import name_of, orphaned_studies, settle_orphans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine
@@ -182,6 +182,7 @@ class Fleet:
         is_settled = True
         for study_id in await self._link.call(orphaned_studies):
             try:
+                name = await self._link.call(name_of, study_id)
                 numbers = await self._link.call(settle_orphans, study_id)
             except DatabaseAway:
                 raise
@@ -189,8 +190,8 @@ class Fleet:
                 _log.exception("orphans not settled, tried again later", study_id=study_id)
                 is_settled = False
                 continue
-            if numbers:
-                _log.warning("lost trials settled", study_id=study_id, trials=numbers)
+            for number in numbers:
+                _log.warning("lost trial settled", experiment=name, trial=number)
         return is_settled
 
     async def _require_no_copy(self) -> None:

@@ -17,7 +17,7 @@ import structlog
 from tuned.daemon.retrying import retried
 from tuned.errors import DatabaseAway
 from tuned.storage.trials.remembered import Remembered, remembered, told_by
-from tuned.storage.trials.settling import settle_claims
+from tuned.storage.trials.settling import name_of, settle_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +122,6 @@ class Reconciliation:
         self._suspects = suspects
         for study_id in {suspects[claim] for claim in sure}:
             ids = [claim for claim in sure if suspects[claim] == study_id]
-            numbers = await self._link.call(settle_claims, study_id, claimant.incarnation, ids)
-            if numbers:
-                _log.warning("trials settled that this host does not run", study_id=study_id, trials=numbers)
+            name = await self._link.call(name_of, study_id)
+            for number in await self._link.call(settle_claims, study_id, claimant.incarnation, ids):
+                _log.warning("trial settled that this host does not run", experiment=name, trial=number)

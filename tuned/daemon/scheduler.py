@@ -312,7 +312,7 @@ class Scheduler:
         if isinstance(outcome, Duplicate):
             search.announce.duplicate(outcome)
         elif isinstance(outcome, Claimed) and self.beginnings.is_off:
-            await self.give_back(outcome, "the hours of this host were over before it began")
+            await self._give_up(search, outcome, "the hours of this host were over before it began")
         elif isinstance(outcome, Claimed):
             await self._settled(search, outcome, self._evaluate(slot, search, outcome, grant.ids))
 
@@ -324,11 +324,11 @@ class Scheduler:
             # A person has to look.
             reason = f"cannot begin a trial on this host: {error}"
             search.pause(reason)
-            await self.give_back(claimed, reason)
+            await self._give_up(search, claimed, reason)
         except KeeperLost as error:
-            await self.give_back(claimed, str(error), Cause.LOST)
+            await self._give_up(search, claimed, str(error), Cause.LOST)
         except Exception as error:
-            await self.give_back(claimed, f"cannot evaluate on this host: {reason_of(error)}")
+            await self._give_up(search, claimed, f"cannot evaluate on this host: {reason_of(error)}")
             raise
 
     async def _evaluate(self, slot: int, search: Search, claimed: Claimed, cards: tuple[str, ...]) -> None:
@@ -380,9 +380,17 @@ class Scheduler:
             log_ending(ending, evaluation.attempt)
             search.count_ending(ending)
 
-    async def give_back(self, claimed: Claimed, reason: str, cause: Cause = Cause.ABORTED) -> None:
-        """Ends a trial that has no ending of its own, and frees its point."""
+    async def _give_up(
+        self, search: Search, claimed: Claimed, reason: str, cause: Cause = Cause.ABORTED
+    ) -> None:
+        """Gives a trial of an open experiment back, and says so."""
         failure = Failure(cause=cause, message=reason)
+        search.log.warning("trial given back", trial=claimed.number, cause=cause.value, reason=reason)
+        await self.give_back(claimed, failure)
+        search.announce.given_back(claimed.number, failure)
+
+    async def give_back(self, claimed: Claimed, failure: Failure) -> None:
+        """Ends a trial that has no ending of its own, and frees its point."""
         study_id, claim_id = claimed.study_id, claimed.claim_id
         await insisted(self._link, lambda: self._link.call(give_back, study_id, claim_id, failure))
 

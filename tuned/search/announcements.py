@@ -80,10 +80,17 @@ class Announcements:
     def aborted(self, numbers: Sequence[int]) -> None:
         """These trials were killed and settled."""
         for number in numbers:
-            self._events.publish(
-                "trial-ended", experiment=self._experiment, trial=number, state="FAIL", values=None,
-                failure={"cause": Cause.ABORTED.value},
-            )  # fmt: skip
+            self._failed(number, {"cause": Cause.ABORTED.value})
+
+    def given_back(self, number: int, failure: Failure) -> None:
+        """This trial was settled, because its host cannot end it."""
+        self._failed(number, _view(failure))
+
+    def _failed(self, number: int, failure: FailureView) -> None:
+        self._events.publish(
+            "trial-ended", experiment=self._experiment, trial=number, state="FAIL", values=None,
+            failure=failure,
+        )  # fmt: skip
 
 
 def _view(failure: Failure) -> FailureView:

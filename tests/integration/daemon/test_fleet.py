@@ -95,7 +95,10 @@ async def test_a_restart_settles_what_the_last_incarnation_left(database: Databa
         member.take(1)
         again = host(link)
         await again.join()
-        assert await again.settle_orphans()
+        with capture_logs() as logged:
+            assert await again.settle_orphans()
+        [record] = logged
+        assert (record["event"], record["experiment"], record["trial"]) == ("lost trial settled", "exp", 0)
         assert member.trial(0).state is TrialState.FAIL
         assert (member.now().free, member.now().held, member.now().trials) == (1, 0, 0)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from tuned.domain.ending import Cause, Failure
 from tuned.errors import InvalidInput
 from tuned.experiment.experiment import defined
 from tuned.storage.encoding import Encoding
@@ -48,7 +49,7 @@ class Slots(Protocol):
 
     def adopt(self, search: Search, progress: Progress, claimed: Claimed, kept: Kept) -> None: ...
 
-    async def give_back(self, claimed: Claimed, reason: str) -> None: ...
+    async def give_back(self, claimed: Claimed, failure: Failure) -> None: ...
 
 
 class Resumed(Protocol):
@@ -127,9 +128,9 @@ class Adoptions:
                 continue
             is_told = await self._has_told(waiting, "its experiment is not open here")
             if not is_told and waiting.adopted is not None and waiting.adopted.trial_id is not None:
-                await self._slots.give_back(
-                    self._claimed(waiting), "its experiment is not open on its host any more"
-                )
+                reason = "its experiment is not open on its host any more"
+                failure = Failure(cause=Cause.ABORTED, message=reason)
+                await self._slots.give_back(self._claimed(waiting), failure)
             self._waiting.pop(claim_id, None)
 
     def _go_on(self, search: Search, waiting: _Waiting) -> None:

@@ -115,6 +115,13 @@ def orphaned_studies(database: Database) -> list[int]:
         return list(found.scalars())
 
 
+def name_of(database: Database, study_id: int) -> str:
+    """The experiment of a study; empty if the study is gone."""
+    with database.reading() as connection:
+        named = select(studies.c.study_name).where(studies.c.study_id == study_id)
+        return connection.execute(named).scalar() or ""
+
+
 def settle_orphans(database: Database, study_id: int) -> list[int]:
     """Ends the trials that dead hosts left RUNNING in a study as ``lost``, and returns their numbers."""
     failure = Failure(cause=Cause.LOST, message="the host that ran it died or was cut off")

@@ -10,6 +10,7 @@ import pytest
 from tests.factories import make_experiment
 from tuned.daemon.trials.adoptions import Adoptions
 from tuned.domain.claim import Claimant, Claimed, Origin
+from tuned.domain.ending import Failure
 from tuned.storage.trials.adoption import Adopted
 from tuned.trial.keeping import Keeper, Kept
 from tuned.trial.progress import Progress, encode
@@ -56,8 +57,8 @@ class Slots:
         del search
         self.adopted.append((progress, claimed, kept.seconds))
 
-    async def give_back(self, claimed: Claimed, reason: str) -> None:
-        del reason
+    async def give_back(self, claimed: Claimed, failure: Failure) -> None:
+        del failure
         self.given_back.append(claimed.claim_id)
 
 
