@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from tests.acceptance.daemon import Daemon, an_experiment, is_alive
 from tests.integration.trial.trees import pid_in
 from tests.waiting import until
 from tuned.protocol.host import RunView
+from tuned.storage.trials.trial_facts import MOST_SECONDS_AT_ONCE
 
 
 @pytest.fixture
@@ -74,7 +76,12 @@ def test_a_trial_that_ends_while_its_daemon_is_dead_is_told_by_the_next_one(eith
     either.crash()
     (either.home / "go").touch()
     until(lambda: not is_alive(pid) and len(records(either)) == 1, what="its end to be on the disk")
-    either.start()
+    # A wait of less is not kept.
+    over = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=MOST_SECONDS_AT_ONCE)
+    either.start().until_in("done", "exp")
+    [trial] = either.trials("exp")
+    assert trial["ended"] is not None
+    assert dt.datetime.fromisoformat(trial["ended"]) <= over
     is_told_once(either)
 
 

@@ -40,6 +40,9 @@ MOST_TOLD = 1000
 #: The database's integers are no larger.
 _LARGEST_INTEGER = 2**63
 
+#: The year 10,000, in seconds since 1970.
+_CALENDARS_END = 253_402_300_800
+
 #: How many problems of a record a person is told.
 _MOST_PROBLEMS = 3
 
@@ -190,6 +193,9 @@ def _tellable(result: Result) -> Result:
     for number in (result.study_id, result.trial_id, result.number, *result.ending.intermediate):
         if not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER:
             raise ValueError("a number of over 64 bits")
+    for seconds in (result.beginning.started, result.ending.ended):
+        if not 0 <= seconds < _CALENDARS_END:
+            raise ValueError("a time of no calendar")
     values = result.ending.values
     if values is not None and (not values or any(map(math.isnan, values))):
         raise ValueError("values that are no numbers")

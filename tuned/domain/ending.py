@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -124,6 +125,8 @@ class Ending:
     replicates: tuple[tuple[float, ...], ...] = ()
     #: How many replicates began.
     begun: int = 1
+    #: Seconds since 1970, by the clock of its host. The database may learn of it much later.
+    ended: float = field(default_factory=time.time, compare=False)
 
     @property
     def attempts(self) -> int:

@@ -396,4 +396,5 @@ def _ending(found: Any) -> Ending:
         intermediate={int(step): value for step, value in found["intermediate"].items()},
         user_attrs=found["user_attrs"],
         constraints=found["constraints"],
+        ended=found["ended"],
     )

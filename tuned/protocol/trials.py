@@ -61,6 +61,7 @@ class TrialView(TypedDict):
     #: None if no rule pruned it.
     pruned: PrunedView | None
     started: Time | None
+    #: Its evaluation, by the clock of its host. The database may have learned of it later.
     ended: Time | None
     seconds: float | None
     #: 1 for the first evaluation, one more for each retry.

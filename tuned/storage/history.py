@@ -33,10 +33,9 @@ from tuned.storage.tables.schema import (
     trials,
 )
 from tuned.storage.tables.statements import batches
-from tuned.storage.trials.trial_rows import utc_now
+from tuned.storage.trials.trial_rows import stored_moment
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
     from structlog.typing import FilteringBoundLogger
@@ -59,14 +58,6 @@ class _Begun:
 
     beginning: Beginning
     host: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ended:
-    """A trial has ended here, at this time in UTC."""
-
-    ending: Ending
-    time: dt.datetime
 
 
 #: Trials of the bound study with the ids of their claims, in the order of their ids.
@@ -104,10 +95,10 @@ class History:
         self._objectives = objectives
         self._lock = threading.Lock()
         #: Since the last sync, by claim.
-        self._notes: deque[tuple[str, _Begun | _Ended]] = deque(maxlen=MOST_NOTES)
+        self._notes: deque[tuple[str, _Begun | Ending]] = deque(maxlen=MOST_NOTES)
         #: Of trials that the database does not call finished, by claim.
         self._begun: dict[str, _Begun] = {}
-        self._ended: dict[str, _Ended] = {}
+        self._ended: dict[str, Ending] = {}
         #: As the database says, by number.
         self._trials: dict[int, KnownTrial] = {}
         #: The latest rows of unfinished trials, by id.
@@ -137,7 +128,7 @@ class History:
 
     def note_ended(self, claim_id: str, ending: Ending) -> None:
         """Takes note of how a trial ended here; the database is told of it later, or was a moment ago."""
-        self._notes.append((claim_id, _Ended(ending=ending, time=utc_now())))
+        self._notes.append((claim_id, ending))
 
     def sync(self) -> None:
         """Reads new and changed trials. Raises DatabaseAway."""
@@ -215,8 +206,8 @@ class History:
             return None
         if row.state is TrialState.RUNNING:
             return running
-        if end is not None and row.state is TrialState[end.ending.state]:
-            return frozen_trials.ended(running, end.ending, row.datetime_complete, self._objectives)
+        if end is not None and row.state is TrialState[end.state]:
+            return frozen_trials.ended(running, end, row.datetime_complete, self._objectives)
         return None
 
     def _keep(self, row: Row[Any], trial: KnownTrial) -> None:
@@ -235,8 +226,8 @@ class History:
         for row in self._unfinished.values():
             end = self._ended.get(row.claim_id)
             if end is not None and row.state is TrialState.RUNNING:
-                running = self._trials[row.number]
-                found[row.number] = frozen_trials.ended(running, end.ending, end.time, self._objectives)
+                running, moment = self._trials[row.number], stored_moment(end.ended)
+                found[row.number] = frozen_trials.ended(running, end, moment, self._objectives)
         return {number: trial for number, trial in found.items() if self._is_whole(trial)}
 
     def _is_whole(self, trial: FrozenTrial) -> bool:

@@ -71,6 +71,7 @@ def combined(plan: Replicates, endings: Sequence[Ending]) -> Ending:
         ),
         replicates=measured,
         begun=len(endings),
+        ended=last.ended,
     )
 
 

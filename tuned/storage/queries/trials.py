@@ -71,6 +71,7 @@ _SHOWN = select(
     t_trial.c.host,
     t_trial.c.cause,
     t_trial.c.attempts,
+    t_trial.c.waited_seconds,
     _twin.c.number.label("twin_number"),
     _twin_facts.c.host.label("twin_host"),
 ).select_from(
@@ -267,7 +268,7 @@ def _view(
     constraints: dict[str, float],
     pruned: PrunedView | None,
 ) -> TrialView:
-    started, ended = row.datetime_start, row.datetime_complete
+    started, ended = row.datetime_start, _ended(row)
     return {
         "number": row.number,
         "state": row.state.name,
@@ -286,6 +287,17 @@ def _view(
         "report": report,
         "constraints": constraints,
     }
+
+
+def _ended(row: Row[Any]) -> dt.datetime | None:
+    """The end of its evaluation: that of its tell, but for the time that it waited for that."""
+    told: dt.datetime | None = row.datetime_complete
+    started, waited = row.datetime_start, row.waited_seconds
+    if told is None or started is None or not isinstance(waited, float):
+        return told
+    # A person may have written anything there.
+    is_within = 0 <= waited <= (told - started).total_seconds()
+    return told - dt.timedelta(seconds=waited) if is_within else told
 
 
 def as_text(stored: object) -> str | None:

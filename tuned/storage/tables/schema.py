@@ -305,6 +305,8 @@ t_trial = Table(
     Column("is_charged", Boolean, nullable=False, server_default=true()),
     # Of a crash: how many trials of the study had ended well when it was told. Null for all others.
     Column("went_well", Integer),
+    # How long its ending waited for the database. Null if it was told at once.
+    Column("waited_seconds", Float),
 )
 
 #: The end of the output of failed trials, for hosts that do not have it.

@@ -319,7 +319,7 @@ def _write(
         connection,
         trial_rows.trial(
             result.study_id, given.trial_id, given.number, TrialState[ending.state],
-            started=beginning.started if is_renewed else None,
+            started=beginning.started,
         ),
         trial_rows.params(given.trial_id, beginning.params),
         trial_rows.values(given.trial_id, ending.values or ()),
@@ -336,6 +336,7 @@ def _write(
             twin_id=None if own is None else own.trial_id,
             cause=None if ending.failure is None else ending.failure.cause,
             attempts=ending.attempts,
+            waited_seconds=trial_facts.waited_seconds(ending),
         ),
     )  # fmt: skip
     statements.run(connection, _keep_reports(connection, given.trial_id, ending, objectives))

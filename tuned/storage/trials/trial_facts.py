@@ -8,9 +8,10 @@ that write the trial.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, bindparam, case, select, update
+from sqlalchemy import Float, Integer, bindparam, case, select, update
 
 from tuned.domain.claim import TrialKind
 from tuned.storage.tables.schema import t_study, t_trial
@@ -20,6 +21,9 @@ from tuned.storage.trials import breaker
 if TYPE_CHECKING:
     from tuned.domain.claim import Origin
     from tuned.domain.ending import Cause, Ending
+
+#: An evaluation that was told so soon after its end has no wait worth a statement.
+MOST_SECONDS_AT_ONCE = 1.0
 
 #: The kinds of trials that no host evaluates, because another trial has their point.
 DUPLICATES = (TrialKind.REUSED, TrialKind.SKIPPED)
@@ -38,6 +42,7 @@ _END = (
         attempts=bindparam("its_attempts"),
         is_charged=breaker.IS_CHARGED,
         went_well=case((bindparam("is_crash", type_=Integer) == 1, _went_well), else_=None),
+        waited_seconds=bindparam("its_wait", type_=Float),
     )
 )
 
@@ -63,6 +68,7 @@ def written(
     cause: Cause | None = None,
     attempts: int = 1,
     revision: int | None = None,
+    waited_seconds: float | None = None,
 ) -> Statement | None:
     """Records a trial that becomes one of ours."""
     row = {
@@ -75,13 +81,15 @@ def written(
         "cause": cause,
         "attempts": attempts,
         "revision": revision,
+        "waited_seconds": waited_seconds,
     }
     return insertion(t_trial, [row])
 
 
 def ended(study_id: int, trial_id: int, ending: Ending) -> Statement | None:
     """Records that a trial ended by itself; None if its row needs no change."""
-    if ending.failure is None and ending.attempts == 1:
+    waited = waited_seconds(ending)
+    if ending.failure is None and ending.attempts == 1 and waited is None:
         return None
     return Statement(
         _END,
@@ -91,8 +99,15 @@ def ended(study_id: int, trial_id: int, ending: Ending) -> Statement | None:
             "its_attempts": ending.attempts,
             "study": study_id,
             "is_crash": int(ending.failure is not None and ending.failure.is_crash),
+            "its_wait": waited,
         },
     )
+
+
+def waited_seconds(ending: Ending) -> float | None:
+    """How long an ending waited to be told now; None if that is at once."""
+    waited = time.time() - ending.ended
+    return waited if waited > MOST_SECONDS_AT_ONCE else None
 
 
 def charged(trial_id: int, evaluations: int) -> Statement | None:

@@ -108,6 +108,11 @@ def utc_now() -> dt.datetime:
     return stored_time(dt.datetime.now(dt.UTC))
 
 
+def stored_moment(seconds: float) -> dt.datetime:
+    """A number of seconds since 1970 as Optuna stores it."""
+    return stored_time(dt.datetime.fromtimestamp(seconds, dt.UTC))
+
+
 def stored_time(time: dt.datetime) -> dt.datetime:
     """A time in UTC as Optuna stores it."""
     return time.replace(tzinfo=None)
@@ -145,13 +150,12 @@ def trial(
     ``started`` is in seconds since 1970.
     """
     now = utc_now()
-    began = now if started is None else stored_time(dt.datetime.fromtimestamp(started, dt.UTC))
     row = {
         "trial_id": trial_id,
         "study_id": study_id,
         "number": number,
         "state": state,
-        "datetime_start": began,
+        "datetime_start": now if started is None else stored_moment(started),
         "datetime_complete": now if state.is_finished() else None,
     }
     return insertion(trials, [row])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import math
+import time
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -39,10 +41,12 @@ from tuned.domain.result import TellOutcome
 from tuned.domain.states import PointState, StudyState
 from tuned.storage.changes import free_failed
 from tuned.storage.database import Database
+from tuned.storage.queries import experiments
 from tuned.storage.studies import close_if_over, set_state
-from tuned.storage.tables.schema import t_study
+from tuned.storage.tables.schema import t_study, trials
 from tuned.storage.trials.settling import MOST_LOSSES, settle_orphans
 from tuned.storage.trials.tells import tell
+from tuned.storage.trials.trial_rows import utc_now
 
 
 @pytest.fixture
@@ -61,6 +65,19 @@ def test_a_value_ends_its_trial_and_visits_its_point(member: Member) -> None:
     assert trial.intermediate_values == {0: 1.5, 9: math.inf}
     assert trial.user_attrs == {"HOST": {"host": "h1"}}
     assert (charged(member), member.now().held) == ((1, 1, 1), 0)
+
+
+def test_how_long_an_evaluation_took_is_known_however_late_it_is_told(member: Member) -> None:
+    in_time, lost, at_once_told = member.take(5), lose(member, 6), member.take(7)
+    study_id, hours, ago = member.status.study_id, dt.timedelta(hours=2), time.time() - 600
+    with member.database.transaction() as connection:
+        connection.execute(update(trials).values(datetime_start=utc_now() - hours))
+    member.tell(in_time, 0.25, ended=ago)
+    member.tell(replace(lost, claimed_at=lost.claimed_at - hours.total_seconds()), 0.25, ended=ago)
+    member.tell(at_once_told, 0.25)
+    views = [experiments.trial(member.database, study_id, number) for number in (0, 3, 2)]
+    assert [view["state"] for view in views] == ["COMPLETE"] * 3
+    assert [view["seconds"] for view in views] == pytest.approx([6600, 6600, 7200], abs=60)
 
 
 def test_a_failure_ends_its_trial_with_its_reason_and_visits_its_point(member: Member) -> None:
