@@ -85,6 +85,24 @@ def test_a_trial_that_ends_while_its_daemon_is_dead_is_told_by_the_next_one(eith
     is_told_once(either)
 
 
+def test_a_drain_that_comes_before_the_keeper_is_found_waits_for_what_that_has(either: Daemon) -> None:
+    either.drop("exp", waiting(either.home))
+    pid_in(either.home / "pid")
+    [keeper] = either.keepers()
+    either.crash()
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        either.start().signal(signal.SIGINT)
+        until(lambda: either.status()["state"] == "draining", what="it to drain")
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    until(lambda: of_the_one(either) is not None, what="its trial to be adopted")
+    (either.home / "go").touch()
+    assert either.wait() == 0
+    [trial] = either.study("exp").trials
+    assert (trial.value, either.evaluations("exp")) == (0.0, {"0": 1})
+
+
 def test_an_ending_that_the_daemon_had_not_heard_when_the_keeper_died_is_told(either: Daemon) -> None:
     # It says more than the socket takes, while its daemon, which has adopted it, hears nothing.
     count = f"echo $$ > {either.home}/pid; while [ ! -e {either.home}/go ]; do sleep 0.05; done; "

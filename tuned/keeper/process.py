@@ -94,6 +94,11 @@ class KeeperProcess:
     def kept(self) -> Sequence[Kept]:
         return () if self._conversation is None else self._conversation.kept
 
+    async def found(self) -> Sequence[Kept]:
+        """As ``kept``, once that is known: before the keeper answers, it is not. Raises Unstartable."""
+        await self.begin()
+        return self.kept()
+
     async def resume(self, run: Run, watcher: Watcher) -> Ending:
         """As ``CarryOut``. Raises KeeperLost too."""
         try:
