@@ -120,12 +120,14 @@ t_study = Table(
     # A digest of the last crash, and how many in a row were like it, until there is a value.
     Column("last_failure", String(32)),
     Column("alike", Integer, nullable=False, server_default="0"),
+    # The host on which all of these were. Null if it was more than one.
+    Column("alike_on", String(100)),
     # Null if a person paused it, or nobody did.
     Column("pause_reason", String(400)),
 )
 
 #: Columns of t_study that say by which values it ends, and how far it is.
-PROGRESS = ("ends", "front", "better", "stalled", "complete", "announces")
+PROGRESS = ("ends", "front", "better", "stalled", "complete", "announces", "pause_reason")
 
 #: True if our row belongs to the study that has its id now. If the database enforces no foreign keys, a
 #: deleted study leaves its row behind, and a new study may get its id.

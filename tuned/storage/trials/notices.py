@@ -21,7 +21,6 @@ from tuned.experiment.experiment import defined
 from tuned.experiment.likeness import name_in
 from tuned.storage.tables.functions import epoch
 from tuned.storage.tables.schema import UID_KEPT, studies, study_system_attributes, t_notice, t_study
-from tuned.storage.trials.breaker import MOST_ALIKE
 
 if TYPE_CHECKING:
     from sqlalchemy import Update
@@ -101,13 +100,11 @@ class Announcer:
             self.write(study_id, Occasion.BETTER, f"{values} in trial {number} on {result.host}", number)
         is_crash = ending.failure is not None and ending.failure.is_crash
         if is_crash and self.study.complete == 0 and Occasion.BROKEN.is_wanted(self.on):
-            of_study = t_study.c.study_id == study_id
-            now = self.connection.execute(
-                select(t_study.c.pause_reason, t_study.c.alike).where(of_study)
-            ).one()
+            asked = select(t_study.c.pause_reason).where(t_study.c.study_id == study_id)
+            reason = self.connection.execute(asked).scalar_one()
             # Trials that were running when it was paused make no news.
-            if now.pause_reason and now.alike == MOST_ALIKE:
-                self.write(study_id, Occasion.BROKEN, now.pause_reason)
+            if reason and not self.study.pause_reason:
+                self.write(study_id, Occasion.BROKEN, reason)
 
     def write(self, study_id: int, occasion: Occasion, words: str, trial: int | None = None) -> None:
         """Writes news in place of older news of this kind, if somebody wants to hear it."""

@@ -162,7 +162,7 @@ def _end(announcer: Announcer, result: Result, receipt: Receipt | None) -> None:
     counted = {
         **mine,
         **_counted(state),
-        **breaker.parameters(ending),
+        **breaker.parameters(ending, result.host),
         **ends.judged(study, result, finished.number, tells_better=announcer.tells_better),
     }
     statements.run(
@@ -270,7 +270,7 @@ def _tell_late(database: Database, result: Result, receipt: Receipt | None) -> T
 def _let_go(connection: Connection, result: Result, own: Row[Any, Any, Any]) -> None:
     """Ends our hold on the point if another program ended our trial."""
     mine = {"study": result.study_id, "trial": own.trial_id}
-    connection.execute(_COUNT, {**mine, **_counted(None), **breaker.parameters(None)})
+    connection.execute(_COUNT, {**mine, **_counted(None), **breaker.parameters(None, result.host)})
     verdict = _VERDICTS[EndState(own.state.name)] if own.state.is_finished() else PointState.FAILED
     connection.execute(_VISIT[verdict], mine)
 

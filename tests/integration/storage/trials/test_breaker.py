@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.factories import CRASH, Member, at_once, join, line, make_experiment
-from tests.integration.storage.steps import point_states
+from tests.integration.storage.steps import abort, point_states
 from tuned.domain.claim import Closed
 from tuned.domain.ending import NAN, Cause, Ending, Failure
 from tuned.domain.result import TellOutcome
@@ -75,6 +75,38 @@ def test_crashes_that_differ_in_numbers_only_pause_the_study_for_all(member: Mem
     assert now.state is StudyState.PAUSED
     assert now.pause_reason.startswith("never succeeded: 5 evaluations in a row failed alike (exit status 1:")
     assert isinstance(other.draw(50), Closed)
+
+
+def test_one_host_does_not_pause_it_while_a_trial_runs_on_another(member: Member) -> None:
+    other = join(member.database, member.experiment, "h2")
+    running = other.take(50)
+    for x in range(MOST_ALIKE + 2):
+        fail(member, x, mistake(x))
+    assert member.now().state is StudyState.OPEN
+    # It is no host now that is at fault.
+    tell(member.database, replace(other.result(running), ending=Ending(failure=mistake(50))))
+    assert member.now().state is StudyState.PAUSED
+
+
+def test_one_host_pauses_it_once_nothing_runs_on_another(member: Member) -> None:
+    other = join(member.database, member.experiment, "h2")
+    other.take(50)
+    for x in range(MOST_ALIKE):
+        fail(member, x)
+    abort(other)
+    assert member.now().state is StudyState.OPEN
+    fail(member, MOST_ALIKE)
+    assert member.now().state is StudyState.PAUSED
+
+
+def test_two_hosts_pause_it_whatever_runs_on_a_third(member: Member) -> None:
+    second, third = (join(member.database, member.experiment, name) for name in ("h2", "h3"))
+    third.take(50)
+    for x in range(MOST_ALIKE - 1):
+        fail((second, member)[min(x, 1)], x)
+    assert member.now().state is StudyState.OPEN
+    fail(member, MOST_ALIKE)
+    assert member.now().state is StudyState.PAUSED
 
 
 def test_crashes_that_differ_do_not_pause_it(member: Member) -> None:
