@@ -8,13 +8,15 @@ from tests.system.fleet import PASSWORD, Host
 from tests.waiting import until
 
 #: There is no cgroup v2 alone on each machine that runs the tests, and Slurm accepts nothing else with it.
-#: It therefore signals each process of a step: the daemon, its keeper and the trials.
+#: It therefore signals each process of a step: the daemon, its keeper and the trials. A requeued job begins
+#: once the credential of its last run has expired: nodes refuse one that begins before.
 _CONFIG = """
 ClusterName=test
 SlurmctldHost={name}(127.0.0.1)
 SlurmUser=slurm
 StateSaveLocation=/var/lib/slurm/slurmctld
 SlurmdSpoolDir=/var/lib/slurm/slurmd
+SlurmctldLogFile={log}
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -26,6 +28,8 @@ AuthInfo=cred_expire=5
 NodeName={name} NodeAddr=127.0.0.1 CPUs=8
 PartitionName=all Nodes={name} Default=YES
 """
+
+_CONTROLLER_LOG = "/var/log/slurm/slurmctld.log"
 
 _SERVICES = ("munge", "slurmctld", "slurmd")
 
@@ -41,7 +45,7 @@ class Cluster:
         self.host = host
 
     def start(self) -> None:
-        self.host.write("/etc/slurm/slurm.conf", _CONFIG.format(name=self.host.name))
+        self.host.write("/etc/slurm/slurm.conf", _CONFIG.format(name=self.host.name, log=_CONTROLLER_LOG))
         self.host.write("/etc/slurm/cgroup.conf", "CgroupPlugin=cgroup/v1\n")
         self.host.run("systemctl", "start", *_SERVICES)
         until(lambda: self._run("sinfo", "-h", "-o", "%T") == "idle", what="the node", seconds=60)
@@ -66,7 +70,11 @@ class Cluster:
         return found[1] if found else ""
 
     def until_state(self, job: str, state: str, seconds: float = 60) -> None:
-        until(lambda: self.state(job) == state, what=lambda: f"{state}\n{self.output()}", seconds=seconds)
+        def what() -> str:
+            says = [self._run("scontrol", "show", "job", job), self._run("sinfo", "-R"), self.output()]
+            return "\n".join([state, *says, self.host.run("tail", "-n", "40", _CONTROLLER_LOG).stdout])
+
+        until(lambda: self.state(job) == state, what=what, seconds=seconds)
 
     def until_said(self, text: str, times: int, seconds: float = 60) -> None:
         """Waits until the daemons of all jobs have said this so often."""
@@ -79,10 +87,6 @@ class Cluster:
 
     def forget(self) -> None:
         self.host.run("sh", "-c", f"rm -f {HOME}/*.out")
-
-    def go_on_now(self, job: str) -> None:
-        """A requeued job waits for some time; this one does not, and has time enough."""
-        self.host.run("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=30")
 
     def _give(self, path: str, text: str) -> None:
         self.host.write(f"{HOME}/{path}", text)

@@ -58,7 +58,6 @@ def test_the_time_limit_drains_and_the_requeued_job_goes_on_to_the_end(
     cluster.host.write("/srv/limited", "")
     cluster.until_state(job, "PENDING")
     assert fleet.states("limited") == ["COMPLETE"] * 2
-    cluster.go_on_now(job)
     cluster.until_state(job, "COMPLETED", seconds=150)
     assert fleet.states("limited") == ["COMPLETE"] * 4
     assert len(fleet.hosts("limited")) == 1
