@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, delete, exists, insert, select, update
 
 from tuned.errors import Conflict, NotFound
-from tuned.storage.tables.functions import affected, epoch
+from tuned.storage.tables.functions import epoch
 from tuned.storage.tables.schema import t_host, t_request
 
 if TYPE_CHECKING:
@@ -144,7 +144,9 @@ def withdraw(database: Database, asked: Asked) -> bool:
     """Takes a request back; False if its host has it already."""
     mine = t_request.c.request_id == asked.request_id
     with database.transaction() as connection:
-        return affected(connection.execute(delete(t_request).where(mine, t_request.c.seen.is_(False)))) == 1
+        connection.execute(delete(t_request).where(mine, t_request.c.seen.is_(False)))
+        # One that has expired may be gone already: its host has removed it.
+        return connection.execute(select(t_request.c.seen).where(mine)).first() is None
 
 
 def forget(database: Database, asked: Asked) -> None:

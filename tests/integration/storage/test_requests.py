@@ -65,7 +65,7 @@ def test_a_request_that_has_expired_is_taken_by_nobody_and_goes(database: Databa
     with database.transaction() as connection:
         connection.execute(update(t_request).values(expires=1.0))
     assert requests.take(database, beta.incarnation) == []
-    assert (beat(database, beta), requests.withdraw(database, asked)) == (Beat.WELL, False)
+    assert (beat(database, beta), requests.withdraw(database, asked)) == (Beat.WELL, True)
 
 
 @pytest.mark.parametrize("_", range(5))
