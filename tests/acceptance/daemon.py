@@ -38,7 +38,7 @@ MARK = "TEST_DAEMON"
 class Daemon:
     """One host below ``home``: its directories outlive its processes, of which there is one at a time."""
 
-    interval, expire = "0.2s", "2s"
+    interval, expire = "0.2s", "5s"
 
     def __init__(
         self,

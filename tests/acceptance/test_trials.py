@@ -282,8 +282,7 @@ def test_a_daemon_without_rights_says_that_it_does_its_best(plain_daemon: Daemon
 
 def test_a_trial_within_its_grace_saves_its_work(make: MakeDaemon) -> None:
     daemon = make()
-    daemon.configure(slots=1, grace="60s")
-    daemon.config.write_text(daemon.config.read_text().replace('expire = "2s"', 'expire = "90s"'))
+    daemon.configure(slots=1, grace="60s", expire="90s")
     daemon.start()
     saved, begun = daemon.home / "saved", daemon.home / "begun"
     script = f"trap 'touch {saved}; exit 0' TERM; touch {begun}; while :; do sleep 0.05; done"

@@ -158,7 +158,9 @@ def test_a_host_that_was_taken_for_dead_overwrites_nothing_and_its_late_value_is
 
 
 def test_a_living_hosts_name_is_refused(fleet: Fleet) -> None:
-    fleet.start(1)
+    [first] = fleet.start(1)
+    # Of two that join at once, either may get the name.
+    first.until_joined()
     [namesake] = fleet.add(1)
     namesake.configure(slots=2, host="h0")
     namesake.launch()
@@ -180,6 +182,7 @@ def test_a_state_directory_in_use_is_refused(fleet: Fleet) -> None:
 
 def test_a_copied_state_directory_is_refused_under_another_name(fleet: Fleet) -> None:
     [first] = fleet.start(1)
+    first.until_joined()
     [copy] = fleet.add(1)
     shutil.copytree(first.state, copy.state)
     copy.launch()
@@ -190,6 +193,7 @@ def test_a_copied_state_directory_is_refused_under_another_name(fleet: Fleet) ->
 
 def test_of_two_hosts_with_one_name_and_a_copied_state_directory_one_goes(fleet: Fleet) -> None:
     [first] = fleet.start(1)
+    first.until_joined()
     [copy] = fleet.add(1)
     copy.configure(slots=2, host="h0")
     shutil.copytree(first.state, copy.state)
