@@ -30,7 +30,7 @@ def test_any_host_is_drained_aborted_and_restarted_from_another_one(
     # It begins anew by the command by which it began.
     beta.is_begun_anew = True
     for daemon, name in ((alpha, "alpha"), (beta, "beta"), (gamma, "gamma")):
-        # A busy machine takes long for a restart, which nobody is to take for a death, and for three beats.
+        # A busy machine may be late with beats, and takes long for a restart: nobody takes it for a death.
         daemon.interval = "1s"
         daemon.configure(slots=1, host=name, expire="2min")
         daemon.start().until_joined()

@@ -299,7 +299,7 @@ class Daemon:
             drained.cancel()
 
     async def _drained(self, joining: asyncio.Task[None]) -> None:
-        if await self._keeper.found():
+        if await self._keeper.kept_when_ready():
             # Trials of an earlier daemon run: they too are waited for, and told.
             await asyncio.wait([joining])
         joining.cancel()

@@ -40,8 +40,8 @@ MOST_TOLD = 1000
 #: The database's integers are no larger.
 _LARGEST_INTEGER = 2**63
 
-#: The year 10,000, in seconds since 1970.
-_CALENDARS_END = 253_402_300_800
+#: In seconds since 1970.
+_YEAR_10000 = 253_402_300_800
 
 #: How many problems of a record a person is told.
 _MOST_PROBLEMS = 3
@@ -194,8 +194,8 @@ def _tellable(result: Result) -> Result:
         if not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER:
             raise ValueError("a number of over 64 bits")
     for seconds in (result.beginning.started, result.ending.ended):
-        if not 0 <= seconds < _CALENDARS_END:
-            raise ValueError("a time of no calendar")
+        if not 0 <= seconds < _YEAR_10000:
+            raise ValueError("a time outside of the years 1970 to 9999")
     values = result.ending.values
     if values is not None and (not values or any(map(math.isnan, values))):
         raise ValueError("values that are no numbers")

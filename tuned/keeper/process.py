@@ -94,8 +94,8 @@ class KeeperProcess:
     def kept(self) -> Sequence[Kept]:
         return () if self._conversation is None else self._conversation.kept
 
-    async def found(self) -> Sequence[Kept]:
-        """As ``kept``, once that is known: before the keeper answers, it is not. Raises Unstartable."""
+    async def kept_when_ready(self) -> Sequence[Kept]:
+        """As ``kept``, which is empty until the keeper answers; waits for that. Raises Unstartable."""
         await self.begin()
         return self.kept()
 

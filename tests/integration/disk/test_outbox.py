@@ -220,7 +220,7 @@ _WRONG: dict[str, dict[str, Any]] = {
     "cause": {**_RECORD, "ending": {"failure": {"cause": "bored", "message": ""}}},
     "step": {**_RECORD, "ending": {"values": [1.0], "intermediate": {"x": 1.0}}},
     "huge step": {**_RECORD, "ending": {"values": [1.0], "intermediate": {str(2**63): 1.0}}},
-    "a time after all calendars": {**_RECORD, "ending": {"values": [1.0], "ended": 1e12}},
+    "a time after the year 9999": {**_RECORD, "ending": {"values": [1.0], "ended": 1e12}},
     "deep": {**_RECORD, "ending": {"failure": {"cause": "exit", "message": "", "detail": json.loads(
         '{"a":' * 500 + "1" + "}" * 500
     )}}},

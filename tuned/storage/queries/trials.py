@@ -290,7 +290,7 @@ def _view(
 
 
 def _ended(row: Row[Any]) -> dt.datetime | None:
-    """The end of its evaluation: that of its tell, but for the time that it waited for that."""
+    """The end of its evaluation, which may have waited for its tell."""
     told: dt.datetime | None = row.datetime_complete
     started, waited = row.datetime_start, row.waited_seconds
     if told is None or started is None or not isinstance(waited, float):

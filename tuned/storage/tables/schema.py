@@ -126,7 +126,7 @@ t_study = Table(
     Column("pause_reason", String(400)),
 )
 
-#: Columns of t_study that say by which values it ends, and how far it is.
+#: Columns of t_study that say by which values it ends, how far it is, and why it is paused.
 PROGRESS = ("ends", "front", "better", "stalled", "complete", "announces", "pause_reason")
 
 #: True if our row belongs to the study that has its id now. If the database enforces no foreign keys, a

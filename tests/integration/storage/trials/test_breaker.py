@@ -83,7 +83,7 @@ def test_one_host_does_not_pause_it_while_a_trial_runs_on_another(member: Member
     for x in range(MOST_ALIKE + 2):
         fail(member, x, mistake(x))
     assert member.now().state is StudyState.OPEN
-    # It is no host now that is at fault.
+    # Two hosts crash alike, so the program is at fault.
     tell(member.database, replace(other.result(running), ending=Ending(failure=mistake(50))))
     assert member.now().state is StudyState.PAUSED
 
